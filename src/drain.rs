@@ -1,0 +1,563 @@
+//! The reader's side: decodes what stands in the ring, puts long lines together, counts what is missing, and
+//! takes what was accepted.
+//!
+//! ```text
+//!   ring ──look──► queue of decoded items ──hand out──► caller
+//!     ▲                                                   │
+//!     └──────────────────── take ◄──────── accept ────────┘
+//! ```
+//!
+//! Decoding copies and takes nothing: a line leaves the ring only when it was accepted (by asking for the next
+//! one, or by `commit`), so a reader that dies loses nothing it had not handed over. Parts of a line that is not
+//! complete yet are taken as they come, since a line may be longer than the ring.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{ReadError, system};
+use crate::fork;
+use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
+use crate::message::{Ended, Item, Kind, Level, Line, LossCause, Lost, Stream, time_of};
+use crate::options::Policy;
+use crate::recover::{Burial, bury, settle_reader};
+use crate::ring::{Seen, Spare, peek_payload};
+use crate::segment::{Lock, Segment};
+use crate::source::{Due, Sources, lines_between};
+use crate::sync::{Ordering, fence};
+use crate::wait;
+
+use Ordering::{Acquire, Relaxed, Release};
+
+/// Entries that are decoded at a time, at most.
+const BATCH: usize = 64;
+/// How often the locks of live mirrors are tried, to find the dead ones.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// How many batches of a busy ring go by between two looks at the clock.
+const CLOCK_EVERY: u32 = 64;
+/// How many positions ahead the next slots are fetched.
+const PREFETCH: u64 = 8;
+
+/// The one reader's state.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    _lock: Lock,
+    token: u64,
+    spare: Spare,
+    /// The next position to decode.
+    cursor: u64,
+    /// Every position before it was taken.
+    taken: u64,
+    /// Positions taken since writers were last told of space.
+    freed: u64,
+    queue: VecDeque<Queued>,
+    /// The bytes of the queue's short lines.
+    arena: Vec<u8>,
+    filled: usize,
+    sources: Sources,
+    assemblies: Vec<Option<Box<Assembly>>>,
+    /// Bytes in all assemblies.
+    assembled: usize,
+    events: u64,
+    batches: u32,
+    probed: Instant,
+    /// Nothing was decoded since the last overrun.
+    overrun: bool,
+    /// Positions before it may have been consumed by the reader before this one.
+    inherited: u64,
+}
+
+/// A decoded item, in the order in which it will be handed out.
+#[derive(Debug)]
+struct Queued {
+    /// Accepting it takes every position before this one.
+    upto: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Line(Decoded),
+    Lost { source: u32, lines: u64 },
+    Ended { source: u32, end: crate::End },
+    NeverOpened { worker: u32, label: Arc<str>, end: crate::End },
+    Damaged { position: u64 },
+}
+
+#[derive(Debug)]
+struct Decoded {
+    header: SlotHeader,
+    source: u32,
+    bytes: Bytes,
+    missing: u64,
+    truncated: bool,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// In the arena, from here, this many.
+    Arena(usize, usize),
+    Own(Vec<u8>),
+}
+
+/// A long line of which the last part has not come yet.
+#[derive(Debug)]
+struct Assembly {
+    header: SlotHeader,
+    source: u32,
+    next_part: u32,
+    bytes: Vec<u8>,
+    missing: u64,
+    truncated: bool,
+}
+
+impl Drain {
+    /// Becomes the ring's reader.
+    pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
+        let prober = segment.prober()?;
+        if !prober.take(READER_CELL as u64).map_err(system!(ReadError, "lock the reader's cell"))? {
+            return Err(ReadError::HasReader);
+        }
+        let spare = settle_reader(segment).filter(|spare| segment.ring().has_slot(spare.slot));
+        let spare = spare.ok_or(ReadError::Unrepaired)?;
+        let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
+        // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
+        let position = segment.header().read_position.0.load(Acquire);
+        Ok(Self {
+            _lock: lock,
+            token: fork::token(),
+            spare,
+            cursor: position,
+            taken: position,
+            freed: 0,
+            queue: VecDeque::with_capacity(BATCH),
+            arena: vec![0; BATCH * segment.geometry().shape().payload()],
+            filled: 0,
+            sources: Sources::default(),
+            assemblies: Vec::new(),
+            assembled: 0,
+            events: 0,
+            batches: 0,
+            probed: Instant::now(),
+            overrun: false,
+            inherited: position.wrapping_add(segment.geometry().shape().positions()),
+        })
+    }
+
+    /// Refuses in a forked child.
+    pub(crate) fn check(&self) -> Result<(), ReadError> {
+        if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }
+    }
+
+    /// Whether everything has come: nothing is queued, and no mirror is open or has an end to report.
+    pub(crate) fn is_over(&self) -> bool {
+        self.queue.is_empty() && self.sources.open == 0 && !self.sources.has_noted()
+    }
+
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    // ------------------------------------------------------------------------------------- hand out
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The queued item at `index`.
+    pub(crate) fn item(&self, segment: &Segment, index: usize) -> Option<Item<'_>> {
+        Some(match &self.queue.get(index)?.what {
+            What::Line(decoded) => Item::Line(self.line(segment, decoded)),
+            What::Lost { source, lines } => {
+                let (worker, label) = self.name(*source);
+                let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
+                Item::Lost(Lost { worker, label, lines: *lines, cause })
+            }
+            What::Ended { source, end } => {
+                let (worker, label) = self.name(*source);
+                let (lines, lost) = self.sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
+                Item::Ended(Ended { worker, label, end: *end, lines, lost })
+            }
+            What::NeverOpened { worker, label, end } => Item::Ended(Ended {
+                worker: *worker,
+                label: Cow::Borrowed(label),
+                end: *end,
+                lines: 0,
+                lost: 0,
+            }),
+            What::Damaged { position } => Item::Damaged { position: *position },
+        })
+    }
+
+    fn name(&self, source: u32) -> (u32, Cow<'_, str>) {
+        self.sources.get(source).map_or((u32::MAX, "".into()), |s| (s.worker, Cow::Borrowed(&*s.label)))
+    }
+
+    fn line<'d>(&'d self, segment: &Segment, decoded: &'d Decoded) -> Line<'d> {
+        let header = &decoded.header;
+        let (worker, label) = self.name(decoded.source);
+        Line {
+            position: header.position,
+            worker,
+            label,
+            stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
+            level: Level::from_bits(header.level),
+            tag: header.tag,
+            time: time_of(header.time, segment.geometry().created),
+            kind: Kind::from_bits(header.flags >> flag::KIND_SHIFT),
+            truncated: decoded.truncated,
+            unfinished: header.is(flag::UNFINISHED),
+            unacknowledged: header.is(flag::UNACKNOWLEDGED),
+            missing: decoded.missing,
+            bytes: Cow::Borrowed(match &decoded.bytes {
+                Bytes::Arena(start, length) => &self.arena[*start..*start + *length],
+                Bytes::Own(bytes) => bytes,
+            }),
+        }
+    }
+
+    // --------------------------------------------------------------------------------------- accept
+
+    /// The caller has the first `count` queued items: they leave the ring.
+    pub(crate) fn accept(&mut self, segment: &Segment, count: usize) {
+        let mut upto = self.taken;
+        for queued in self.queue.drain(..count) {
+            upto = queued.upto;
+            match queued.what {
+                What::Line(decoded) => {
+                    // Before the line is taken: a reader that dies in between has it delivered twice, and not
+                    // counted as lost.
+                    if let Some(cell) = segment.cells().get(usize::from(decoded.header.cell)) {
+                        let next = decoded.header.line.wrapping_add(1) & LINE_MASK;
+                        cell.reader.0.delivered.store(next, Relaxed);
+                    }
+                }
+                What::Ended { source, .. } => self.sources.forget(segment, source),
+                _ => {}
+            }
+        }
+        self.take(segment, upto);
+    }
+
+    fn take(&mut self, segment: &Segment, upto: u64) {
+        // Behind, if the reader was overrun meanwhile.
+        if upto.wrapping_sub(self.taken) as i64 <= 0 {
+            return;
+        }
+        let ring = segment.ring();
+        let hold = &segment.cells()[READER_CELL].writer.0.hold;
+        let overwrite = segment.overwrites();
+        self.freed += upto.wrapping_sub(self.taken);
+        while self.taken != upto {
+            ring.take(hold, &mut self.spare, self.taken, overwrite);
+            self.taken = self.taken.wrapping_add(1);
+        }
+        // ORD read:A, release; pairs with read:B; after the positions were taken.
+        segment.header().read_position.0.store(upto, Release);
+        if self.freed >= ring.shape.positions() / 4 {
+            self.tell_space(segment);
+        }
+    }
+
+    fn tell_space(&mut self, segment: &Segment) {
+        self.freed = 0;
+        if segment.policy() == Policy::Block {
+            wait::tell_space(segment);
+        }
+    }
+
+    // --------------------------------------------------------------------------------------- decode
+
+    /// Decodes more if nothing is queued; `true` if something is then. Never waits.
+    pub(crate) fn fill(&mut self, segment: &Segment) -> bool {
+        if !self.queue.is_empty() {
+            return true;
+        }
+        self.filled = 0;
+        self.note_events(segment);
+        let ring = segment.ring();
+        let payload = ring.shape.payload();
+        // No more than a quarter of a small ring, so that its writers can go on meanwhile.
+        let limit = BATCH.min((ring.shape.positions() / 4).max(1) as usize);
+        let mut empty = false;
+        for _ in 0..limit {
+            ring.prefetch(self.cursor.wrapping_add(PREFETCH));
+            let room = &mut self.arena[self.filled..self.filled + payload];
+            match ring.look(self.cursor, room) {
+                Seen::Part(header) => self.decode(segment, header),
+                Seen::Empty if ring.is_hole(self.cursor) => self.skip_damaged(segment),
+                Seen::Empty => {
+                    empty = true;
+                    break;
+                }
+                Seen::Passed(laps) => self.passed(segment, laps),
+                Seen::Damaged => self.skip_damaged(segment),
+            }
+        }
+        self.report_ends(segment, empty);
+        if self.queue.is_empty() {
+            // Parts of unfinished lines alone: they need no acceptance.
+            self.take(segment, self.cursor);
+        }
+        if empty && self.queue.is_empty() && self.freed > 0 {
+            self.tell_space(segment);
+        }
+        !self.queue.is_empty()
+    }
+
+    /// Beyond this no line stands at this moment, as long as the reader is not overrun.
+    fn bound(&self, segment: &Segment) -> u64 {
+        self.cursor.wrapping_add(segment.geometry().shape().positions())
+    }
+
+    fn push(&mut self, what: What) {
+        self.queue.push_back(Queued { upto: self.cursor, what });
+    }
+
+    fn skip_damaged(&mut self, segment: &Segment) {
+        segment.ring().skip(self.cursor);
+        let position = self.cursor;
+        self.cursor = position.wrapping_add(1);
+        self.push(What::Damaged { position });
+    }
+
+    fn passed(&mut self, segment: &Segment, laps: u64) {
+        let ring = segment.ring();
+        let positions = ring.shape.positions();
+        let inherited = (self.inherited.wrapping_sub(self.cursor) as i64) > 0;
+        if segment.overwrites() {
+            // The entry's later lap proves that everything up to a lap before it is gone.
+            let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);
+            // Landing exactly on the oldest line means being overrun again at once, if writers go on.
+            let margin = if self.overrun { positions / 8 } else { 0 };
+            self.cursor = ring.oldest_after(next).wrapping_add(margin);
+            self.taken = self.cursor;
+            self.overrun = true;
+            let bound = self.bound(segment);
+            self.sources.raise_bounds(bound);
+        } else if inherited && laps == 1 {
+            // Taken by the reader before this one, which died before it noted that.
+            self.cursor = self.cursor.wrapping_add(1);
+        } else {
+            self.skip_damaged(segment);
+        }
+    }
+
+    #[inline]
+    fn decode(&mut self, segment: &Segment, header: SlotHeader) {
+        let cell = usize::from(header.cell);
+        if cell <= READER_CELL || cell >= segment.cells().len() {
+            return self.skip_damaged(segment);
+        }
+        self.overrun = false;
+        let bound = self.bound(segment);
+        let source = self.sources.of(segment, header.cell, header.line, bound);
+        self.count(source, header.line);
+        self.flush_older(cell, &header);
+        let whole = header.is(flag::FIRST) && header.is(flag::LAST);
+        self.cursor = self.cursor.wrapping_add(1);
+        if !whole {
+            return self.assemble(segment, header, source);
+        }
+        let (length, missing) = trailer(&header, &self.arena[self.filled..]);
+        let bytes = Bytes::Arena(self.filled, length);
+        self.filled += usize::from(header.length);
+        let truncated = header.is(flag::TRUNCATED);
+        self.push(What::Line(Decoded { header, source, bytes, missing, truncated }));
+    }
+
+    /// Notes that line `line` of a mirror has come, and that those before it will not if they have not.
+    #[inline]
+    fn count(&mut self, id: u32, line: u64) {
+        let Some(source) = self.sources.get_mut(id) else { return };
+        let gap = lines_between(source.expected, line);
+        if gap == 0 && line != source.expected {
+            // A further part of the line that came last.
+            return;
+        }
+        source.expected = line.wrapping_add(1) & LINE_MASK;
+        source.lines += 1;
+        source.lost += gap;
+        if gap > 0 {
+            self.push(What::Lost { source: id, lines: gap });
+        }
+    }
+
+    // ------------------------------------------------------------------------------------- assembly
+
+    /// A new line, or the same begun anew, ends what was being put together for its cell.
+    fn flush_older(&mut self, cell: usize, header: &SlotHeader) {
+        let Some(Some(assembly)) = self.assemblies.get(cell) else { return };
+        let same = assembly.header.line == header.line;
+        if !same {
+            self.flush(cell);
+        } else if header.is(flag::FIRST) {
+            self.assembled -= assembly.bytes.len();
+            self.assemblies[cell] = None;
+        }
+    }
+
+    /// Hands on a line whose last part will not come.
+    fn flush(&mut self, cell: usize) {
+        let Some(assembly) = self.assemblies.get_mut(cell).and_then(Option::take) else { return };
+        self.assembled -= assembly.bytes.len();
+        self.finish(Assembly { truncated: true, ..*assembly });
+    }
+
+    fn finish(&mut self, assembly: Assembly) {
+        let Assembly { header, source, bytes, missing, truncated, .. } = assembly;
+        self.push(What::Line(Decoded { header, source, bytes: Bytes::Own(bytes), missing, truncated }));
+    }
+
+    fn assemble(&mut self, segment: &Segment, header: SlotHeader, source: u32) {
+        let cell = usize::from(header.cell);
+        if self.assemblies.len() <= cell {
+            self.assemblies.resize_with(segment.cells().len(), || None);
+        }
+        let payload = segment.geometry().shape().payload() as u64;
+        let budget = segment.assembly_budget.saturating_sub(self.assembled);
+        let assembly = self.assemblies[cell].get_or_insert_with(|| {
+            let (bytes, next_part, missing, truncated) = (Vec::new(), 0, 0, false);
+            Box::new(Assembly { header, source, next_part, bytes, missing, truncated })
+        });
+        let skipped = header.part.wrapping_sub(assembly.next_part);
+        if skipped > 0 {
+            assembly.missing += u64::from(skipped) * payload;
+            assembly.truncated = true;
+        }
+        let (length, cut) = trailer(&header, &self.arena[self.filled..]);
+        let kept = length.min(budget);
+        assembly.bytes.extend_from_slice(&self.arena[self.filled..self.filled + kept]);
+        assembly.missing += cut + (length - kept) as u64;
+        assembly.truncated |= header.is(flag::TRUNCATED) || kept < length;
+        assembly.next_part = header.part.wrapping_add(1);
+        self.assembled += kept;
+        let time = assembly.header.time;
+        assembly.header = SlotHeader { time, ..header };
+        if header.is(flag::LAST) {
+            if let Some(done) = self.assemblies[cell].take() {
+                self.assembled -= done.bytes.len();
+                self.finish(*done);
+            }
+        }
+    }
+
+    /// The bytes that were put together for the unfinished line `line` of `cell`.
+    pub(crate) fn unfinished_bytes(&self, cell: usize, line: u64) -> &[u8] {
+        match self.assemblies.get(cell) {
+            Some(Some(assembly)) if assembly.header.line == line => &assembly.bytes,
+            _ => &[],
+        }
+    }
+
+    // ----------------------------------------------------------------------------------------- ends
+
+    /// Looks at the tickets if one has changed, and now and then for dead mirrors.
+    fn note_events(&mut self, segment: &Segment) {
+        self.batches = self.batches.wrapping_add(1);
+        let events = segment.events();
+        if events != self.events {
+            self.events = events;
+            let bound = self.bound(segment);
+            self.sources.note_all(segment, bound);
+        }
+        if self.batches % CLOCK_EVERY == 0 {
+            self.look_for_deaths(segment);
+        }
+    }
+
+    /// Tries the locks of live mirrors, unless that was done just now, and ends those whose owner is dead.
+    ///
+    /// A few system calls for each live mirror, ten times a second at most.
+    pub(crate) fn look_for_deaths(&mut self, segment: &Segment) {
+        if self.probed.elapsed() < PROBE_EVERY {
+            return;
+        }
+        self.probed = Instant::now();
+        let Ok(prober) = segment.prober() else { return };
+        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
+            if cell.owner() == Some(Owner::Live) && matches!(prober.take(index as u64), Ok(true)) {
+                if cell.owner() == Some(Owner::Live) && bury(segment, index) == Burial::Later {
+                    // Its last words found no room: after the next lines were taken they will.
+                    self.probed -= PROBE_EVERY;
+                }
+                prober.release(index as u64);
+            }
+        }
+        let bound = self.bound(segment);
+        // Also for seats whose time is over: nothing else tells of those.
+        self.sources.note_all(segment, bound);
+    }
+
+    /// Queues the ends whose lines have all been decoded: `empty` when every line there is has been.
+    fn report_ends(&mut self, segment: &Segment, empty: bool) {
+        if !self.sources.has_noted() {
+            return;
+        }
+        while let Some(due) = self.sources.due(self.cursor, empty) {
+            let Some(source) = self.sources.get(due.source) else { continue };
+            let cell = usize::from(source.mirror.cell);
+            if let Some(Some(assembly)) = self.assemblies.get(cell) {
+                if assembly.source == due.source {
+                    self.flush(cell);
+                }
+            }
+            self.report_gap(segment, &due);
+            self.push(What::Ended { source: due.source, end: due.end });
+        }
+        while let Some((worker, label, end)) = self.sources.next_never_opened(segment) {
+            self.push(What::NeverOpened { worker, label: label.into(), end });
+        }
+    }
+
+    fn report_gap(&mut self, segment: &Segment, due: &Due) {
+        let kept = if due.error_is_lost { self.kept_error(segment, due.source) } else { None };
+        let gap = due.gap - u64::from(kept.is_some());
+        if gap > 0 {
+            self.push(What::Lost { source: due.source, lines: gap });
+        }
+        if let Some(error) = kept {
+            if let Some(source) = self.sources.get_mut(due.source) {
+                source.lost -= 1;
+                source.lines += 1;
+            }
+            self.push(What::Line(error));
+        }
+    }
+
+    /// The first slot-full of an error whose line was overwritten, out of its mirror's spare.
+    fn kept_error(&self, segment: &Segment, id: u32) -> Option<Decoded> {
+        let mirror = self.sources.get(id)?.mirror;
+        let cell = &segment.cells()[usize::from(mirror.cell)];
+        let keeps = || cell.owner() == Some(Owner::KeepsError) && cell.reader.0.epoch.load(Relaxed) == mirror.epoch;
+        if !keeps() {
+            return None;
+        }
+        let spare = Spare::of(cell.writer.0.hold.load(Acquire))?;
+        let mut bytes = vec![0; segment.geometry().shape().payload()];
+        let mut header = peek_payload(&segment.ring(), spare.slot, &mut bytes)?;
+        // ORD kept:A, acquire fence; pairs with owner:A; a new mirror of the cell sets its epoch and owner before
+        // it writes into the spare.
+        fence(Acquire);
+        if !keeps() || usize::from(header.length) > bytes.len() {
+            return None;
+        }
+        bytes.truncate(usize::from(header.length));
+        let missing = header.position;
+        header.position = self.cursor.wrapping_sub(1);
+        Some(Decoded { header, source: id, bytes: Bytes::Own(bytes), missing, truncated: missing > 0 })
+    }
+}
+
+/// How many of a slot's bytes are the line's, and how many its writer says it left out.
+#[inline]
+fn trailer(header: &SlotHeader, payload: &[u8]) -> (usize, u64) {
+    let length = usize::from(header.length);
+    if header.is(flag::TRUNCATED) {
+        if let Some((rest, count)) = payload[..length].split_last_chunk::<8>() {
+            return (rest.len(), u64::from_ne_bytes(*count));
+        }
+    }
+    (length, 0)
+}

@@ -1,0 +1,286 @@
+//! What can go wrong, a type for each phase: making a ring, attaching to one, writing, reading, forking.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a ring could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// An option is out of its bounds.
+    #[error("{option} is {found}, expected {expected}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// What was asked for.
+        found: u64,
+        /// What is possible.
+        expected: String,
+    },
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Why a descriptor or a seat's string is not a ring that this version can attach to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The object is too small for a header.
+    #[error("the object has {found} bytes, expected at least the {expected} of a ring's header")]
+    TooSmall {
+        /// Bytes found.
+        found: u64,
+        /// Bytes of a header.
+        expected: u64,
+    },
+    /// The first bytes are not a ring's: not a ring, or one whose creation was not finished.
+    #[error("the object begins with {found:02x?}, expected {expected:02x?} (\"LINERING\")")]
+    Magic {
+        /// Bytes found.
+        found: [u8; 8],
+        /// A ring's first bytes.
+        expected: [u8; 8],
+    },
+    /// Made on a machine of the other byte order.
+    #[error("the ring has byte order mark {found:#010x}, expected {expected:#010x}: it was made with another byte order")]
+    Endianness {
+        /// The mark found.
+        found: u32,
+        /// This machine's.
+        expected: u32,
+    },
+    /// Made by a version with another layout.
+    #[error("the ring has layout version {found}, expected {expected}")]
+    Version {
+        /// The version found.
+        found: u32,
+        /// This version's.
+        expected: u32,
+    },
+    /// Made with another word size.
+    #[error("the ring has words of {found} bytes, expected {expected}")]
+    WordSize {
+        /// Bytes found.
+        found: u32,
+        /// Bytes here.
+        expected: u32,
+    },
+    /// The header's numbers make no ring.
+    #[error("the ring's header makes no sense: {0}")]
+    Geometry(String),
+    /// The object's size is not the one that its header says.
+    #[error("the object has {found} bytes, expected {expected} as its header says")]
+    Size {
+        /// Bytes found.
+        found: u64,
+        /// Bytes by the header.
+        expected: u64,
+    },
+    /// The object can still change its size, which could kill whoever maps it.
+    #[error("the object has the seals {found:#x}, expected at least {expected:#x} (no shrinking, growing or further sealing)")]
+    Seals {
+        /// Seals found.
+        found: u32,
+        /// Seals of a ring.
+        expected: u32,
+    },
+    /// Another ring than the one meant.
+    #[error("the ring has the identity {found}, expected {expected}")]
+    Identity {
+        /// The identity found, in hexadecimal.
+        found: String,
+        /// The identity meant.
+        expected: String,
+    },
+    /// Not a seat's string.
+    #[error("\"{found}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL")]
+    Seat {
+        /// The string found.
+        found: String,
+    },
+    /// The wake-up pipe of the ring's creator cannot be reopened.
+    #[error("the ring's wake-up pipe, descriptor {descriptor} of process {process}, cannot be opened: {error}")]
+    WakeUp {
+        /// The creator.
+        process: u32,
+        /// Its descriptor.
+        descriptor: u32,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Why a mirror or a seat could not be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MirrorError {
+    /// Every cell is taken by a live mirror.
+    #[error("all {limit} mirrors of the ring are open; more need the option `mirrors`")]
+    TooManyMirrors {
+        /// Mirrors that may be open at a time.
+        limit: usize,
+    },
+    /// Every ticket stands for a seat, a live mirror or an end that the reader has not collected.
+    #[error("all {limit} seats and ends of the ring are in use; more need the option `seats`, or a reader that drains")]
+    TooManySeats {
+        /// Tickets of the ring.
+        limit: usize,
+    },
+    /// The label is too long.
+    #[error("the label has {found} bytes, expected at most {expected}")]
+    Label {
+        /// Bytes found.
+        found: usize,
+        /// Bytes possible.
+        expected: usize,
+    },
+    /// The kept descriptor of the segment is another file's by now: this process closed it.
+    #[error("the ring's descriptor {descriptor} was closed in this process, or is another file's by now")]
+    DescriptorClosed {
+        /// The descriptor's number.
+        descriptor: i32,
+    },
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Why a line was not written. What was written before is safe.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The mirror has ended; [`again`](crate::LineProcMirror::again) makes a fresh one.
+    #[error("the mirror has ended")]
+    Ended,
+    /// The parent told every mirror to stop.
+    #[error("the reader told every mirror to stop")]
+    Stopped,
+    /// The buffer is closed.
+    #[error("the buffer is closed")]
+    Closed,
+    /// The ring stayed full for as long as its creator allows; the line is counted as dropped.
+    #[error("the ring stayed full for {0:?}")]
+    TimedOut(Duration),
+    /// The ring is full and its reader has been gone for longer than the grace time; the line is counted as dropped.
+    #[error("the ring is full and has had no reader for {0:?}")]
+    ReaderGone(Duration),
+    /// This thread is in the middle of a write already: a signal handler, say.
+    #[error("this thread is in the middle of another write")]
+    Reentrant,
+    /// The ring's words were damaged by somebody else.
+    #[error("the ring's order words are damaged")]
+    Damaged,
+    /// The handle came from a parent process, or is a thread's first, and could not get a mirror of its own.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        let kind = match &error {
+            WriteError::Ended | WriteError::Stopped | WriteError::Closed | WriteError::ReaderGone(_) => {
+                io::ErrorKind::BrokenPipe
+            }
+            WriteError::TimedOut(_) => io::ErrorKind::TimedOut,
+            WriteError::Reentrant => io::ErrorKind::WouldBlock,
+            WriteError::Damaged => io::ErrorKind::InvalidData,
+            WriteError::Mirror(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why reading failed. Nothing is lost by it: the lines are still in the ring.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A signal handler ran while this thread waited. Call again to go on.
+    #[error("interrupted by a signal")]
+    Interrupted,
+    /// The handle was inherited by a forked child; only the process that made it may use it.
+    #[error("this reader belongs to the parent process")]
+    Forked,
+    /// Somebody reads the ring already.
+    #[error("the ring has a reader already")]
+    HasReader,
+    /// The reader before this one died in the middle of a step.
+    #[error("the ring's last reader died in the middle of taking a line, and that was not repaired yet")]
+    Unrepaired,
+    /// The kept descriptor of the segment is another file's by now.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::Interrupted => io::ErrorKind::Interrupted,
+            ReadError::HasReader => io::ErrorKind::ResourceBusy,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a pool of workers could not be started or awaited.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// No mirror could be had for a worker.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The drain failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// `map_err(system("map the segment"))`: every error type here has a `System` variant.
+macro_rules! system {
+    ($type:ident, $doing:expr) => {
+        |error| $crate::error::$type::System { doing: $doing, error: error.into() }
+    };
+}
+pub(crate) use system;

@@ -1,0 +1,429 @@
+//! The ring as its users hold it: [`LineRing`], its [`Seat`]s and its [`Reader`].
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::drain::Drain;
+use crate::error::{AttachError, CreateError, MirrorError, ReadError, system};
+use crate::message::Item;
+use crate::mirror::LineProcMirror;
+use crate::options::Options;
+use crate::segment::{Segment, open_of_process};
+use crate::split::LineSplitter;
+use crate::sync::Ordering;
+use crate::ticket::{Label, SeatId};
+use crate::wait;
+
+use Ordering::Relaxed;
+
+/// A ring of lines in shared memory: many writers, one reader.
+///
+/// Cloning gives another handle of the same ring. The memory lives until the last process that has a handle,
+/// a mirror or a reader drops it or ends; there is nothing to clean up.
+///
+/// ```
+/// use linering::{Item, LineRing, Options};
+///
+/// let ring = LineRing::new(Options::new())?;
+/// let mut mirror = ring.mirror()?;
+/// mirror.write_line(b"hello")?;
+/// drop(mirror);
+///
+/// let mut reader = ring.reader()?;
+/// while let Some(item) = reader.recv()? {
+///     if let Item::Line(line) = item {
+///         assert_eq!(&line.bytes[..], b"hello");
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LineRing {
+    segment: Arc<Segment>,
+    /// What its mirrors make of the bytes written into them.
+    splitter: LineSplitter,
+}
+
+/// How many mirrors a ring has and has had. Each number may be a moment old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Mirrors that are open.
+    pub live: u64,
+    /// Mirrors that ended with EOF.
+    pub eofs: u64,
+    /// Mirrors that ended with an error.
+    pub errors: u64,
+    /// Mirrors whose process was found dead.
+    pub deaths: u64,
+    /// How often a writer found the ring full.
+    pub found_full: u64,
+}
+
+impl LineRing {
+    /// Makes a ring in anonymous shared memory. Forked children inherit it.
+    ///
+    /// # Errors
+    ///
+    /// An option out of its bounds, or the system's refusal to give the memory.
+    pub fn new(options: Options) -> Result<Self, CreateError> {
+        Ok(Self { segment: Arc::new(Segment::anonymous(&options)?), splitter: LineSplitter::new() })
+    }
+
+    /// Attaches to the ring behind a descriptor, which is duplicated: one inherited through `exec`, say.
+    ///
+    /// # Errors
+    ///
+    /// Each way in which an object can fail to be a ring is an [`AttachError`] of its own.
+    pub fn attach(descriptor: impl AsFd) -> Result<Self, AttachError> {
+        let segment = Segment::attach(descriptor.as_fd())?;
+        Ok(Self { segment: Arc::new(segment), splitter: LineSplitter::new() })
+    }
+
+    /// The ring's descriptor, to be handed to another process. It is closed on exec unless you clear that flag.
+    ///
+    /// # Errors
+    ///
+    /// [`MirrorError::DescriptorClosed`] if somebody in this process closed it.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>, MirrorError> {
+        self.segment.borrow_descriptor()
+    }
+
+    pub(crate) fn with_splitter(mut self, splitter: LineSplitter) -> Self {
+        self.splitter = splitter;
+        self
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(crate) fn splitter(&self) -> LineSplitter {
+        self.splitter.clone()
+    }
+
+    /// A live mirror of this process. A few system calls.
+    ///
+    /// In a forked child it becomes a mirror of its own at its first write, and counts from then on; unused it does
+    /// nothing there. To hand a mirror to a child whose end is waited for from now on, use [`seat`](Self::seat).
+    ///
+    /// # Errors
+    ///
+    /// Too many mirrors or seats, or the system's refusal.
+    pub fn mirror(&self) -> Result<LineProcMirror, MirrorError> {
+        self.mirror_labelled("")
+    }
+
+    /// The same with a label of at most 24 bytes, which its lines will carry.
+    ///
+    /// # Errors
+    ///
+    /// As [`mirror`](Self::mirror), and a label that is too long.
+    pub fn mirror_labelled(&self, label: &str) -> Result<LineProcMirror, MirrorError> {
+        LineProcMirror::open(self, None, Label::new(label)?)
+    }
+
+    /// Keeps a place for a mirror that another process will open. It counts at once.
+    ///
+    /// # Errors
+    ///
+    /// Too many seats.
+    pub fn seat(&self) -> Result<Seat, MirrorError> {
+        self.seat_labelled("")
+    }
+
+    /// The same with a label of at most 24 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`seat`](Self::seat), and a label that is too long.
+    pub fn seat_labelled(&self, label: &str) -> Result<Seat, MirrorError> {
+        let label = Label::new(label)?;
+        let limit = self.segment.seat_limit;
+        let deadline = limit.map_or(0, |limit| crate::time::monotonic_ms() + limit.as_millis() as u64);
+        Ok(Seat { ring: self.clone(), id: self.segment.reserve(label, deadline)?, label })
+    }
+
+    /// Becomes the ring's reader. There is one at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::HasReader`] while another lives.
+    pub fn reader(&self) -> Result<Reader, ReadError> {
+        Ok(Reader { drain: Drain::open(&self.segment)?, segment: Arc::clone(&self.segment), handed: 0 })
+    }
+
+    /// Tells every writer to stop: its next write is [`WriteError::Stopped`](crate::WriteError::Stopped). Its
+    /// `send_eof`, `send_error` and drop still end it.
+    pub fn stop_all_mirrors(&self) {
+        self.segment.header().look.0.stopped.store(1, Relaxed);
+    }
+
+    /// How many mirrors there are and have been.
+    pub fn counts(&self) -> Counts {
+        let counts = &self.segment.header().counts.0;
+        Counts {
+            live: counts.live.load(Relaxed),
+            eofs: counts.eofs.load(Relaxed),
+            errors: counts.errors.load(Relaxed),
+            deaths: counts.deaths.load(Relaxed),
+            found_full: counts.found_full.load(Relaxed),
+        }
+    }
+}
+
+impl AsRef<LineRing> for LineRing {
+    fn as_ref(&self) -> &LineRing {
+        self
+    }
+}
+
+// ------------------------------------------------------------------------------------------- seats
+
+/// A place kept for a mirror that another process will open.
+///
+/// It counts from its making until the mirror has ended, was cancelled, or its time limit has passed. It has no
+/// cell and no lock, and dropping it does nothing. As a string it can travel in an environment variable
+/// or an argument to any process of the same user, as long as the ring's creator lives:
+///
+/// ```
+/// # use linering::{LineRing, Options, Seat};
+/// let ring = LineRing::new(Options::new())?;
+/// let text = ring.seat()?.to_string();
+/// // ... in another process:
+/// let seat: Seat = text.parse()?;
+/// seat.open()?.write_line(b"hello")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Seat {
+    ring: LineRing,
+    id: SeatId,
+    label: Label,
+}
+
+impl Seat {
+    /// Opens the mirror, in this process. Opening a seat again makes an extra mirror, which counts too.
+    ///
+    /// # Errors
+    ///
+    /// Too many mirrors, or the system's refusal.
+    pub fn open(&self) -> Result<LineProcMirror, MirrorError> {
+        LineProcMirror::open(&self.ring, Some(self.id), self.label)
+    }
+
+    /// Gives the seat up; `false` if somebody has opened it already.
+    pub fn cancel(&self) -> bool {
+        self.ring.segment.cancel(self.id)
+    }
+
+    /// The number that its mirror's lines will carry.
+    pub fn worker(&self) -> u32 {
+        self.id.serial as u32
+    }
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segment = &self.ring.segment;
+        let (identity, process, descriptor) = (segment.identity(), std::process::id(), segment.descriptor());
+        write!(f, "linering1:{identity}:{process}:{descriptor}:{}:{}", self.id.ticket, self.id.serial)
+    }
+}
+
+impl FromStr for Seat {
+    type Err = AttachError;
+
+    /// Attaches to the ring that the string names.
+    fn from_str(text: &str) -> Result<Self, AttachError> {
+        let no_seat = || AttachError::Seat { found: text.to_owned() };
+        let parts: Vec<&str> = text.split(':').collect();
+        let ["linering1", identity, process, descriptor, ticket, serial] = parts[..] else { return Err(no_seat()) };
+        let process = process.parse().map_err(|_| no_seat())?;
+        let descriptor = descriptor.parse().map_err(|_| no_seat())?;
+        let ticket: u32 = ticket.parse().map_err(|_| no_seat())?;
+        let serial = serial.parse().map_err(|_| no_seat())?;
+        let file = open_of_process(process, descriptor)
+            .map_err(system!(AttachError, "open the ring's descriptor in its creator's process"))?;
+        let ring = LineRing::attach(&file)?;
+        let found = ring.segment.identity();
+        if found != identity {
+            return Err(AttachError::Identity { found, expected: identity.to_owned() });
+        }
+        let Some(entry) = ring.segment.tickets().get(ticket as usize) else { return Err(no_seat()) };
+        let label = Label::new(&entry.label()).unwrap_or_default();
+        Ok(Self { ring, id: SeatId { ticket, serial }, label })
+    }
+}
+
+// ------------------------------------------------------------------------------------------ reader
+
+/// The ring's one reader: drains lines in their one order.
+///
+/// An item is accepted by asking for the next one or by [`commit`](Self::commit), never by being returned: a
+/// reader that dies, or is dropped, leaves what it had not accepted to the next one.
+///
+/// As an iterator it gives owned items, waits, and ends when every mirror has ended.
+#[derive(Debug)]
+pub struct Reader {
+    segment: Arc<Segment>,
+    drain: Drain,
+    /// Queued items that were handed out and not accepted yet.
+    handed: usize,
+}
+
+impl Reader {
+    /// The next item; waits for it. `None` once every seat and mirror has ended and everything was handed out
+    /// (at once, if there was none).
+    ///
+    /// Accepts the item before. No system call while items are there.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Interrupted`] when a signal handler ran; [`ReadError::Forked`] in a forked child.
+    pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        self.commit()?;
+        self.wait_for_some(None)?;
+        Ok(self.hand_out())
+    }
+
+    /// The next item if there is one now. Never waits. `None` also when every mirror has ended:
+    /// [`is_over`](Self::is_over) tells.
+    ///
+    /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes readable
+    /// when the next line comes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child.
+    pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        self.commit()?;
+        if !self.drain.fill(&self.segment) {
+            self.drain.look_for_deaths(&self.segment);
+            if !wait::arm(&self.segment, self.drain.cursor()) {
+                self.drain.fill(&self.segment);
+            }
+        }
+        Ok(self.hand_out())
+    }
+
+    /// The next item, or `None` if none has come for `limit`, or every mirror has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Item<'_>>, ReadError> {
+        self.commit()?;
+        self.wait_for_some(Some(limit))?;
+        Ok(self.hand_out())
+    }
+
+    /// The next items, as many as are there (64 at most); waits for the first. Empty once every mirror has ended.
+    ///
+    /// Accepts what was handed out before by other calls; the batch itself is accepted by
+    /// [`Batch::commit`] alone, and comes again if it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
+        self.commit()?;
+        self.wait_for_some(None)?;
+        Ok(Batch { reader: self })
+    }
+
+    /// Accepts what was handed out.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child.
+    pub fn commit(&mut self) -> Result<(), ReadError> {
+        self.drain.check()?;
+        if self.handed > 0 {
+            self.drain.accept(&self.segment, self.handed);
+            self.handed = 0;
+        }
+        Ok(())
+    }
+
+    /// Whether every seat and mirror has ended and everything was accepted, as far as the last call saw.
+    pub fn is_over(&self) -> bool {
+        self.handed == 0 && self.drain.is_over()
+    }
+
+    fn hand_out(&mut self) -> Option<Item<'_>> {
+        let item = self.drain.item(&self.segment, 0);
+        self.handed = usize::from(item.is_some());
+        item
+    }
+
+    /// Waits until something is queued, everything is over, or `limit` has passed.
+    fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
+        let mut began = None;
+        while !self.drain.fill(&self.segment) && !self.drain.is_over() {
+            let left = match limit {
+                None => Duration::MAX,
+                Some(limit) => limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed()),
+            };
+            if left.is_zero() {
+                break;
+            }
+            wait::pause(&self.segment, self.drain.cursor(), left)?;
+            self.drain.look_for_deaths(&self.segment);
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Item<'static>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.recv().map(|item| item.map(Item::into_owned)).transpose()
+    }
+}
+
+/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe) the ring's own
+/// descriptor, which is always readable.
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.segment.pipe().and_then(|pipe| pipe.read_end()) {
+            Some(end) => end,
+            // SAFETY: open for as long as the segment is, unless somebody in this process closed it, against
+            // which no borrowed descriptor is safe.
+            None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },
+        }
+    }
+}
+
+/// Items that were handed out together and are accepted together.
+#[derive(Debug)]
+pub struct Batch<'r> {
+    reader: &'r mut Reader,
+}
+
+impl Batch<'_> {
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.reader.drain.queued()
+    }
+
+    /// Whether there is none: every mirror has ended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The items, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
+        (0..self.len()).filter_map(|index| self.reader.drain.item(&self.reader.segment, index))
+    }
+
+    /// Accepts all of them.
+    pub fn commit(self) {
+        let all = self.len();
+        self.reader.drain.accept(&self.reader.segment, all);
+    }
+}

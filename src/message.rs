@@ -1,0 +1,362 @@
+//! What comes out: lines, groups, losses and ends.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// Which stream a line was written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Stream {
+    /// Standard output, and what is written into a mirror without a word about it.
+    #[default]
+    Stdout = 0,
+    /// Standard error.
+    Stderr = 1,
+    /// A logger's records.
+    Log = 2,
+}
+
+impl Stream {
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        match bits & 3 {
+            1 => Stream::Stderr,
+            2 => Stream::Log,
+            _ => Stream::Stdout,
+        }
+    }
+}
+
+/// How serious a line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Level {
+    /// Nobody said.
+    #[default]
+    None = 0,
+    /// Finest.
+    Trace = 1,
+    /// For developers.
+    Debug = 2,
+    /// For everybody.
+    Info = 3,
+    /// Something odd.
+    Warn = 4,
+    /// Something failed.
+    Error = 5,
+}
+
+impl Level {
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        match bits {
+            1 => Level::Trace,
+            2 => Level::Debug,
+            3 => Level::Info,
+            4 => Level::Warn,
+            5 => Level::Error,
+            _ => Level::None,
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Kind {
+    /// One line, without its end.
+    #[default]
+    Line = 0,
+    /// A group of lines, each with its `\n`.
+    Text = 1,
+    /// A warning: a group of lines.
+    Warning = 2,
+    /// The error that ended a mirror: a group of lines.
+    Error = 3,
+}
+
+impl Kind {
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        match bits & 7 {
+            1 => Kind::Text,
+            2 => Kind::Warning,
+            3 => Kind::Error,
+            _ => Kind::Line,
+        }
+    }
+}
+
+/// One line, or one group of lines, of one writer.
+///
+/// Whole, unless one of its flags says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Line<'a> {
+    /// Where it stands in the one order of the ring: every reader and observer sees it there. For a line of
+    /// several parts, the position of its last one. Positions grow, with gaps.
+    pub position: u64,
+    /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if that is not
+    /// known any more.
+    pub worker: u32,
+    /// Its mirror's label.
+    pub label: Cow<'a, str>,
+    /// The stream it was written to.
+    pub stream: Stream,
+    /// How serious it is.
+    pub level: Level,
+    /// A number whose meaning is the writer's.
+    pub tag: u16,
+    /// When its first byte was written, to a few milliseconds; `None` without time stamps.
+    pub time: Option<SystemTime>,
+    /// One line, or a group.
+    pub kind: Kind,
+    /// Some of its bytes are missing: it was too long, or a part of it was lost.
+    pub truncated: bool,
+    /// It has no end: its writer ended, died, or asked for it to be published as it was.
+    pub unfinished: bool,
+    /// Its writer died before `write` returned.
+    pub unacknowledged: bool,
+    /// How many bytes are missing, as far as is known. 0 in a whole line; in a truncated one, at least that.
+    pub missing: u64,
+    /// Its bytes, without the line end; for a group, its lines with theirs.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl Line<'_> {
+    /// The same, owning its bytes.
+    pub fn into_owned(self) -> Line<'static> {
+        Line {
+            label: Cow::Owned(self.label.into_owned()),
+            bytes: Cow::Owned(self.bytes.into_owned()),
+            position: self.position,
+            worker: self.worker,
+            stream: self.stream,
+            level: self.level,
+            tag: self.tag,
+            time: self.time,
+            kind: self.kind,
+            truncated: self.truncated,
+            unfinished: self.unfinished,
+            unacknowledged: self.unacknowledged,
+            missing: self.missing,
+        }
+    }
+}
+
+/// The text, with U+FFFD for what is not UTF-8. No line end after a line; a group's last one is left out too.
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let group = self.kind != Kind::Line;
+        f.write_str(if group { text.strip_suffix('\n').unwrap_or(&text) } else { &text })
+    }
+}
+
+/// Why lines are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// Their writer found the ring full and dropped them.
+    Dropped,
+    /// Newer lines overwrote them.
+    Overwritten,
+}
+
+/// Lines of one writer that will not come, in the place where they would have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost<'a> {
+    /// The number of their mirror, as in [`Line::worker`].
+    pub worker: u32,
+    /// Its label.
+    pub label: Cow<'a, str>,
+    /// How many. Exact, but for one line that a killed writer had not finished writing.
+    pub lines: u64,
+    /// Why.
+    pub cause: LossCause,
+}
+
+/// `-- worker 3: 2789 lines lost, ring full --`
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = if self.lines == 1 { "line" } else { "lines" };
+        let cause = match self.cause {
+            LossCause::Dropped => "ring full",
+            LossCause::Overwritten => "overwritten",
+        };
+        write!(f, "-- worker {}: {} {lines} lost, {cause} --", self.worker, self.lines)
+    }
+}
+
+/// How a mirror ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// It said so: `send_eof`, or its drop.
+    Eof,
+    /// It sent an error.
+    Error,
+    /// Its process is dead and it had not said anything.
+    Died,
+    /// A seat that was given up before anybody opened it.
+    Cancelled,
+    /// A seat that nobody opened within its time limit.
+    NeverOpened,
+}
+
+/// A mirror's end. All its lines came before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended<'a> {
+    /// The number of the mirror, as in [`Line::worker`].
+    pub worker: u32,
+    /// Its label.
+    pub label: Cow<'a, str>,
+    /// How it ended.
+    pub end: End,
+    /// Lines that were delivered to this reader.
+    pub lines: u64,
+    /// Lines that were lost.
+    pub lost: u64,
+}
+
+impl fmt::Display for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.end {
+            End::Eof => "ended",
+            End::Error => "ended with an error",
+            End::Died => "died",
+            End::Cancelled => "was cancelled",
+            End::NeverOpened => "was never opened",
+        };
+        write!(f, "-- worker {} {how} --", self.worker)
+    }
+}
+
+/// What a reader hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Item<'a> {
+    /// A line, or a group of lines.
+    Line(Line<'a>),
+    /// Lines that will not come.
+    Lost(Lost<'a>),
+    /// A mirror's end.
+    Ended(Ended<'a>),
+    /// What stood at this position was nothing that a writer left there, and was skipped.
+    Damaged {
+        /// The position.
+        position: u64,
+    },
+}
+
+impl<'a> Item<'a> {
+    /// The line, if it is one.
+    pub fn line(&self) -> Option<&Line<'a>> {
+        match self {
+            Item::Line(line) => Some(line),
+            _ => None,
+        }
+    }
+
+    /// The same, owning its bytes.
+    pub fn into_owned(self) -> Item<'static> {
+        match self {
+            Item::Line(line) => Item::Line(line.into_owned()),
+            Item::Lost(lost) => Item::Lost(Lost { label: Cow::Owned(lost.label.into_owned()), ..lost }),
+            Item::Ended(ended) => Item::Ended(Ended { label: Cow::Owned(ended.label.into_owned()), ..ended }),
+            Item::Damaged { position } => Item::Damaged { position },
+        }
+    }
+}
+
+impl fmt::Display for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Item::Line(line) => line.fmt(f),
+            Item::Lost(lost) => lost.fmt(f),
+            Item::Ended(ended) => ended.fmt(f),
+            Item::Damaged { position } => write!(f, "-- position {position} was damaged --"),
+        }
+    }
+}
+
+/// Several lines that belong together: a group, a warning, or the error that ended a mirror.
+///
+/// `Display` prints the lines, one after another, without a line end after the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupedMessage {
+    kind: Kind,
+    worker: u32,
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl GroupedMessage {
+    /// Text, warning or error.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The number of the mirror that sent it.
+    pub fn worker(&self) -> u32 {
+        self.worker
+    }
+
+    /// Its lines, without their ends.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    }
+
+    /// Whether some of it is missing.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+}
+
+impl fmt::Display for GroupedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.bytes);
+        f.write_str(text.strip_suffix('\n').unwrap_or(&text))
+    }
+}
+
+/// What a [`LineProcBuffer`](crate::LineProcBuffer) keeps: a line, or a group of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// One line.
+    Line(Line<'static>),
+    /// Several that belong together.
+    Group(GroupedMessage),
+}
+
+impl From<Line<'_>> for Message {
+    fn from(line: Line<'_>) -> Self {
+        if line.kind == Kind::Line {
+            return Message::Line(line.into_owned());
+        }
+        Message::Group(GroupedMessage {
+            kind: line.kind,
+            worker: line.worker,
+            truncated: line.truncated,
+            bytes: line.bytes.into_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Line(line) => line.fmt(f),
+            Message::Group(group) => group.fmt(f),
+        }
+    }
+}
+
+/// The time of a slot: microseconds since the segment's creation, plus one.
+pub(crate) fn time_of(raw: u64, created: u64) -> Option<SystemTime> {
+    let since = Duration::from_nanos(created) + Duration::from_micros(raw.checked_sub(1)?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}

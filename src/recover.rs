@@ -1,0 +1,140 @@
+//! What becomes of a cell whose process died: its slot, its last words, its end.
+//!
+//! Nobody needs this for progress. It runs when somebody wants the cell or looks for ends, always under the
+//! cell's lock, which the kernel gives away only when the owner is gone. Each step is safe to repeat, so whoever
+//! recovers may die too, and the next one begins again.
+
+use crate::layout::{Cell, Hold, LINE_MASK, Owner, READER_CELL, SlotHeader, TicketWord, flag};
+use crate::ring::{Spare, peek_payload};
+use crate::segment::Segment;
+use crate::sync::Ordering;
+
+use Ordering::{Acquire, Relaxed, Release};
+
+/// What became of a dead cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Burial {
+    /// Its last words are published, its end is noted, and it is free.
+    Done,
+    /// Not possible at this moment: the ring is full, or too much is moving. Try again later.
+    Later,
+}
+
+/// How often a moving ring is looked at anew.
+const ATTEMPTS: u32 = 16;
+
+/// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
+pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
+    let cell = &segment.cells()[index];
+    let Some(owned) = settle(segment, index) else { return Burial::Later };
+    if !segment.ring().has_slot(owned.spare.slot) || publish_last_words(segment, cell, index, owned).is_err() {
+        return Burial::Later;
+    }
+    let mirror =
+        crate::layout::MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
+    let listed = segment.tickets().iter().position(|ticket| ticket.state() == Some(TicketWord::Live(mirror)));
+    if let Some(ticket) = listed {
+        let dropped = cell.writer.0.dropped.load(Relaxed);
+        segment.end_ticket(ticket as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
+    }
+    cell.set_owner(Owner::Free);
+    Burial::Done
+}
+
+/// A dead cell's slot.
+struct Owned {
+    spare: Spare,
+    /// The cell had announced an exchange that did not happen: the spare holds a finished part.
+    finished: bool,
+}
+
+/// Finds out which slot a dead cell owns, and writes it down. Also for the reader's cell.
+fn settle(segment: &Segment, index: usize) -> Option<Owned> {
+    let word = &segment.cells()[index].writer.0.hold;
+    // ORD recover:A, acquire; pairs with publish:D, publish:F, publish:H, take:B and take:E; what the dead one
+    // had done before it wrote this is seen.
+    let (hold, changes) = Hold::unpack(word.load(Acquire));
+    let Hold::Intent(given, wanted) = hold else {
+        return Spare::of(word.load(Relaxed)).map(|spare| Owned { spare, finished: false });
+    };
+    let exchanged = (0..ATTEMPTS).find_map(|_| was_exchanged(segment, index, given, wanted))?;
+    let slot = if exchanged { wanted } else { given };
+    let settled = Hold::Held(slot).pack(changes.wrapping_add(1));
+    // ORD settle:A, release; pairs with recover:A; as publish:F.
+    word.store(settled, Release);
+    Spare::of(settled).map(|spare| Owned { spare, finished: !exchanged })
+}
+
+/// The same for the reader's cell, whose owner holds its lock by now.
+pub(crate) fn settle_reader(segment: &Segment) -> Option<Spare> {
+    settle(segment, READER_CELL).map(|owned| owned.spare)
+}
+
+/// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it just now.
+///
+/// Exactly one of the two is in circulation, and seeing it decides: in the order ring, or held by another
+/// cell. Another cell's intent proves nothing by itself. It counts once it is decided in the same way and its
+/// word did not change meanwhile, so this goes on to a fixed point.
+fn was_exchanged(segment: &Segment, index: usize, given: u32, wanted: u32) -> Option<bool> {
+    let ring = segment.ring();
+    let mut circulates = vec![false; segment.geometry().slots()];
+    let mut note = |slot: u32| {
+        if let Some(seen) = circulates.get_mut(slot as usize) {
+            *seen = true;
+        }
+    };
+    let mut intents = Vec::new();
+    for (other, cell) in segment.cells().iter().enumerate() {
+        let word = cell.writer.0.hold.load(Acquire);
+        match Hold::unpack(word).0 {
+            Hold::Held(slot) => note(slot),
+            Hold::Intent(a, b) if other != index => intents.push((cell, word, a, b)),
+            Hold::Intent(..) => {}
+        }
+    }
+    for entry in ring.order {
+        note(crate::layout::Entry(entry.load(Acquire)).slot());
+    }
+    let seen = |circulates: &[bool], slot: u32| circulates.get(slot as usize).copied().unwrap_or(false);
+    loop {
+        match (seen(&circulates, given), seen(&circulates, wanted)) {
+            (true, false) => return Some(true),
+            (false, true) => return Some(false),
+            // Both: one of them moved while we looked.
+            (true, true) => return None,
+            (false, false) => {}
+        }
+        let decided = intents.iter().position(|(_, _, a, b)| seen(&circulates, *a) != seen(&circulates, *b))?;
+        let (cell, word, a, b) = intents.swap_remove(decided);
+        if cell.writer.0.hold.load(Acquire) != word {
+            return None;
+        }
+        let owned = if seen(&circulates, a) { b } else { a };
+        if let Some(seen) = circulates.get_mut(owned as usize) {
+            *seen = true;
+        }
+    }
+}
+
+/// Publishes what a dead writer had in its spare: an unfinished line, or one that was finished and not yet
+/// published. Anything else in there is an older line.
+fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned) -> Result<(), ()> {
+    let ring = segment.ring();
+    let Owned { mut spare, finished } = owned;
+    let pending = cell.pending();
+    let header = peek_payload(&ring, spare.slot, &mut []).ok_or(())?;
+    let is_own = usize::from(header.cell) == index && header.line == pending.line;
+    let length = if finished { header.length } else { pending.bytes };
+    if !is_own || (!finished && pending.bytes == 0) || usize::from(length) > ring.shape.payload() {
+        return Ok(());
+    }
+    let mut flags = header.flags | if finished { flag::UNACKNOWLEDGED } else { 0 };
+    if !header.is(flag::LAST) {
+        flags |= flag::LAST | flag::UNFINISHED;
+    }
+    ring.head(&spare, &SlotHeader { length, flags, ..header });
+    ring.publish(&cell.writer.0.hold, &mut spare, segment.overwrites()).map_err(drop)?;
+    cell.set_pending(pending.line.wrapping_add(1) & LINE_MASK, 0);
+    crate::wait::wake_reader(segment);
+    Ok(())
+}

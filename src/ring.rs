@@ -1,0 +1,499 @@
+//! The exchange: publish, take, observe.
+//!
+//! Runs over borrowed atomics and knows no segment, no process and no system call: the same code runs in
+//! shared memory, on the heap and under loom.
+//!
+//! # The structure
+//!
+//! The order ring has N entries. Position `p` stands in entry `p mod N`, and `p / N` is its lap. Every entry
+//! and every cell has exactly one slot at every moment. A writer fills its cell's slot (its spare) and swaps
+//! it into an entry; what was there becomes its spare. The reader swaps a slot out in the same way.
+//!
+//! ```text
+//!              publish                          take
+//!   (lap, free, B) ────► (lap, full, A) ────────────────► (lap + 1, free, R)
+//!                              │                                   │
+//!                              │ publish in lap + 1                │ publish in lap + 1
+//!                              ▼ (OverwriteOldest only)            ▼
+//!                        (lap + 1, full, A')                (lap + 1, full, A')
+//! ```
+//!
+//! # Invariants
+//!
+//! * **I1** An entry only moves forward: its `(lap, full)` never comes twice. So an entry that was read twice
+//!   with the same value did not change in between.
+//! * **I2** A slot is in one place: in one entry, or it is the spare of one cell. While a cell's hold word says
+//!   `INTENT(A, B)` exactly one of the two is its spare and the other is elsewhere.
+//! * **I3** Only the owner of a spare writes its words; anybody may read them, and only as atomics.
+//! * **I4** Positions are filled in order: when `p` is filled, `p - 1` is filled or was consumed.
+//! * **I5** The tail hint never leads: every position before it is filled or was consumed.
+//!
+//! # Pairs
+//!
+//! Each non-relaxed operation carries its label; a test reads this table and the labels.
+//!
+//! | release side | acquire side | if the second reads from the first, then |
+//! |---|---|---|
+//! | publish:E | look:A | the reader sees the slot's words as they were published |
+//! | publish:E | publish:A | the next writer sees that the position is filled, and so fills the one after it (I4) |
+//! | take:D | publish:A | the writer owns the slot only after the reader has finished reading it |
+//! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
+//! | publish:D | recover:A | who finds the exchange done or not done also finds the intent |
+//! | publish:F | recover:A | who finds the new spare held finds the exchange done |
+//! | take:B | recover:A | as publish:D, for the reader |
+//! | take:E | recover:A | as publish:F, for the reader |
+//! | pending:A | unfinished:A | the unfinished line's bytes are in the spare |
+//! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
+//! | sleep:A | wake:A | (both SeqCst) or the writer sees that the reader sleeps |
+
+use crate::layout::{Entry, Hold, SLOT_HEADER_WORDS, Shape, SlotHeader};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, seq_cst_for_loom};
+
+use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+/// The order ring and its slots, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring<'a> {
+    pub(crate) order: &'a [AtomicU64],
+    pub(crate) slots: &'a [AtomicU64],
+    /// The tail hint (I5).
+    pub(crate) next_position: &'a AtomicU64,
+    pub(crate) shape: Shape,
+}
+
+/// A cell's slot, as its owner knows it.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) slot: u32,
+    changes: u64,
+}
+
+impl Spare {
+    /// The spare of a cell whose hold word is this; `None` while it is undecided.
+    pub(crate) fn of(hold: u64) -> Option<Self> {
+        match Hold::unpack(hold) {
+            (Hold::Held(slot), changes) => Some(Self { slot, changes }),
+            (Hold::Intent(..), _) => None,
+        }
+    }
+
+    /// The word that says `hold`, with a new change count.
+    fn next(&mut self, hold: Hold) -> u64 {
+        self.changes = self.changes.wrapping_add(1);
+        hold.pack(self.changes)
+    }
+}
+
+/// What an entry says about a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The position can be filled.
+    Free,
+    /// The line of the lap before is still there: the ring is full.
+    Oldest,
+    /// Filled already, or far off the hint: go on at this position.
+    Elsewhere(u64),
+}
+
+/// Why a spare was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The ring is full: the entry of this position still has the oldest line.
+    Full(u64),
+    /// The order ring holds words that no writer or reader left there.
+    Damaged,
+}
+
+/// What stands at a position that the reader has not consumed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The line or part; its payload was copied out.
+    Part(SlotHeader),
+    /// Not filled yet.
+    Empty,
+    /// The entry is of a later lap by this many laps: the line was overwritten or consumed.
+    Passed(u64),
+    /// Something that no writer left there. The position has to be skipped.
+    Damaged,
+}
+
+fn place(shape: Shape, entry: Entry, position: u64) -> Place {
+    let laps = entry.laps_since(shape.lap(position));
+    let there = shape.after_laps(position, laps);
+    match (laps, entry.is_full()) {
+        (0, false) => Place::Free,
+        (-1, true) => Place::Oldest,
+        // `there` is filled, so the next free one comes after it.
+        (_, true) => Place::Elsewhere(there.wrapping_add(1)),
+        // `there` is free and a lap earlier was consumed, so the next free one comes after that.
+        (1.., false) => Place::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
+        // The hint leads by laps: `there` is free.
+        (_, false) => Place::Elsewhere(there),
+    }
+}
+
+/// Whether `position` was filled, in this lap, by what its entry says.
+fn is_filled(shape: Shape, entry: Entry, position: u64) -> bool {
+    let laps = entry.laps_since(shape.lap(position));
+    laps > 0 || laps == 0 && entry.is_full()
+}
+
+impl<'a> Ring<'a> {
+    fn entry(&self, position: u64) -> &'a AtomicU64 {
+        &self.order[self.shape.index(position)]
+    }
+
+    fn slot_count(&self) -> usize {
+        self.slots.len() / self.shape.slot_words
+    }
+
+    /// The words of a slot; `None` for an index that no slot has.
+    #[inline]
+    fn slot(&self, slot: u32) -> Option<&'a [AtomicU64]> {
+        let start = slot as usize * self.shape.slot_words;
+        self.slots.get(start..start + self.shape.slot_words)
+    }
+
+    fn own(&self, spare: &Spare) -> &'a [AtomicU64] {
+        self.slot(spare.slot).expect("a spare's index was checked when it was taken")
+    }
+
+    /// Checks an index that came from shared memory.
+    pub(crate) fn has_slot(&self, slot: u32) -> bool {
+        (slot as usize) < self.slot_count()
+    }
+
+    // ------------------------------------------------------------------------------------ the spare
+
+    /// Puts payload bytes into the owner's spare, from byte `at` on.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit in a slot.
+    #[inline]
+    pub(crate) fn fill(&self, spare: &Spare, at: usize, bytes: &[u8]) {
+        write_bytes(&self.own(spare)[SLOT_HEADER_WORDS..], at, bytes);
+    }
+
+    /// Puts the header's words except the position into the owner's spare.
+    #[inline]
+    pub(crate) fn head(&self, spare: &Spare, header: &SlotHeader) {
+        let words = self.own(spare);
+        words[1].store(header.time_word(), Relaxed);
+        words[2].store(header.line_word(), Relaxed);
+        words[3].store(header.part_word(), Relaxed);
+    }
+
+    /// Puts the order of an unfinished line where its position will be.
+    pub(crate) fn mark_begun(&self, spare: &Spare, order: u64) {
+        self.own(spare)[0].store(order, Relaxed);
+    }
+
+    // ------------------------------------------------------------------------------------ publish
+
+    /// Swaps the owner's spare into the order ring and returns its position.
+    ///
+    /// Lock-free: each retry means that another writer or the reader has moved on. No system call. A process
+    /// that dies here has published the line or not, and nobody has to wait for it either way.
+    pub(crate) fn publish(&self, hold: &AtomicU64, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
+        let shape = self.shape;
+        let mut position = self.next_position.load(Relaxed);
+        let mut intends = false;
+        // A walk along a sound ring is short: this bounds one along words that make no sense.
+        for _ in 0..8 * shape.positions() + 0x1_0000 {
+            // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody else's any
+            // more once the exchange below succeeds, and a filled position carries I4 along.
+            let entry = Entry(self.entry(position).load(Acquire));
+            let full = match place(shape, entry, position) {
+                Place::Elsewhere(other) => {
+                    position = other;
+                    continue;
+                }
+                Place::Free => false,
+                Place::Oldest => true,
+            };
+            // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
+            let before = position.wrapping_sub(1);
+            // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to whoever sees
+            // this one.
+            if !is_filled(shape, Entry(self.entry(before).load(Acquire)), before) {
+                position = before;
+                continue;
+            }
+            if full && !overwrite {
+                self.refuse(hold, spare, intends);
+                return Err(Refused::Full(position));
+            }
+            if !self.has_slot(entry.slot()) {
+                break;
+            }
+            self.own(spare)[0].store(position, Relaxed);
+            // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is seen, and the
+            // intent is seen by whoever sees the exchange.
+            hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);
+            intends = true;
+            let filled = Entry::full(shape.lap(position), spare.slot);
+            // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are visible to
+            // whoever sees the entry. AcqRel fails against a reader that falls asleep: wake:A could be read before.
+            if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
+                // The same position again: the reader may have consumed the old entry, and a position that
+                // is skipped stays a hole for ever.
+                continue;
+            }
+            spare.slot = entry.slot();
+            // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.
+            hold.store(spare.next(Hold::Held(spare.slot)), Release);
+            // ORD publish:G, release fence; pairs with observe:B; before the first store into the new spare: who
+            // sees such a store sees that the entry changed.
+            fence(Release);
+            self.next_position.store(position.wrapping_add(1), Relaxed);
+            return Ok(position);
+        }
+        self.refuse(hold, spare, intends);
+        Err(Refused::Damaged)
+    }
+
+    fn refuse(&self, hold: &AtomicU64, spare: &mut Spare, intends: bool) {
+        if intends {
+            // ORD publish:H, release; pairs with recover:A; as publish:F: the spare did not leave.
+            hold.store(spare.next(Hold::Held(spare.slot)), Release);
+        }
+    }
+
+    /// Whether a writer that was refused at `position` would be refused again.
+    pub(crate) fn is_full_at(&self, position: u64) -> bool {
+        // ORD full:A, SeqCst; pairs with space:A; see `Sleeper`.
+        place(self.shape, Entry(self.entry(position).load(SeqCst)), position) == Place::Oldest
+    }
+
+    // ------------------------------------------------------------------------------------ look, take
+
+    /// Whether something stands at `position`, also for the reader's last look before it sleeps.
+    pub(crate) fn is_filled_at(&self, position: u64) -> bool {
+        // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the flag is stored.
+        is_filled(self.shape, Entry(self.entry(position).load(SeqCst)), position)
+    }
+
+    /// Copies what stands at `position` into `payload` without taking it.
+    ///
+    /// `payload` must have room for a slot's payload. Wait-free; also for observers that may only read.
+    #[inline]
+    pub(crate) fn look(&self, position: u64, payload: &mut [u8]) -> Seen {
+        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
+        let entry = Entry(self.entry(position).load(Acquire));
+        let laps = entry.laps_since(self.shape.lap(position));
+        match (laps, entry.is_full()) {
+            (0, true) => {}
+            (0, false) if self.has_slot(entry.slot()) => return Seen::Empty,
+            (1.., _) => return Seen::Passed(laps as u64),
+            _ => return Seen::Damaged,
+        }
+        let Some(words) = self.slot(entry.slot()) else { return Seen::Damaged };
+        let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));
+        let length = usize::from(header.length);
+        if length <= self.shape.payload() {
+            read_bytes(&words[SLOT_HEADER_WORDS..], &mut payload[..length]);
+        }
+        // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
+        // entry has changed, and the load below sees it.
+        fence(Acquire);
+        let again = Entry(self.entry(position).load(Relaxed));
+        if again != entry {
+            return match again.laps_since(self.shape.lap(position)) {
+                laps @ 1.. => Seen::Passed(laps as u64),
+                _ => Seen::Damaged,
+            };
+        }
+        let sound = length <= self.shape.payload() && header.position == position;
+        if sound { Seen::Part(header) } else { Seen::Damaged }
+    }
+
+    /// Swaps the reader's spare into the entry of `position`, which a writer may then fill a lap later.
+    ///
+    /// `false` if something else stands there: the line was overwritten, or the position is damaged. Only the
+    /// reader may call this, and only once the line was accepted.
+    #[inline]
+    pub(crate) fn take(&self, hold: &AtomicU64, spare: &mut Spare, position: u64, overwrite: bool) -> bool {
+        let lap = self.shape.lap(position);
+        let word = self.entry(position);
+        // ORD take:A, acquire; pairs with publish:E; the slot below is the published one, so it may be given on.
+        let entry = Entry(word.load(Acquire));
+        if entry != Entry::full(lap, entry.slot()) || !self.has_slot(entry.slot()) {
+            return false;
+        }
+        // ORD take:B, release; pairs with recover:A; as publish:D.
+        hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);
+        let freed = Entry::free(lap.wrapping_add(1), spare.slot);
+        let taken = if overwrite {
+            // ORD take:C, AcqRel; pairs with publish:A and publish:E; as take:D, against an overwriting writer.
+            word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok()
+        } else {
+            // Nobody else changes a full entry, so a store is enough.
+            // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it gives away.
+            word.store(freed.0, Release);
+            true
+        };
+        if taken {
+            spare.slot = entry.slot();
+        }
+        // ORD take:E, release; pairs with recover:A; as publish:F.
+        hold.store(spare.next(Hold::Held(spare.slot)), Release);
+        taken
+    }
+
+    /// Whether `position`, which is not filled although it should be, can never be filled any more.
+    ///
+    /// By I4 a filled successor proves it; the entry is read again after the successor, since it may have been
+    /// filled between the two looks.
+    pub(crate) fn is_hole(&self, position: u64) -> bool {
+        let next = position.wrapping_add(1);
+        // ORD hole:A, acquire; pairs with publish:E; by I4 the line before a filled one is visible too.
+        let next_filled = is_filled(self.shape, Entry(self.entry(next).load(Acquire)), next);
+        // ORD hole:B, acquire; pairs with publish:E; must come after hole:A.
+        next_filled && !is_filled(self.shape, Entry(self.entry(position).load(Acquire)), position)
+    }
+
+    /// Makes the entry of a damaged or empty `position` free for the next lap, whatever it says. Reader only.
+    pub(crate) fn skip(&self, position: u64) {
+        let word = self.entry(position);
+        let entry = Entry(word.load(Relaxed));
+        let slot = if self.has_slot(entry.slot()) { entry.slot() } else { 0 };
+        let freed = Entry::free(self.shape.lap(position).wrapping_add(1), slot);
+        // ORD skip:A, AcqRel; pairs with publish:A; as take:D. Should it fail, a writer was faster.
+        let _ = word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed);
+    }
+
+    /// The oldest position that is not overwritten yet, but at least `position`, which is not filled by a
+    /// later lap. For a reader that was overrun.
+    pub(crate) fn oldest_after(&self, position: u64) -> u64 {
+        let next = self.next_position.load(Relaxed);
+        let oldest = next.wrapping_sub(self.shape.positions());
+        let last = next.wrapping_sub(1);
+        // The hint is trusted only as far as the entry before it bears it out.
+        let filled = Entry(self.entry(last).load(Acquire)).laps_since(self.shape.lap(last)) == 0;
+        if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
+    }
+
+    /// Tells the processor to fetch what a look at `position` will read.
+    #[inline]
+    pub(crate) fn prefetch(&self, position: u64) {
+        let entry = Entry(self.entry(position).load(Relaxed));
+        if let Some(words) = self.slot(entry.slot()) {
+            words.iter().step_by(8).take(4).for_each(prefetch::<false>);
+        }
+    }
+
+    /// Tells the processor to fetch the owner's spare for writing.
+    #[inline]
+    pub(crate) fn prefetch_spare(&self, spare: &Spare) {
+        self.own(spare).iter().step_by(8).take(4).for_each(prefetch::<true>);
+    }
+}
+
+// --------------------------------------------------------------------------------------- sleeping
+
+/// The reader is about to sleep until `position` is filled: `true` if it may.
+///
+/// It announces itself and looks once more; a writer publishes and then looks for the announcement. Both
+/// sides are SeqCst, so at least one of them sees the other.
+pub(crate) fn may_sleep(ring: &Ring<'_>, sleeps: &AtomicU32, position: u64) -> bool {
+    // ORD sleep:A, SeqCst; pairs with wake:A; a release store could be delayed past the look below.
+    sleeps.store(1, SeqCst);
+    seq_cst_for_loom();
+    if ring.is_filled_at(position) {
+        sleeps.store(0, Relaxed);
+        return false;
+    }
+    true
+}
+
+/// After a publish: whether this writer has to wake the reader. Of several, one is told so.
+#[inline]
+pub(crate) fn must_wake(sleeps: &AtomicU32) -> bool {
+    seq_cst_for_loom();
+    // ORD wake:A, SeqCst; pairs with sleep:A; an acquire load could be satisfied before publish:E.
+    sleeps.load(SeqCst) == 1 && sleeps.swap(0, Relaxed) == 1
+}
+
+// ------------------------------------------------------------------------------------------ bytes
+
+/// Stores `bytes` from byte `at` of `words` on, as relaxed words: an observer may be reading a stale view of
+/// them, and a plain store would be a data race. What follows in the last word becomes zero.
+#[inline]
+fn write_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
+    let mut index = at / 8;
+    let mut rest = bytes;
+    let offset = at % 8;
+    if offset != 0 && !rest.is_empty() {
+        let (head, tail) = rest.split_at(rest.len().min(8 - offset));
+        let mut word = words[index].load(Relaxed).to_ne_bytes();
+        word[offset..].fill(0);
+        word[offset..offset + head.len()].copy_from_slice(head);
+        words[index].store(u64::from_ne_bytes(word), Relaxed);
+        index += 1;
+        rest = tail;
+    }
+    let chunks = rest.chunks_exact(8);
+    let tail = chunks.remainder();
+    let words = &words[index..index + rest.len().div_ceil(8)];
+    for (word, chunk) in words.iter().zip(chunks) {
+        word.store(u64::from_ne_bytes(chunk.try_into().expect("8 bytes")), Relaxed);
+    }
+    if !tail.is_empty() {
+        let word = match rest.last_chunk::<8>() {
+            // Eight bytes that overlap those before: one load and a shift, where a copy of 1 to 7 bytes is a call.
+            Some(last) => (u64::from_le_bytes(*last) >> (8 * (8 - tail.len()))).to_le(),
+            None => {
+                let mut word = [0; 8];
+                word[..tail.len()].copy_from_slice(tail);
+                u64::from_ne_bytes(word)
+            }
+        };
+        words[words.len() - 1].store(word, Relaxed);
+    }
+}
+
+/// Loads as many bytes as `bytes` has from the start of `words`.
+#[inline]
+fn read_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
+    let whole = bytes.len() / 8;
+    let mut chunks = bytes.chunks_exact_mut(8);
+    for (word, chunk) in words.iter().zip(&mut chunks) {
+        chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+    let tail = chunks.into_remainder();
+    if !tail.is_empty() {
+        let word = words[whole].load(Relaxed).to_ne_bytes();
+        for (byte, from) in tail.iter_mut().zip(word) {
+            *byte = from;
+        }
+    }
+}
+
+/// Loads `bytes.len()` payload bytes of the slot `slot`, which somebody else may be writing.
+pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Option<SlotHeader> {
+    let words = ring.slot(slot)?;
+    let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));
+    let length = bytes.len().min(ring.shape.payload());
+    read_bytes(&words[SLOT_HEADER_WORDS..], &mut bytes[..length]);
+    Some(header)
+}
+
+#[inline(always)]
+fn prefetch<const WRITE: bool>(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+        let at = core::ptr::from_ref(word).cast();
+        // SAFETY: a prefetch never faults and changes nothing, whatever the address.
+        unsafe {
+            if WRITE { _mm_prefetch::<_MM_HINT_ET0>(at) } else { _mm_prefetch::<_MM_HINT_T0>(at) }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    let _ = word;
+}
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;

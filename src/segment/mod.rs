@@ -1,0 +1,293 @@
+//! The mapped memory: creating it, attaching to it, checking it, and handing out its parts as atomics.
+//!
+//! Everything that other processes may write is handed out as atomics, never as bytes. Every offset comes from
+//! a private copy of the geometry, taken and checked once.
+
+mod lock;
+mod wake_pipe;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+
+use crate::error::{AttachError, CreateError, MirrorError, system};
+use crate::fork;
+use crate::layout::{
+    Cell, ENDIANNESS, GEOMETRY_WORDS, Geometry, Header, Hold, LAYOUT_VERSION, MAGIC, Offsets, Ticket,
+};
+use crate::options::{Options, Policy, Timestamps, WakeUp};
+use crate::ring::Ring;
+use crate::sync::{AtomicU64, Ordering};
+
+pub(crate) use lock::{Lock, Prober};
+use wake_pipe::WakePipe;
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// A ring's memory in this process.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    map: MmapRaw,
+    file: KeptFile,
+    geometry: Geometry,
+    offsets: Offsets,
+    pipe: Option<WakePipe>,
+    /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
+    pub(crate) assembly_budget: usize,
+    pub(crate) seat_limit: Option<Duration>,
+}
+
+impl Segment {
+    /// Makes an anonymous segment: a memfd, allocated, touched and sealed.
+    pub(crate) fn anonymous(options: &Options) -> Result<Self, CreateError> {
+        fork::prepare().map_err(system!(CreateError, "map a page"))?;
+        let mut geometry = options.geometry()?;
+        let mut identity = [0; 16];
+        rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty())
+            .map_err(system!(CreateError, "get random bytes"))?;
+        geometry.identity = bytemuck::cast(identity);
+        geometry.created = crate::time::since_1970();
+        let pipe = match options.wake_up {
+            WakeUp::Futex => None,
+            WakeUp::Pipe => {
+                let pipe = WakePipe::new().map_err(system!(CreateError, "make the wake-up pipe"))?;
+                pipe.describe(&mut geometry);
+                Some(pipe)
+            }
+        };
+        let file = rustix::fs::memfd_create("linering", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+            .map_err(system!(CreateError, "make a memory file"))?;
+        // Allocated now, so that no later write can find the memory missing and die of SIGBUS.
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, geometry.total_bytes)
+            .map_err(system!(CreateError, "allocate the segment"))?;
+        rustix::fs::fcntl_add_seals(&file, SEALS).map_err(system!(CreateError, "seal the segment"))?;
+        let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file);
+        let segment = Self {
+            map: map.map_err(system!(CreateError, "map the segment"))?,
+            file: KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?,
+            offsets: geometry.offsets(),
+            pipe,
+            assembly_budget: options.budget(geometry.max_line as usize),
+            seat_limit: options.seat_limit,
+            geometry,
+        };
+        segment.initialise();
+        Ok(segment)
+    }
+
+    /// Attaches to an anonymous segment by a descriptor, which is duplicated.
+    pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
+        fork::prepare().map_err(system!(AttachError, "map a page"))?;
+        let file = File::from(descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?);
+        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        let geometry = read_geometry(&file, found)?;
+        let seals = rustix::fs::fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
+        if !seals.contains(SEALS) {
+            return Err(AttachError::Seals { found: seals.bits(), expected: SEALS.bits() });
+        }
+        let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
+        Ok(Self {
+            map: map.map_err(system!(AttachError, "map the segment"))?,
+            pipe: if geometry.wake_up == WakeUp::Pipe as u32 { Some(WakePipe::reopen(&geometry)?) } else { None },
+            file: KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?,
+            offsets: geometry.offsets(),
+            assembly_budget: Options::new().budget(geometry.max_line as usize),
+            seat_limit: None,
+            geometry,
+        })
+    }
+
+    fn initialise(&self) {
+        let shape = self.geometry.shape();
+        let start = self.geometry.start_position;
+        for (index, entry) in self.ring().order.iter().enumerate() {
+            entry.store(shape.first_entry(start, index).0, Ordering::Relaxed);
+        }
+        for (index, cell) in self.cells().iter().enumerate() {
+            let slot = shape.positions() as u32 + index as u32;
+            cell.writer.0.hold.store(Hold::Held(slot).pack(0), Ordering::Relaxed);
+        }
+        let header = self.header();
+        header.next_position.0.store(start, Ordering::Relaxed);
+        header.read_position.0.store(start, Ordering::Relaxed);
+        let mut words: [u64; GEOMETRY_WORDS] = bytemuck::cast(self.geometry);
+        words[0] = u64::from_ne_bytes(MAGIC);
+        for (to, word) in header.geometry.0.iter().zip(words).skip(1) {
+            to.store(word, Ordering::Relaxed);
+        }
+        // The magic last: who sees it sees a finished segment.
+        header.geometry.0[0].store(words[0], Ordering::Release);
+    }
+
+    // -------------------------------------------------------------------------------------- parts
+
+    /// `count` values of `T` at `offset`.
+    fn part<T>(&self, offset: usize, count: usize) -> &[T] {
+        debug_assert!(offset + count * size_of::<T>() <= self.map.len());
+        debug_assert_eq!(offset % align_of::<T>(), 0);
+        // SAFETY: the geometry was checked against the size of the mapping, which is sealed and lives as long
+        // as `self`; `part` is used for structs of atomics alone, for which any bits are valid and which
+        // anybody may change at any time.
+        unsafe { core::slice::from_raw_parts(self.map.as_ptr().add(offset).cast(), count) }
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        &self.part::<Header>(0, 1)[0]
+    }
+
+    pub(crate) fn tickets(&self) -> &[Ticket] {
+        self.part(self.offsets.tickets, self.geometry.tickets as usize)
+    }
+
+    #[inline]
+    pub(crate) fn cells(&self) -> &[Cell] {
+        self.part(self.offsets.cells, self.geometry.cells as usize)
+    }
+
+    #[inline]
+    pub(crate) fn ring(&self) -> Ring<'_> {
+        let shape = self.geometry.shape();
+        Ring {
+            order: self.part::<AtomicU64>(self.offsets.order, 1 << shape.order_bits),
+            slots: self.part::<AtomicU64>(self.offsets.slots, self.geometry.slots() * shape.slot_words),
+            next_position: &self.header().next_position.0,
+            shape,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        match self.geometry.policy {
+            0 => Policy::Block,
+            1 => Policy::DropNewest,
+            _ => Policy::OverwriteOldest,
+        }
+    }
+
+    pub(crate) fn overwrites(&self) -> bool {
+        self.geometry.policy == Policy::OverwriteOldest as u32
+    }
+
+    pub(crate) fn stamps(&self) -> bool {
+        self.geometry.timestamps == Timestamps::Coarse as u32
+    }
+
+    pub(crate) fn pipe(&self) -> Option<&WakePipe> {
+        self.pipe.as_ref()
+    }
+
+    /// The random name of this ring, in hexadecimal.
+    pub(crate) fn identity(&self) -> String {
+        let [high, low] = self.geometry.identity;
+        format!("{high:016x}{low:016x}")
+    }
+
+    // -------------------------------------------------------------------------------------- locks
+
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.file.descriptor
+    }
+
+    pub(crate) fn borrow_descriptor(&self) -> Result<BorrowedFd<'_>, MirrorError> {
+        self.file.check()?;
+        // SAFETY: checked to be our file just now, and only `self` closes it.
+        Ok(unsafe { BorrowedFd::borrow_raw(self.file.descriptor) })
+    }
+
+    /// A new description of the segment's file, to try locks with. Three system calls.
+    pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
+        self.file.reopen().map(Prober)
+    }
+}
+
+/// Reads and checks the geometry of an object of `found` bytes.
+fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
+    let expected = size_of::<Header>() as u64;
+    if found < expected {
+        return Err(AttachError::TooSmall { found, expected });
+    }
+    let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
+    file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
+        .map_err(system!(AttachError, "read the header"))?;
+    if geometry.magic != MAGIC {
+        return Err(AttachError::Magic { found: geometry.magic, expected: MAGIC });
+    }
+    if geometry.endianness != ENDIANNESS {
+        return Err(AttachError::Endianness { found: geometry.endianness, expected: ENDIANNESS });
+    }
+    if geometry.version != LAYOUT_VERSION {
+        return Err(AttachError::Version { found: geometry.version, expected: LAYOUT_VERSION });
+    }
+    if geometry.word_bytes != 8 {
+        return Err(AttachError::WordSize { found: geometry.word_bytes, expected: 8 });
+    }
+    if let Some(fault) = geometry.fault() {
+        return Err(AttachError::Geometry(fault));
+    }
+    if found != geometry.total_bytes {
+        return Err(AttachError::Size { found, expected: geometry.total_bytes });
+    }
+    Ok(geometry)
+}
+
+/// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not know, and
+/// the next file gets them.
+#[derive(Debug)]
+struct KeptFile {
+    descriptor: RawFd,
+    file: (u64, u64),
+}
+
+impl KeptFile {
+    fn new(file: File) -> io::Result<Self> {
+        let data = file.metadata()?;
+        Ok(Self { descriptor: OwnedFd::from(file).into_raw_fd(), file: (data.dev(), data.ino()) })
+    }
+
+    fn check(&self) -> Result<(), MirrorError> {
+        // SAFETY: only looked at, for the length of this call; a closed number gives an error.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
+        match rustix::fs::fstat(descriptor) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.file => Ok(()),
+            _ => Err(MirrorError::DescriptorClosed { descriptor: self.descriptor }),
+        }
+    }
+
+    /// A description of its own of the same file.
+    fn reopen(&self) -> Result<OwnedFd, MirrorError> {
+        let path = format!("/proc/self/fd/{}", self.descriptor);
+        let new = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let closed = MirrorError::DescriptorClosed { descriptor: self.descriptor };
+        let new = match new {
+            Err(rustix::io::Errno::NOENT) if std::path::Path::new("/proc/self/fd").exists() => return Err(closed),
+            other => other.map_err(system!(MirrorError, "reopen the segment through /proc"))?,
+        };
+        let stat = rustix::fs::fstat(&new).map_err(system!(MirrorError, "look at the segment"))?;
+        if (stat.st_dev, stat.st_ino) == self.file { Ok(new) } else { Err(closed) }
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        if self.check().is_ok() {
+            // SAFETY: it is our file's descriptor, and nobody uses it after this.
+            drop(unsafe { OwnedFd::from_raw_fd(self.descriptor) });
+        }
+    }
+}
+
+/// Opens the segment that another process has under this number.
+pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/{process}/fd/{descriptor}");
+    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}

@@ -1,0 +1,300 @@
+//! The mirrors that a reader knows: which of them wrote a line, what is missing, how each ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::layout::{LINE_MASK, MirrorId, TicketWord};
+use crate::message::End;
+use crate::segment::Segment;
+use crate::sync::Ordering;
+
+use Ordering::{Acquire, Relaxed};
+
+/// A mirror, as its reader knows it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) worker: u32,
+    pub(crate) label: Arc<str>,
+    pub(crate) mirror: MirrorId,
+    ticket: Option<u32>,
+    /// The number of its next line.
+    pub(crate) expected: u64,
+    pub(crate) lines: u64,
+    pub(crate) lost: u64,
+    end: Option<NotedEnd>,
+}
+
+/// An end that was seen, and is reported once every line before it has been.
+#[derive(Clone, Copy, Debug)]
+struct NotedEnd {
+    how: End,
+    /// The number after its last line.
+    lines: u64,
+    /// No line of it stands at or after this position.
+    bound: u64,
+}
+
+/// All mirrors that have lines in the ring or an end that was not reported.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    known: HashMap<u32, Source>,
+    next_id: u32,
+    by_ticket: HashMap<u32, u32>,
+    by_cell: Vec<CellSources>,
+    /// Seats not opened and mirrors not ended, at the last look.
+    pub(crate) open: usize,
+    /// Ends noted and not reported yet.
+    noted: Vec<u32>,
+    /// Seats that ended without having been opened.
+    never_opened: Vec<(u32, End)>,
+}
+
+/// The mirrors that have had a cell, oldest first.
+#[derive(Debug, Default)]
+struct CellSources {
+    /// The cell's epoch when the list was made: while it is the same, the list is complete.
+    epoch: u64,
+    list: Vec<(u64, u32)>,
+}
+
+/// Nobody says when a mirror without a ticket may be forgotten: of each cell's, as many are kept.
+const MOST_OF_A_CELL: usize = 32;
+
+/// What is due once everything before an end has been delivered.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) source: u32,
+    pub(crate) end: End,
+    /// Lines that are missing after the last one delivered.
+    pub(crate) gap: u64,
+    /// Whether its error is among them.
+    pub(crate) error_is_lost: bool,
+}
+
+/// How many line numbers `to` is ahead of `from`; 0 if it is behind.
+pub(crate) fn lines_between(from: u64, to: u64) -> u64 {
+    let ahead = to.wrapping_sub(from) & LINE_MASK;
+    if ahead > LINE_MASK / 2 { 0 } else { ahead }
+}
+
+impl Sources {
+    pub(crate) fn get(&self, id: u32) -> Option<&Source> {
+        self.known.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Source> {
+        self.known.get_mut(&id)
+    }
+
+    /// Which mirror wrote line `line` of `cell`. `bound` as in [`note_all`](Self::note_all).
+    #[inline]
+    pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: u64, bound: u64) -> u32 {
+        let index = usize::from(cell);
+        if self.by_cell.len() <= index {
+            self.by_cell.resize_with(segment.cells().len(), CellSources::default);
+        }
+        // ORD epoch:B, acquire; pairs with epoch:A; a newer mirror's ticket and serial are seen with its epoch.
+        let epoch = segment.cells()[index].reader.0.epoch.load(Acquire);
+        let known = &self.by_cell[index];
+        if known.epoch == epoch {
+            if let Some((first, id)) = known.list.last() {
+                if line.wrapping_sub(*first) & LINE_MASK <= LINE_MASK / 2 {
+                    return *id;
+                }
+            }
+        }
+        self.search(segment, MirrorId { cell, epoch }, line, bound)
+    }
+
+    #[cold]
+    fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64, bound: u64) -> u32 {
+        let MirrorId { cell, epoch } = newest;
+        let index = usize::from(cell);
+        if self.by_cell[index].epoch != epoch || self.by_cell[index].list.is_empty() {
+            self.note_all(segment, bound);
+            let reader = &segment.cells()[index].reader.0;
+            if !self.by_cell[index].list.iter().any(|(first, _)| *first == epoch) {
+                // Without a ticket, or so new that its ticket is not live yet.
+                let serial = reader.serial.load(Relaxed);
+                self.add(segment, newest, serial, String::new(), None);
+            }
+            self.by_cell[index].epoch = epoch;
+        }
+        let list = &self.by_cell[index].list;
+        let before = |first: u64| line.wrapping_sub(first) & LINE_MASK <= LINE_MASK / 2;
+        if let Some((_, id)) = list.iter().rev().find(|(first, _)| before(*first)) {
+            return *id;
+        }
+        // A mirror whose end nobody keeps any more.
+        self.add(segment, MirrorId { cell, epoch: line }, u64::from(u32::MAX), String::new(), None)
+    }
+
+    fn add(&mut self, segment: &Segment, mirror: MirrorId, serial: u64, label: String, ticket: Option<u32>) -> u32 {
+        let index = usize::from(mirror.cell);
+        if self.by_cell.len() <= index {
+            self.by_cell.resize_with(segment.cells().len(), CellSources::default);
+        }
+        let list = &mut self.by_cell[index].list;
+        if let Some((_, id)) = list.iter().find(|(first, _)| *first == mirror.epoch) {
+            let id = *id;
+            if let (Some(source), Some(ticket)) = (self.known.get_mut(&id), ticket) {
+                // It was known by a line before its ticket was live.
+                (source.ticket, source.label, source.worker) = (Some(ticket), label.into(), serial as u32);
+                self.by_ticket.insert(ticket, id);
+            }
+            return id;
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let delivered = segment.cells()[index].reader.0.delivered.load(Relaxed);
+        let expected = mirror.epoch.wrapping_add(lines_between(mirror.epoch, delivered)) & LINE_MASK;
+        let source = Source {
+            worker: serial as u32,
+            label: label.into(),
+            mirror,
+            ticket,
+            expected,
+            lines: 0,
+            lost: 0,
+            end: None,
+        };
+        let unlisted = list.iter().position(|(_, other)| self.known.get(other).is_none_or(|s| s.ticket.is_none()));
+        if let (true, Some(oldest)) = (list.len() >= MOST_OF_A_CELL, unlisted) {
+            self.known.remove(&list.remove(oldest).1);
+        }
+        list.push((mirror.epoch, id));
+        list.sort_unstable_by_key(|(first, _)| *first);
+        self.known.insert(id, source);
+        if let Some(ticket) = ticket {
+            self.by_ticket.insert(ticket, id);
+        }
+        id
+    }
+
+    /// Looks at every ticket: new mirrors, ends, seats whose time is over. `bound`: no line that was published
+    /// before this call stands at or after it.
+    pub(crate) fn note_all(&mut self, segment: &Segment, bound: u64) {
+        // ORD used:A, acquire; pairs with ticket:A; a ticket in use is below it.
+        let used = segment.header().counts.0.tickets_used.load(Acquire) as usize;
+        let mut now = None;
+        let mut open = 0;
+        for (index, ticket) in segment.tickets().iter().enumerate().take(used) {
+            let Some(state) = ticket.state() else { continue };
+            let id = index as u32;
+            match state {
+                TicketWord::Free => {}
+                TicketWord::Reserved(serial) => {
+                    let deadline = ticket.detail.load(Relaxed);
+                    let late = deadline != 0 && *now.get_or_insert_with(crate::time::monotonic_ms) >= deadline;
+                    if late && ticket.change(state, TicketWord::TimedOut(serial)) {
+                        self.note_never_opened(id, End::NeverOpened);
+                    } else {
+                        open += 1;
+                    }
+                }
+                TicketWord::Cancelled(_) => self.note_never_opened(id, End::Cancelled),
+                TicketWord::TimedOut(_) => self.note_never_opened(id, End::NeverOpened),
+                TicketWord::Opening(mirror) => {
+                    if self.is_abandoned(segment, mirror) {
+                        ticket.change(state, TicketWord::Free);
+                    } else {
+                        open += 1;
+                    }
+                }
+                TicketWord::Live(mirror) => {
+                    open += 1;
+                    self.by_mirror(segment, id, mirror);
+                }
+                TicketWord::Eof(mirror) => self.note_end(segment, id, mirror, End::Eof, bound),
+                TicketWord::Error(mirror) => self.note_end(segment, id, mirror, End::Error, bound),
+                TicketWord::Dead(mirror) => self.note_end(segment, id, mirror, End::Died, bound),
+            }
+        }
+        self.open = open;
+    }
+
+    /// A mirror that died while it was being opened: its cell has gone to another, or to nobody.
+    fn is_abandoned(&self, segment: &Segment, mirror: MirrorId) -> bool {
+        let Some(cell) = segment.cells().get(usize::from(mirror.cell)) else { return true };
+        cell.reader.0.epoch.load(Acquire) != mirror.epoch || cell.owner() == Some(crate::layout::Owner::Free)
+    }
+
+    fn by_mirror(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId) -> Option<u32> {
+        if usize::from(mirror.cell) >= segment.cells().len() {
+            return None;
+        }
+        if let Some(id) = self.by_ticket.get(&ticket) {
+            return Some(*id);
+        }
+        let entry = &segment.tickets()[ticket as usize];
+        Some(self.add(segment, mirror, entry.serial.load(Relaxed), entry.label(), Some(ticket)))
+    }
+
+    fn note_end(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId, how: End, bound: u64) {
+        let Some(id) = self.by_mirror(segment, ticket, mirror) else { return };
+        let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
+        if let Some(source) = self.known.get_mut(&id) {
+            if source.end.is_none() {
+                source.end = Some(NotedEnd { how, lines, bound });
+                self.noted.push(id);
+            }
+        }
+    }
+
+    fn note_never_opened(&mut self, ticket: u32, end: End) {
+        if !self.never_opened.iter().any(|(known, _)| *known == ticket) {
+            self.never_opened.push((ticket, end));
+        }
+    }
+
+    /// A reader that was overrun knows no better bound than this for the ends it has noted.
+    pub(crate) fn raise_bounds(&mut self, bound: u64) {
+        for id in &self.noted {
+            if let Some(NotedEnd { bound: old, .. }) = self.known.get_mut(id).and_then(|s| s.end.as_mut()) {
+                *old = bound;
+            }
+        }
+    }
+
+    /// The next end whose lines have all been delivered: everything before `cursor` has, or everything at all.
+    pub(crate) fn due(&mut self, cursor: u64, everything: bool) -> Option<Due> {
+        let ready = |id: &u32| {
+            let end = self.known.get(id).and_then(|source| source.end);
+            end.is_none_or(|end| everything || cursor.wrapping_sub(end.bound) as i64 >= 0)
+        };
+        let index = self.noted.iter().position(ready)?;
+        let id = self.noted.remove(index);
+        let source = self.known.get_mut(&id)?;
+        let end = source.end?;
+        let gap = lines_between(source.expected, end.lines);
+        source.expected = end.lines;
+        source.lost += gap;
+        Some(Due { source: id, end: end.how, gap, error_is_lost: end.how == End::Error && gap > 0 })
+    }
+
+    /// A seat that ended without having been opened: its number, label and end. Collects its ticket.
+    pub(crate) fn next_never_opened(&mut self, segment: &Segment) -> Option<(u32, String, End)> {
+        let (ticket, end) = self.never_opened.pop()?;
+        let entry = &segment.tickets()[ticket as usize];
+        let found = (entry.serial.load(Relaxed) as u32, entry.label(), end);
+        segment.collect(ticket);
+        Some(found)
+    }
+
+    /// Forgets a mirror whose end was accepted, and makes its ticket free.
+    pub(crate) fn forget(&mut self, segment: &Segment, id: u32) {
+        let Some(source) = self.known.remove(&id) else { return };
+        if let Some(known) = self.by_cell.get_mut(usize::from(source.mirror.cell)) {
+            known.list.retain(|(_, other)| *other != id);
+        }
+        if let Some(ticket) = source.ticket {
+            self.by_ticket.remove(&ticket);
+            segment.collect(ticket);
+        }
+    }
+
+    /// Whether an end waits to be reported.
+    pub(crate) fn has_noted(&self) -> bool {
+        !self.noted.is_empty() || !self.never_opened.is_empty()
+    }
+}

@@ -1,0 +1,182 @@
+//! The table of ends: an entry for each seat and each mirror, from its making until the reader has noted how
+//! it ended.
+//!
+//! A ticket is one word, and each of its steps is one exchange:
+//!
+//! ```text
+//!   free ──► reserved ──► live ──► eof, error, dead ──► free
+//!    │          └──► cancelled, timed out ──► free
+//!    └──► opening ──► live
+//! ```
+//!
+//! `free` to `reserved` is a seat, `free` to `opening` a mirror that nobody kept a seat for; the other fields
+//! are written between `opening` and `live`. Whoever dies in between leaves a ticket that names a cell whose
+//! lock is free: the reader clears it. Only the reader makes a ticket free again, after it has reported the end.
+
+use crate::error::MirrorError;
+use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
+use crate::segment::Segment;
+use crate::sync::Ordering;
+
+use Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// A seat's place in the table: good for as long as nobody has collected its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeatId {
+    pub(crate) ticket: u32,
+    pub(crate) serial: u64,
+}
+
+/// A label, checked for its length and padded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Label([u8; LABEL_BYTES]);
+
+impl Label {
+    pub(crate) fn new(text: &str) -> Result<Self, MirrorError> {
+        let mut bytes = [0; LABEL_BYTES];
+        match bytes.get_mut(..text.len()) {
+            Some(to) => to.copy_from_slice(text.as_bytes()),
+            None => return Err(MirrorError::Label { found: text.len(), expected: LABEL_BYTES }),
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Ticket {
+    pub(crate) fn state(&self) -> Option<TicketWord> {
+        // ORD ticket:B, acquire; pairs with ticket:A; an end is seen with its numbers, and a live mirror with its
+        // serial and label.
+        TicketWord::unpack(self.word.load(Acquire))
+    }
+
+    /// Moves from one state to another; `false` if it was in a third.
+    pub(crate) fn change(&self, from: TicketWord, to: TicketWord) -> bool {
+        // ORD ticket:A, AcqRel; pairs with ticket:B; what was written before the change is seen after it.
+        self.word.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok()
+    }
+
+    pub(crate) fn label(&self) -> String {
+        let bytes: Vec<u8> = self.label.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    }
+
+    fn set_label(&self, label: Label) {
+        for (word, bytes) in self.label.iter().zip(label.0.chunks_exact(8)) {
+            word.store(u64::from_ne_bytes(bytes.try_into().expect("8 bytes")), Relaxed);
+        }
+    }
+}
+
+impl Segment {
+    /// Takes a free ticket into the state that `to` gives for it.
+    fn take_ticket(&self, to: impl Fn() -> TicketWord) -> Result<u32, MirrorError> {
+        let tickets = self.tickets();
+        let counts = &self.header().counts.0;
+        let first = counts.ticket_hint.load(Relaxed) as usize % tickets.len();
+        for index in (first..tickets.len()).chain(0..first) {
+            if tickets[index].word.load(Relaxed) == TicketWord::Free.pack()
+                && tickets[index].change(TicketWord::Free, to())
+            {
+                counts.ticket_hint.store(index as u64 + 1, Relaxed);
+                counts.tickets_used.fetch_max(index as u64 + 1, Release);
+                return Ok(index as u32);
+            }
+        }
+        Err(MirrorError::TooManySeats { limit: tickets.len() })
+    }
+
+    /// Numbers for a new seat or mirror.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.header().counts.0.serial.fetch_add(1, Relaxed)
+    }
+
+    /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever).
+    pub(crate) fn reserve(&self, label: Label, deadline: u64) -> Result<SeatId, MirrorError> {
+        let serial = self.next_serial();
+        let ticket = self.take_ticket(|| TicketWord::Reserved(serial))?;
+        let entry = &self.tickets()[ticket as usize];
+        entry.set_label(label);
+        entry.serial.store(serial, Relaxed);
+        entry.detail.store(deadline, Relaxed);
+        self.note_event();
+        Ok(SeatId { ticket, serial })
+    }
+
+    /// Gives a seat up; `false` if somebody has opened it.
+    pub(crate) fn cancel(&self, seat: SeatId) -> bool {
+        let entry = &self.tickets()[seat.ticket as usize];
+        let changed = entry.change(TicketWord::Reserved(seat.serial), TicketWord::Cancelled(seat.serial));
+        self.note_event();
+        changed
+    }
+
+    /// Makes a mirror live: in its seat's ticket if that is still kept, else in one of its own.
+    pub(crate) fn go_live(
+        &self,
+        mirror: MirrorId,
+        seat: Option<SeatId>,
+        serial: u64,
+        label: Label,
+    ) -> Result<u32, MirrorError> {
+        let ticket = match seat {
+            Some(seat)
+                if self.tickets()[seat.ticket as usize]
+                    .change(TicketWord::Reserved(seat.serial), TicketWord::Live(mirror)) =>
+            {
+                seat.ticket
+            }
+            _ => {
+                let ticket = self.take_ticket(|| TicketWord::Opening(mirror))?;
+                let entry = &self.tickets()[ticket as usize];
+                entry.set_label(label);
+                entry.serial.store(serial, Relaxed);
+                entry.change(TicketWord::Opening(mirror), TicketWord::Live(mirror));
+                ticket
+            }
+        };
+        self.header().counts.0.live.fetch_add(1, Relaxed);
+        self.note_event();
+        Ok(ticket)
+    }
+
+    /// Notes a live mirror's end. Safe to repeat; the first one counts.
+    pub(crate) fn end_ticket(&self, ticket: u32, mirror: MirrorId, end: TicketWord, lines: u64, dropped: u64) {
+        let entry = &self.tickets()[ticket as usize];
+        entry.lines.store(lines, Relaxed);
+        entry.dropped.store(dropped, Relaxed);
+        if entry.change(TicketWord::Live(mirror), end) {
+            let counts = &self.header().counts.0;
+            counts.live.fetch_sub(1, Relaxed);
+            match end {
+                TicketWord::Eof(_) => counts.eofs.fetch_add(1, Relaxed),
+                TicketWord::Error(_) => counts.errors.fetch_add(1, Relaxed),
+                _ => counts.deaths.fetch_add(1, Relaxed),
+            };
+            self.note_event();
+        }
+    }
+
+    /// Makes a ticket free whose end was reported. Reader only.
+    pub(crate) fn collect(&self, ticket: u32) {
+        let entry = &self.tickets()[ticket as usize];
+        for word in [&entry.serial, &entry.lines, &entry.dropped, &entry.detail].into_iter().chain(&entry.label) {
+            word.store(0, Relaxed);
+        }
+        // ORD ticket:C, release; pairs with ticket:A; the fields above are clear for whoever takes it next.
+        entry.word.store(TicketWord::Free.pack(), Release);
+        self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
+    }
+
+    /// Tells the reader that tickets have changed, and wakes it.
+    pub(crate) fn note_event(&self) {
+        // ORD event:A, release; pairs with event:B; the reader sees the change that it is told of.
+        self.header().counts.0.events.fetch_add(1, Release);
+        crate::wait::wake_reader(self);
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        // ORD event:B, acquire; pairs with event:A; as there.
+        self.header().counts.0.events.load(Acquire)
+    }
+}

@@ -1,0 +1,360 @@
+//! One mirror's writing side: puts lines together in the spare and publishes them.
+//!
+//! The unfinished line stands in the spare itself, in shared memory, so it outlives its writer. A line that is
+//! longer than a slot goes out in parts, each an ordinary exchange; the last one carries the flag.
+
+use crate::cell::{Entry, Registration, register};
+use crate::error::{MirrorError, WriteError};
+use crate::layout::{LINE_MASK, Owner, SlotHeader, TicketWord, flag};
+use crate::message::{Kind, Level, Stream};
+use crate::options::Policy;
+use crate::ring::{Refused, Spare};
+use crate::segment::Segment;
+use crate::split::{LineSplitter, Piece, Pieces};
+use crate::sync::Ordering;
+use crate::wait::{Patience, wake_reader};
+
+use Ordering::Relaxed;
+
+/// What a writer says about its lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Style {
+    pub(crate) stream: Stream,
+    pub(crate) level: Level,
+    pub(crate) tag: u16,
+    pub(crate) kind: Kind,
+}
+
+/// The state of one mirror.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) registration: Registration,
+    spare: Spare,
+    /// The number of the line that is unfinished or comes next.
+    line: u64,
+    unfinished: Option<Unfinished>,
+    splitter: LineSplitter,
+}
+
+/// A line that has begun and not ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unfinished {
+    style: Style,
+    /// Its place among all unfinished lines.
+    order: u64,
+    time: u64,
+    /// Parts published, and bytes in the spare.
+    parts: u32,
+    at: usize,
+    /// Bytes of the line that were stored, and bytes that were not.
+    stored: u64,
+    cut: u64,
+    /// A part could not be published: all that follows is cut.
+    cutting: bool,
+}
+
+/// What became of a line or part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Published,
+    /// The ring is full and its policy is to drop.
+    Dropped,
+}
+
+impl Writer {
+    pub(crate) fn new(segment: &Segment, entry: Entry, splitter: LineSplitter) -> Result<Self, MirrorError> {
+        let (registration, spare) = register(segment, entry)?;
+        let line = registration.mirror.epoch;
+        Ok(Self { registration, spare, line, unfinished: None, splitter })
+    }
+
+    /// Writes any bytes: the splitter says where lines end.
+    pub(crate) fn write(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        // Out of `self` and back, since the pieces borrow it.
+        let mut splitter = core::mem::take(&mut self.splitter);
+        let result = self.write_pieces(segment, splitter.split(bytes), style);
+        self.splitter = splitter;
+        result
+    }
+
+    fn write_pieces(
+        &mut self,
+        segment: &Segment,
+        mut pieces: Pieces<'_, '_>,
+        style: Style,
+    ) -> Result<(), WriteError> {
+        let mut held = None;
+        loop {
+            match (held.take(), pieces.next()) {
+                // The common case: a whole line, in one go.
+                (Some(bytes), Some(Piece::End)) => self.line(segment, bytes, style)?,
+                (None, Some(Piece::End)) => self.finish(segment, style, 0)?,
+                (bytes, next) => {
+                    if let Some(bytes) = bytes {
+                        self.append(segment, bytes, style)?;
+                    }
+                    match next {
+                        Some(Piece::Bytes(more)) => held = Some(more),
+                        Some(Piece::Rewrite) => self.rewrite(segment),
+                        Some(Piece::End) => unreachable!("matched above"),
+                        None => return Ok(()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Publishes the unfinished line as it is, flagged, if there is one.
+    pub(crate) fn publish_unfinished(&mut self, segment: &Segment) -> Result<(), WriteError> {
+        self.end_unfinished(segment, flag::UNFINISHED)
+    }
+
+    /// Ends the unfinished line, if there is one: as if its end had been written, but for the flags.
+    pub(crate) fn end_unfinished(&mut self, segment: &Segment, flags: u32) -> Result<(), WriteError> {
+        if let Some(Piece::Bytes(bytes)) = self.splitter.finish() {
+            self.append(segment, bytes, Style::default())?;
+        }
+        match self.unfinished {
+            Some(_) => self.finish(segment, Style::default(), flags),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets the unfinished line. Its number goes to the next one, which makes the reader drop what it has.
+    pub(crate) fn forget_unfinished(&mut self, segment: &Segment) {
+        self.splitter.reset();
+        self.unfinished = None;
+        self.registration.cell(segment).set_pending(self.line, 0);
+    }
+
+    // ---------------------------------------------------------------------------------- whole lines
+
+    /// Writes a line, or what is missing of the unfinished one.
+    #[inline]
+    pub(crate) fn line(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        let fits = segment.geometry().shape().payload().min(segment.geometry().max_line as usize);
+        if self.unfinished.is_some() || bytes.len() > fits {
+            self.append(segment, bytes, style)?;
+            return self.finish(segment, style, 0);
+        }
+        let ring = segment.ring();
+        ring.fill(&self.spare, 0, bytes);
+        let flags = flag::FIRST | flag::LAST;
+        ring.head(&self.spare, &self.header(style, stamp(segment), 0, bytes.len(), flags));
+        let outcome = self.publish(segment);
+        self.end_line(segment, !matches!(outcome, Ok(Outcome::Published)));
+        outcome.map(drop)
+    }
+
+    fn header(&self, style: Style, time: u64, part: u32, length: usize, flags: u32) -> SlotHeader {
+        SlotHeader {
+            position: 0,
+            time,
+            tag: style.tag,
+            line: self.line,
+            cell: self.registration.mirror.cell,
+            level: style.level as u8,
+            part,
+            length: length as u16,
+            flags: flags | (style.stream as u32) << flag::STREAM_SHIFT | (style.kind as u32) << flag::KIND_SHIFT,
+        }
+    }
+
+    /// Publishes the spare, waiting for space if that is the ring's policy.
+    #[inline]
+    fn publish(&mut self, segment: &Segment) -> Result<Outcome, WriteError> {
+        let hold = &self.registration.cell(segment).writer.0.hold;
+        let ring = segment.ring();
+        match ring.publish(hold, &mut self.spare, segment.overwrites()) {
+            Ok(_) => {
+                ring.prefetch_spare(&self.spare);
+                wake_reader(segment);
+                Ok(Outcome::Published)
+            }
+            Err(refused) => self.publish_later(segment, refused),
+        }
+    }
+
+    #[cold]
+    fn publish_later(&mut self, segment: &Segment, mut refused: Refused) -> Result<Outcome, WriteError> {
+        let words = &self.registration.cell(segment).writer.0;
+        segment.header().counts.0.found_full.fetch_add(1, Relaxed);
+        let mut patience = Patience::new();
+        loop {
+            match refused {
+                Refused::Damaged => return Err(WriteError::Damaged),
+                Refused::Full(_) if segment.policy() == Policy::DropNewest => return Ok(Outcome::Dropped),
+                Refused::Full(position) => patience.wait(segment, position)?,
+            }
+            match segment.ring().publish(&words.hold, &mut self.spare, segment.overwrites()) {
+                Ok(_) => {
+                    wake_reader(segment);
+                    return Ok(Outcome::Published);
+                }
+                Err(again) => refused = again,
+            }
+        }
+    }
+
+    /// The line has its number for good: published, or counted as dropped.
+    #[inline]
+    fn end_line(&mut self, segment: &Segment, dropped: bool) {
+        let cell = self.registration.cell(segment);
+        if dropped {
+            let words = &cell.writer.0;
+            words.dropped.store(words.dropped.load(Relaxed) + 1, Relaxed);
+        }
+        self.line = self.line.wrapping_add(1) & LINE_MASK;
+        self.unfinished = None;
+        cell.set_pending(self.line, 0);
+    }
+
+    // ------------------------------------------------------------------------------- pieces of lines
+
+    /// Adds bytes to the unfinished line, which begins with them if there is none.
+    pub(crate) fn append(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        let ring = segment.ring();
+        let payload = ring.shape.payload();
+        let mut state = self.unfinished.unwrap_or_else(|| Unfinished {
+            style,
+            order: segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
+            time: stamp(segment),
+            ..Unfinished::default()
+        });
+        let left = segment.geometry().max_line - state.stored;
+        let (mut rest, over) = bytes.split_at(bytes.len().min(left as usize));
+        state.cut += over.len() as u64;
+        let mut failed = Ok(());
+        while !rest.is_empty() {
+            if state.at == payload && !state.cutting {
+                failed = self.part(segment, &mut state, 0);
+            }
+            if state.cutting {
+                state.cut += rest.len() as u64;
+                break;
+            }
+            let (now, later) = rest.split_at(rest.len().min(payload - state.at));
+            ring.fill(&self.spare, state.at, now);
+            state.at += now.len();
+            state.stored += now.len() as u64;
+            rest = later;
+        }
+        // For those who look at unfinished lines, or find them after this process died.
+        let first = if state.parts == 0 { flag::FIRST } else { 0 };
+        ring.head(&self.spare, &self.header(state.style, state.time, state.parts, state.at, first));
+        ring.mark_begun(&self.spare, state.order);
+        self.registration.cell(segment).set_pending(self.line, state.at);
+        self.unfinished = Some(state);
+        failed
+    }
+
+    /// Publishes what is in the spare as a part of the line. If it cannot be, the line is cut here.
+    fn part(&mut self, segment: &Segment, state: &mut Unfinished, flags: u32) -> Result<(), WriteError> {
+        let first = if state.parts == 0 { flag::FIRST } else { 0 };
+        let header = self.header(state.style, state.time, state.parts, state.at, flags | first);
+        segment.ring().head(&self.spare, &header);
+        let outcome = self.publish(segment);
+        if matches!(outcome, Ok(Outcome::Published)) {
+            state.parts += 1;
+        } else {
+            state.cut += state.at as u64;
+            state.cutting = true;
+        }
+        state.at = 0;
+        // Before the next byte: the published part must not be taken for an unfinished one.
+        self.registration.cell(segment).set_pending(self.line, 0);
+        outcome.map(drop)
+    }
+
+    /// Ends the unfinished line; without one, this is an empty line in `style`.
+    pub(crate) fn finish(&mut self, segment: &Segment, style: Style, flags: u32) -> Result<(), WriteError> {
+        let Some(mut state) = self.unfinished else { return self.line(segment, &[], style) };
+        if state.cutting && state.parts == 0 {
+            self.end_line(segment, true);
+            return Ok(());
+        }
+        let mut flags = flags | flag::LAST;
+        let mut result = Ok(());
+        if state.cut > 0 {
+            let count = state.cut.to_ne_bytes();
+            if state.at + count.len() > segment.geometry().shape().payload() {
+                result = self.part(segment, &mut state, 0);
+            }
+            // Counted again: the part above may just have been cut too.
+            segment.ring().fill(&self.spare, state.at, &state.cut.to_ne_bytes());
+            state.at += count.len();
+            flags |= flag::TRUNCATED;
+        }
+        if !(state.cutting && state.parts == 0) {
+            let whole_is_lost = state.parts == 0;
+            state.cutting = false;
+            result = result.and(self.part(segment, &mut state, flags));
+            // A line of which some parts were published is delivered as truncated, and so is not lost.
+            self.end_line(segment, state.cutting && whole_is_lost);
+        } else {
+            self.end_line(segment, true);
+        }
+        result
+    }
+
+    /// Forgets the unfinished line's bytes: what follows rewrites it.
+    pub(crate) fn rewrite(&mut self, segment: &Segment) {
+        if let Some(state) = &mut self.unfinished {
+            let Unfinished { style, order, time, .. } = *state;
+            *state = Unfinished { style, order, time, ..Unfinished::default() };
+            self.registration.cell(segment).set_pending(self.line, 0);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------ end
+
+    /// Ends the mirror. An unfinished line is published as it is.
+    pub(crate) fn end(&mut self, segment: &Segment, how: Finish) -> Result<(), WriteError> {
+        let mut result = self.publish_unfinished(segment);
+        let (word, owner) = match how {
+            Finish::Eof => (TicketWord::Eof(self.registration.mirror), Owner::Free),
+            Finish::Error(text) => {
+                let style = Style { kind: Kind::Error, level: Level::Error, ..Style::default() };
+                result = result.and(self.line(segment, text, style));
+                self.keep_error(segment, text, style);
+                (TicketWord::Error(self.registration.mirror), Owner::KeepsError)
+            }
+        };
+        if let Some(ticket) = self.registration.ticket {
+            let dropped = self.registration.cell(segment).writer.0.dropped.load(Relaxed);
+            segment.end_ticket(ticket, self.registration.mirror, word, self.line, dropped);
+        }
+        self.registration.leave(segment, owner);
+        result
+    }
+
+    /// Leaves the error's first slot-full in the spare, for a reader that finds the line itself overwritten.
+    fn keep_error(&mut self, segment: &Segment, text: &[u8], style: Style) {
+        let ring = segment.ring();
+        let kept = &text[..text.len().min(ring.shape.payload())];
+        ring.fill(&self.spare, 0, kept);
+        let mut header = self.header(style, stamp(segment), 0, kept.len(), flag::FIRST | flag::LAST);
+        header.line = self.line.wrapping_sub(1) & LINE_MASK;
+        ring.head(&self.spare, &header);
+        // The position's word says how much of the text is missing here.
+        ring.mark_begun(&self.spare, (text.len() - kept.len()) as u64);
+    }
+}
+
+/// How a mirror is ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Finish<'t> {
+    Eof,
+    /// With the error's text, a group of lines.
+    Error(&'t [u8]),
+}
+
+/// The time of a line's first byte, as its header has it.
+#[inline]
+fn stamp(segment: &Segment) -> u64 {
+    if segment.stamps() {
+        1 + crate::time::since_1970().saturating_sub(segment.geometry().created) / 1000
+    } else {
+        0
+    }
+}
