@@ -118,7 +118,8 @@ impl LineBuffer {
         let mirrors = options.mirrors.saturating_add(1);
         let segment = Segment::anonymous(&rotating(maxlen, options.mirrors(mirrors))?)?;
         let drain = Drain::open(&segment).map_err(first_reader)?;
-        let crowd = CrowdList::with(Writer::new(&segment, Entry::Unlisted, splitter()).map_err(first_mirror)?);
+        let crowd =
+            CrowdList::with(Writer::new(&segment, Entry::Unlisted, splitter()).map_err(first_mirror)?);
         let shared = Shared {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             segment,
@@ -266,7 +267,8 @@ impl LineBuffer {
     /// Every thread's unfinished line, in the order in which they were begun.
     fn begun(&self, drain: &Drain) -> Vec<Begun> {
         let cells = READER_CELL + 1..self.shared.segment.cells().len();
-        let mut begun: Vec<_> = cells.filter_map(|cell| unfinished(&self.shared.segment, drain, cell)).collect();
+        let mut begun: Vec<_> =
+            cells.filter_map(|cell| unfinished(&self.shared.segment, drain, cell)).collect();
         begun.extend(self.shared.crowd.begun());
         begun.sort_by_key(|begun| begun.order);
         begun
@@ -475,7 +477,8 @@ impl CrowdList {
             match piece {
                 Piece::Bytes(bytes) => {
                     if line.bytes.is_empty() {
-                        line.order = shared.segment.header().counts.0.unfinished.fetch_add(1, Ordering::Relaxed);
+                        line.order =
+                            shared.segment.header().counts.0.unfinished.fetch_add(1, Ordering::Relaxed);
                     }
                     // One byte more than the longest line, so that the writer sees that it has to cut.
                     let room = (max_line + 1).saturating_sub(line.bytes.len());

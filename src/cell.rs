@@ -88,7 +88,8 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     // ORD epoch:A, release; pairs with epoch:B; the serial belongs to the epoch.
     cell.reader.0.epoch.store(epoch, Release);
     cell.set_owner(Owner::Live);
-    let mut registration = Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
+    let mut registration =
+        Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
     if let Entry::Ticket { seat, label, .. } = entry {
         match segment.go_live(mirror, seat, serial, label) {
             Ok(ticket) => {

@@ -286,8 +286,9 @@ impl Drain {
             let room = &mut self.arena[self.filled..self.filled + payload];
             match ring.look(self.cursor, room) {
                 Seen::Part(header) => self.decode(segment, header),
-                Seen::Empty if ring.is_hole(self.cursor) => self.skip_damaged(segment),
-                Seen::Empty => {
+                Seen::Empty | Seen::Stale if ring.is_hole(self.cursor) => self.skip_damaged(segment),
+                Seen::Stale if !segment.overwrites() => self.skip_damaged(segment),
+                Seen::Empty | Seen::Stale => {
                     empty = true;
                     break;
                 }
@@ -353,8 +354,9 @@ impl Drain {
         self.overrun = false;
         let bound = self.bound(segment);
         let source = self.sources.of(segment, header.cell, header.line, bound);
-        self.count(source, header.line);
+        // An older line comes before the loss of those between it and this one.
         self.flush_older(cell, &header);
+        self.count(source, header.line);
         let whole = header.is(flag::FIRST) && header.is(flag::LAST);
         self.cursor = self.cursor.wrapping_add(1);
         if !whole {
@@ -530,7 +532,8 @@ impl Drain {
     fn kept_error(&self, segment: &Segment, id: u32) -> Option<Decoded> {
         let mirror = self.sources.get(id)?.mirror;
         let cell = &segment.cells()[usize::from(mirror.cell)];
-        let keeps = || cell.owner() == Some(Owner::KeepsError) && cell.reader.0.epoch.load(Relaxed) == mirror.epoch;
+        let keeps =
+            || cell.owner() == Some(Owner::KeepsError) && cell.reader.0.epoch.load(Relaxed) == mirror.epoch;
         if !keeps() {
             return None;
         }

@@ -51,7 +51,9 @@ pub enum AttachError {
         expected: [u8; 8],
     },
     /// Made on a machine of the other byte order.
-    #[error("the ring has byte order mark {found:#010x}, expected {expected:#010x}: it was made with another byte order")]
+    #[error(
+        "the ring has byte order mark {found:#010x}, expected {expected:#010x}: it was made with another byte order"
+    )]
     Endianness {
         /// The mark found.
         found: u32,
@@ -86,7 +88,9 @@ pub enum AttachError {
         expected: u64,
     },
     /// The object can still change its size, which could kill whoever maps it.
-    #[error("the object has the seals {found:#x}, expected at least {expected:#x} (no shrinking, growing or further sealing)")]
+    #[error(
+        "the object has the seals {found:#x}, expected at least {expected:#x} (no shrinking, growing or further sealing)"
+    )]
     Seals {
         /// Seals found.
         found: u32,
@@ -108,7 +112,9 @@ pub enum AttachError {
         found: String,
     },
     /// The wake-up pipe of the ring's creator cannot be reopened.
-    #[error("the ring's wake-up pipe, descriptor {descriptor} of process {process}, cannot be opened: {error}")]
+    #[error(
+        "the ring's wake-up pipe, descriptor {descriptor} of process {process}, cannot be opened: {error}"
+    )]
     WakeUp {
         /// The creator.
         process: u32,
@@ -140,7 +146,9 @@ pub enum MirrorError {
         limit: usize,
     },
     /// Every ticket stands for a seat, a live mirror or an end that the reader has not collected.
-    #[error("all {limit} seats and ends of the ring are in use; more need the option `seats`, or a reader that drains")]
+    #[error(
+        "all {limit} seats and ends of the ring are in use; more need the option `seats`, or a reader that drains"
+    )]
     TooManySeats {
         /// Tickets of the ring.
         limit: usize,

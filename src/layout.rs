@@ -496,7 +496,8 @@ impl Geometry {
     /// The first number here that no segment of this layout has, as a sentence.
     pub(crate) fn fault(&self) -> Option<String> {
         let slot = self.slot_bytes as usize;
-        let fault = |what: &str, found: u64, expected: &str| Some(format!("{what} is {found}, expected {expected}"));
+        let fault =
+            |what: &str, found: u64, expected: &str| Some(format!("{what} is {found}, expected {expected}"));
         if !SLOT_BYTES.contains(&slot) || !slot.is_multiple_of(64) {
             return fault("the slot size", slot as u64, "a multiple of 64 from 64 to 65536");
         }

@@ -15,7 +15,9 @@
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in `docs/format.md`.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("linering needs Linux on a 64-bit machine: its crash safety rests on what that kernel promises");
+compile_error!(
+    "linering needs Linux on a 64-bit machine: its crash safety rests on what that kernel promises"
+);
 
 #[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
 mod layout;

@@ -241,7 +241,9 @@ impl FromStr for Seat {
     fn from_str(text: &str) -> Result<Self, AttachError> {
         let no_seat = || AttachError::Seat { found: text.to_owned() };
         let parts: Vec<&str> = text.split(':').collect();
-        let ["linering1", identity, process, descriptor, ticket, serial] = parts[..] else { return Err(no_seat()) };
+        let ["linering1", identity, process, descriptor, ticket, serial] = parts[..] else {
+            return Err(no_seat());
+        };
         let process = process.parse().map_err(|_| no_seat())?;
         let descriptor = descriptor.parse().map_err(|_| no_seat())?;
         let ticket: u32 = ticket.parse().map_err(|_| no_seat())?;

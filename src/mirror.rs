@@ -234,7 +234,9 @@ impl LineProcMirror {
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration.is_of_this_process() => writer.end(self.ring.segment(), how),
+            Some(mut writer) if writer.registration.is_of_this_process() => {
+                writer.end(self.ring.segment(), how)
+            }
             // The parent's own mirror: nothing of ours to end.
             _ => Ok(()),
         }

@@ -184,7 +184,8 @@ impl Options {
             }
         };
         let lines = bound("lines", self.lines, 2, 1 << (SLOT_INDEX_BITS - 1))?.next_power_of_two();
-        let slot = bound("line_bytes", self.line_bytes, *SLOT_BYTES.start(), *SLOT_BYTES.end())?.next_multiple_of(64);
+        let slot = bound("line_bytes", self.line_bytes, *SLOT_BYTES.start(), *SLOT_BYTES.end())?
+            .next_multiple_of(64);
         let mirrors = bound("mirrors", self.mirrors, 1, MAX_CELLS - 1)?;
         let seats = bound("seats", self.seats, 1, MAX_TICKETS)?;
         let payload = slot - SLOT_HEADER_BYTES;

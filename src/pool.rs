@@ -141,7 +141,8 @@ impl WorkerPool {
     ///
     /// The system's refusal.
     pub fn end_on_interrupt(&self) -> Result<(), PoolError> {
-        let processes = self.workers.iter().filter(|w| w.status.is_none()).map(|w| AtomicI32::new(w.process as i32));
+        let processes =
+            self.workers.iter().filter(|w| w.status.is_none()).map(|w| AtomicI32::new(w.process as i32));
         // Leaked: the handler may be reading it at any time.
         let list = Box::leak(Box::new(processes.collect::<Vec<_>>()));
         INTERRUPTS.store(0, Ordering::Relaxed);

@@ -246,7 +246,9 @@ impl Store {
         let message = match self.drain.item(segment, 0)? {
             Item::Line(line) => Some(Message::from(line)),
             Item::Ended(ended) => {
-                let Item::Ended(ended) = Item::Ended(ended).into_owned() else { unreachable!("stays what it is") };
+                let Item::Ended(ended) = Item::Ended(ended).into_owned() else {
+                    unreachable!("stays what it is")
+                };
                 self.ends.push(ended);
                 None
             }

@@ -27,11 +27,11 @@ const ATTEMPTS: u32 = 16;
 pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
     let cell = &segment.cells()[index];
     let Some(owned) = settle(segment, index) else { return Burial::Later };
-    if !segment.ring().has_slot(owned.spare.slot) || publish_last_words(segment, cell, index, owned).is_err() {
+    if !segment.ring().has_slot(owned.spare.slot) || publish_last_words(segment, cell, index, owned).is_err()
+    {
         return Burial::Later;
     }
-    let mirror =
-        crate::layout::MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
+    let mirror = crate::layout::MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
     let listed = segment.tickets().iter().position(|ticket| ticket.state() == Some(TicketWord::Live(mirror)));
     if let Some(ticket) = listed {
         let dropped = cell.writer.0.dropped.load(Relaxed);
@@ -104,7 +104,8 @@ fn was_exchanged(segment: &Segment, index: usize, given: u32, wanted: u32) -> Op
             (true, true) => return None,
             (false, false) => {}
         }
-        let decided = intents.iter().position(|(_, _, a, b)| seen(&circulates, *a) != seen(&circulates, *b))?;
+        let decided =
+            intents.iter().position(|(_, _, a, b)| seen(&circulates, *a) != seen(&circulates, *b))?;
         let (cell, word, a, b) = intents.swap_remove(decided);
         if cell.writer.0.hold.load(Acquire) != word {
             return None;

@@ -111,6 +111,8 @@ pub(crate) enum Seen {
     Part(SlotHeader),
     /// Not filled yet.
     Empty,
+    /// Not filled yet, and the line of the lap before was never taken: a reader that was overrun skipped it.
+    Stale,
     /// The entry is of a later lap by this many laps: the line was overwritten or consumed.
     Passed(u64),
     /// Something that no writer left there. The position has to be skipped.
@@ -195,7 +197,12 @@ impl<'a> Ring<'a> {
     ///
     /// Lock-free: each retry means that another writer or the reader has moved on. No system call. A process
     /// that dies here has published the line or not, and nobody has to wait for it either way.
-    pub(crate) fn publish(&self, hold: &AtomicU64, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
+    pub(crate) fn publish(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        overwrite: bool,
+    ) -> Result<u64, Refused> {
         let shape = self.shape;
         let mut position = self.next_position.load(Relaxed);
         let mut intends = false;
@@ -285,6 +292,7 @@ impl<'a> Ring<'a> {
         match (laps, entry.is_full()) {
             (0, true) => {}
             (0, false) if self.has_slot(entry.slot()) => return Seen::Empty,
+            (-1, true) => return Seen::Stale,
             (1.., _) => return Seen::Passed(laps as u64),
             _ => return Seen::Damaged,
         }
@@ -370,7 +378,7 @@ impl<'a> Ring<'a> {
         let oldest = next.wrapping_sub(self.shape.positions());
         let last = next.wrapping_sub(1);
         // The hint is trusted only as far as the entry before it bears it out.
-        let filled = Entry(self.entry(last).load(Acquire)).laps_since(self.shape.lap(last)) == 0;
+        let filled = is_filled(self.shape, Entry(self.entry(last).load(Acquire)), last);
         if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
     }
 
@@ -486,9 +494,7 @@ fn prefetch<const WRITE: bool>(word: &AtomicU64) {
         use core::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
         let at = core::ptr::from_ref(word).cast();
         // SAFETY: a prefetch never faults and changes nothing, whatever the address.
-        unsafe {
-            if WRITE { _mm_prefetch::<_MM_HINT_ET0>(at) } else { _mm_prefetch::<_MM_HINT_T0>(at) }
-        }
+        unsafe { if WRITE { _mm_prefetch::<_MM_HINT_ET0>(at) } else { _mm_prefetch::<_MM_HINT_T0>(at) } }
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom))))]
     let _ = word;

@@ -129,7 +129,14 @@ impl Sources {
         self.add(segment, MirrorId { cell, epoch: line }, u64::from(u32::MAX), String::new(), None)
     }
 
-    fn add(&mut self, segment: &Segment, mirror: MirrorId, serial: u64, label: String, ticket: Option<u32>) -> u32 {
+    fn add(
+        &mut self,
+        segment: &Segment,
+        mirror: MirrorId,
+        serial: u64,
+        label: String,
+        ticket: Option<u32>,
+    ) -> u32 {
         let index = usize::from(mirror.cell);
         if self.by_cell.len() <= index {
             self.by_cell.resize_with(segment.cells().len(), CellSources::default);
@@ -158,7 +165,8 @@ impl Sources {
             lost: 0,
             end: None,
         };
-        let unlisted = list.iter().position(|(_, other)| self.known.get(other).is_none_or(|s| s.ticket.is_none()));
+        let unlisted =
+            list.iter().position(|(_, other)| self.known.get(other).is_none_or(|s| s.ticket.is_none()));
         if let (true, Some(oldest)) = (list.len() >= MOST_OF_A_CELL, unlisted) {
             self.known.remove(&list.remove(oldest).1);
         }
@@ -185,7 +193,8 @@ impl Sources {
                 TicketWord::Free => {}
                 TicketWord::Reserved(serial) => {
                     let deadline = ticket.detail.load(Relaxed);
-                    let late = deadline != 0 && *now.get_or_insert_with(crate::time::monotonic_ms) >= deadline;
+                    let late =
+                        deadline != 0 && *now.get_or_insert_with(crate::time::monotonic_ms) >= deadline;
                     if late && ticket.change(state, TicketWord::TimedOut(serial)) {
                         self.note_never_opened(id, End::NeverOpened);
                     } else {

@@ -141,7 +141,14 @@ impl Segment {
     }
 
     /// Notes a live mirror's end. Safe to repeat; the first one counts.
-    pub(crate) fn end_ticket(&self, ticket: u32, mirror: MirrorId, end: TicketWord, lines: u64, dropped: u64) {
+    pub(crate) fn end_ticket(
+        &self,
+        ticket: u32,
+        mirror: MirrorId,
+        end: TicketWord,
+        lines: u64,
+        dropped: u64,
+    ) {
         let entry = &self.tickets()[ticket as usize];
         entry.lines.store(lines, Relaxed);
         entry.dropped.store(dropped, Relaxed);
@@ -160,7 +167,9 @@ impl Segment {
     /// Makes a ticket free whose end was reported. Reader only.
     pub(crate) fn collect(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
-        for word in [&entry.serial, &entry.lines, &entry.dropped, &entry.detail].into_iter().chain(&entry.label) {
+        for word in
+            [&entry.serial, &entry.lines, &entry.dropped, &entry.detail].into_iter().chain(&entry.label)
+        {
             word.store(0, Relaxed);
         }
         // ORD ticket:C, release; pairs with ticket:A; the fields above are clear for whoever takes it next.

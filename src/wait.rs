@@ -163,7 +163,11 @@ impl Patience {
         if self.periods % ASK_EVERY != 1 {
             return Ok(());
         }
-        if !segment.prober()?.would_take(READER_CELL as u64).map_err(system!(MirrorError, "ask for the reader"))? {
+        if !segment
+            .prober()?
+            .would_take(READER_CELL as u64)
+            .map_err(system!(MirrorError, "ask for the reader"))?
+        {
             self.without_reader = None;
             return Ok(());
         }

@@ -156,7 +156,9 @@ impl Writer {
             level: style.level as u8,
             part,
             length: length as u16,
-            flags: flags | (style.stream as u32) << flag::STREAM_SHIFT | (style.kind as u32) << flag::KIND_SHIFT,
+            flags: flags
+                | (style.stream as u32) << flag::STREAM_SHIFT
+                | (style.kind as u32) << flag::KIND_SHIFT,
         }
     }
 

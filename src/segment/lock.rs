@@ -29,7 +29,8 @@ impl Lock {
     /// Makes the lock that `description` holds last as long as the returned value.
     fn keep(description: OwnedFd) -> io::Result<Self> {
         // SAFETY: a new mapping without any access rights, at an address of the kernel's choice.
-        let page = unsafe { mmap(ptr::null_mut(), 1, ProtFlags::empty(), MapFlags::SHARED, &description, 0)? };
+        let page =
+            unsafe { mmap(ptr::null_mut(), 1, ProtFlags::empty(), MapFlags::SHARED, &description, 0)? };
         let lock = Self { page, token: fork::token() };
         // SAFETY: the mapping above.
         unsafe { madvise(page, 1, Advice::LinuxDontFork)? };

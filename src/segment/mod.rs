@@ -83,7 +83,8 @@ impl Segment {
     /// Attaches to an anonymous segment by a descriptor, which is duplicated.
     pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
         fork::prepare().map_err(system!(AttachError, "map a page"))?;
-        let file = File::from(descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?);
+        let file =
+            File::from(descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?);
         let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
         let geometry = read_geometry(&file, found)?;
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
@@ -93,7 +94,11 @@ impl Segment {
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
         Ok(Self {
             map: map.map_err(system!(AttachError, "map the segment"))?,
-            pipe: if geometry.wake_up == WakeUp::Pipe as u32 { Some(WakePipe::reopen(&geometry)?) } else { None },
+            pipe: if geometry.wake_up == WakeUp::Pipe as u32 {
+                Some(WakePipe::reopen(&geometry)?)
+            } else {
+                None
+            },
             file: KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?,
             offsets: geometry.offsets(),
             assembly_budget: Options::new().budget(geometry.max_line as usize),
@@ -269,7 +274,9 @@ impl KeptFile {
         let new = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let closed = MirrorError::DescriptorClosed { descriptor: self.descriptor };
         let new = match new {
-            Err(rustix::io::Errno::NOENT) if std::path::Path::new("/proc/self/fd").exists() => return Err(closed),
+            Err(rustix::io::Errno::NOENT) if std::path::Path::new("/proc/self/fd").exists() => {
+                return Err(closed);
+            }
             other => other.map_err(system!(MirrorError, "reopen the segment through /proc"))?,
         };
         let stat = rustix::fs::fstat(&new).map_err(system!(MirrorError, "look at the segment"))?;

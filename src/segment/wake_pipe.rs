@@ -37,7 +37,8 @@ impl WakePipe {
         let (process, descriptor) = (geometry.pipe_process, geometry.pipe_descriptor);
         let path = format!("/proc/{process}/fd/{descriptor}");
         let open = || -> io::Result<OwnedFd> {
-            let write = rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+            let write =
+                rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
             let stat = rustix::fs::fstat(&write)?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && stat.st_ino == geometry.pipe_inode {
                 Ok(write)
