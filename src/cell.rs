@@ -120,10 +120,10 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
                 prober.release(index as u64);
                 continue;
             }
-            if let Some(spare) = Spare::of(cell.writer.0.hold.load(Acquire)) {
-                if segment.ring().has_slot(spare.slot) {
-                    return Ok(Some((index, spare)));
-                }
+            if let Some(spare) = Spare::of(cell.writer.0.hold.load(Acquire))
+                && segment.ring().has_slot(spare.slot)
+            {
+                return Ok(Some((index, spare)));
             }
             prober.release(index as u64);
         }

@@ -348,7 +348,7 @@ impl Drain {
     #[inline]
     fn decode(&mut self, segment: &Segment, header: SlotHeader) {
         let cell = usize::from(header.cell);
-        if cell <= READER_CELL || cell >= segment.cells().len() {
+        if cell == READER_CELL || cell >= segment.cells().len() {
             return self.skip_damaged(segment);
         }
         self.overrun = false;
@@ -437,11 +437,11 @@ impl Drain {
         self.assembled += kept;
         let time = assembly.header.time;
         assembly.header = SlotHeader { time, ..header };
-        if header.is(flag::LAST) {
-            if let Some(done) = self.assemblies[cell].take() {
-                self.assembled -= done.bytes.len();
-                self.finish(*done);
-            }
+        if header.is(flag::LAST)
+            && let Some(done) = self.assemblies[cell].take()
+        {
+            self.assembled -= done.bytes.len();
+            self.finish(*done);
         }
     }
 
@@ -464,7 +464,7 @@ impl Drain {
             let bound = self.bound(segment);
             self.sources.note_all(segment, bound);
         }
-        if self.batches % CLOCK_EVERY == 0 {
+        if self.batches.is_multiple_of(CLOCK_EVERY) {
             self.look_for_deaths(segment);
         }
     }
@@ -500,10 +500,10 @@ impl Drain {
         while let Some(due) = self.sources.due(self.cursor, empty) {
             let Some(source) = self.sources.get(due.source) else { continue };
             let cell = usize::from(source.mirror.cell);
-            if let Some(Some(assembly)) = self.assemblies.get(cell) {
-                if assembly.source == due.source {
-                    self.flush(cell);
-                }
+            if let Some(Some(assembly)) = self.assemblies.get(cell)
+                && assembly.source == due.source
+            {
+                self.flush(cell);
             }
             self.report_gap(segment, &due);
             self.push(What::Ended { source: due.source, end: due.end });
@@ -557,10 +557,10 @@ impl Drain {
 #[inline]
 fn trailer(header: &SlotHeader, payload: &[u8]) -> (usize, u64) {
     let length = usize::from(header.length);
-    if header.is(flag::TRUNCATED) {
-        if let Some((rest, count)) = payload[..length].split_last_chunk::<8>() {
-            return (rest.len(), u64::from_ne_bytes(*count));
-        }
+    if header.is(flag::TRUNCATED)
+        && let Some((rest, count)) = payload[..length].split_last_chunk::<8>()
+    {
+        return (rest.len(), u64::from_ne_bytes(*count));
     }
     (length, 0)
 }

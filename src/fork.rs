@@ -25,9 +25,9 @@ pub(crate) fn prepare() -> io::Result<()> {
     };
     // SAFETY: the mapping above; its content is still zero, so a wipe changes nothing.
     let wiped = unsafe { madvise(page, bytes, Advice::LinuxWipeOnFork) };
-    let ours = wiped.map_err(io::Error::from).and_then(|()| {
+    let ours = wiped.map_err(io::Error::from).map(|()| {
         let raced = PAGE.compare_exchange(ptr::null_mut(), page.cast(), Ordering::AcqRel, Ordering::Acquire);
-        Ok(raced.is_ok())
+        raced.is_ok()
     });
     if !matches!(ours, Ok(true)) {
         // SAFETY: the mapping above, which nobody else has seen.

@@ -59,6 +59,11 @@ fn settle(segment: &Segment, index: usize) -> Option<Owned> {
     };
     let exchanged = (0..ATTEMPTS).find_map(|_| was_exchanged(segment, index, given, wanted))?;
     let slot = if exchanged { wanted } else { given };
+    if exchanged {
+        // What was pending left with the old spare; before the new one is noted, as in `publish`.
+        let cell = &segment.cells()[index];
+        cell.set_pending(cell.pending().line, 0);
+    }
     let settled = Hold::Held(slot).pack(changes.wrapping_add(1));
     // ORD settle:A, release; pairs with recover:A; as publish:F.
     word.store(settled, Release);
@@ -129,13 +134,17 @@ fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned
     if !is_own || (!finished && pending.bytes == 0) || usize::from(length) > ring.shape.payload() {
         return Ok(());
     }
-    let mut flags = header.flags | if finished { flag::UNACKNOWLEDGED } else { 0 };
-    if !header.is(flag::LAST) {
-        flags |= flag::LAST | flag::UNFINISHED;
-    }
+    let flags = match (finished, header.is(flag::LAST)) {
+        (true, true) => header.flags | flag::UNACKNOWLEDGED,
+        (true, false) => header.flags | flag::UNACKNOWLEDGED | flag::LAST | flag::UNFINISHED,
+        // Whatever its last write was about to make of it.
+        (false, _) => header.flags & !flag::TRUNCATED | flag::LAST | flag::UNFINISHED,
+    };
     ring.head(&spare, &SlotHeader { length, flags, ..header });
-    ring.publish(&cell.writer.0.hold, &mut spare, segment.overwrites()).map_err(drop)?;
-    cell.set_pending(pending.line.wrapping_add(1) & LINE_MASK, 0);
+    let next = pending.line.wrapping_add(1) & LINE_MASK;
+    let published =
+        ring.publish(&cell.writer.0.hold, &mut spare, segment.overwrites(), || cell.set_pending(next, 0));
+    published.map_err(drop)?;
     crate::wait::wake_reader(segment);
     Ok(())
 }

@@ -197,11 +197,16 @@ impl<'a> Ring<'a> {
     ///
     /// Lock-free: each retry means that another writer or the reader has moved on. No system call. A process
     /// that dies here has published the line or not, and nobody has to wait for it either way.
+    ///
+    /// `then` runs between the exchange and the note of it (publish:F): who finds the new spare held finds what it
+    /// stored.
+    #[inline]
     pub(crate) fn publish(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
         overwrite: bool,
+        then: impl FnOnce(),
     ) -> Result<u64, Refused> {
         let shape = self.shape;
         let mut position = self.next_position.load(Relaxed);
@@ -248,6 +253,7 @@ impl<'a> Ring<'a> {
                 continue;
             }
             spare.slot = entry.slot();
+            then();
             // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.
             hold.store(spare.next(Hold::Held(spare.slot)), Release);
             // ORD publish:G, release fence; pairs with observe:B; before the first store into the new spare: who
@@ -378,6 +384,7 @@ impl<'a> Ring<'a> {
         let oldest = next.wrapping_sub(self.shape.positions());
         let last = next.wrapping_sub(1);
         // The hint is trusted only as far as the entry before it bears it out.
+        // ORD oldest:A, acquire; pairs with publish:E; by I4 all before a filled position is visible.
         let filled = is_filled(self.shape, Entry(self.entry(last).load(Acquire)), last);
         if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
     }

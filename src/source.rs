@@ -96,12 +96,11 @@ impl Sources {
         // ORD epoch:B, acquire; pairs with epoch:A; a newer mirror's ticket and serial are seen with its epoch.
         let epoch = segment.cells()[index].reader.0.epoch.load(Acquire);
         let known = &self.by_cell[index];
-        if known.epoch == epoch {
-            if let Some((first, id)) = known.list.last() {
-                if line.wrapping_sub(*first) & LINE_MASK <= LINE_MASK / 2 {
-                    return *id;
-                }
-            }
+        if known.epoch == epoch
+            && let Some((first, id)) = known.list.last()
+            && line.wrapping_sub(*first) & LINE_MASK <= LINE_MASK / 2
+        {
+            return *id;
         }
         self.search(segment, MirrorId { cell, epoch }, line, bound)
     }
@@ -242,11 +241,11 @@ impl Sources {
     fn note_end(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId, how: End, bound: u64) {
         let Some(id) = self.by_mirror(segment, ticket, mirror) else { return };
         let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
-        if let Some(source) = self.known.get_mut(&id) {
-            if source.end.is_none() {
-                source.end = Some(NotedEnd { how, lines, bound });
-                self.noted.push(id);
-            }
+        if let Some(source) = self.known.get_mut(&id)
+            && source.end.is_none()
+        {
+            source.end = Some(NotedEnd { how, lines, bound });
+            self.noted.push(id);
         }
     }
 

@@ -53,7 +53,18 @@ struct Unfinished {
     cutting: bool,
 }
 
-/// What became of a line or part.
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its last part is in the ring.
+    Published,
+    /// Some parts are, the last one is not: the reader delivers it as truncated, so it is not lost.
+    Cut,
+    /// No part is.
+    Lost,
+}
+
+/// What became of a spare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Published,
@@ -141,8 +152,9 @@ impl Writer {
         ring.fill(&self.spare, 0, bytes);
         let flags = flag::FIRST | flag::LAST;
         ring.head(&self.spare, &self.header(style, stamp(segment), 0, bytes.len(), flags));
-        let outcome = self.publish(segment);
-        self.end_line(segment, !matches!(outcome, Ok(Outcome::Published)));
+        let outcome = self.publish(segment, true);
+        let published = matches!(outcome, Ok(Outcome::Published));
+        self.end_line(segment, if published { Fate::Published } else { Fate::Lost });
         outcome.map(drop)
     }
 
@@ -162,34 +174,51 @@ impl Writer {
         }
     }
 
-    /// Publishes the spare, waiting for space if that is the ring's policy.
+    /// Publishes the spare, waiting for space if that is the ring's policy. `last`: the line is complete with it.
+    ///
+    /// What the spare held is not pending any more from the exchange on. Were that noted only after the new spare
+    /// is, who finds this writer dead could take an older part of the same line, in the new spare, for its last words.
     #[inline]
-    fn publish(&mut self, segment: &Segment) -> Result<Outcome, WriteError> {
-        let hold = &self.registration.cell(segment).writer.0.hold;
-        let ring = segment.ring();
-        match ring.publish(hold, &mut self.spare, segment.overwrites()) {
-            Ok(_) => {
-                ring.prefetch_spare(&self.spare);
+    fn publish(&mut self, segment: &Segment, last: bool) -> Result<Outcome, WriteError> {
+        match self.try_publish(segment, last) {
+            Ok(()) => {
+                segment.ring().prefetch_spare(&self.spare);
                 wake_reader(segment);
                 Ok(Outcome::Published)
             }
-            Err(refused) => self.publish_later(segment, refused),
+            Err(refused) => self.publish_later(segment, last, refused),
         }
     }
 
+    #[inline]
+    fn try_publish(&mut self, segment: &Segment, last: bool) -> Result<(), Refused> {
+        let cell = self.registration.cell(segment);
+        let line = self.line.wrapping_add(u64::from(last));
+        let publish =
+            segment.ring().publish(&cell.writer.0.hold, &mut self.spare, segment.overwrites(), || {
+                cell.set_pending(line, 0);
+            });
+        publish.map(drop)
+    }
+
     #[cold]
-    fn publish_later(&mut self, segment: &Segment, mut refused: Refused) -> Result<Outcome, WriteError> {
-        let words = &self.registration.cell(segment).writer.0;
+    fn publish_later(
+        &mut self,
+        segment: &Segment,
+        last: bool,
+        refused: Refused,
+    ) -> Result<Outcome, WriteError> {
         segment.header().counts.0.found_full.fetch_add(1, Relaxed);
         let mut patience = Patience::new();
+        let mut refused = refused;
         loop {
             match refused {
                 Refused::Damaged => return Err(WriteError::Damaged),
                 Refused::Full(_) if segment.policy() == Policy::DropNewest => return Ok(Outcome::Dropped),
                 Refused::Full(position) => patience.wait(segment, position)?,
             }
-            match segment.ring().publish(&words.hold, &mut self.spare, segment.overwrites()) {
-                Ok(_) => {
+            match self.try_publish(segment, last) {
+                Ok(()) => {
                     wake_reader(segment);
                     return Ok(Outcome::Published);
                 }
@@ -198,16 +227,19 @@ impl Writer {
         }
     }
 
-    /// The line has its number for good: published, or counted as dropped.
+    /// The line has its number for good.
     #[inline]
-    fn end_line(&mut self, segment: &Segment, dropped: bool) {
+    fn end_line(&mut self, segment: &Segment, fate: Fate) {
+        self.line = self.line.wrapping_add(1) & LINE_MASK;
+        self.unfinished = None;
+        if fate == Fate::Published {
+            return;
+        }
         let cell = self.registration.cell(segment);
-        if dropped {
+        if fate == Fate::Lost {
             let words = &cell.writer.0;
             words.dropped.store(words.dropped.load(Relaxed) + 1, Relaxed);
         }
-        self.line = self.line.wrapping_add(1) & LINE_MASK;
-        self.unfinished = None;
         cell.set_pending(self.line, 0);
     }
 
@@ -255,7 +287,7 @@ impl Writer {
         let first = if state.parts == 0 { flag::FIRST } else { 0 };
         let header = self.header(state.style, state.time, state.parts, state.at, flags | first);
         segment.ring().head(&self.spare, &header);
-        let outcome = self.publish(segment);
+        let outcome = self.publish(segment, flags & flag::LAST != 0);
         if matches!(outcome, Ok(Outcome::Published)) {
             state.parts += 1;
         } else {
@@ -263,8 +295,6 @@ impl Writer {
             state.cutting = true;
         }
         state.at = 0;
-        // Before the next byte: the published part must not be taken for an unfinished one.
-        self.registration.cell(segment).set_pending(self.line, 0);
         outcome.map(drop)
     }
 
@@ -272,7 +302,7 @@ impl Writer {
     pub(crate) fn finish(&mut self, segment: &Segment, style: Style, flags: u32) -> Result<(), WriteError> {
         let Some(mut state) = self.unfinished else { return self.line(segment, &[], style) };
         if state.cutting && state.parts == 0 {
-            self.end_line(segment, true);
+            self.end_line(segment, Fate::Lost);
             return Ok(());
         }
         let mut flags = flags | flag::LAST;
@@ -287,15 +317,16 @@ impl Writer {
             state.at += count.len();
             flags |= flag::TRUNCATED;
         }
-        if !(state.cutting && state.parts == 0) {
-            let whole_is_lost = state.parts == 0;
+        if state.parts > 0 || !state.cutting {
             state.cutting = false;
             result = result.and(self.part(segment, &mut state, flags));
-            // A line of which some parts were published is delivered as truncated, and so is not lost.
-            self.end_line(segment, state.cutting && whole_is_lost);
-        } else {
-            self.end_line(segment, true);
         }
+        let fate = match (state.cutting, state.parts) {
+            (false, _) => Fate::Published,
+            (true, 0) => Fate::Lost,
+            (true, _) => Fate::Cut,
+        };
+        self.end_line(segment, fate);
         result
     }
 

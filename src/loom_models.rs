@@ -1,0 +1,436 @@
+//! Models of the exchange under loom, which tries the orders in which threads can run and the values that a
+//! load may return under the memory model.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --lib loom_models
+//! ```
+//!
+//! Every model has a ring of two entries that starts at the last position before the laps overflow, and slots of
+//! one word of payload. Each says whether it is unbounded or bounded, that is, whether threads are preempted
+//! at every point that loom holds relevant, or in so many points of a run at most. (Threads also switch,
+//! uncounted, where one ends or yields.)
+//!
+//! All that is checked concurrently runs in spawned threads: what the model's own thread does beside them is
+//! explored by loom in few of its orders.
+//!
+//! Loom runs loads and stores in program order. So it cannot show what goes wrong when a load is satisfied late,
+//! after a later store: that the reader has finished reading the slot that it gives away is one duty of `take:D`,
+//! and `hold_x_take` shows another.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use crate::layout::{Hold, SLOT_HEADER_WORDS, Shape, SlotHeader};
+use crate::ring::{Refused, Ring, Seen, Spare, may_sleep, must_wake, peek_payload};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+use Ordering::{Acquire, Relaxed};
+
+const SHAPE: Shape = Shape { order_bits: 1, slot_words: SLOT_HEADER_WORDS + 1 };
+const POSITIONS: usize = 2;
+/// The last position before the laps overflow.
+const START: u64 = (1 << 40) - 1;
+const SECOND: u64 = START + 1;
+
+/// Checks `model` in every order; with `preemptions`, in those with so many preemptions.
+fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    let runs: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::default());
+    builder.check(move || {
+        runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        model()
+    });
+    eprintln!("RUNS {}", runs.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+/// A ring with its cells' hold words. Cell `c` begins with the slot `N + c`; cell 0 is the reader's.
+struct Heap {
+    order: Vec<AtomicU64>,
+    slots: Vec<AtomicU64>,
+    next_position: AtomicU64,
+    holds: Vec<AtomicU64>,
+}
+
+impl Heap {
+    fn new(cells: usize) -> Self {
+        let words = (POSITIONS + cells) * SHAPE.slot_words;
+        Self {
+            order: (0..POSITIONS).map(|index| AtomicU64::new(SHAPE.first_entry(START, index).0)).collect(),
+            slots: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            next_position: AtomicU64::new(START),
+            holds: (0..cells).map(|c| AtomicU64::new(Hold::Held((POSITIONS + c) as u32).pack(0))).collect(),
+        }
+    }
+
+    /// Fills an empty ring with the lines 0 and 1 of the writer in cell 1, whose spare comes back.
+    fn fill_up(&self) -> Spare {
+        let mut spare = self.spare(1);
+        self.write_at(START, 1, &mut spare, 0);
+        self.write_at(SECOND, 1, &mut spare, 1);
+        spare
+    }
+
+    fn ring(&self) -> Ring<'_> {
+        Ring { order: &self.order, slots: &self.slots, next_position: &self.next_position, shape: SHAPE }
+    }
+
+    fn spare(&self, cell: usize) -> Spare {
+        Spare::of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
+    }
+
+    /// Fills the spare with the line `line` of the writer in `cell`.
+    fn fill(&self, cell: usize, spare: &Spare, line: u64) {
+        let (header, payload) = content(cell as u16, line);
+        self.ring().fill(spare, 0, &payload);
+        self.ring().head(spare, &header);
+    }
+
+    fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
+        self.ring().publish(&self.holds[cell], spare, overwrite, || ())
+    }
+
+    /// Fills the spare and publishes it where the test expects it.
+    fn write_at(&self, position: u64, cell: usize, spare: &mut Spare, line: u64) {
+        self.fill(cell, spare, line);
+        assert_eq!(self.publish(cell, spare, false), Ok(position));
+    }
+
+    fn take(&self, spare: &mut Spare, position: u64, overwrite: bool) -> bool {
+        self.ring().take(&self.holds[0], spare, position, overwrite)
+    }
+
+    /// What a look sees, after checking that a part is whole: its writer's cell and its line.
+    fn look(&self, position: u64) -> Result<(u16, u64), Seen> {
+        let mut payload = [0; 8];
+        match self.ring().look(position, &mut payload) {
+            Seen::Part(found) => {
+                assert_whole(position, found, payload);
+                Ok((found.cell, found.line))
+            }
+            seen => Err(seen),
+        }
+    }
+
+    /// I2: the order ring and the cells have each slot exactly once.
+    fn assert_slots_conserved(&self) {
+        let entries = self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
+        let spares = (0..self.holds.len()).map(|cell| self.spare(cell).slot);
+        let mut slots: Vec<u32> = entries.chain(spares).collect();
+        slots.sort_unstable();
+        let all: Vec<u32> = (0..(POSITIONS + self.holds.len()) as u32).collect();
+        assert_eq!(slots, all, "each slot is in one place");
+    }
+}
+
+/// Starts a thread that works on the ring.
+fn spawn<T: 'static>(heap: &Arc<Heap>, work: impl FnOnce(&Heap) -> T + 'static) -> thread::JoinHandle<T> {
+    let heap = heap.clone();
+    thread::spawn(move || work(&heap))
+}
+
+/// Every word of a line says whose it is.
+fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
+    let mark = u32::from(cell) << 8 | line as u32;
+    let header = SlotHeader { time: mark.into(), line, cell, part: mark, length: 8, ..SlotHeader::default() };
+    (header, u64::from(mark).to_ne_bytes())
+}
+
+fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
+    let (header, bytes) = content(found.cell, found.line);
+    assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
+}
+
+/// Two writers publish one line each into an empty ring, while somebody asks whether the first position is a
+/// hole.
+///
+/// Legal: one writer has the first position and the other the second; both lines are whole and every slot is in
+/// one place. Nobody is refused. At no time is the first position a hole: whoever sees the second one filled
+/// sees the first one filled.
+///
+/// Unbounded.
+#[test]
+fn publish_x_publish() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(3));
+        let writers = [1, 2].map(|cell| {
+            spawn(&heap, move |heap| {
+                let mut spare = heap.spare(cell);
+                heap.fill(cell, &spare, 0);
+                heap.publish(cell, &mut spare, false).expect("there is room")
+            })
+        });
+        let hole = spawn(&heap, |heap| heap.ring().is_hole(START));
+        let positions = writers.map(|writer| writer.join().unwrap());
+        assert!(!hole.join().unwrap());
+        assert!(positions == [START, SECOND] || positions == [SECOND, START], "{positions:x?}");
+        for (cell, position) in [(1, positions[0]), (2, positions[1])] {
+            assert_eq!(heap.look(position), Ok((cell, 0)));
+        }
+        heap.assert_slots_conserved();
+    });
+}
+
+/// Two writers want the last free place.
+///
+/// Legal: one of them has it, and the other is refused at the position after it. Both know their spares again, and
+/// so does whoever reads their hold words: every slot is in one place.
+///
+/// Unbounded.
+#[test]
+fn publish_x_publish_with_room_for_one() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(4));
+        let mut spare = heap.spare(3);
+        heap.write_at(START, 3, &mut spare, 0);
+        let writers = [1, 2].map(|cell| {
+            spawn(&heap, move |heap| {
+                let mut spare = heap.spare(cell);
+                heap.fill(cell, &spare, 0);
+                heap.publish(cell, &mut spare, false)
+            })
+        });
+        let results = writers.map(|writer| writer.join().unwrap());
+        let (room, none) = (Ok(SECOND), Err(Refused::Full(START.wrapping_add(2))));
+        assert!(results == [room, none] || results == [none, room], "{results:x?}");
+        let winner = if results[0] == room { 1 } else { 2 };
+        assert_eq!(heap.look(SECOND), Ok((winner, 0)));
+        heap.assert_slots_conserved();
+    });
+}
+
+/// A writer publishes while a reader takes, in a ring that is full, so that the slots come round: the writer gets
+/// those that the reader gave back, fills them and publishes them again.
+///
+/// Legal: the reader gets every line, whole, in order; the writer is refused only for want of room, at its next
+/// position. Afterwards every slot is in one place.
+///
+/// Unbounded.
+#[test]
+fn publish_x_take() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(2));
+        let mut writer_spare = heap.fill_up();
+        let writer = spawn(&heap, move |heap| {
+            for line in 2..4 {
+                heap.fill(1, &writer_spare, line);
+                let next = START.wrapping_add(line);
+                loop {
+                    match heap.publish(1, &mut writer_spare, false) {
+                        Ok(position) => break assert_eq!(position, next),
+                        Err(refused) => assert_eq!(refused, Refused::Full(next)),
+                    }
+                    thread::yield_now();
+                }
+            }
+        });
+        let reader = spawn(&heap, |heap| {
+            let mut spare = heap.spare(0);
+            for line in 0..4 {
+                let position = START.wrapping_add(line);
+                loop {
+                    match heap.look(position) {
+                        Ok(found) => break assert_eq!(found, (1, line)),
+                        Err(seen) => assert_eq!(seen, Seen::Empty),
+                    }
+                    thread::yield_now();
+                }
+                assert!(heap.take(&mut spare, position, false), "nobody else takes it");
+            }
+        });
+        writer.join().unwrap();
+        reader.join().unwrap();
+        heap.assert_slots_conserved();
+    });
+}
+
+/// A writer overwrites a full ring of two and goes on, while the reader takes the oldest line.
+///
+/// Legal: the reader takes the line, and then it is whole and its slot is the reader's, however often the writer
+/// fills its own spare afterwards; or the line was overwritten, and the reader sees by how many laps, or loses
+/// the exchange after it had seen the line whole. The writer is never refused and its positions follow on. The
+/// two lines that it wrote last are there, and every slot is in one place.
+///
+/// Unbounded.
+#[test]
+fn overwrite_x_take() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(2));
+        let mut writer_spare = heap.fill_up();
+        let writer = spawn(&heap, move |heap| {
+            for line in 2..4 {
+                heap.fill(1, &writer_spare, line);
+                let position = heap.publish(1, &mut writer_spare, true);
+                assert_eq!(position, Ok(START.wrapping_add(line)));
+            }
+            heap.fill(1, &writer_spare, 4);
+        });
+        let reader = spawn(&heap, |heap| {
+            let mut spare = heap.spare(0);
+            match heap.look(START) {
+                Ok(found) => assert_eq!(found, (1, 0)),
+                Err(seen) => return assert_eq!(seen, Seen::Passed(1)),
+            }
+            if heap.take(&mut spare, START, true) {
+                let mut payload = [0; 8];
+                let found = peek_payload(&heap.ring(), spare.slot, &mut payload).expect("a slot");
+                assert_whole(START, found, payload);
+                assert_eq!(found.line, 0, "the reader has the line that it took");
+            }
+        });
+        writer.join().unwrap();
+        reader.join().unwrap();
+        for line in 2..4 {
+            assert_eq!(heap.look(START.wrapping_add(line)), Ok((1, line)));
+        }
+        heap.assert_slots_conserved();
+    });
+}
+
+/// A writer overwrites the oldest line and refills its new spare, in which that line was, while an observer
+/// looks at the line.
+///
+/// Legal: the observer sees the line whole, or that it was overwritten. Never a mix, and never damage.
+///
+/// Unbounded.
+#[test]
+fn observe_x_overwrite() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(2));
+        let mut spare = heap.fill_up();
+        let writer = spawn(&heap, move |heap| {
+            heap.fill(1, &spare, 2);
+            assert_eq!(heap.publish(1, &mut spare, true), Ok(START.wrapping_add(2)));
+            heap.fill(1, &spare, 3);
+        });
+        let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
+        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        writer.join().unwrap();
+    });
+}
+
+/// The reader takes two lines, and so gives the slot of the first away with the second; a writer publishes into
+/// both entries and refills its new spare, which is that slot; an observer looks at the first line.
+///
+/// Legal: the observer sees the line whole, or that it was consumed. Never a mix, and never damage.
+///
+/// Bounded: 3 preemptions.
+#[test]
+fn observe_x_take() {
+    check(Some(3), || {
+        let heap = Arc::new(Heap::new(3));
+        let _ = heap.fill_up();
+        let reader = spawn(&heap, |heap| {
+            let mut spare = heap.spare(0);
+            assert!(heap.take(&mut spare, START, false) && heap.take(&mut spare, SECOND, false));
+        });
+        let writer = spawn(&heap, |heap| {
+            let mut spare = heap.spare(2);
+            for line in 2..4 {
+                heap.fill(2, &spare, line);
+                if heap.publish(2, &mut spare, false).is_err() {
+                    return;
+                }
+            }
+            heap.fill(2, &spare, 4);
+        });
+        let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
+        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        reader.join().unwrap();
+        writer.join().unwrap();
+        heap.assert_slots_conserved();
+    });
+}
+
+/// Whoever sees that one cell wants a slot, or has it, no longer sees that it is held by the cell that gave it
+/// away. Recovery rests on this: a slot that somebody else holds is in circulation, so the exchange of a dead
+/// cell that wanted it did not happen.
+fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
+    let given = Hold::Held((POSITIONS + giver) as u32);
+    let Hold::Held(slot) = given else { unreachable!() };
+    let (taker, _) = Hold::unpack(heap.holds[taker].load(Acquire));
+    let (giver, _) = Hold::unpack(heap.holds[giver].load(Acquire));
+    let wants = matches!(taker, Hold::Intent(_, wanted) if wanted == slot);
+    assert!(!(wants || taker == given) || giver != given, "{taker:?} beside {giver:?}");
+}
+
+/// A writer publishes its slot and the reader takes it, while somebody judges their hold words.
+///
+/// Legal: see [`assert_given_away`]. The reader may come too early and take nothing.
+///
+/// Unbounded.
+#[test]
+fn hold_x_publish() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(2));
+        let writer = spawn(&heap, |heap| {
+            let mut spare = heap.spare(1);
+            heap.write_at(START, 1, &mut spare, 0);
+        });
+        let reader = spawn(&heap, |heap| {
+            let mut spare = heap.spare(0);
+            heap.take(&mut spare, START, false);
+        });
+        let judge = spawn(&heap, |heap| assert_given_away(heap, 0, 1));
+        [writer, reader, judge].into_iter().for_each(|thread| thread.join().unwrap());
+        heap.assert_slots_conserved();
+    });
+}
+
+/// The reader takes a line of a full ring, a writer publishes into the entry and gets the slot that the reader
+/// left there, while somebody judges their hold words. In a ring that overwrites, too.
+///
+/// Legal: see [`assert_given_away`]. The writer may come too early: it is refused, or overwrites the line, and
+/// the reader takes nothing.
+///
+/// Bounded: 3 preemptions.
+#[test]
+fn hold_x_take() {
+    for overwrite in [false, true] {
+        check(Some(3), move || {
+            let heap = Arc::new(Heap::new(3));
+            let _ = heap.fill_up();
+            let reader = spawn(&heap, move |heap| {
+                let mut spare = heap.spare(0);
+                heap.take(&mut spare, START, overwrite);
+            });
+            let writer = spawn(&heap, move |heap| {
+                let mut spare = heap.spare(2);
+                heap.fill(2, &spare, 0);
+                let _ = heap.publish(2, &mut spare, overwrite);
+            });
+            let judge = spawn(&heap, |heap| assert_given_away(heap, 2, 0));
+            [writer, reader, judge].into_iter().for_each(|thread| thread.join().unwrap());
+            heap.assert_slots_conserved();
+        });
+    }
+}
+
+/// A reader is about to sleep while two writers publish.
+///
+/// Legal: the reader finds a line and stays awake; or it sleeps, and then exactly one writer is told to wake it.
+/// A writer may be told so although the reader stayed awake, after it had announced itself: a needless wake, but
+/// no lost one.
+///
+/// Bounded: 3 preemptions.
+#[test]
+fn sleep_x_wake() {
+    check(Some(3), || {
+        let heap = Arc::new(Heap::new(3));
+        let sleeps = Arc::new(AtomicU32::new(0));
+        let writers = [1, 2].map(|cell| {
+            let sleeps = sleeps.clone();
+            spawn(&heap, move |heap| {
+                let mut spare = heap.spare(cell);
+                heap.fill(cell, &spare, 0);
+                heap.publish(cell, &mut spare, false).expect("there is room");
+                must_wake(&sleeps)
+            })
+        });
+        let reader = spawn(&heap, move |heap| may_sleep(&heap.ring(), &sleeps, START));
+        let wakes = writers.map(|writer| writer.join().unwrap()).into_iter().filter(|wake| *wake).count();
+        let asleep = reader.join().unwrap();
+        assert!(wakes <= 1, "one wake for a burst");
+        assert!(!asleep || wakes == 1, "the reader sleeps beside a line");
+    });
+}
