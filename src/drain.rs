@@ -317,7 +317,7 @@ impl Drain {
     }
 
     fn skip_damaged(&mut self, segment: &Segment) {
-        segment.ring().skip(self.cursor);
+        segment.ring().skip(self.cursor, segment.overwrites());
         let position = self.cursor;
         self.cursor = position.wrapping_add(1);
         self.push(What::Damaged { position });

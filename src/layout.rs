@@ -453,6 +453,11 @@ impl Shape {
     pub(crate) fn lap(self, position: u64) -> u64 {
         position >> self.order_bits & LAP_MASK
     }
+    /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from the tail
+    /// hint, which anybody can write.
+    pub(crate) fn is_same_place(self, a: u64, b: u64) -> bool {
+        (a ^ b) << (64 - LAP_BITS - self.order_bits) == 0
+    }
     /// Bytes of payload in a slot.
     pub(crate) fn payload(self) -> usize {
         (self.slot_words - SLOT_HEADER_WORDS) * 8

@@ -318,8 +318,8 @@ impl<'a> Ring<'a> {
                 _ => Seen::Damaged,
             };
         }
-        let sound = length <= self.shape.payload() && header.position == position;
-        if sound { Seen::Part(header) } else { Seen::Damaged }
+        let sound = length <= self.shape.payload() && self.shape.is_same_place(header.position, position);
+        if sound { Seen::Part(SlotHeader { position, ..header }) } else { Seen::Damaged }
     }
 
     /// Swaps the reader's spare into the entry of `position`, which a writer may then fill a lap later.
@@ -368,9 +368,14 @@ impl<'a> Ring<'a> {
     }
 
     /// Makes the entry of a damaged or empty `position` free for the next lap, whatever it says. Reader only.
-    pub(crate) fn skip(&self, position: u64) {
+    ///
+    /// Where writers overwrite, an entry of a later lap is a newer line, and stays.
+    pub(crate) fn skip(&self, position: u64, overwrite: bool) {
         let word = self.entry(position);
         let entry = Entry(word.load(Relaxed));
+        if overwrite && entry.laps_since(self.shape.lap(position)) > 0 {
+            return;
+        }
         let slot = if self.has_slot(entry.slot()) { entry.slot() } else { 0 };
         let freed = Entry::free(self.shape.lap(position).wrapping_add(1), slot);
         // ORD skip:A, AcqRel; pairs with publish:A; as take:D. Should it fail, a writer was faster.
