@@ -288,7 +288,7 @@ fn unfinished(segment: &Segment, drain: &Drain, index: usize) -> Option<Begun> {
         }
         let hold = cell.writer.0.hold.load(Ordering::Acquire);
         let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
-        let header = peek_payload(&ring, slot, &mut bytes)?;
+        let header = peek_payload(ring, slot, &mut bytes)?;
         // ORD unfinished:B, acquire fence; pairs with publish:F and pending:A; if a word above came from the
         // spare's next use, one of the two words below has changed.
         fence(Ordering::Acquire);

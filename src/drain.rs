@@ -539,7 +539,7 @@ impl Drain {
         }
         let spare = Spare::of(cell.writer.0.hold.load(Acquire))?;
         let mut bytes = vec![0; segment.geometry().shape().payload()];
-        let mut header = peek_payload(&segment.ring(), spare.slot, &mut bytes)?;
+        let mut header = peek_payload(segment.ring(), spare.slot, &mut bytes)?;
         // ORD kept:A, acquire fence; pairs with owner:A; a new mirror of the cell sets its epoch and owner before
         // it writes into the spare.
         fence(Acquire);

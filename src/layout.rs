@@ -228,6 +228,10 @@ impl Entry {
     pub(crate) fn is_full(self) -> bool {
         self.0 & FULL_BIT != 0
     }
+    /// Whether lap and fullness are those of `other`.
+    pub(crate) fn is_at(self, other: Entry) -> bool {
+        (self.0 ^ other.0) & !SLOT_MASK == 0
+    }
     pub(crate) fn lap(self) -> u64 {
         self.0 >> (SLOT_INDEX_BITS + 1)
     }

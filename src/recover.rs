@@ -128,7 +128,7 @@ fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned
     let ring = segment.ring();
     let Owned { mut spare, finished } = owned;
     let pending = cell.pending();
-    let header = peek_payload(&ring, spare.slot, &mut []).ok_or(())?;
+    let header = peek_payload(ring, spare.slot, &mut []).ok_or(())?;
     let is_own = usize::from(header.cell) == index && header.line == pending.line;
     let length = if finished { header.length } else { pending.bytes };
     if !is_own || (!finished && pending.bytes == 0) || usize::from(length) > ring.shape.payload() {

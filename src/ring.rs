@@ -51,6 +51,9 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, seq_cst_for_loom};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
+/// How many positions ahead a writer fetches the slots that will be spares soon.
+const SPARES_AHEAD: u64 = 4;
+
 /// The order ring and its slots, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ring<'a> {
@@ -95,6 +98,17 @@ enum Place {
     Elsewhere(u64),
 }
 
+/// What a writer does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// Look at this position.
+    GoOn(u64),
+    /// Swap the spare for the slot of this entry.
+    Exchange(Entry),
+    /// Give up.
+    Refuse(Refused),
+}
+
 /// Why a spare was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -119,7 +133,20 @@ pub(crate) enum Seen {
     Damaged,
 }
 
+#[inline]
 fn place(shape: Shape, entry: Entry, position: u64) -> Place {
+    // The common cases, in one comparison each.
+    let lap = shape.lap(position);
+    if entry.is_at(Entry::free(lap, 0)) {
+        return Place::Free;
+    }
+    if entry.is_at(Entry::full(lap.wrapping_sub(1), 0)) {
+        return Place::Oldest;
+    }
+    place_elsewhere(shape, entry, position)
+}
+
+fn place_elsewhere(shape: Shape, entry: Entry, position: u64) -> Place {
     let laps = entry.laps_since(shape.lap(position));
     let there = shape.after_laps(position, laps);
     match (laps, entry.is_full()) {
@@ -135,18 +162,20 @@ fn place(shape: Shape, entry: Entry, position: u64) -> Place {
 }
 
 /// Whether `position` was filled, in this lap, by what its entry says.
+#[inline]
 fn is_filled(shape: Shape, entry: Entry, position: u64) -> bool {
+    // The common case, in one comparison: full, and of this lap.
+    if entry.is_at(Entry::full(shape.lap(position), 0)) {
+        return true;
+    }
     let laps = entry.laps_since(shape.lap(position));
     laps > 0 || laps == 0 && entry.is_full()
 }
 
 impl<'a> Ring<'a> {
+    #[inline]
     fn entry(&self, position: u64) -> &'a AtomicU64 {
         &self.order[self.shape.index(position)]
-    }
-
-    fn slot_count(&self) -> usize {
-        self.slots.len() / self.shape.slot_words
     }
 
     /// The words of a slot; `None` for an index that no slot has.
@@ -156,13 +185,15 @@ impl<'a> Ring<'a> {
         self.slots.get(start..start + self.shape.slot_words)
     }
 
+    #[inline]
     fn own(&self, spare: &Spare) -> &'a [AtomicU64] {
         self.slot(spare.slot).expect("a spare's index was checked when it was taken")
     }
 
     /// Checks an index that came from shared memory.
+    #[inline]
     pub(crate) fn has_slot(&self, slot: u32) -> bool {
-        (slot as usize) < self.slot_count()
+        self.slot(slot).is_some()
     }
 
     // ------------------------------------------------------------------------------------ the spare
@@ -180,10 +211,10 @@ impl<'a> Ring<'a> {
     /// Puts the header's words except the position into the owner's spare.
     #[inline]
     pub(crate) fn head(&self, spare: &Spare, header: &SlotHeader) {
-        let words = self.own(spare);
-        words[1].store(header.time_word(), Relaxed);
-        words[2].store(header.line_word(), Relaxed);
-        words[3].store(header.part_word(), Relaxed);
+        let [_, time, line, part] = self.own(spare).first_chunk().expect("a slot has a header");
+        time.store(header.time_word(), Relaxed);
+        line.store(header.line_word(), Relaxed);
+        part.store(header.part_word(), Relaxed);
     }
 
     /// Puts the order of an unfinished line where its position will be.
@@ -206,71 +237,109 @@ impl<'a> Ring<'a> {
         hold: &AtomicU64,
         spare: &mut Spare,
         overwrite: bool,
-        then: impl FnOnce(),
+        then: impl Fn(),
     ) -> Result<u64, Refused> {
-        let shape = self.shape;
-        let mut position = self.next_position.load(Relaxed);
-        let mut intends = false;
-        // A walk along a sound ring is short: this bounds one along words that make no sense.
-        for _ in 0..8 * shape.positions() + 0x1_0000 {
-            // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody else's any
-            // more once the exchange below succeeds, and a filled position carries I4 along.
-            let entry = Entry(self.entry(position).load(Acquire));
-            let full = match place(shape, entry, position) {
-                Place::Elsewhere(other) => {
-                    position = other;
-                    continue;
-                }
-                Place::Free => false,
-                Place::Oldest => true,
-            };
-            // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
-            let before = position.wrapping_sub(1);
-            // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to whoever sees
-            // this one.
-            if !is_filled(shape, Entry(self.entry(before).load(Acquire)), before) {
-                position = before;
-                continue;
-            }
-            if full && !overwrite {
-                self.refuse(hold, spare, intends);
-                return Err(Refused::Full(position));
-            }
-            if !self.has_slot(entry.slot()) {
-                break;
-            }
-            self.own(spare)[0].store(position, Relaxed);
-            // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is seen, and the
-            // intent is seen by whoever sees the exchange.
-            hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);
-            intends = true;
-            let filled = Entry::full(shape.lap(position), spare.slot);
-            // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are visible to
-            // whoever sees the entry. AcqRel fails against a reader that falls asleep: wake:A could be read before.
-            if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
-                // The same position again: the reader may have consumed the old entry, and a position that
-                // is skipped stays a hole for ever.
-                continue;
-            }
-            spare.slot = entry.slot();
-            then();
-            // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.
-            hold.store(spare.next(Hold::Held(spare.slot)), Release);
-            // ORD publish:G, release fence; pairs with observe:B; before the first store into the new spare: who
-            // sees such a store sees that the entry changed.
-            fence(Release);
-            self.next_position.store(position.wrapping_add(1), Relaxed);
+        // The common case: the hint is right, and nobody else is at that position.
+        let position = self.next_position.load(Relaxed);
+        if let Plan::Exchange(entry) = self.plan(position, overwrite)
+            && self.exchange(hold, spare, position, entry, &then)
+        {
             return Ok(position);
         }
-        self.refuse(hold, spare, intends);
+        self.publish_elsewhere(hold, spare, overwrite, position, then)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn publish_elsewhere(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        overwrite: bool,
+        mut position: u64,
+        then: impl Fn(),
+    ) -> Result<u64, Refused> {
+        // A walk along a sound ring is short: this bounds one along words that make no sense.
+        for _ in 0..8 * self.shape.positions() + 0x1_0000 {
+            match self.plan(position, overwrite) {
+                Plan::GoOn(other) => position = other,
+                Plan::Exchange(entry) => {
+                    if self.exchange(hold, spare, position, entry, &then) {
+                        return Ok(position);
+                    }
+                    // The same position again: the reader may have consumed the old entry, and a position that is
+                    // skipped stays a hole for ever.
+                }
+                Plan::Refuse(refused) => {
+                    self.keep(hold, spare);
+                    return Err(refused);
+                }
+            }
+        }
+        self.keep(hold, spare);
         Err(Refused::Damaged)
     }
 
-    fn refuse(&self, hold: &AtomicU64, spare: &mut Spare, intends: bool) {
-        if intends {
-            // ORD publish:H, release; pairs with recover:A; as publish:F: the spare did not leave.
-            hold.store(spare.next(Hold::Held(spare.slot)), Release);
+    /// What a writer that wants to publish does at `position`.
+    #[inline]
+    fn plan(&self, position: u64, overwrite: bool) -> Plan {
+        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody else's any
+        // more once the exchange succeeds, and a filled position carries I4 along.
+        let entry = Entry(self.entry(position).load(Acquire));
+        let place = place(self.shape, entry, position);
+        if let Place::Elsewhere(other) = place {
+            return Plan::GoOn(other);
         }
+        // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
+        let before = position.wrapping_sub(1);
+        // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to whoever sees
+        // this one.
+        if !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {
+            return Plan::GoOn(before);
+        }
+        match place {
+            Place::Oldest if !overwrite => Plan::Refuse(Refused::Full(position)),
+            _ if !self.has_slot(entry.slot()) => Plan::Refuse(Refused::Damaged),
+            _ => Plan::Exchange(entry),
+        }
+    }
+
+    /// Swaps the spare for what `entry` says is at `position`; `false` if it is not there any more.
+    #[inline]
+    fn exchange(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        position: u64,
+        entry: Entry,
+        then: impl Fn(),
+    ) -> bool {
+        self.own(spare)[0].store(position, Relaxed);
+        // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is seen, and the
+        // intent is seen by whoever sees the exchange.
+        hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);
+        let filled = Entry::full(self.shape.lap(position), spare.slot);
+        // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are visible to
+        // whoever sees the entry. AcqRel fails against a reader that falls asleep: wake:A could be read before.
+        if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
+            return false;
+        }
+        spare.slot = entry.slot();
+        then();
+        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.
+        hold.store(spare.next(Hold::Held(spare.slot)), Release);
+        // ORD publish:G, release fence; pairs with observe:B; before the first store into the new spare: who
+        // sees such a store sees that the entry changed.
+        fence(Release);
+        self.next_position.store(position.wrapping_add(1), Relaxed);
+        self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
+        true
+    }
+
+    /// Notes that the spare did not leave, whatever was intended.
+    fn keep(&self, hold: &AtomicU64, spare: &mut Spare) {
+        // ORD publish:H, release; pairs with recover:A; as publish:F.
+        hold.store(spare.next(Hold::Held(spare.slot)), Release);
     }
 
     /// Whether a writer that was refused at `position` would be refused again.
@@ -403,10 +472,14 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Tells the processor to fetch the owner's spare for writing.
+    /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is filled: the
+    /// spare of whoever fills it.
     #[inline]
-    pub(crate) fn prefetch_spare(&self, spare: &Spare) {
-        self.own(spare).iter().step_by(8).take(4).for_each(prefetch::<true>);
+    pub(crate) fn prefetch_spare(&self, position: u64) {
+        let entry = Entry(self.entry(position).load(Relaxed));
+        if let Some(words) = self.slot(entry.slot()) {
+            words.iter().step_by(8).take(4).for_each(prefetch::<true>);
+        }
     }
 }
 
@@ -503,10 +576,17 @@ pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Opti
 fn prefetch<const WRITE: bool>(word: &AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     {
-        use core::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
-        let at = core::ptr::from_ref(word).cast();
-        // SAFETY: a prefetch never faults and changes nothing, whatever the address.
-        unsafe { if WRITE { _mm_prefetch::<_MM_HINT_ET0>(at) } else { _mm_prefetch::<_MM_HINT_T0>(at) } }
+        let at = core::ptr::from_ref(word);
+        // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly, since the
+        // intrinsic for writing falls back to reading on the baseline processor, where `prefetchw` does nothing worse
+        // than nothing.
+        unsafe {
+            if WRITE {
+                core::arch::asm!("prefetchw [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+            } else {
+                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+            }
+        }
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom))))]
     let _ = word;

@@ -21,6 +21,8 @@ use crate::sync::{Ordering, fence};
 const PERIOD: Duration = Duration::from_millis(10);
 /// How long the reader lets a batch gather when it finds the ring empty, in spins, and how often.
 const GATHER: (u32, u32) = (1000, 4);
+/// How many sleeping writers are woken at a time: thousands at once would only fight for the processors.
+const WAKE_WRITERS: u32 = 32;
 /// How often a writer of a full ring asks whether the reader is alive, in periods.
 const ASK_EVERY: u32 = 8;
 
@@ -50,7 +52,7 @@ pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration) -> Result
             return Ok(());
         }
     }
-    if !may_sleep(&ring, sleeps, position) {
+    if !may_sleep(ring, sleeps, position) {
         return Ok(());
     }
     let time = limit.min(PERIOD);
@@ -78,7 +80,7 @@ pub(crate) fn arm(segment: &Segment, position: u64) -> bool {
         None => true,
         Some(pipe) => {
             pipe.drain();
-            may_sleep(&segment.ring(), &segment.header().look.0.reader_sleeps, position)
+            may_sleep(segment.ring(), &segment.header().look.0.reader_sleeps, position)
         }
     }
 }
@@ -111,7 +113,10 @@ pub(crate) fn tell_space(segment: &Segment) {
     if space.load(Ordering::Relaxed) & 1 == 1 {
         // Bit 0 falls, the rest counts up: the value changes, so nobody goes to sleep on the old one.
         space.fetch_add(1, Ordering::Relaxed);
-        let _ = futex::wake(space, futex::Flags::empty(), i32::MAX as u32);
+        if futex::wake(space, futex::Flags::empty(), WAKE_WRITERS) == Ok(WAKE_WRITERS as usize) {
+            // More may sleep: they are told next time.
+            space.fetch_or(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Writer {
     line: u64,
     unfinished: Option<Unfinished>,
     splitter: LineSplitter,
+    /// Bytes of the longest line that is one slot.
+    fits: usize,
 }
 
 /// A line that has begun and not ended.
@@ -76,7 +78,8 @@ impl Writer {
     pub(crate) fn new(segment: &Segment, entry: Entry, splitter: LineSplitter) -> Result<Self, MirrorError> {
         let (registration, spare) = register(segment, entry)?;
         let line = registration.mirror.epoch;
-        Ok(Self { registration, spare, line, unfinished: None, splitter })
+        let fits = segment.ring().shape.payload().min(segment.geometry().max_line as usize);
+        Ok(Self { registration, spare, line, unfinished: None, splitter, fits })
     }
 
     /// Writes any bytes: the splitter says where lines end.
@@ -143,8 +146,7 @@ impl Writer {
     /// Writes a line, or what is missing of the unfinished one.
     #[inline]
     pub(crate) fn line(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
-        let fits = segment.geometry().shape().payload().min(segment.geometry().max_line as usize);
-        if self.unfinished.is_some() || bytes.len() > fits {
+        if self.unfinished.is_some() || bytes.len() > self.fits {
             self.append(segment, bytes, style)?;
             return self.finish(segment, style, 0);
         }
@@ -182,7 +184,6 @@ impl Writer {
     fn publish(&mut self, segment: &Segment, last: bool) -> Result<Outcome, WriteError> {
         match self.try_publish(segment, last) {
             Ok(()) => {
-                segment.ring().prefetch_spare(&self.spare);
                 wake_reader(segment);
                 Ok(Outcome::Published)
             }

@@ -83,6 +83,22 @@ fn the_last_maxlen_lines_are_exact_after_many_laps_of_the_ring() {
 }
 
 #[test]
+fn the_last_lines_are_exact_in_the_smallest_rings_too() {
+    for (lines, maxlen) in [(2, 1), (4, 1), (4, 2), (8, 4)] {
+        let options = Options::new().lines(lines).line_bytes(64).start_position(below_overflow(lines));
+        let buffer = LineBuffer::with_options(maxlen, options).expect("a buffer");
+        for i in 0..100 {
+            write(&buffer, format!("{i}\n").as_bytes());
+            if i % 7 == 0 {
+                let expected: Vec<_> =
+                    ((i + 1_usize).saturating_sub(maxlen)..=i).map(|i| i.to_string()).collect();
+                assert_eq!(texts(&buffer), expected, "{lines} lines");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_read_of_n_gives_the_last_n_unfinished_ones_included() {
     let buffer = small(5);
     write(&buffer, b"1\n2\n3\n4");
@@ -298,6 +314,23 @@ fn a_line_over_several_slots_comes_whole_finished_or_not() {
             assert_eq!(bytes(&lines), [&line[..], b"next"], "{case}");
             assert!(!lines[0].truncated && lines[0].missing == 0, "{case}: {:?}", lines[0]);
         }
+    }
+}
+
+#[test]
+fn a_line_over_half_of_the_rings_slots_is_there_at_once() {
+    for lines in [16, 64, 1024] {
+        let options = Options::new().lines(lines).line_bytes(64).max_line(lines * PAYLOAD / 2);
+        let buffer =
+            LineBuffer::with_options(4, options.start_position(below_overflow(lines))).expect("a buffer");
+        let line = numbered(lines * PAYLOAD / 2);
+        for _ in 0..5 {
+            write(&buffer, &line);
+            assert_eq!(buffer.read(Some(1)).expect("ours")[0].bytes, line, "{lines} lines, unfinished");
+            write(&buffer, b"\n");
+            assert_eq!(buffer.read(Some(1)).expect("ours")[0].bytes, line, "{lines} lines");
+        }
+        assert!(buffer.read(None).expect("ours").iter().all(|found| !found.truncated && found.bytes == line));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::layout::{
 };
 use crate::options::{Options, Policy, Timestamps, WakeUp};
 use crate::ring::Ring;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 
 pub(crate) use lock::{Lock, Prober};
 use wake_pipe::WakePipe;
@@ -35,6 +35,11 @@ pub(crate) struct Segment {
     map: MmapRaw,
     file: KeptFile,
     geometry: Geometry,
+    /// Parts of `map`, found once since every write needs them. The lifetime is a lie that stays in here: the
+    /// mapping does not move, and what is handed out lives no longer than `self`.
+    ring: Ring<'static>,
+    cells: &'static [Cell],
+    header: &'static Header,
     offsets: Offsets,
     pipe: Option<WakePipe>,
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
@@ -67,14 +72,12 @@ impl Segment {
             .map_err(system!(CreateError, "allocate the segment"))?;
         rustix::fs::fcntl_add_seals(&file, SEALS).map_err(system!(CreateError, "seal the segment"))?;
         let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file);
+        let map = map.map_err(system!(CreateError, "map the segment"))?;
+        let file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
         let segment = Self {
-            map: map.map_err(system!(CreateError, "map the segment"))?,
-            file: KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?,
-            offsets: geometry.offsets(),
-            pipe,
             assembly_budget: options.budget(geometry.max_line as usize),
             seat_limit: options.seat_limit,
-            geometry,
+            ..Self::over(map, file, geometry, pipe)
         };
         segment.initialise();
         Ok(segment)
@@ -92,19 +95,35 @@ impl Segment {
             return Err(AttachError::Seals { found: seals.bits(), expected: SEALS.bits() });
         }
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
-        Ok(Self {
-            map: map.map_err(system!(AttachError, "map the segment"))?,
-            pipe: if geometry.wake_up == WakeUp::Pipe as u32 {
-                Some(WakePipe::reopen(&geometry)?)
-            } else {
-                None
-            },
-            file: KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?,
-            offsets: geometry.offsets(),
+        let map = map.map_err(system!(AttachError, "map the segment"))?;
+        let piped = geometry.wake_up == WakeUp::Pipe as u32;
+        let pipe = if piped { Some(WakePipe::reopen(&geometry)?) } else { None };
+        let file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+        Ok(Self::over(map, file, geometry, pipe))
+    }
+
+    /// The segment in a mapping whose size is that of its geometry.
+    fn over(map: MmapRaw, file: KeptFile, geometry: Geometry, pipe: Option<WakePipe>) -> Self {
+        let (offsets, shape) = (geometry.offsets(), geometry.shape());
+        let header: &Header = &part(&map, 0, 1)[0];
+        let ring = Ring {
+            order: part(&map, offsets.order, 1 << shape.order_bits),
+            slots: part(&map, offsets.slots, geometry.slots() * shape.slot_words),
+            next_position: &header.next_position.0,
+            shape,
+        };
+        Self {
+            ring,
+            cells: part(&map, offsets.cells, geometry.cells as usize),
+            header,
+            offsets,
+            pipe,
             assembly_budget: Options::new().budget(geometry.max_line as usize),
             seat_limit: None,
             geometry,
-        })
+            file,
+            map,
+        }
     }
 
     fn initialise(&self) {
@@ -131,39 +150,23 @@ impl Segment {
 
     // -------------------------------------------------------------------------------------- parts
 
-    /// `count` values of `T` at `offset`.
-    fn part<T>(&self, offset: usize, count: usize) -> &[T] {
-        debug_assert!(offset + count * size_of::<T>() <= self.map.len());
-        debug_assert_eq!(offset % align_of::<T>(), 0);
-        // SAFETY: the geometry was checked against the size of the mapping, which is sealed and lives as long
-        // as `self`; `part` is used for structs of atomics alone, for which any bits are valid and which
-        // anybody may change at any time.
-        unsafe { core::slice::from_raw_parts(self.map.as_ptr().add(offset).cast(), count) }
-    }
-
     #[inline]
     pub(crate) fn header(&self) -> &Header {
-        &self.part::<Header>(0, 1)[0]
+        self.header
     }
 
     pub(crate) fn tickets(&self) -> &[Ticket] {
-        self.part(self.offsets.tickets, self.geometry.tickets as usize)
+        part(&self.map, self.offsets.tickets, self.geometry.tickets as usize)
     }
 
     #[inline]
     pub(crate) fn cells(&self) -> &[Cell] {
-        self.part(self.offsets.cells, self.geometry.cells as usize)
+        self.cells
     }
 
     #[inline]
-    pub(crate) fn ring(&self) -> Ring<'_> {
-        let shape = self.geometry.shape();
-        Ring {
-            order: self.part::<AtomicU64>(self.offsets.order, 1 << shape.order_bits),
-            slots: self.part::<AtomicU64>(self.offsets.slots, self.geometry.slots() * shape.slot_words),
-            next_position: &self.header().next_position.0,
-            shape,
-        }
+    pub(crate) fn ring(&self) -> &Ring<'_> {
+        &self.ring
     }
 
     #[inline]
@@ -213,6 +216,14 @@ impl Segment {
     pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
         self.file.reopen().map(Prober)
     }
+}
+
+/// `count` values of `T` at `offset` of a mapping. The caller gives them out for no longer than it has the mapping.
+fn part<T>(map: &MmapRaw, offset: usize, count: usize) -> &'static [T] {
+    assert!(offset + count * size_of::<T>() <= map.len() && offset.is_multiple_of(align_of::<T>()));
+    // SAFETY: within the mapping, whose file is sealed against shrinking; used for structs of atomics alone, for
+    // which any bits are valid and which anybody may change at any time.
+    unsafe { core::slice::from_raw_parts(map.as_ptr().add(offset).cast(), count) }
 }
 
 /// Reads and checks the geometry of an object of `found` bytes.

@@ -21,7 +21,7 @@ pub fn below_overflow(lines: usize) -> u64 {
 pub struct Child(libc::pid_t);
 
 /// Seconds after which a child that hangs is ended by SIGALRM, so that its test fails and does not hang too.
-const PATIENCE: u32 = 120;
+const PATIENCE: u32 = 600;
 
 /// Forks a child that runs `work` and exits with the code it returns; 101 if it panics.
 ///
