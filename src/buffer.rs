@@ -204,7 +204,9 @@ impl LineBuffer {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = &self.shared.segment;
         store.drain.look_for_deaths(segment);
-        while store.drain.fill(segment) {
+        // No further than what is there now: writers that never pause must not keep this from returning.
+        let until = segment.ring().tail();
+        while store.drain.comes_before(until) && store.drain.fill(segment) {
             let line = match store.drain.item(segment, 0) {
                 Some(Item::Line(line)) => Some(line.into_owned()),
                 _ => None,
@@ -289,6 +291,10 @@ fn unfinished(segment: &Segment, drain: &Drain, index: usize) -> Option<Begun> {
         let hold = cell.writer.0.hold.load(Ordering::Acquire);
         let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
         let header = peek_payload(ring, slot, &mut bytes)?;
+        // The line was published a moment ago: this is an older line, of anybody.
+        if usize::from(header.cell) != index || header.line != pending.line {
+            continue;
+        }
         // ORD unfinished:B, acquire fence; pairs with publish:F and pending:A; if a word above came from the
         // spare's next use, one of the two words below has changed.
         fence(Ordering::Acquire);

@@ -151,8 +151,21 @@ impl Drain {
     }
 
     /// Whether everything has come: nothing is queued, and no mirror is open or has an end to report.
-    pub(crate) fn is_over(&self) -> bool {
-        self.queue.is_empty() && self.sources.open == 0 && !self.sources.has_noted()
+    pub(crate) fn is_over(&self, segment: &Segment) -> bool {
+        self.queue.is_empty()
+            && self.sources.open == 0
+            && !self.sources.has_noted()
+            && self.has_seen_events(segment)
+    }
+
+    /// Whether no ticket has changed since they were looked at.
+    pub(crate) fn has_seen_events(&self, segment: &Segment) -> bool {
+        segment.events() == self.events
+    }
+
+    /// Whether something is queued, or the next position is before this one.
+    pub(crate) fn comes_before(&self, position: u64) -> bool {
+        !self.queue.is_empty() || position.wrapping_sub(self.cursor) as i64 > 0
     }
 
     pub(crate) fn cursor(&self) -> u64 {
@@ -307,11 +320,6 @@ impl Drain {
         !self.queue.is_empty()
     }
 
-    /// Beyond this no line stands at this moment, as long as the reader is not overrun.
-    fn bound(&self, segment: &Segment) -> u64 {
-        self.cursor.wrapping_add(segment.geometry().shape().positions())
-    }
-
     fn push(&mut self, what: What) {
         self.queue.push_back(Queued { upto: self.cursor, what });
     }
@@ -327,7 +335,10 @@ impl Drain {
         let ring = segment.ring();
         let positions = ring.shape.positions();
         let inherited = (self.inherited.wrapping_sub(self.cursor) as i64) > 0;
-        if segment.overwrites() {
+        if inherited && laps == 1 {
+            // Taken by the reader before this one, which died before it noted that; or overwritten since.
+            self.cursor = self.cursor.wrapping_add(1);
+        } else if segment.overwrites() {
             // The entry's later lap proves that everything up to a lap before it is gone.
             let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);
             // Landing exactly on the oldest line means being overrun again at once, if writers go on.
@@ -335,11 +346,6 @@ impl Drain {
             self.cursor = ring.oldest_after(next).wrapping_add(margin);
             self.taken = self.cursor;
             self.overrun = true;
-            let bound = self.bound(segment);
-            self.sources.raise_bounds(bound);
-        } else if inherited && laps == 1 {
-            // Taken by the reader before this one, which died before it noted that.
-            self.cursor = self.cursor.wrapping_add(1);
         } else {
             self.skip_damaged(segment);
         }
@@ -352,8 +358,7 @@ impl Drain {
             return self.skip_damaged(segment);
         }
         self.overrun = false;
-        let bound = self.bound(segment);
-        let source = self.sources.of(segment, header.cell, header.line, bound);
+        let source = self.sources.of(segment, header.cell, header.line);
         // An older line comes before the loss of those between it and this one.
         self.flush_older(cell, &header);
         self.count(source, header.line);
@@ -425,13 +430,13 @@ impl Drain {
         });
         let skipped = header.part.wrapping_sub(assembly.next_part);
         if skipped > 0 {
-            assembly.missing += u64::from(skipped) * payload;
+            assembly.missing = assembly.missing.saturating_add(u64::from(skipped) * payload);
             assembly.truncated = true;
         }
         let (length, cut) = trailer(&header, &self.arena[self.filled..]);
         let kept = length.min(budget);
         assembly.bytes.extend_from_slice(&self.arena[self.filled..self.filled + kept]);
-        assembly.missing += cut + (length - kept) as u64;
+        assembly.missing = assembly.missing.saturating_add(cut).saturating_add((length - kept) as u64);
         assembly.truncated |= header.is(flag::TRUNCATED) || kept < length;
         assembly.next_part = header.part.wrapping_add(1);
         self.assembled += kept;
@@ -461,8 +466,7 @@ impl Drain {
         let events = segment.events();
         if events != self.events {
             self.events = events;
-            let bound = self.bound(segment);
-            self.sources.note_all(segment, bound);
+            self.sources.note_all(segment);
         }
         if self.batches.is_multiple_of(CLOCK_EVERY) {
             self.look_for_deaths(segment);
@@ -487,9 +491,8 @@ impl Drain {
                 prober.release(index as u64);
             }
         }
-        let bound = self.bound(segment);
         // Also for seats whose time is over: nothing else tells of those.
-        self.sources.note_all(segment, bound);
+        self.sources.note_all(segment);
     }
 
     /// Queues the ends whose lines have all been decoded: `empty` when every line there is has been.

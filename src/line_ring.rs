@@ -143,7 +143,9 @@ impl LineRing {
     pub fn seat_labelled(&self, label: &str) -> Result<Seat, MirrorError> {
         let label = Label::new(label)?;
         let limit = self.segment.seat_limit;
-        let deadline = limit.map_or(0, |limit| crate::time::monotonic_ms() + limit.as_millis() as u64);
+        let deadline = limit.map_or(0, |limit| {
+            crate::time::monotonic_ms().saturating_add(limit.as_millis().try_into().unwrap_or(u64::MAX))
+        });
         Ok(Seat { ring: self.clone(), id: self.segment.reserve(label, deadline)?, label })
     }
 
@@ -303,10 +305,11 @@ impl Reader {
     /// [`ReadError::Forked`] in a forked child.
     pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
-        if !self.drain.fill(&self.segment) {
+        while !self.drain.fill(&self.segment) {
             self.drain.look_for_deaths(&self.segment);
-            if !wait::arm(&self.segment, self.drain.cursor()) {
-                self.drain.fill(&self.segment);
+            // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
+            if wait::arm(&self.segment, self.drain.cursor()) && self.drain.has_seen_events(&self.segment) {
+                break;
             }
         }
         Ok(self.hand_out())
@@ -353,7 +356,7 @@ impl Reader {
 
     /// Whether every seat and mirror has ended and everything was accepted, as far as the last call saw.
     pub fn is_over(&self) -> bool {
-        self.handed == 0 && self.drain.is_over()
+        self.handed == 0 && self.drain.is_over(&self.segment)
     }
 
     fn hand_out(&mut self) -> Option<Item<'_>> {
@@ -365,7 +368,7 @@ impl Reader {
     /// Waits until something is queued, everything is over, or `limit` has passed.
     fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
         let mut began = None;
-        while !self.drain.fill(&self.segment) && !self.drain.is_over() {
+        while !self.drain.fill(&self.segment) && !self.drain.is_over(&self.segment) {
             let left = match limit {
                 None => Duration::MAX,
                 Some(limit) => limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed()),

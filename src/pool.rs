@@ -37,6 +37,8 @@ use crate::proc_buffer::LineProcBuffer;
 #[derive(Debug)]
 pub struct WorkerPool {
     workers: Vec<Worker>,
+    /// The seat of each, given up when its worker exits without having opened it.
+    seats: Vec<Seat>,
 }
 
 /// One worker process.
@@ -51,6 +53,8 @@ pub struct Worker {
     pub status: Option<ExitStatus>,
 }
 
+/// How often a pool that waits looks for workers that have exited.
+const REAP_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 /// Exit code of a worker that sent an error.
 const FAILED: i32 = 1;
 
@@ -76,10 +80,13 @@ impl WorkerPool {
         F: Fn(usize, &mut LineProcMirror) -> Result<(), E>,
         E: Into<Box<dyn Error>>,
     {
-        let mut pool = Self { workers: Vec::with_capacity(count) };
+        let mut pool = Self { workers: Vec::new(), seats: Vec::new() };
         for number in 0..count {
             match fork_worker(ring.as_ref(), number, &work) {
-                Ok(worker) => pool.workers.push(worker),
+                Ok((worker, seat)) => {
+                    pool.workers.push(worker);
+                    pool.seats.push(seat);
+                }
                 Err(error) => {
                     pool.signal(libc::SIGKILL);
                     pool.join();
@@ -121,12 +128,15 @@ impl WorkerPool {
     /// ends the workers, and this goes on draining what they had written.
     pub fn wait(&mut self, buffer: &LineProcBuffer) -> Result<Vec<Ended<'static>>, PoolError> {
         loop {
-            match buffer.wait() {
+            // A worker that dies before it opens its mirror is known here alone.
+            self.reap(libc::WNOHANG);
+            match buffer.wait_timeout(REAP_EVERY) {
                 Err(ReadError::Interrupted) if interrupts() > 0 => {}
                 other => {
-                    let ends = other?;
-                    self.join();
-                    return Ok(ends);
+                    if let Some(ends) = other? {
+                        self.join();
+                        return Ok(ends);
+                    }
                 }
             }
         }
@@ -155,13 +165,19 @@ impl WorkerPool {
     }
 
     fn reap(&mut self, flags: i32) {
-        for worker in self.workers.iter_mut().filter(|worker| worker.status.is_none()) {
-            worker.status = reap(worker.process as i32, flags);
+        for (worker, seat) in self.workers.iter_mut().zip(&self.seats) {
+            if worker.status.is_none() {
+                worker.status = reap(worker.process as i32, flags);
+                if worker.status.is_some() {
+                    // Nothing, if it was opened.
+                    seat.cancel();
+                }
+            }
         }
     }
 }
 
-fn fork_worker<F, E>(ring: &LineRing, number: usize, work: &F) -> Result<Worker, PoolError>
+fn fork_worker<F, E>(ring: &LineRing, number: usize, work: &F) -> Result<(Worker, Seat), PoolError>
 where
     F: Fn(usize, &mut LineProcMirror) -> Result<(), E>,
     E: Into<Box<dyn Error>>,
@@ -176,12 +192,20 @@ where
             Err(PoolError::System { doing: "fork a worker", error: io::Error::last_os_error() })
         }
         0 => {
-            let code = run_worker(&seat, number, work);
-            let _ = io::stdout().flush();
+            // Nothing may unwind from here: above is the parent's code. `send_error` runs the user's `Display`.
+            let run = AssertUnwindSafe(|| {
+                let code = run_worker(&seat, number, work);
+                let _ = io::stdout().flush();
+                code
+            });
+            let code = panic::catch_unwind(run).unwrap_or_else(|payload| {
+                core::mem::forget(payload);
+                FAILED
+            });
             // SAFETY: ends this process at once: no destructor of the parent's runs here.
             unsafe { libc::_exit(code) }
         }
-        process => Ok(Worker { process: process as u32, worker: seat.worker(), status: None }),
+        process => Ok((Worker { process: process as u32, worker: seat.worker(), status: None }, seat)),
     }
 }
 
@@ -199,7 +223,7 @@ where
     let mut mirror = match seat.open() {
         Ok(mirror) => mirror,
         Err(error) => {
-            eprintln!("linering: worker {number} cannot open its mirror: {error}");
+            let _ = writeln!(io::stderr(), "linering: worker {number} cannot open its mirror: {error}");
             seat.cancel();
             return FAILED;
         }
@@ -215,7 +239,7 @@ where
         }
     };
     if let Err(error) = sent {
-        eprintln!("linering: worker {number} cannot send its error: {error}");
+        let _ = writeln!(io::stderr(), "linering: worker {number} cannot send its error: {error}");
     }
     FAILED
 }

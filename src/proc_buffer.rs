@@ -121,7 +121,10 @@ impl LineProcBuffer {
     /// Moves everything that has come into the store.
     fn drained(&self) -> Result<MutexGuard<'_, Store>, ReadError> {
         let mut store = self.lock()?;
-        while store.accept_one(self.ring.segment(), self.maxlen).is_some() {}
+        // No further than what is there now: writers that never pause must not keep this from returning.
+        let segment = self.ring.segment();
+        let until = segment.ring().tail();
+        while store.accept_one(segment, self.maxlen).is_some() && store.drain.comes_before(until) {}
         Ok(store)
     }
 
@@ -151,7 +154,7 @@ impl LineProcBuffer {
         let began = Instant::now();
         loop {
             let mut store = self.drained()?;
-            if store.drain.is_over() {
+            if store.drain.is_over(self.ring.segment()) {
                 return Ok(Some(core::mem::take(&mut store.ends)));
             }
             if !self.pause(store, began, limit)? {
@@ -192,7 +195,7 @@ impl LineProcBuffer {
                     return Ok(store.messages.back().cloned());
                 }
             }
-            if store.drain.is_over() {
+            if store.drain.is_over(self.ring.segment()) {
                 return Ok(None);
             }
             self.pause(store, began, None)?;

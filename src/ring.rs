@@ -246,7 +246,12 @@ impl<'a> Ring<'a> {
         {
             return Ok(position);
         }
-        self.publish_elsewhere(hold, spare, overwrite, position, then)
+        let refused = self.publish_elsewhere(hold, spare, overwrite, position, then);
+        // An exchange that failed, here or there, left its intent behind; a refusal without one changed nothing.
+        if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
+            self.keep(hold, spare);
+        }
+        refused
     }
 
     #[cold]
@@ -270,13 +275,9 @@ impl<'a> Ring<'a> {
                     // The same position again: the reader may have consumed the old entry, and a position that is
                     // skipped stays a hole for ever.
                 }
-                Plan::Refuse(refused) => {
-                    self.keep(hold, spare);
-                    return Err(refused);
-                }
+                Plan::Refuse(refused) => return Err(refused),
             }
         }
-        self.keep(hold, spare);
         Err(Refused::Damaged)
     }
 
@@ -334,6 +335,26 @@ impl<'a> Ring<'a> {
         self.next_position.store(position.wrapping_add(1), Relaxed);
         self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
         true
+    }
+
+    /// Tells those who look at the spare that other bytes are written over what it has: the change count moves.
+    pub(crate) fn renew(&self, hold: &AtomicU64, spare: &mut Spare) {
+        self.keep(hold, spare);
+        // ORD renew:A, release fence; pairs with unfinished:B; before the first store of the new bytes.
+        fence(Release);
+    }
+
+    /// The first position that is not filled: no line that was published before this call stands at or after it.
+    pub(crate) fn tail(&self) -> u64 {
+        let mut position = self.next_position.load(Relaxed);
+        for _ in 0..2 * self.shape.positions() + 64 {
+            // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is visible.
+            match place(self.shape, Entry(self.entry(position).load(Acquire)), position) {
+                Place::Elsewhere(other) => position = other,
+                Place::Free | Place::Oldest => break,
+            }
+        }
+        position
     }
 
     /// Notes that the spare did not leave, whatever was intended.
@@ -582,9 +603,9 @@ fn prefetch<const WRITE: bool>(word: &AtomicU64) {
         // than nothing.
         unsafe {
             if WRITE {
-                core::arch::asm!("prefetchw [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+                core::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
             } else {
-                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 #![cfg(not(loom))]
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -124,12 +125,13 @@ impl Writer<'_> {
         ring.head(&self.spare, &header);
         let hold = &self.heap.holds[self.cell];
         let filled = self.spare.slot;
-        let mut exchanged = 0;
+        let exchanged = Cell::new(0);
         let published = ring.publish(hold, &mut self.spare, overwrite, || {
             // Not noted yet: the exchange is still an intent.
             assert!(matches!(Hold::unpack(hold.load(Relaxed)).0, Hold::Intent(given, _) if given == filled));
-            exchanged += 1;
+            exchanged.set(exchanged.get() + 1);
         });
+        let exchanged = exchanged.get();
         assert_eq!(exchanged, u64::from(published.is_ok()), "`then` runs once, after an exchange");
         self.line += exchanged;
         assert_eq!(self.heap.spare(self.cell).slot, self.spare.slot, "the hold word names the spare");

@@ -88,7 +88,7 @@ impl Sources {
 
     /// Which mirror wrote line `line` of `cell`. `bound` as in [`note_all`](Self::note_all).
     #[inline]
-    pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: u64, bound: u64) -> u32 {
+    pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: u64) -> u32 {
         let index = usize::from(cell);
         if self.by_cell.len() <= index {
             self.by_cell.resize_with(segment.cells().len(), CellSources::default);
@@ -102,15 +102,15 @@ impl Sources {
         {
             return *id;
         }
-        self.search(segment, MirrorId { cell, epoch }, line, bound)
+        self.search(segment, MirrorId { cell, epoch }, line)
     }
 
     #[cold]
-    fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64, bound: u64) -> u32 {
+    fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64) -> u32 {
         let MirrorId { cell, epoch } = newest;
         let index = usize::from(cell);
         if self.by_cell[index].epoch != epoch || self.by_cell[index].list.is_empty() {
-            self.note_all(segment, bound);
+            self.note_all(segment);
             let reader = &segment.cells()[index].reader.0;
             if !self.by_cell[index].list.iter().any(|(first, _)| *first == epoch) {
                 // Without a ticket, or so new that its ticket is not live yet.
@@ -180,7 +180,7 @@ impl Sources {
 
     /// Looks at every ticket: new mirrors, ends, seats whose time is over. `bound`: no line that was published
     /// before this call stands at or after it.
-    pub(crate) fn note_all(&mut self, segment: &Segment, bound: u64) {
+    pub(crate) fn note_all(&mut self, segment: &Segment) {
         // ORD used:A, acquire; pairs with ticket:A; a ticket in use is below it.
         let used = segment.header().counts.0.tickets_used.load(Acquire) as usize;
         let mut now = None;
@@ -213,9 +213,9 @@ impl Sources {
                     open += 1;
                     self.by_mirror(segment, id, mirror);
                 }
-                TicketWord::Eof(mirror) => self.note_end(segment, id, mirror, End::Eof, bound),
-                TicketWord::Error(mirror) => self.note_end(segment, id, mirror, End::Error, bound),
-                TicketWord::Dead(mirror) => self.note_end(segment, id, mirror, End::Died, bound),
+                TicketWord::Eof(mirror) => self.note_end(segment, id, mirror, End::Eof),
+                TicketWord::Error(mirror) => self.note_end(segment, id, mirror, End::Error),
+                TicketWord::Dead(mirror) => self.note_end(segment, id, mirror, End::Died),
             }
         }
         self.open = open;
@@ -238,12 +238,14 @@ impl Sources {
         Some(self.add(segment, mirror, entry.serial.load(Relaxed), entry.label(), Some(ticket)))
     }
 
-    fn note_end(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId, how: End, bound: u64) {
+    fn note_end(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId, how: End) {
         let Some(id) = self.by_mirror(segment, ticket, mirror) else { return };
         let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
         if let Some(source) = self.known.get_mut(&id)
             && source.end.is_none()
         {
+            // The end was seen before: none of its lines stands at or after the tail.
+            let bound = segment.ring().tail();
             source.end = Some(NotedEnd { how, lines, bound });
             self.noted.push(id);
         }
@@ -252,15 +254,6 @@ impl Sources {
     fn note_never_opened(&mut self, ticket: u32, end: End) {
         if !self.never_opened.iter().any(|(known, _)| *known == ticket) {
             self.never_opened.push((ticket, end));
-        }
-    }
-
-    /// A reader that was overrun knows no better bound than this for the ends it has noted.
-    pub(crate) fn raise_bounds(&mut self, bound: u64) {
-        for id in &self.noted {
-            if let Some(NotedEnd { bound: old, .. }) = self.known.get_mut(id).and_then(|s| s.end.as_mut()) {
-                *old = bound;
-            }
         }
     }
 

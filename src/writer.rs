@@ -98,20 +98,22 @@ impl Writer {
         style: Style,
     ) -> Result<(), WriteError> {
         let mut held = None;
+        // The first failure; the lines after it are tried, and counted, all the same.
+        let mut written = Ok(());
         loop {
             match (held.take(), pieces.next()) {
                 // The common case: a whole line, in one go.
-                (Some(bytes), Some(Piece::End)) => self.line(segment, bytes, style)?,
-                (None, Some(Piece::End)) => self.finish(segment, style, 0)?,
+                (Some(bytes), Some(Piece::End)) => written = written.and(self.line(segment, bytes, style)),
+                (None, Some(Piece::End)) => written = written.and(self.finish(segment, style, 0)),
                 (bytes, next) => {
                     if let Some(bytes) = bytes {
-                        self.append(segment, bytes, style)?;
+                        written = written.and(self.append(segment, bytes, style));
                     }
                     match next {
                         Some(Piece::Bytes(more)) => held = Some(more),
                         Some(Piece::Rewrite) => self.rewrite(segment),
                         Some(Piece::End) => unreachable!("matched above"),
-                        None => return Ok(()),
+                        None => return written,
                     }
                 }
             }
@@ -125,12 +127,13 @@ impl Writer {
 
     /// Ends the unfinished line, if there is one: as if its end had been written, but for the flags.
     pub(crate) fn end_unfinished(&mut self, segment: &Segment, flags: u32) -> Result<(), WriteError> {
+        let mut added = Ok(());
         if let Some(Piece::Bytes(bytes)) = self.splitter.finish() {
-            self.append(segment, bytes, Style::default())?;
+            added = self.append(segment, bytes, Style::default());
         }
         match self.unfinished {
-            Some(_) => self.finish(segment, Style::default(), flags),
-            None => Ok(()),
+            Some(_) => added.and(self.finish(segment, Style::default(), flags)),
+            None => added,
         }
     }
 
@@ -138,7 +141,14 @@ impl Writer {
     pub(crate) fn forget_unfinished(&mut self, segment: &Segment) {
         self.splitter.reset();
         self.unfinished = None;
-        self.registration.cell(segment).set_pending(self.line, 0);
+        self.empty_spare(segment);
+    }
+
+    /// What stands in the spare is void, and other bytes will be written over it.
+    fn empty_spare(&mut self, segment: &Segment) {
+        let cell = self.registration.cell(segment);
+        cell.set_pending(self.line, 0);
+        segment.ring().renew(&cell.writer.0.hold, &mut self.spare);
     }
 
     // ---------------------------------------------------------------------------------- whole lines
@@ -147,8 +157,9 @@ impl Writer {
     #[inline]
     pub(crate) fn line(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         if self.unfinished.is_some() || bytes.len() > self.fits {
-            self.append(segment, bytes, style)?;
-            return self.finish(segment, style, 0);
+            // Whatever happens, the line ends here: the next one must not be glued to it.
+            let added = self.append(segment, bytes, style);
+            return added.and(self.finish(segment, style, 0));
         }
         let ring = segment.ring();
         ring.fill(&self.spare, 0, bytes);
@@ -336,7 +347,7 @@ impl Writer {
         if let Some(state) = &mut self.unfinished {
             let Unfinished { style, order, time, .. } = *state;
             *state = Unfinished { style, order, time, ..Unfinished::default() };
-            self.registration.cell(segment).set_pending(self.line, 0);
+            self.empty_spare(segment);
         }
     }
 
