@@ -1,3 +1,33 @@
-//! The command.
+//! The `linering` command.
 
-fn main() {}
+mod demo;
+mod failure;
+mod interrupt;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Lines of many writers, whole and in one order.
+#[derive(Debug, Parser)]
+#[command(name = "linering", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let Command::Demo(args) = Cli::parse().command;
+    match demo::run(&args) {
+        Ok(code) => code,
+        Err(failure) => failure.tell(),
+    }
+}
