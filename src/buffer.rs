@@ -12,12 +12,13 @@ use crate::cell::Entry;
 use crate::drain::Drain;
 use crate::error::{CreateError, MirrorError, ReadError, WriteError};
 use crate::fork;
-use crate::layout::{Hold, READER_CELL, flag};
-use crate::message::{Item, Kind, Level, Line, Stream};
+use crate::layout::{Cell, Hold, MAX_CELLS, Owner, READER_CELL, SlotHeader, flag};
+use crate::message::{Item, Kind, Level, Line, Stream, time_of};
 use crate::options::{Options, Timestamps};
 use crate::proc_buffer::{first_reader, rotating};
 use crate::ring::peek_payload;
 use crate::segment::Segment;
+use crate::source::lines_between;
 use crate::split::LineSplitter;
 use crate::writer::{Finish, Style, Writer};
 
@@ -91,10 +92,6 @@ enum Way {
     Shared { token: u64 },
 }
 
-fn splitter() -> LineSplitter {
-    LineSplitter::new().fold_crlf(true).rewrite(true)
-}
-
 impl LineBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more for a
     /// `maxlen` over 2048) while nobody reads.
@@ -115,11 +112,12 @@ impl LineBuffer {
     /// As [`new`](Self::new), and options out of their bounds.
     pub fn with_options(maxlen: usize, options: Options) -> Result<Self, CreateError> {
         // One cell more, for the threads that get none of their own.
-        let mirrors = options.mirrors.saturating_add(1);
-        let segment = Segment::anonymous(&rotating(maxlen, options.mirrors(mirrors))?)?;
+        let options = rotating(maxlen, options)?;
+        options.geometry()?;
+        let mirrors = (options.mirrors + 1).min(MAX_CELLS - 1);
+        let segment = Segment::anonymous(&options.mirrors(mirrors))?;
         let drain = Drain::open(&segment).map_err(first_reader)?;
-        let crowd =
-            CrowdList::with(Writer::new(&segment, Entry::Unlisted, splitter()).map_err(first_mirror)?);
+        let crowd = CrowdList::with(Writer::new(&segment, Entry::Unlisted).map_err(first_mirror)?);
         let shared = Shared {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             segment,
@@ -196,17 +194,22 @@ impl LineBuffer {
 
     // ---------------------------------------------------------------------------------------- read
 
-    fn drained(&self) -> Result<MutexGuard<'_, Store>, ReadError> {
+    fn lock(&self) -> Result<MutexGuard<'_, Store>, ReadError> {
         if self.shared.token != fork::token() {
             return Err(ReadError::Forked);
         }
         // A panic cannot leave the store half changed: what was not accepted comes again.
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Moves everything that has come into the store.
+    fn drain(&self, store: &mut Store) {
         let segment = &self.shared.segment;
-        store.drain.look_for_deaths(segment);
+        // Only a forked child can die and leave the others here; that it did is seen another time, if not now.
+        let _ = store.drain.look_for_deaths(segment);
         // No further than what is there now: writers that never pause must not keep this from returning.
         let until = segment.ring().tail();
-        while store.drain.comes_before(until) && store.drain.fill(segment) {
+        while store.drain.fill_to(segment, until) {
             let line = match store.drain.item(segment, 0) {
                 Some(Item::Line(line)) => Some(line.into_owned()),
                 _ => None,
@@ -218,8 +221,40 @@ impl LineBuffer {
                 }
                 store.lines.push_back(line);
             }
+            if !store.drain.comes_before(until) {
+                break;
+            }
         }
-        Ok(store)
+    }
+
+    /// The store with everything that has come, and every thread's unfinished line, in the order in which they were
+    /// begun.
+    ///
+    /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the drain, or is still in
+    /// the look. The crowd's lines have no numbers to tell that by, so its lock is held.
+    fn drained(&self) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
+        let mut store = self.lock()?;
+        let segment = &self.shared.segment;
+        let cells = READER_CELL + 1..segment.cells().len();
+        let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
+        let mut begun = Vec::new();
+        let crowd = self.shared.crowd.find();
+        // While this thread's writers are borrowed, a signal handler that writes is refused and does not wait for the
+        // crowd's lock; if they are borrowed already, a write that has the lock is what was interrupted.
+        let with_crowd = WRITERS.try_with(|writers| {
+            let Ok(_borrowed) = writers.try_borrow() else { return false };
+            let crowd = crowd.map(CrowdNode::lock);
+            self.drain(&mut store);
+            begun.extend(crowd.iter().flat_map(|crowd| crowd.begun()));
+            true
+        });
+        if with_crowd != Ok(true) {
+            self.drain(&mut store);
+        }
+        let views = cells.zip(spares);
+        begun.extend(views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view)));
+        begun.sort_by_key(|begun| begun.order);
+        Ok((store, begun))
     }
 
     /// The last `count` lines (`maxlen`, for `None`), oldest first: the finished ones, then those that threads
@@ -229,8 +264,7 @@ impl LineBuffer {
     ///
     /// [`ReadError::Forked`] in a forked child: only the process that made the buffer reads it.
     pub fn read(&self, count: Option<usize>) -> Result<Vec<Line<'static>>, ReadError> {
-        let store = self.drained()?;
-        let begun = self.begun(&store.drain);
+        let (store, begun) = self.drained()?;
         let count = count.unwrap_or(self.maxlen).min(self.maxlen);
         let skip = (store.lines.len() + begun.len()).saturating_sub(count);
         let begun = begun.into_iter().map(|begun| begun.line);
@@ -244,8 +278,8 @@ impl LineBuffer {
     /// As [`read`](Self::read).
     #[expect(clippy::len_without_is_empty, reason = "it drains, and so can fail")]
     pub fn len(&self) -> Result<usize, ReadError> {
-        let store = self.drained()?;
-        Ok((store.lines.len() + self.begun(&store.drain).len()).min(self.maxlen))
+        let (store, begun) = self.drained()?;
+        Ok((store.lines.len() + begun.len()).min(self.maxlen))
     }
 
     /// Forgets every finished line, and this thread's unfinished one. Those of other threads stay theirs.
@@ -254,7 +288,7 @@ impl LineBuffer {
     ///
     /// As [`read`](Self::read).
     pub fn clear(&self) -> Result<(), ReadError> {
-        self.drained()?.lines.clear();
+        self.drained()?.0.lines.clear();
         // Closed, or a thread without cell: then it has no unfinished line to forget.
         let _ = self.with_way(|shared, way| {
             match way {
@@ -265,52 +299,85 @@ impl LineBuffer {
         });
         Ok(())
     }
+}
 
-    /// Every thread's unfinished line, in the order in which they were begun.
-    fn begun(&self, drain: &Drain) -> Vec<Begun> {
-        let cells = READER_CELL + 1..self.shared.segment.cells().len();
-        let mut begun: Vec<_> =
-            cells.filter_map(|cell| unfinished(&self.shared.segment, drain, cell)).collect();
-        begun.extend(self.shared.crowd.begun());
-        begun.sort_by_key(|begun| begun.order);
-        begun
+/// What a cell's spare held of an unfinished line.
+struct SpareView {
+    /// The hold word.
+    hold: u64,
+    header: SlotHeader,
+    bytes: Vec<u8>,
+}
+
+impl SpareView {
+    /// Nothing, if nothing is unfinished there, or the thread is in the middle of publishing all the while.
+    fn of(segment: &Segment, index: usize) -> Option<Self> {
+        let cell = &segment.cells()[index];
+        let ring = segment.ring();
+        if cell.owner() == Some(Owner::Free) {
+            return None;
+        }
+        let mut bytes = vec![0; ring.shape.payload()];
+        for look in 0..MOST_LOOKS {
+            if look > 10 {
+                thread::yield_now();
+            }
+            // In this order: a line that was rewritten meanwhile has another hold word and may have the same pending one.
+            let hold = cell.writer.0.hold.load(Ordering::Acquire);
+            let pending = cell.pending();
+            let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
+            let header = peek_payload(ring, slot, &mut bytes)?;
+            // ORD unfinished:B, acquire fence; pairs with publish:F, renew:A and pending:A; if a word above came from the
+            // spare's next use, one of the two words below has changed.
+            fence(Ordering::Acquire);
+            if cell.pending() != pending || cell.writer.0.hold.load(Ordering::Relaxed) != hold {
+                continue;
+            }
+            if pending.bytes == 0 {
+                return None;
+            }
+            // The line was published a moment ago: this is an older line, of anybody.
+            if usize::from(header.cell) != index || header.line != pending.line {
+                continue;
+            }
+            bytes.truncate(usize::from(pending.bytes));
+            return Some(Self { hold, header, bytes });
+        }
+        None
     }
 }
 
-/// The unfinished line of a cell, if it has one; its bytes in the spare, after those of its parts.
-fn unfinished(segment: &Segment, drain: &Drain, index: usize) -> Option<Begun> {
-    let cell = &segment.cells()[index];
-    let ring = segment.ring();
-    let mut bytes = vec![0; ring.shape.payload()];
-    // A writer that moves on meanwhile has finished the line, or has more of it: look again, not for ever.
-    for _ in 0..100 {
-        let pending = cell.pending();
-        if pending.bytes == 0 {
-            return None;
-        }
-        let hold = cell.writer.0.hold.load(Ordering::Acquire);
-        let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
-        let header = peek_payload(ring, slot, &mut bytes)?;
-        // The line was published a moment ago: this is an older line, of anybody.
-        if usize::from(header.cell) != index || header.line != pending.line {
-            continue;
-        }
-        // ORD unfinished:B, acquire fence; pairs with publish:F and pending:A; if a word above came from the
-        // spare's next use, one of the two words below has changed.
-        fence(Ordering::Acquire);
-        if cell.pending() != pending || cell.writer.0.hold.load(Ordering::Relaxed) != hold {
-            continue;
-        }
-        let mut text = drain.unfinished_bytes(index, pending.line).to_vec();
-        text.extend_from_slice(&bytes[..usize::from(pending.bytes).min(bytes.len())]);
-        let worker = cell.reader.0.serial.load(Ordering::Relaxed) as u32;
-        let level = Level::from_bits(header.level);
-        let stream = Stream::from_bits(header.flags >> flag::STREAM_SHIFT);
-        let time = crate::message::time_of(header.time, segment.geometry().created);
-        let line = Line { level, stream, time, tag: header.tag, ..unfinished_line(worker, text) };
-        return Some(Begun { order: header.position, line });
-    }
-    None
+/// How often a spare is looked at whose thread is in the middle of publishing it.
+const MOST_LOOKS: u32 = 1000;
+
+/// The unfinished line of a cell, by a look at its spare and a drain after that.
+fn unfinished(segment: &Segment, drain: &Drain, index: usize, view: Option<SpareView>) -> Option<Begun> {
+    let Cell { reader, writer, .. } = &segment.cells()[index];
+    let (reader, writer) = (&reader.0, &writer.0);
+    let parts = drain.unfinished(index);
+    let (parts, cut) = (parts.map(|(newest, bytes, _)| (newest, bytes)), parts.is_some_and(|(.., cut)| cut));
+    // Older than what the drain brought: it brought these bytes too.
+    let view = view.filter(|view| match parts {
+        Some((newest, _)) => view.header.line == newest.line && view.header.part > newest.part,
+        None => lines_between(reader.delivered.load(Ordering::Relaxed), view.header.line + 1) > 0,
+    });
+    // Parts before it were overwritten, or just forgotten, and it with them.
+    let expected = parts.map_or(0, |(newest, _)| newest.part + 1);
+    let truncated = view.as_ref().is_some_and(|view| view.header.part > expected);
+    let view = view.filter(|view| !truncated || view.hold == writer.hold.load(Ordering::Relaxed));
+    let header = view.as_ref().map(|view| view.header).or(parts.map(|(newest, _)| *newest))?;
+    let order = view.as_ref().map_or(u64::MAX, |view| view.header.position);
+    let (parts, rest) =
+        (parts.map_or(&[][..], |(_, bytes)| bytes), view.map_or(Vec::new(), |view| view.bytes));
+    let line = Line {
+        level: Level::from_bits(header.level),
+        stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
+        time: time_of(header.time, segment.geometry().created),
+        tag: header.tag,
+        truncated: truncated || cut,
+        ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, [parts, &rest].concat())
+    };
+    Some(Begun { order, line })
 }
 
 fn unfinished_line(worker: u32, bytes: Vec<u8>) -> Line<'static> {
@@ -373,7 +440,7 @@ impl Way {
 
 impl ThreadWriter {
     fn new(shared: &Arc<Shared>) -> Result<Self, WriteError> {
-        let way = match Writer::new(&shared.segment, Entry::Unlisted, splitter()) {
+        let way = match Writer::new(&shared.segment, Entry::Unlisted) {
             Ok(writer) => Way::Own(writer),
             Err(MirrorError::TooManyMirrors { .. }) => Way::Shared { token: fork::token() },
             Err(error) => return Err(error.into()),
@@ -430,9 +497,12 @@ struct Crowd {
 /// A line that is put together outside the ring, since the shared cell's spare is not one thread's.
 #[derive(Debug)]
 struct Piecemeal {
-    order: u64,
+    /// Its place among the unfinished lines, if it has begun.
+    order: Option<u64>,
     splitter: LineSplitter,
     bytes: Vec<u8>,
+    /// Bytes over the longest line, which are not kept.
+    cut: u64,
 }
 
 impl CrowdList {
@@ -444,8 +514,11 @@ impl CrowdList {
     }
 
     fn find(&self) -> Option<&CrowdNode> {
+        self.find_from(self.0.load(Ordering::Acquire))
+    }
+
+    fn find_from(&self, mut at: *mut CrowdNode) -> Option<&CrowdNode> {
         let token = fork::token();
-        let mut at = self.0.load(Ordering::Acquire);
         // SAFETY: nodes are never freed while the list lives.
         while let Some(node) = unsafe { at.as_ref() } {
             if node.token == token {
@@ -458,13 +531,13 @@ impl CrowdList {
 
     fn lock(&self) -> MutexGuard<'_, Crowd> {
         loop {
-            if let Some(node) = self.find() {
-                return node.crowd.lock().unwrap_or_else(PoisonError::into_inner);
-            }
             let next = self.0.load(Ordering::Acquire);
+            if let Some(node) = self.find_from(next) {
+                return node.lock();
+            }
             let node = CrowdNode { token: fork::token(), crowd: Mutex::default(), next };
             let node = Box::into_raw(Box::new(node));
-            // Two threads may add one each; the second look finds the same for both, the one added last first.
+            // Fails if another thread has added one meanwhile.
             if self.0.compare_exchange(next, node, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 // SAFETY: nobody else has seen it.
                 drop(unsafe { Box::from_raw(node) });
@@ -475,26 +548,28 @@ impl CrowdList {
     fn write(&self, shared: &Shared, bytes: &[u8]) -> Result<(), WriteError> {
         use crate::split::Piece;
         let crowd = &mut *self.lock();
-        let line = crowd.begun.entry(thread::current().id()).or_insert_with(Piecemeal::new);
+        let line = crowd
+            .begun
+            .entry(thread::current().id())
+            .or_insert_with(|| Piecemeal::new(shared.segment.splitter()));
         let max_line = shared.segment.geometry().max_line as usize;
         let mut splitter = core::mem::take(&mut line.splitter);
         let mut result = Ok(());
         for piece in splitter.split(bytes) {
             match piece {
                 Piece::Bytes(bytes) => {
-                    if line.bytes.is_empty() {
-                        line.order =
-                            shared.segment.header().counts.0.unfinished.fetch_add(1, Ordering::Relaxed);
-                    }
-                    // One byte more than the longest line, so that the writer sees that it has to cut.
-                    let room = (max_line + 1).saturating_sub(line.bytes.len());
-                    line.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                    let orders = &shared.segment.header().counts.0.unfinished;
+                    line.order.get_or_insert_with(|| orders.fetch_add(1, Ordering::Relaxed));
+                    let (kept, over) = bytes.split_at(bytes.len().min(max_line - line.bytes.len()));
+                    line.bytes.extend_from_slice(kept);
+                    line.cut += over.len() as u64;
                 }
-                Piece::Rewrite => line.bytes.clear(),
+                Piece::Rewrite => line.empty(),
                 Piece::End => {
-                    let written = publish(&mut crowd.writer, shared, &line.bytes);
+                    let written = publish(&mut crowd.writer, shared, line);
                     result = result.and(written);
-                    line.bytes.clear();
+                    line.empty();
+                    line.order = None;
                 }
             }
         }
@@ -505,7 +580,7 @@ impl CrowdList {
     fn end_line(&self, shared: &Shared) -> Result<(), WriteError> {
         let crowd = &mut *self.lock();
         match crowd.begun.remove(&thread::current().id()) {
-            Some(line) if !line.bytes.is_empty() => publish(&mut crowd.writer, shared, &line.bytes),
+            Some(line) if !line.bytes.is_empty() => publish(&mut crowd.writer, shared, &line),
             _ => Ok(()),
         }
     }
@@ -513,28 +588,47 @@ impl CrowdList {
     fn forget(&self) {
         self.lock().begun.remove(&thread::current().id());
     }
+}
 
-    fn begun(&self) -> Vec<Begun> {
-        let Some(node) = self.find() else { return Vec::new() };
-        let crowd = node.crowd.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = crowd.begun.values().filter(|line| !line.bytes.is_empty());
-        lines.map(|l| Begun { order: l.order, line: unfinished_line(u32::MAX, l.bytes.clone()) }).collect()
+impl CrowdNode {
+    fn lock(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Crowd {
+    fn begun(&self) -> impl Iterator<Item = Begun> {
+        let lines = self.begun.values().filter(|line| !line.bytes.is_empty());
+        lines.map(|l| Begun {
+            order: l.order.unwrap_or(u64::MAX),
+            line: unfinished_line(u32::MAX, l.bytes.clone()),
+        })
     }
 }
 
 impl Piecemeal {
-    fn new() -> Self {
-        Self { order: 0, splitter: splitter(), bytes: Vec::new() }
+    fn new(splitter: LineSplitter) -> Self {
+        Self { order: None, splitter, bytes: Vec::new(), cut: 0 }
+    }
+
+    fn empty(&mut self) {
+        self.bytes.clear();
+        self.cut = 0;
     }
 }
 
 /// Writes a whole line through the shared cell.
-fn publish(writer: &mut Option<Writer>, shared: &Shared, bytes: &[u8]) -> Result<(), WriteError> {
+fn publish(writer: &mut Option<Writer>, shared: &Shared, line: &Piecemeal) -> Result<(), WriteError> {
     let writer = match writer {
         Some(writer) => writer,
-        None => writer.insert(Writer::new(&shared.segment, Entry::Unlisted, splitter())?),
+        None => writer.insert(Writer::new(&shared.segment, Entry::Unlisted)?),
     };
-    writer.line(&shared.segment, bytes, Style::default())
+    if line.cut == 0 {
+        return writer.line(&shared.segment, &line.bytes, Style::default());
+    }
+    let added = writer.append(&shared.segment, &line.bytes, Style::default());
+    writer.cut(line.cut);
+    added.and(writer.finish(&shared.segment, Style::default(), 0))
 }
 
 impl Drop for CrowdList {

@@ -67,6 +67,7 @@ impl Cell {
 /// Five to six system calls, and one more for each cell that is not free. If the process dies here, its lock is
 /// gone, and the cell is as free as it was or is found dead.
 pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration, Spare), MirrorError> {
+    let no_fork = fork::no_fork();
     let prober = segment.prober()?;
     let taken = take_cell(segment, &prober)?;
     let Some((index, spare)) = taken else {
@@ -74,6 +75,7 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     };
     let cell = &segment.cells()[index];
     let lock = prober.keep().map_err(system!(MirrorError, "keep the lock on a cell"))?;
+    drop(no_fork);
     // One number is left out, so that a mirror without lines has an epoch of its own too.
     let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
     let mirror = MirrorId { cell: index as u16, epoch };

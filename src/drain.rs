@@ -12,16 +12,16 @@
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{ReadError, system};
+use crate::error::{MirrorError, ReadError, system};
 use crate::fork;
-use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
+use crate::layout::{Cell, LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
 use crate::message::{Ended, Item, Kind, Level, Line, LossCause, Lost, Stream, time_of};
 use crate::options::Policy;
-use crate::recover::{Burial, bury, settle_reader};
+use crate::recover::{Burial, bury, give_up, settle_reader};
 use crate::ring::{Seen, Spare, peek_payload};
 use crate::segment::{Lock, Segment};
 use crate::source::{Due, Sources, lines_between};
@@ -34,6 +34,9 @@ use Ordering::{Acquire, Relaxed, Release};
 const BATCH: usize = 64;
 /// How often the locks of live mirrors are tried, to find the dead ones.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
+/// after these it is damaged.
+const MOST_ROUNDS: u32 = 64;
 /// How many batches of a busy ring go by between two looks at the clock.
 const CLOCK_EVERY: u32 = 64;
 /// How many positions ahead the next slots are fetched.
@@ -62,6 +65,8 @@ pub(crate) struct Drain {
     events: u64,
     batches: u32,
     probed: Instant,
+    /// Dead cells of which nothing decides what their slot is, and in how many rounds that was so.
+    unsettled: HashMap<usize, u32>,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
     /// Positions before it may have been consumed by the reader before this one.
@@ -79,10 +84,25 @@ struct Queued {
 #[derive(Debug)]
 enum What {
     Line(Decoded),
-    Lost { source: u32, lines: u64 },
-    Ended { source: u32, end: crate::End },
-    NeverOpened { worker: u32, label: Arc<str>, end: crate::End },
-    Damaged { position: u64 },
+    /// `next` is the number of the line after them.
+    Lost {
+        source: u32,
+        lines: u64,
+        next: u64,
+    },
+    Ended {
+        source: u32,
+        end: crate::End,
+    },
+    NeverOpened {
+        ticket: u32,
+        worker: u32,
+        label: Arc<str>,
+        end: crate::End,
+    },
+    Damaged {
+        position: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -115,6 +135,7 @@ struct Assembly {
 impl Drain {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
+        let _no_fork = fork::no_fork();
         let prober = segment.prober()?;
         if !prober.take(READER_CELL as u64).map_err(system!(ReadError, "lock the reader's cell"))? {
             return Err(ReadError::HasReader);
@@ -123,7 +144,10 @@ impl Drain {
         let spare = spare.ok_or(ReadError::Unrepaired)?;
         let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
         // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
-        let position = segment.header().read_position.0.load(Acquire);
+        let accepted = segment.header().read_position.0.load(Acquire);
+        // Damaged, if it is ahead of what was written.
+        let tail = segment.ring().tail();
+        let position = if tail.wrapping_sub(accepted) as i64 >= 0 { accepted } else { tail };
         Ok(Self {
             _lock: lock,
             token: fork::token(),
@@ -140,6 +164,7 @@ impl Drain {
             events: 0,
             batches: 0,
             probed: Instant::now(),
+            unsettled: HashMap::new(),
             overrun: false,
             inherited: position.wrapping_add(segment.geometry().shape().positions()),
         })
@@ -182,7 +207,7 @@ impl Drain {
     pub(crate) fn item(&self, segment: &Segment, index: usize) -> Option<Item<'_>> {
         Some(match &self.queue.get(index)?.what {
             What::Line(decoded) => Item::Line(self.line(segment, decoded)),
-            What::Lost { source, lines } => {
+            What::Lost { source, lines, .. } => {
                 let (worker, label) = self.name(*source);
                 let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
                 Item::Lost(Lost { worker, label, lines: *lines, cause })
@@ -192,7 +217,7 @@ impl Drain {
                 let (lines, lost) = self.sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
                 Item::Ended(Ended { worker, label, end: *end, lines, lost })
             }
-            What::NeverOpened { worker, label, end } => Item::Ended(Ended {
+            What::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
                 worker: *worker,
                 label: Cow::Borrowed(label),
                 end: *end,
@@ -241,12 +266,15 @@ impl Drain {
                 What::Line(decoded) => {
                     // Before the line is taken: a reader that dies in between has it delivered twice, and not
                     // counted as lost.
-                    if let Some(cell) = segment.cells().get(usize::from(decoded.header.cell)) {
-                        let next = decoded.header.line.wrapping_add(1) & LINE_MASK;
-                        cell.reader.0.delivered.store(next, Relaxed);
+                    note_delivered(segment, decoded.header.cell, decoded.header.line.wrapping_add(1));
+                }
+                What::Lost { source, next, .. } => {
+                    if let Some(source) = self.sources.get(source) {
+                        note_delivered(segment, source.mirror.cell, next);
                     }
                 }
                 What::Ended { source, .. } => self.sources.forget(segment, source),
+                What::NeverOpened { ticket, .. } => self.sources.collect_never_opened(segment, ticket),
                 _ => {}
             }
         }
@@ -283,18 +311,40 @@ impl Drain {
     // --------------------------------------------------------------------------------------- decode
 
     /// Decodes more if nothing is queued; `true` if something is then. Never waits.
+    ///
+    /// `false` means that nothing is there, or that a whole lap of parts completed no line.
     pub(crate) fn fill(&mut self, segment: &Segment) -> bool {
-        if !self.queue.is_empty() {
-            return true;
+        // A ring of parts alone, and some rounds in which the reader is overrun.
+        let most = segment.geometry().shape().positions() / batch(segment) as u64 + 8;
+        for _ in 0..most {
+            if !self.queue.is_empty() || self.fill_once(segment) {
+                break;
+            }
         }
+        !self.queue.is_empty()
+    }
+
+    /// Decodes until something is queued; `false` once nothing more is there, or nothing before `until`.
+    pub(crate) fn fill_to(&mut self, segment: &Segment, until: u64) -> bool {
+        loop {
+            let began = self.cursor;
+            if self.fill(segment) {
+                return true;
+            }
+            if self.cursor == began || !self.comes_before(until) {
+                return false;
+            }
+        }
+    }
+
+    /// Decodes a batch; `true` if nothing more is there.
+    fn fill_once(&mut self, segment: &Segment) -> bool {
         self.filled = 0;
         self.note_events(segment);
         let ring = segment.ring();
         let payload = ring.shape.payload();
-        // No more than a quarter of a small ring, so that its writers can go on meanwhile.
-        let limit = BATCH.min((ring.shape.positions() / 4).max(1) as usize);
         let mut empty = false;
-        for _ in 0..limit {
+        for _ in 0..batch(segment) {
             ring.prefetch(self.cursor.wrapping_add(PREFETCH));
             let room = &mut self.arena[self.filled..self.filled + payload];
             match ring.look(self.cursor, room) {
@@ -317,7 +367,7 @@ impl Drain {
         if empty && self.queue.is_empty() && self.freed > 0 {
             self.tell_space(segment);
         }
-        !self.queue.is_empty()
+        empty
     }
 
     fn push(&mut self, what: What) {
@@ -359,11 +409,18 @@ impl Drain {
         }
         self.overrun = false;
         let source = self.sources.of(segment, header.cell, header.line);
+        // The cell's former mirrors were over before this one's first line.
+        while let Some(due) = self.sources.due_before(header.cell, source) {
+            self.report_end(segment, &due);
+        }
         // An older line comes before the loss of those between it and this one.
         self.flush_older(cell, &header);
         self.count(source, header.line);
         let whole = header.is(flag::FIRST) && header.is(flag::LAST);
         self.cursor = self.cursor.wrapping_add(1);
+        if header.is(flag::FORGOTTEN) {
+            return;
+        }
         if !whole {
             return self.assemble(segment, header, source);
         }
@@ -387,7 +444,7 @@ impl Drain {
         source.lines += 1;
         source.lost += gap;
         if gap > 0 {
-            self.push(What::Lost { source: id, lines: gap });
+            self.push(What::Lost { source: id, lines: gap, next: line });
         }
     }
 
@@ -450,12 +507,11 @@ impl Drain {
         }
     }
 
-    /// The bytes that were put together for the unfinished line `line` of `cell`.
-    pub(crate) fn unfinished_bytes(&self, cell: usize, line: u64) -> &[u8] {
-        match self.assemblies.get(cell) {
-            Some(Some(assembly)) if assembly.header.line == line => &assembly.bytes,
-            _ => &[],
-        }
+    /// What was put together for the unfinished line of `cell`: its newest part's header, its bytes, and whether some
+    /// are missing.
+    pub(crate) fn unfinished(&self, cell: usize) -> Option<(&SlotHeader, &[u8], bool)> {
+        let assembly = self.assemblies.get(cell)?.as_ref()?;
+        Some((&assembly.header, &assembly.bytes, assembly.truncated))
     }
 
     // ----------------------------------------------------------------------------------------- ends
@@ -469,30 +525,65 @@ impl Drain {
             self.sources.note_all(segment);
         }
         if self.batches.is_multiple_of(CLOCK_EVERY) {
-            self.look_for_deaths(segment);
+            // What keeps them from being tried now is said when the reader has nothing else to do.
+            let _ = self.look_for_deaths(segment);
         }
     }
 
     /// Tries the locks of live mirrors, unless that was done just now, and ends those whose owner is dead.
     ///
     /// A few system calls for each live mirror, ten times a second at most.
-    pub(crate) fn look_for_deaths(&mut self, segment: &Segment) {
+    ///
+    /// # Errors
+    ///
+    /// [`MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free descriptor, deaths are seen
+    /// once there is one again.
+    pub(crate) fn look_for_deaths(&mut self, segment: &Segment) -> Result<(), ReadError> {
         if self.probed.elapsed() < PROBE_EVERY {
-            return;
+            return Ok(());
         }
         self.probed = Instant::now();
-        let Ok(prober) = segment.prober() else { return };
-        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
-            if cell.owner() == Some(Owner::Live) && matches!(prober.take(index as u64), Ok(true)) {
-                if cell.owner() == Some(Owner::Live) && bury(segment, index) == Burial::Later {
-                    // Its last words found no room: after the next lines were taken they will.
-                    self.probed -= PROBE_EVERY;
-                }
-                prober.release(index as u64);
-            }
-        }
+        let tried = self.try_locks(segment);
         // Also for seats whose time is over: nothing else tells of those.
         self.sources.note_all(segment);
+        tried
+    }
+
+    fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
+        // Anything but the words of a cell that nobody has.
+        let may_be_dead = |cell: &Cell| !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError));
+        if !segment.cells().iter().skip(READER_CELL + 1).any(may_be_dead) {
+            return Ok(());
+        }
+        let _no_fork = fork::no_fork();
+        let prober = match segment.prober() {
+            Ok(prober) => prober,
+            Err(error @ MirrorError::DescriptorClosed { .. }) => return Err(error.into()),
+            Err(_) => return Ok(()),
+        };
+        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
+            if !may_be_dead(cell) || !matches!(prober.take(index as u64), Ok(true)) {
+                continue;
+            }
+            if may_be_dead(cell) {
+                match bury(segment, index) {
+                    Burial::Done => {}
+                    // Its last words found no room: after the next lines were taken they will.
+                    Burial::Full => self.probed -= PROBE_EVERY,
+                    Burial::Unsettled => {
+                        self.probed -= PROBE_EVERY;
+                        let rounds = self.unsettled.entry(index).or_default();
+                        *rounds += 1;
+                        if *rounds == MOST_ROUNDS {
+                            give_up(segment, index);
+                            self.unsettled.remove(&index);
+                        }
+                    }
+                }
+            }
+            prober.release(index as u64);
+        }
+        Ok(())
     }
 
     /// Queues the ends whose lines have all been decoded: `empty` when every line there is has been.
@@ -501,26 +592,30 @@ impl Drain {
             return;
         }
         while let Some(due) = self.sources.due(self.cursor, empty) {
-            let Some(source) = self.sources.get(due.source) else { continue };
-            let cell = usize::from(source.mirror.cell);
-            if let Some(Some(assembly)) = self.assemblies.get(cell)
-                && assembly.source == due.source
-            {
-                self.flush(cell);
-            }
-            self.report_gap(segment, &due);
-            self.push(What::Ended { source: due.source, end: due.end });
+            self.report_end(segment, &due);
         }
-        while let Some((worker, label, end)) = self.sources.next_never_opened(segment) {
-            self.push(What::NeverOpened { worker, label: label.into(), end });
+        while let Some((ticket, worker, label, end)) = self.sources.next_never_opened(segment) {
+            self.push(What::NeverOpened { ticket, worker, label: label.into(), end });
         }
+    }
+
+    fn report_end(&mut self, segment: &Segment, due: &Due) {
+        let Some(source) = self.sources.get(due.source) else { return };
+        let cell = usize::from(source.mirror.cell);
+        if let Some(Some(assembly)) = self.assemblies.get(cell)
+            && assembly.source == due.source
+        {
+            self.flush(cell);
+        }
+        self.report_gap(segment, due);
+        self.push(What::Ended { source: due.source, end: due.end });
     }
 
     fn report_gap(&mut self, segment: &Segment, due: &Due) {
         let kept = if due.error_is_lost { self.kept_error(segment, due.source) } else { None };
         let gap = due.gap - u64::from(kept.is_some());
         if gap > 0 {
-            self.push(What::Lost { source: due.source, lines: gap });
+            self.push(What::Lost { source: due.source, lines: gap, next: due.lines });
         }
         if let Some(error) = kept {
             if let Some(source) = self.sources.get_mut(due.source) {
@@ -556,6 +651,19 @@ impl Drain {
     }
 }
 
+/// Every line of `cell` before line `next` was accepted, or is known to be lost.
+fn note_delivered(segment: &Segment, cell: u16, next: u64) {
+    if let Some(cell) = segment.cells().get(usize::from(cell)) {
+        cell.reader.0.delivered.store(next & LINE_MASK, Relaxed);
+    }
+}
+
+/// How many entries are decoded at a time: no more than a quarter of a small ring, so that its writers can go on
+/// meanwhile.
+fn batch(segment: &Segment) -> usize {
+    BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
+}
+
 /// How many of a slot's bytes are the line's, and how many its writer says it left out.
 #[inline]
 fn trailer(header: &SlotHeader, payload: &[u8]) -> (usize, u64) {
@@ -567,3 +675,7 @@ fn trailer(header: &SlotHeader, payload: &[u8]) -> (usize, u64) {
     }
     (length, 0)
 }
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

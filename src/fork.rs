@@ -4,8 +4,11 @@
 //! fork: `fork`, a raw `clone`, a library. `pthread_atfork` would miss some. The counter stands in ordinary
 //! memory, which a child inherits, so its next token is greater than any that its handles can carry.
 
+use std::cell::UnsafeCell;
 use std::io;
+use std::marker::PhantomData;
 use std::ptr;
+use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -18,6 +21,7 @@ pub(crate) fn prepare() -> io::Result<()> {
     if !PAGE.load(Ordering::Acquire).is_null() {
         return Ok(());
     }
+    install_gate()?;
     let bytes = size_of::<AtomicU64>();
     // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
     let page = unsafe {
@@ -57,5 +61,55 @@ fn renew(word: &AtomicU64) -> u64 {
     match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => fresh,
         Err(other) => other,
+    }
+}
+
+// -------------------------------------------------------------------------------------------- gate
+
+/// Keeps `fork` out while a lock is being taken: until its description is closed and its mapping marked, a child
+/// would inherit it and keep it from ending with this process.
+///
+/// A lock of the C library's, since the handlers around `fork` release what they did not take in the same scope.
+/// A raw `clone` runs no such handlers: whoever makes one has to see to it that nobody registers meanwhile.
+struct Gate(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: a mutex is made to be shared; only the C library looks inside.
+unsafe impl Sync for Gate {}
+
+static GATE: Gate = Gate(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+
+extern "C" fn close_gate() {
+    // SAFETY: initialised statically and never moved. Fails only if this thread has it and the kind checks that.
+    unsafe { libc::pthread_mutex_lock(GATE.0.get()) };
+}
+
+extern "C" fn open_gate() {
+    // SAFETY: as above; this thread has it, in a forked child too.
+    unsafe { libc::pthread_mutex_unlock(GATE.0.get()) };
+}
+
+fn install_gate() -> io::Result<()> {
+    static INSTALL: Once = Once::new();
+    let mut refused = 0;
+    INSTALL.call_once(|| {
+        // SAFETY: the three handlers only lock and unlock.
+        refused = unsafe { libc::pthread_atfork(Some(close_gate), Some(open_gate), Some(open_gate)) };
+    });
+    if refused == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(refused)) }
+}
+
+/// While it lives, no thread of this process forks, and none but this one has it. Bounded: whoever has it makes a few
+/// system calls.
+#[derive(Debug)]
+pub(crate) struct NoFork(PhantomData<*mut ()>);
+
+pub(crate) fn no_fork() -> NoFork {
+    close_gate();
+    NoFork(PhantomData)
+}
+
+impl Drop for NoFork {
+    fn drop(&mut self) {
+        open_gate();
     }
 }

@@ -79,7 +79,9 @@ pub(crate) struct Geometry {
     /// How long writers wait for a reader to come after the last one died, milliseconds.
     pub(crate) reader_grace: u64,
     /// 0 off, 1 coarse.
-    pub(crate) timestamps: u32,
+    pub(crate) timestamps: u16,
+    /// What mirrors make of `\r`: bit 0 fold `\r\n`, bit 1 let a lone one rewrite the unfinished line.
+    pub(crate) returns: u16,
     /// 0 futex, 1 pipe.
     pub(crate) wake_up: u32,
     /// The process that made the wake-up pipe, and its number for the write end there.
@@ -401,6 +403,8 @@ pub(crate) mod flag {
     pub(crate) const UNFINISHED: u32 = 1 << 3;
     /// Published by somebody else after its writer died; its `write` never returned.
     pub(crate) const UNACKNOWLEDGED: u32 = 1 << 4;
+    /// The line is void, with whatever came of it before.
+    pub(crate) const FORGOTTEN: u32 = 1 << 5;
     /// Two bits: a [`Stream`](crate::Stream)'s number.
     pub(crate) const STREAM_SHIFT: u32 = 8;
     /// Three bits: a [`Kind`](crate::Kind)'s number.
@@ -524,6 +528,9 @@ impl Geometry {
         }
         if self.timestamps > 1 {
             return fault("the time stamp mode", self.timestamps.into(), "0 or 1");
+        }
+        if self.returns > 3 {
+            return fault("the handling of carriage returns", self.returns.into(), "0 to 3");
         }
         if self.wake_up > 1 {
             return fault("the wake-up mode", self.wake_up.into(), "0 or 1");

@@ -132,6 +132,7 @@ fn the_docs_have_the_geometry() {
             block_limit,
             reader_grace,
             timestamps,
+            returns,
             wake_up,
             pipe_process,
             pipe_descriptor,
@@ -316,6 +317,7 @@ fn the_docs_have_the_flags_of_a_slot() {
         one("TRUNCATED", flag::TRUNCATED),
         one("UNFINISHED", flag::UNFINISHED),
         one("UNACKNOWLEDGED", flag::UNACKNOWLEDGED),
+        one("FORGOTTEN", flag::FORGOTTEN),
         several("STREAM", flag::STREAM_SHIFT, 2),
         several("KIND", flag::KIND_SHIFT, 3),
     ];
@@ -648,7 +650,8 @@ fn set(geometry: &mut Geometry, field: &str, number: u64) {
         "cells" => geometry.cells = narrow.unwrap(),
         "tickets" => geometry.tickets = narrow.unwrap(),
         "policy" => geometry.policy = narrow.unwrap(),
-        "timestamps" => geometry.timestamps = narrow.unwrap(),
+        "timestamps" => geometry.timestamps = number.try_into().unwrap(),
+        "returns" => geometry.returns = number.try_into().unwrap(),
         "wake_up" => geometry.wake_up = narrow.unwrap(),
         "max_line" => geometry.max_line = number,
         _ => panic!("docs/format.md, `### Limits`: say here how to set `{field}`"),
@@ -664,6 +667,7 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
         ("tickets", "the number of tickets"),
         ("policy", "the policy"),
         ("timestamps", "the time stamp mode"),
+        ("returns", "the handling of carriage returns"),
         ("wake_up", "the wake-up mode"),
         ("max_line", "the longest line"),
     ];
@@ -679,7 +683,8 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
             geometry.total_bytes = geometry.offsets().total as u64;
             assert_eq!(geometry.fault(), None, "docs/format.md allows {sound} for `{field}`");
         }
-        let absurd = [least.checked_sub(1), Some(most + 1), Some(u32::MAX.into()), Some(0)];
+        let largest = if matches!(field, "timestamps" | "returns") { u16::MAX.into() } else { u32::MAX };
+        let absurd = [least.checked_sub(1), Some(most + 1), Some(largest.into()), Some(0)];
         for absurd in absurd.into_iter().flatten().filter(|number| !(least..=most).contains(number)) {
             let mut geometry = geometry(64, 10, 9, 20);
             set(&mut geometry, field, absurd);

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::drain::Drain;
 use crate::error::{AttachError, CreateError, MirrorError, ReadError, system};
+use crate::layout::{Ticket, TicketWord};
 use crate::message::Item;
 use crate::mirror::LineProcMirror;
-use crate::options::Options;
+use crate::options::{Options, millis};
 use crate::segment::{Segment, open_of_process};
-use crate::split::LineSplitter;
 use crate::sync::Ordering;
 use crate::ticket::{Label, SeatId};
 use crate::wait;
@@ -43,8 +43,6 @@ use Ordering::Relaxed;
 #[derive(Clone, Debug)]
 pub struct LineRing {
     segment: Arc<Segment>,
-    /// What its mirrors make of the bytes written into them.
-    splitter: LineSplitter,
 }
 
 /// How many mirrors a ring has and has had. Each number may be a moment old.
@@ -70,7 +68,7 @@ impl LineRing {
     ///
     /// An option out of its bounds, or the system's refusal to give the memory.
     pub fn new(options: Options) -> Result<Self, CreateError> {
-        Ok(Self { segment: Arc::new(Segment::anonymous(&options)?), splitter: LineSplitter::new() })
+        Ok(Self { segment: Arc::new(Segment::anonymous(&options)?) })
     }
 
     /// Attaches to the ring behind a descriptor, which is duplicated: one inherited through `exec`, say.
@@ -80,7 +78,7 @@ impl LineRing {
     /// Each way in which an object can fail to be a ring is an [`AttachError`] of its own.
     pub fn attach(descriptor: impl AsFd) -> Result<Self, AttachError> {
         let segment = Segment::attach(descriptor.as_fd())?;
-        Ok(Self { segment: Arc::new(segment), splitter: LineSplitter::new() })
+        Ok(Self { segment: Arc::new(segment) })
     }
 
     /// The ring's descriptor, to be handed to another process. It is closed on exec unless you clear that flag.
@@ -92,17 +90,8 @@ impl LineRing {
         self.segment.borrow_descriptor()
     }
 
-    pub(crate) fn with_splitter(mut self, splitter: LineSplitter) -> Self {
-        self.splitter = splitter;
-        self
-    }
-
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
-    }
-
-    pub(crate) fn splitter(&self) -> LineSplitter {
-        self.splitter.clone()
     }
 
     /// A live mirror of this process. A few system calls.
@@ -143,9 +132,7 @@ impl LineRing {
     pub fn seat_labelled(&self, label: &str) -> Result<Seat, MirrorError> {
         let label = Label::new(label)?;
         let limit = self.segment.seat_limit;
-        let deadline = limit.map_or(0, |limit| {
-            crate::time::monotonic_ms().saturating_add(limit.as_millis().try_into().unwrap_or(u64::MAX))
-        });
+        let deadline = limit.map_or(0, |limit| crate::time::monotonic_ms().saturating_add(millis(limit)));
         Ok(Seat { ring: self.clone(), id: self.segment.reserve(label, deadline)?, label })
     }
 
@@ -167,8 +154,10 @@ impl LineRing {
     /// How many mirrors there are and have been.
     pub fn counts(&self) -> Counts {
         let counts = &self.segment.header().counts.0;
+        // The word `live` can be too high: a process may die between counting itself and going live.
+        let is_live = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Live(_)));
         Counts {
-            live: counts.live.load(Relaxed),
+            live: self.segment.used_tickets().iter().filter(is_live).count() as u64,
             eofs: counts.eofs.load(Relaxed),
             errors: counts.errors.load(Relaxed),
             deaths: counts.deaths.load(Relaxed),
@@ -298,7 +287,8 @@ impl Reader {
     /// [`is_over`](Self::is_over) tells.
     ///
     /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes readable
-    /// when the next line comes.
+    /// when the next line comes. Poll it with a time limit (a second, say) and call this then too: a mirror that is
+    /// killed makes nothing readable.
     ///
     /// # Errors
     ///
@@ -306,7 +296,7 @@ impl Reader {
     pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
         while !self.drain.fill(&self.segment) {
-            self.drain.look_for_deaths(&self.segment);
+            self.drain.look_for_deaths(&self.segment)?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
             if wait::arm(&self.segment, self.drain.cursor()) && self.drain.has_seen_events(&self.segment) {
                 break;
@@ -377,7 +367,7 @@ impl Reader {
                 break;
             }
             wait::pause(&self.segment, self.drain.cursor(), left)?;
-            self.drain.look_for_deaths(&self.segment);
+            self.drain.look_for_deaths(&self.segment)?;
         }
         Ok(())
     }

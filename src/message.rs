@@ -95,7 +95,8 @@ impl Kind {
 #[non_exhaustive]
 pub struct Line<'a> {
     /// Where it stands in the one order of the ring: every reader and observer sees it there. For a line of
-    /// several parts, the position of its last one. Positions grow, with gaps.
+    /// several parts, the position of its last one. Positions grow, with gaps; only a truncated line whose last part
+    /// never came is handed out later than its position says.
     pub position: u64,
     /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if that is not
     /// known any more.

@@ -50,7 +50,7 @@ impl LineProcMirror {
         serial: Option<u64>,
         label: Label,
     ) -> Result<Self, MirrorError> {
-        let writer = Writer::new(ring.segment(), Entry::Ticket { seat, serial, label }, ring.splitter())?;
+        let writer = Writer::new(ring.segment(), Entry::Ticket { seat, serial, label })?;
         let serial = writer.registration.serial;
         Ok(Self { ring: ring.clone(), serial, label, style: Style::default(), writer: Some(writer) })
     }

@@ -61,6 +61,8 @@ pub struct Options {
     pub(crate) max_line: Option<usize>,
     pub(crate) assembly_budget: Option<usize>,
     pub(crate) timestamps: Timestamps,
+    pub(crate) fold_crlf: bool,
+    pub(crate) rewrite: bool,
     pub(crate) wake_up: WakeUp,
     pub(crate) start_position: u64,
 }
@@ -79,6 +81,8 @@ impl Default for Options {
             max_line: None,
             assembly_budget: None,
             timestamps: Timestamps::Coarse,
+            fold_crlf: false,
+            rewrite: false,
             wake_up: WakeUp::Futex,
             start_position: 0,
         }
@@ -161,6 +165,20 @@ impl Options {
         self
     }
 
+    /// Whether mirrors take `\r\n` for an end of line; see [`LineSplitter::fold_crlf`](crate::LineSplitter::fold_crlf).
+    /// `false`; `true` in the two buffers.
+    pub fn fold_crlf(mut self, on: bool) -> Self {
+        self.fold_crlf = on;
+        self
+    }
+
+    /// Whether a lone `\r` lets what follows rewrite a mirror's unfinished line; see
+    /// [`LineSplitter::rewrite`](crate::LineSplitter::rewrite). `false`; `true` in the two buffers.
+    pub fn rewrite(mut self, on: bool) -> Self {
+        self.rewrite = on;
+        self
+    }
+
     /// How a sleeping reader is woken. [`WakeUp::Futex`].
     pub fn wake_up(mut self, wake_up: WakeUp) -> Self {
         self.wake_up = wake_up;
@@ -207,9 +225,10 @@ impl Options {
             policy: self.policy as u32,
             start_position: self.start_position,
             max_line: max_line as u64,
-            block_limit: self.block_limit.map_or(u64::MAX, |limit| limit.as_millis() as u64),
-            reader_grace: self.reader_grace.as_millis() as u64,
-            timestamps: self.timestamps as u32,
+            block_limit: self.block_limit.map_or(u64::MAX, millis),
+            reader_grace: millis(self.reader_grace),
+            timestamps: self.timestamps as u16,
+            returns: u16::from(self.fold_crlf) | u16::from(self.rewrite) << 1,
             wake_up: self.wake_up as u32,
             ..bytemuck::Zeroable::zeroed()
         };
@@ -221,4 +240,9 @@ impl Options {
     pub(crate) fn budget(&self, max_line: usize) -> usize {
         self.assembly_budget.unwrap_or((4 * max_line).max(1 << 20))
     }
+}
+
+/// Whole milliseconds, as many as fit.
+pub(crate) fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -8,10 +8,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitStatus;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::thread;
 
 use std::backtrace::Backtrace;
 
-use crate::error::{PoolError, ReadError, system};
+use crate::error::{MirrorError, PoolError, ReadError, system};
 use crate::line_ring::{LineRing, Seat};
 use crate::message::Ended;
 use crate::mirror::LineProcMirror;
@@ -49,7 +50,9 @@ pub struct Worker {
     pub process: u32,
     /// The number of its mirror, as in [`Line::worker`](crate::Line::worker).
     pub worker: u32,
-    /// How it exited; `None` while it runs.
+    /// Whether it still ran when the pool last looked.
+    pub running: bool,
+    /// How it exited; `None` while it runs, and if somebody else in this process has reaped it.
     pub status: Option<ExitStatus>,
 }
 
@@ -74,12 +77,21 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// Too many seats, or the system's refusal to fork; the workers forked by then are killed and awaited.
+    /// More workers than the ring has mirrors or seats, or the system's refusal to fork; the workers forked by then are
+    /// killed and awaited.
     pub fn fork<F, E>(ring: &impl AsRef<LineRing>, count: usize, work: F) -> Result<Self, PoolError>
     where
         F: Fn(usize, &mut LineProcMirror) -> Result<(), E>,
         E: Into<Box<dyn Error>>,
     {
+        let segment = ring.as_ref().segment();
+        let (mirrors, seats) = (segment.cells().len() - 1, segment.tickets().len());
+        if count > mirrors {
+            return Err(MirrorError::TooManyMirrors { limit: mirrors }.into());
+        }
+        if count > seats {
+            return Err(MirrorError::TooManySeats { limit: seats }.into());
+        }
         let mut pool = Self { workers: Vec::new(), seats: Vec::new() };
         for number in 0..count {
             match fork_worker(ring.as_ref(), number, &work) {
@@ -105,7 +117,7 @@ impl WorkerPool {
 
     /// Sends a signal to every worker that runs.
     pub fn signal(&self, signal: i32) {
-        for worker in self.workers.iter().filter(|worker| worker.status.is_none()) {
+        for worker in self.workers.iter().filter(|worker| worker.running) {
             // SAFETY: a plain system call. The process is a child of ours that was not awaited, so its number
             // has not been given to another.
             unsafe { libc::kill(worker.process as i32, signal) };
@@ -143,7 +155,7 @@ impl WorkerPool {
     }
 
     /// From now on Ctrl-C (SIGINT) and SIGTERM end this pool's workers with SIGTERM, and this process goes on to
-    /// drain what they wrote. A second one ends this process as usual.
+    /// drain what they wrote. A second one ends this process as usual, and so does the first once all have been awaited.
     ///
     /// Installs signal handlers for the whole process, once; the last pool that asked for it is the one ended.
     ///
@@ -151,8 +163,7 @@ impl WorkerPool {
     ///
     /// The system's refusal.
     pub fn end_on_interrupt(&self) -> Result<(), PoolError> {
-        let processes =
-            self.workers.iter().filter(|w| w.status.is_none()).map(|w| AtomicI32::new(w.process as i32));
+        let processes = self.workers.iter().filter(|w| w.running).map(|w| AtomicI32::new(w.process as i32));
         // Leaked: the handler may be reading it at any time.
         let list = Box::leak(Box::new(processes.collect::<Vec<_>>()));
         INTERRUPTS.store(0, Ordering::Relaxed);
@@ -166,12 +177,12 @@ impl WorkerPool {
 
     fn reap(&mut self, flags: i32) {
         for (worker, seat) in self.workers.iter_mut().zip(&self.seats) {
-            if worker.status.is_none() {
-                worker.status = reap(worker.process as i32, flags);
-                if worker.status.is_some() {
-                    // Nothing, if it was opened.
-                    seat.cancel();
-                }
+            if worker.running
+                && let Some(status) = reap(worker.process as i32, flags)
+            {
+                (worker.running, worker.status) = (false, status);
+                // Nothing, if it was opened.
+                seat.cancel();
             }
         }
     }
@@ -205,7 +216,9 @@ where
             // SAFETY: ends this process at once: no destructor of the parent's runs here.
             unsafe { libc::_exit(code) }
         }
-        process => Ok((Worker { process: process as u32, worker: seat.worker(), status: None }, seat)),
+        process => {
+            Ok((Worker { process: process as u32, worker: seat.worker(), running: true, status: None }, seat))
+        }
     }
 }
 
@@ -228,7 +241,14 @@ where
             return FAILED;
         }
     };
-    panic::set_hook(Box::new(|_| PANIC_TRACE.set(Some(Backtrace::capture()))));
+    let (own, before) = (thread::current().id(), panic::take_hook());
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().id() == own {
+            PANIC_TRACE.set(Some(Backtrace::capture()));
+        } else {
+            before(panic);
+        }
+    }));
     let result = panic::catch_unwind(AssertUnwindSafe(|| work(number, &mut mirror).map_err(Into::into)));
     let sent = match result {
         Ok(Ok(())) => return i32::from(mirror.send_eof().is_err()) * FAILED,
@@ -244,8 +264,8 @@ where
     FAILED
 }
 
-/// Waits for one child; `None` if it still runs.
-fn reap(process: i32, flags: i32) -> Option<ExitStatus> {
+/// Waits for one child; `None` if it still runs, `Some(None)` if nobody knows how it exited.
+fn reap(process: i32, flags: i32) -> Option<Option<ExitStatus>> {
     // First without reaping, so that the signal handler never sees a number that was given to another process.
     loop {
         // SAFETY: a plain C struct, for which zeros are valid.
@@ -271,8 +291,8 @@ fn reap(process: i32, flags: i32) -> Option<ExitStatus> {
     }
     let mut status = 0;
     // SAFETY: the integer lives during the call.
-    unsafe { libc::waitpid(process, &raw mut status, 0) };
-    Some(ExitStatus::from_raw(status))
+    let reaped = unsafe { libc::waitpid(process, &raw mut status, 0) };
+    Some((reaped == process).then(|| ExitStatus::from_raw(status)))
 }
 
 // ----------------------------------------------------------------------------------------- signals
@@ -287,18 +307,24 @@ fn interrupts() -> u32 {
 
 /// The handler: atomics and `kill`, which are all that a handler may use.
 extern "C" fn end_workers(signal: i32) {
+    // SAFETY: this thread's own, which a handler may use; whoever is interrupted gets it back as it was.
+    let errno = unsafe { *libc::__errno_location() };
+    let mut any = false;
     // SAFETY: null, or a list that is never freed.
     if let Some(list) = unsafe { TO_END.load(Ordering::Acquire).as_ref() } {
         for process in list.iter().map(|entry| entry.load(Ordering::Relaxed)).filter(|process| *process > 0) {
             // SAFETY: a plain system call on a child that was not awaited.
             unsafe { libc::kill(process, libc::SIGTERM) };
+            any = true;
         }
     }
-    if INTERRUPTS.fetch_add(1, Ordering::Relaxed) > 0 {
+    if INTERRUPTS.fetch_add(1, Ordering::Relaxed) > 0 || !any {
         let _ = set_handler(signal, libc::SIG_DFL);
         // SAFETY: a plain system call.
         unsafe { libc::raise(signal) };
     }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
 }
 
 fn set_handler(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {

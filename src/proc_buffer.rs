@@ -12,7 +12,6 @@ use crate::message::{Ended, Item, Message};
 use crate::mirror::LineProcMirror;
 use crate::options::{Options, Policy, Timestamps};
 use crate::segment::Segment;
-use crate::split::LineSplitter;
 use crate::wait;
 
 /// Keeps the last `maxlen` lines of many processes, and notices how each of them ends.
@@ -48,8 +47,12 @@ pub struct LineProcBuffer {
 struct Store {
     drain: Drain,
     messages: VecDeque<Message>,
-    ends: Vec<Ended<'static>>,
+    /// Since the last `wait` that returned; the last ones, if nobody waits.
+    ends: VecDeque<Ended<'static>>,
 }
+
+/// Ends that are kept for the next `wait`.
+const MOST_ENDS: usize = 1 << 16;
 
 impl LineProcBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more for a
@@ -70,10 +73,10 @@ impl LineProcBuffer {
     /// As [`new`](Self::new), and options out of their bounds.
     pub fn with_options(maxlen: usize, options: Options) -> Result<Self, CreateError> {
         let options = rotating(maxlen, options)?;
-        let splitter = LineSplitter::new().fold_crlf(true).rewrite(true);
-        let ring = LineRing::new(options)?.with_splitter(splitter);
+        let ring = LineRing::new(options)?;
         let drain = Drain::open(ring.segment()).map_err(first_reader)?;
-        let store = Store { drain, messages: VecDeque::with_capacity(maxlen.min(1024)), ends: Vec::new() };
+        let store =
+            Store { drain, messages: VecDeque::with_capacity(maxlen.min(1024)), ends: VecDeque::new() };
         Ok(Self { ring, maxlen, token: fork::token(), store: Mutex::new(store) })
     }
 
@@ -124,12 +127,17 @@ impl LineProcBuffer {
         // No further than what is there now: writers that never pause must not keep this from returning.
         let segment = self.ring.segment();
         let until = segment.ring().tail();
-        while store.accept_one(segment, self.maxlen).is_some() && store.drain.comes_before(until) {}
+        while store.drain.fill_to(segment, until) {
+            store.accept_one(segment, self.maxlen);
+            if !store.drain.comes_before(until) {
+                break;
+            }
+        }
         Ok(store)
     }
 
     /// Waits until every seat and mirror has ended, and says how each of them did since the last `wait` that
-    /// returned. At once, if there was none.
+    /// returned (the last 65,536 of them). At once, if there was none.
     ///
     /// A mirror of this process that was not ended or dropped keeps it waiting; so does a seat that nobody
     /// opens, unless [`Options::seat_limit`] says how long.
@@ -155,7 +163,7 @@ impl LineProcBuffer {
         loop {
             let mut store = self.drained()?;
             if store.drain.is_over(self.ring.segment()) {
-                return Ok(Some(core::mem::take(&mut store.ends)));
+                return Ok(Some(core::mem::take(&mut store.ends).into()));
             }
             if !self.pause(store, began, limit)? {
                 return Ok(None);
@@ -174,7 +182,7 @@ impl LineProcBuffer {
         if left.is_zero() {
             return Ok(false);
         }
-        store.drain.look_for_deaths(self.ring.segment());
+        store.drain.look_for_deaths(self.ring.segment())?;
         let cursor = store.drain.cursor();
         drop(store);
         wait::pause(self.ring.segment(), cursor, left)?;
@@ -252,7 +260,10 @@ impl Store {
                 let Item::Ended(ended) = Item::Ended(ended).into_owned() else {
                     unreachable!("stays what it is")
                 };
-                self.ends.push(ended);
+                if self.ends.len() == MOST_ENDS {
+                    self.ends.pop_front();
+                }
+                self.ends.push_back(ended);
                 None
             }
             // Overwritten lines are what a rotating buffer is about.
@@ -277,7 +288,7 @@ pub(crate) fn rotating(maxlen: usize, options: Options) -> Result<Options, Creat
         return Err(CreateError::Option { option: "maxlen", found: maxlen as u64, expected });
     }
     let lines = options.lines.max(2 * maxlen);
-    Ok(options.policy(Policy::OverwriteOldest).lines(lines))
+    Ok(options.policy(Policy::OverwriteOldest).lines(lines).fold_crlf(true).rewrite(true))
 }
 
 /// A ring that was made just now has no reader: only the system can refuse.

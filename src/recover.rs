@@ -5,7 +5,7 @@
 //! recovers may die too, and the next one begins again.
 
 use crate::layout::{Cell, Hold, LINE_MASK, Owner, READER_CELL, SlotHeader, TicketWord, flag};
-use crate::ring::{Spare, peek_payload};
+use crate::ring::{Refused, Spare, peek_payload};
 use crate::segment::Segment;
 use crate::sync::Ordering;
 
@@ -16,8 +16,10 @@ use Ordering::{Acquire, Relaxed, Release};
 pub(crate) enum Burial {
     /// Its last words are published, its end is noted, and it is free.
     Done,
-    /// Not possible at this moment: the ring is full, or too much is moving. Try again later.
-    Later,
+    /// The ring is full: its last words have to wait.
+    Full,
+    /// What slot it owns is not decided: too much is moving, or its words are damaged. Try again later.
+    Unsettled,
 }
 
 /// How often a moving ring is looked at anew.
@@ -26,19 +28,35 @@ const ATTEMPTS: u32 = 16;
 /// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
 pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
     let cell = &segment.cells()[index];
-    let Some(owned) = settle(segment, index) else { return Burial::Later };
-    if !segment.ring().has_slot(owned.spare.slot) || publish_last_words(segment, cell, index, owned).is_err()
-    {
-        return Burial::Later;
+    let Some(owned) = settle(segment, index) else { return Burial::Unsettled };
+    if !segment.ring().has_slot(owned.spare.slot) {
+        return Burial::Unsettled;
     }
+    match publish_last_words(segment, cell, index, owned) {
+        Ok(()) => {}
+        Err(Refused::Full(_)) => return Burial::Full,
+        Err(Refused::Damaged) => return Burial::Unsettled,
+    }
+    note_death(segment, index);
+    cell.set_owner(Owner::Free);
+    Burial::Done
+}
+
+/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's any more. The caller
+/// holds the lock of its cell.
+pub(crate) fn give_up(segment: &Segment, index: usize) {
+    note_death(segment, index);
+    segment.cells()[index].set_owner(Owner::KeepsError);
+}
+
+fn note_death(segment: &Segment, index: usize) {
+    let cell = &segment.cells()[index];
     let mirror = crate::layout::MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
     let listed = segment.tickets().iter().position(|ticket| ticket.state() == Some(TicketWord::Live(mirror)));
     if let Some(ticket) = listed {
         let dropped = cell.writer.0.dropped.load(Relaxed);
         segment.end_ticket(ticket as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
     }
-    cell.set_owner(Owner::Free);
-    Burial::Done
 }
 
 /// A dead cell's slot.
@@ -124,11 +142,11 @@ fn was_exchanged(segment: &Segment, index: usize, given: u32, wanted: u32) -> Op
 
 /// Publishes what a dead writer had in its spare: an unfinished line, or one that was finished and not yet
 /// published. Anything else in there is an older line.
-fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned) -> Result<(), ()> {
+fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned) -> Result<(), Refused> {
     let ring = segment.ring();
     let Owned { mut spare, finished } = owned;
     let pending = cell.pending();
-    let header = peek_payload(ring, spare.slot, &mut []).ok_or(())?;
+    let header = peek_payload(ring, spare.slot, &mut []).ok_or(Refused::Damaged)?;
     let is_own = usize::from(header.cell) == index && header.line == pending.line;
     let length = if finished { header.length } else { pending.bytes };
     if !is_own || (!finished && pending.bytes == 0) || usize::from(length) > ring.shape.payload() {
@@ -142,9 +160,7 @@ fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned
     };
     ring.head(&spare, &SlotHeader { length, flags, ..header });
     let next = pending.line.wrapping_add(1) & LINE_MASK;
-    let published =
-        ring.publish(&cell.writer.0.hold, &mut spare, segment.overwrites(), || cell.set_pending(next, 0));
-    published.map_err(drop)?;
+    ring.publish(&cell.writer.0.hold, &mut spare, segment.overwrites(), || cell.set_pending(next, 0))?;
     crate::wait::wake_reader(segment);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::layout::{LINE_MASK, MirrorId, TicketWord};
+use crate::layout::{LINE_MASK, MirrorId, Owner, TicketWord};
 use crate::message::End;
 use crate::segment::Segment;
 use crate::sync::Ordering;
@@ -45,8 +45,10 @@ pub(crate) struct Sources {
     pub(crate) open: usize,
     /// Ends noted and not reported yet.
     noted: Vec<u32>,
-    /// Seats that ended without having been opened.
+    /// Seats that ended without having been opened,
     never_opened: Vec<(u32, End)>,
+    /// and those of which that was reported, until it is accepted.
+    reported: Vec<u32>,
 }
 
 /// The mirrors that have had a cell, oldest first.
@@ -65,6 +67,8 @@ const MOST_OF_A_CELL: usize = 32;
 pub(crate) struct Due {
     pub(crate) source: u32,
     pub(crate) end: End,
+    /// The number after its last line.
+    pub(crate) lines: u64,
     /// Lines that are missing after the last one delivered.
     pub(crate) gap: u64,
     /// Whether its error is among them.
@@ -75,6 +79,12 @@ pub(crate) struct Due {
 pub(crate) fn lines_between(from: u64, to: u64) -> u64 {
     let ahead = to.wrapping_sub(from) & LINE_MASK;
     if ahead > LINE_MASK / 2 { 0 } else { ahead }
+}
+
+/// Whether a mirror's cell has gone to another, or to nobody.
+fn is_abandoned(segment: &Segment, mirror: MirrorId) -> bool {
+    let Some(cell) = segment.cells().get(usize::from(mirror.cell)) else { return true };
+    cell.reader.0.epoch.load(Acquire) != mirror.epoch || cell.owner() == Some(Owner::Free)
 }
 
 impl Sources {
@@ -181,11 +191,9 @@ impl Sources {
     /// Looks at every ticket: new mirrors, ends, seats whose time is over. `bound`: no line that was published
     /// before this call stands at or after it.
     pub(crate) fn note_all(&mut self, segment: &Segment) {
-        // ORD used:A, acquire; pairs with ticket:A; a ticket in use is below it.
-        let used = segment.header().counts.0.tickets_used.load(Acquire) as usize;
         let mut now = None;
         let mut open = 0;
-        for (index, ticket) in segment.tickets().iter().enumerate().take(used) {
+        for (index, ticket) in segment.used_tickets().iter().enumerate() {
             let Some(state) = ticket.state() else { continue };
             let id = index as u32;
             match state {
@@ -203,8 +211,18 @@ impl Sources {
                 TicketWord::Cancelled(_) => self.note_never_opened(id, End::Cancelled),
                 TicketWord::TimedOut(_) => self.note_never_opened(id, End::NeverOpened),
                 TicketWord::Opening(mirror) => {
-                    if self.is_abandoned(segment, mirror) {
+                    if is_abandoned(segment, mirror) {
                         ticket.change(state, TicketWord::Free);
+                    } else {
+                        open += 1;
+                    }
+                }
+                // Nobody leaves a cell before its ticket has an end: the words are damaged.
+                TicketWord::Live(mirror) if is_abandoned(segment, mirror) => {
+                    // Or it had an end after the look above: that is seen next time.
+                    if ticket.change(state, TicketWord::Dead(mirror)) {
+                        segment.header().counts.0.deaths.fetch_add(1, Relaxed);
+                        self.note_end(segment, id, mirror, End::Died);
                     } else {
                         open += 1;
                     }
@@ -221,12 +239,6 @@ impl Sources {
         self.open = open;
     }
 
-    /// A mirror that died while it was being opened: its cell has gone to another, or to nobody.
-    fn is_abandoned(&self, segment: &Segment, mirror: MirrorId) -> bool {
-        let Some(cell) = segment.cells().get(usize::from(mirror.cell)) else { return true };
-        cell.reader.0.epoch.load(Acquire) != mirror.epoch || cell.owner() == Some(crate::layout::Owner::Free)
-    }
-
     fn by_mirror(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId) -> Option<u32> {
         if usize::from(mirror.cell) >= segment.cells().len() {
             return None;
@@ -239,7 +251,9 @@ impl Sources {
     }
 
     fn note_end(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId, how: End) {
-        let Some(id) = self.by_mirror(segment, ticket, mirror) else { return };
+        let Some(id) = self.by_mirror(segment, ticket, mirror) else {
+            return self.note_never_opened(ticket, how);
+        };
         let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
         if let Some(source) = self.known.get_mut(&id)
             && source.end.is_none()
@@ -252,7 +266,8 @@ impl Sources {
     }
 
     fn note_never_opened(&mut self, ticket: u32, end: End) {
-        if !self.never_opened.iter().any(|(known, _)| *known == ticket) {
+        let is_known = self.never_opened.iter().any(|(known, _)| *known == ticket);
+        if !is_known && !self.reported.contains(&ticket) {
             self.never_opened.push((ticket, end));
         }
     }
@@ -264,22 +279,50 @@ impl Sources {
             end.is_none_or(|end| everything || cursor.wrapping_sub(end.bound) as i64 >= 0)
         };
         let index = self.noted.iter().position(ready)?;
+        self.take_due(index)
+    }
+
+    /// The next end of a mirror that had `cell` before the mirror `id`.
+    #[inline]
+    pub(crate) fn due_before(&mut self, cell: u16, id: u32) -> Option<Due> {
+        if self.noted.is_empty() {
+            return None;
+        }
+        let epoch = self.known.get(&id)?.mirror.epoch;
+        let is_before = |other: &MirrorId| other.cell == cell && lines_between(other.epoch, epoch) > 0;
+        let had_cell = |other: &u32| self.known.get(other).is_some_and(|source| is_before(&source.mirror));
+        let index = self.noted.iter().position(had_cell)?;
+        self.take_due(index)
+    }
+
+    fn take_due(&mut self, index: usize) -> Option<Due> {
         let id = self.noted.remove(index);
         let source = self.known.get_mut(&id)?;
         let end = source.end?;
         let gap = lines_between(source.expected, end.lines);
         source.expected = end.lines;
         source.lost += gap;
-        Some(Due { source: id, end: end.how, gap, error_is_lost: end.how == End::Error && gap > 0 })
+        Some(Due {
+            source: id,
+            end: end.how,
+            lines: end.lines,
+            gap,
+            error_is_lost: end.how == End::Error && gap > 0,
+        })
     }
 
-    /// A seat that ended without having been opened: its number, label and end. Collects its ticket.
-    pub(crate) fn next_never_opened(&mut self, segment: &Segment) -> Option<(u32, String, End)> {
+    /// A seat that ended without having been opened: its ticket, number, label and end.
+    pub(crate) fn next_never_opened(&mut self, segment: &Segment) -> Option<(u32, u32, String, End)> {
         let (ticket, end) = self.never_opened.pop()?;
+        self.reported.push(ticket);
         let entry = &segment.tickets()[ticket as usize];
-        let found = (entry.serial.load(Relaxed) as u32, entry.label(), end);
+        Some((ticket, entry.serial.load(Relaxed) as u32, entry.label(), end))
+    }
+
+    /// The end of a seat that was never opened was accepted: its ticket is free.
+    pub(crate) fn collect_never_opened(&mut self, segment: &Segment, ticket: u32) {
+        self.reported.retain(|known| *known != ticket);
         segment.collect(ticket);
-        Some(found)
     }
 
     /// Forgets a mirror whose end was accepted, and makes its ticket free.

@@ -69,6 +69,13 @@ impl Ticket {
 }
 
 impl Segment {
+    /// Those that were ever in use.
+    pub(crate) fn used_tickets(&self) -> &[Ticket] {
+        // ORD used:A, acquire; pairs with ticket:A; a ticket in use is below it.
+        let used = self.header().counts.0.tickets_used.load(Acquire) as usize;
+        &self.tickets()[..used.min(self.tickets().len())]
+    }
+
     /// Takes a free ticket into the state that `to` gives for it.
     fn take_ticket(&self, to: impl Fn() -> TicketWord) -> Result<u32, MirrorError> {
         let tickets = self.tickets();
@@ -119,6 +126,8 @@ impl Segment {
         serial: u64,
         label: Label,
     ) -> Result<u32, MirrorError> {
+        // Before: so that the count is never below what is live, whoever dies where.
+        self.header().counts.0.live.fetch_add(1, Relaxed);
         let ticket = match seat {
             Some(seat)
                 if self.tickets()[seat.ticket as usize]
@@ -127,7 +136,9 @@ impl Segment {
                 seat.ticket
             }
             _ => {
-                let ticket = self.take_ticket(|| TicketWord::Opening(mirror))?;
+                let ticket = self.take_ticket(|| TicketWord::Opening(mirror)).inspect_err(|_| {
+                    self.header().counts.0.live.fetch_sub(1, Relaxed);
+                })?;
                 let entry = &self.tickets()[ticket as usize];
                 entry.set_label(label);
                 entry.serial.store(serial, Relaxed);
@@ -135,7 +146,6 @@ impl Segment {
                 ticket
             }
         };
-        self.header().counts.0.live.fetch_add(1, Relaxed);
         self.note_event();
         Ok(ticket)
     }

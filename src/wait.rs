@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::thread::futex;
 
-use crate::error::{ReadError, WriteError, system};
+use crate::error::{ReadError, WriteError};
 use crate::layout::READER_CELL;
 use crate::ring::{may_sleep, must_wake};
 use crate::segment::Segment;
@@ -124,16 +124,18 @@ pub(crate) fn tell_space(segment: &Segment) {
 
 /// One writer's wait for space, over as many refusals as it takes.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Patience<'w> {
+    /// The writer has waited for a reader before, and in vain: once is enough.
+    gone: &'w mut bool,
     began: Option<Instant>,
     without_reader: Option<Instant>,
     periods: u32,
     backoff: Backoff,
 }
 
-impl Patience {
-    pub(crate) fn new() -> Self {
-        Self { began: None, without_reader: None, periods: 0, backoff: Backoff::new() }
+impl<'w> Patience<'w> {
+    pub(crate) fn new(gone: &'w mut bool) -> Self {
+        Self { gone, began: None, without_reader: None, periods: 0, backoff: Backoff::new() }
     }
 
     /// Waits until there may be space at `position`.
@@ -142,6 +144,10 @@ impl Patience {
     ///
     /// [`WriteError::TimedOut`] and [`WriteError::ReaderGone`], when that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
+        if *self.gone {
+            self.periods = 0;
+            self.look_for_reader(segment)?;
+        }
         if !self.backoff.is_completed() {
             self.backoff.snooze();
             return Ok(());
@@ -168,16 +174,16 @@ impl Patience {
         if self.periods % ASK_EVERY != 1 {
             return Ok(());
         }
-        if !segment
-            .prober()?
-            .would_take(READER_CELL as u64)
-            .map_err(system!(MirrorError, "ask for the reader"))?
-        {
+        // Who cannot ask, for want of a descriptor, goes on waiting.
+        let asked = segment.prober().ok().and_then(|prober| prober.would_take(READER_CELL as u64).ok());
+        if asked != Some(true) {
             self.without_reader = None;
+            *self.gone = false;
             return Ok(());
         }
         let grace = Duration::from_millis(segment.geometry().reader_grace);
-        if self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace {
+        if *self.gone || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace {
+            *self.gone = true;
             return Err(WriteError::ReaderGone(grace));
         }
         Ok(())

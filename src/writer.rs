@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     splitter: LineSplitter,
     /// Bytes of the longest line that is one slot.
     fits: usize,
+    /// The last line found no room and no reader.
+    reader_gone: bool,
 }
 
 /// A line that has begun and not ended.
@@ -75,11 +77,19 @@ enum Outcome {
 }
 
 impl Writer {
-    pub(crate) fn new(segment: &Segment, entry: Entry, splitter: LineSplitter) -> Result<Self, MirrorError> {
+    pub(crate) fn new(segment: &Segment, entry: Entry) -> Result<Self, MirrorError> {
         let (registration, spare) = register(segment, entry)?;
         let line = registration.mirror.epoch;
         let fits = segment.ring().shape.payload().min(segment.geometry().max_line as usize);
-        Ok(Self { registration, spare, line, unfinished: None, splitter, fits })
+        Ok(Self {
+            registration,
+            spare,
+            line,
+            unfinished: None,
+            splitter: segment.splitter(),
+            fits,
+            reader_gone: false,
+        })
     }
 
     /// Writes any bytes: the splitter says where lines end.
@@ -137,18 +147,24 @@ impl Writer {
         }
     }
 
-    /// Forgets the unfinished line. Its number goes to the next one, which makes the reader drop what it has.
+    /// Forgets the unfinished line. Its number goes to the next one.
     pub(crate) fn forget_unfinished(&mut self, segment: &Segment) {
         self.splitter.reset();
-        self.unfinished = None;
-        self.empty_spare(segment);
+        let parts = self.unfinished.take().map_or(0, |begun| begun.parts);
+        self.forget(segment, parts);
     }
 
-    /// What stands in the spare is void, and other bytes will be written over it.
-    fn empty_spare(&mut self, segment: &Segment) {
+    /// What stands in the spare is void, and so are the parts of the line that are in the ring.
+    fn forget(&mut self, segment: &Segment, parts: u32) {
         let cell = self.registration.cell(segment);
         cell.set_pending(self.line, 0);
         segment.ring().renew(&cell.writer.0.hold, &mut self.spare);
+        if parts > 0 {
+            let flags = flag::FIRST | flag::LAST | flag::FORGOTTEN;
+            segment.ring().head(&self.spare, &self.header(Style::default(), 0, 0, 0, flags));
+            // Lines are rewritten and forgotten in rings that overwrite: this one has room.
+            let _ = self.publish(segment, false);
+        }
     }
 
     // ---------------------------------------------------------------------------------- whole lines
@@ -221,8 +237,20 @@ impl Writer {
         refused: Refused,
     ) -> Result<Outcome, WriteError> {
         segment.header().counts.0.found_full.fetch_add(1, Relaxed);
-        let mut patience = Patience::new();
-        let mut refused = refused;
+        let mut gone = self.reader_gone;
+        let mut patience = Patience::new(&mut gone);
+        let result = self.publish_patiently(segment, last, refused, &mut patience);
+        self.reader_gone = gone && result.is_err();
+        result
+    }
+
+    fn publish_patiently(
+        &mut self,
+        segment: &Segment,
+        last: bool,
+        mut refused: Refused,
+        patience: &mut Patience<'_>,
+    ) -> Result<Outcome, WriteError> {
         loop {
             match refused {
                 Refused::Damaged => return Err(WriteError::Damaged),
@@ -294,6 +322,13 @@ impl Writer {
         failed
     }
 
+    /// Counts bytes of the unfinished line that nobody gives it.
+    pub(crate) fn cut(&mut self, bytes: u64) {
+        if let Some(state) = &mut self.unfinished {
+            state.cut += bytes;
+        }
+    }
+
     /// Publishes what is in the spare as a part of the line. If it cannot be, the line is cut here.
     fn part(&mut self, segment: &Segment, state: &mut Unfinished, flags: u32) -> Result<(), WriteError> {
         let first = if state.parts == 0 { flag::FIRST } else { 0 };
@@ -345,9 +380,9 @@ impl Writer {
     /// Forgets the unfinished line's bytes: what follows rewrites it.
     pub(crate) fn rewrite(&mut self, segment: &Segment) {
         if let Some(state) = &mut self.unfinished {
-            let Unfinished { style, order, time, .. } = *state;
+            let Unfinished { style, order, time, parts, .. } = *state;
             *state = Unfinished { style, order, time, ..Unfinished::default() };
-            self.empty_spare(segment);
+            self.forget(segment, parts);
         }
     }
 
@@ -383,6 +418,16 @@ impl Writer {
         ring.head(&self.spare, &header);
         // The position's word says how much of the text is missing here.
         ring.mark_begun(&self.spare, (text.len() - kept.len()) as u64);
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Publishes a part as no writer does.
+    pub(crate) fn forge(&mut self, segment: &Segment, part: u32, flags: u32, bytes: &[u8]) {
+        segment.ring().fill(&self.spare, 0, bytes);
+        segment.ring().head(&self.spare, &self.header(Style::default(), 0, part, bytes.len(), flags));
+        self.publish(segment, false).expect("room");
     }
 }
 

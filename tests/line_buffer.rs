@@ -864,7 +864,8 @@ fn a_signal_handlers_write_in_the_middle_of_a_write_would_block() {
 
 #[test]
 fn a_write_in_a_destructor_that_runs_after_the_threads_last_is_an_error_value() {
-    struct Last(Cell<Option<(Arc<LineBuffer>, Arc<Mutex<Option<io::Result<usize>>>>)>>);
+    type Written = Arc<Mutex<Option<io::Result<usize>>>>;
+    struct Last(Cell<Option<(Arc<LineBuffer>, Written)>>);
     impl Drop for Last {
         fn drop(&mut self) {
             if let Some((buffer, result)) = self.0.take() {

@@ -611,7 +611,7 @@ fn the_last_long_lines_are_exact_as_long_as_they_fit_in_the_ring() {
     let buffer = LineProcBuffer::with_options(20, options).expect("a buffer");
     let padding = " ".repeat(1000);
     let mut pool = WorkerPool::fork(&buffer, 2, |worker, mirror| {
-        (0..500).try_for_each(|i| mirror.write_line(format!("{worker}:{i}{padding}")[..1000].as_bytes()))
+        (0..500).try_for_each(|i| mirror.write_line(&format!("{worker}:{i}{padding}").as_bytes()[..1000]))
     })
     .expect("a pool");
     pool.join();

@@ -1,5 +1,7 @@
 //! What the benches share: lines that can be checked, and transports that carry them.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use linering::{Item, LineRing, Options, Policy, Timestamps};

@@ -22,6 +22,7 @@ use crate::layout::{
 };
 use crate::options::{Options, Policy, Timestamps, WakeUp};
 use crate::ring::Ring;
+use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
 pub(crate) use lock::{Lock, Prober};
@@ -93,6 +94,11 @@ impl Segment {
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
         if !seals.contains(SEALS) {
             return Err(AttachError::Seals { found: seals.bits(), expected: SEALS.bits() });
+        }
+        // Again, now that it cannot change any more.
+        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        if found != geometry.total_bytes {
+            return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
         let map = map.map_err(system!(AttachError, "map the segment"))?;
@@ -187,7 +193,13 @@ impl Segment {
     }
 
     pub(crate) fn stamps(&self) -> bool {
-        self.geometry.timestamps == Timestamps::Coarse as u32
+        self.geometry.timestamps == Timestamps::Coarse as u16
+    }
+
+    /// What mirrors make of the bytes written into them.
+    pub(crate) fn splitter(&self) -> LineSplitter {
+        let returns = self.geometry.returns;
+        LineSplitter::new().fold_crlf(returns & 1 != 0).rewrite(returns & 2 != 0)
     }
 
     pub(crate) fn pipe(&self) -> Option<&WakePipe> {
@@ -249,9 +261,6 @@ fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
     }
     if let Some(fault) = geometry.fault() {
         return Err(AttachError::Geometry(fault));
-    }
-    if found != geometry.total_bytes {
-        return Err(AttachError::Size { found, expected: geometry.total_bytes });
     }
     Ok(geometry)
 }

@@ -80,6 +80,27 @@ impl Child {
         // SAFETY: a child of ours that was not awaited.
         unsafe { libc::kill(self.0, libc::SIGKILL) };
     }
+
+    /// Kills it and waits until it is gone.
+    pub fn end(self) {
+        self.kill();
+        self.status();
+    }
+}
+
+/// A child's work that lasts until it is killed.
+pub fn wait_for_the_end() -> u8 {
+    loop {
+        // SAFETY: a plain system call.
+        unsafe { libc::pause() };
+    }
+}
+
+/// From now on this process gets no further descriptor.
+pub fn use_up_descriptors() {
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct lives during the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
 
 /// What one process or thread opens and another waits for.

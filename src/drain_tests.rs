@@ -1,0 +1,131 @@
+//! The reader against words that no writer leaves there, and readers that died.
+
+use super::*;
+use crate::cell;
+use crate::layout::{Hold, TicketWord};
+use crate::options::Options;
+use crate::ticket::Label;
+use crate::writer::{Style, Writer};
+
+fn segment(options: Options) -> Segment {
+    Segment::anonymous(&options).expect("a segment")
+}
+
+fn writer(segment: &Segment) -> Writer {
+    let entry = cell::Entry::Ticket { seat: None, serial: None, label: Label::default() };
+    Writer::new(segment, entry).expect("a cell")
+}
+
+fn write(segment: &Segment, writer: &mut Writer, lines: core::ops::Range<u32>) {
+    lines.for_each(|i| writer.line(segment, format!("{i}").as_bytes(), Style::default()).expect("room"));
+}
+
+/// Everything that is there now, as text.
+fn items(segment: &Segment, drain: &mut Drain) -> Vec<String> {
+    let mut items = Vec::new();
+    while drain.fill(segment) {
+        items.push(drain.item(segment, 0).expect("queued").to_string());
+        drain.accept(segment, 1);
+    }
+    items
+}
+
+/// Reads until nothing is open any more: every end is reported, whatever the words say.
+fn items_to_the_end(segment: &Segment, drain: &mut Drain) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        all.extend(items(segment, drain));
+        if drain.is_over(segment) {
+            return all;
+        }
+        drain.look_for_deaths(segment).expect("the descriptor is open");
+    }
+}
+
+#[test]
+fn a_reader_that_died_before_it_noted_how_far_it_was_costs_nothing() {
+    for policy in [Policy::Block, Policy::OverwriteOldest] {
+        for taken in [1, 2, 3, 9] {
+            let segment = segment(Options::new().lines(64).policy(policy));
+            let mut writer = writer(&segment);
+            write(&segment, &mut writer, 0..10);
+            let mut first = Drain::open(&segment).expect("the first");
+            assert!(first.fill(&segment));
+            first.accept(&segment, taken);
+            drop(first);
+            segment.header().read_position.0.store(0, Relaxed);
+            let mut second = Drain::open(&segment).expect("the first has gone");
+            let expected: Vec<_> = (taken..10).map(|i| i.to_string()).collect();
+            assert_eq!(items(&segment, &mut second), expected, "{taken} taken");
+        }
+    }
+}
+
+#[test]
+fn a_read_position_ahead_of_what_was_written_does_not_stop_the_reader() {
+    for policy in [Policy::Block, Policy::OverwriteOldest] {
+        for ahead in [1, 30, 1 << 40] {
+            let segment = segment(Options::new().lines(64).policy(policy));
+            let mut writer = writer(&segment);
+            write(&segment, &mut writer, 0..20);
+            segment.header().read_position.0.store(20 + ahead, Relaxed);
+            let mut drain = Drain::open(&segment).expect("the first");
+            write(&segment, &mut writer, 20..30);
+            let found = items(&segment, &mut drain);
+            assert!(found.ends_with(&["29".to_owned()]) && found.len() >= 10, "{ahead} ahead: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
+    type Damage = fn(&Segment, &Cell);
+    let cases: [(&str, Damage); 5] = [
+        ("an intent of two slots that others have", |_, cell| {
+            cell.writer.0.hold.store(Hold::Intent(1, 2).pack(9), Relaxed);
+        }),
+        ("a slot that does not exist", |_, cell| {
+            cell.writer.0.hold.store(Hold::Held(0xff_fff0).pack(9), Relaxed);
+        }),
+        ("an owner that is none", |_, cell| cell.writer.0.owner.store(77, Relaxed)),
+        ("an owner that has left", |_, cell| cell.set_owner(Owner::Free)),
+        ("another mirror's epoch", |_, cell| cell.reader.0.epoch.store(12_345, Relaxed)),
+    ];
+    for (case, damage) in cases {
+        let segment = segment(Options::new().lines(64));
+        let mut drain = Drain::open(&segment).expect("the first");
+        let mut writer = writer(&segment);
+        write(&segment, &mut writer, 0..1);
+        damage(&segment, writer.registration.cell(&segment));
+        // Its lock is gone, and nothing was said.
+        drop(writer);
+        let all = items_to_the_end(&segment, &mut drain);
+        assert!(all.iter().any(|item| item.contains("died")), "{case}: {all:?}");
+    }
+}
+
+#[test]
+fn a_ticket_of_a_cell_that_does_not_exist_ends() {
+    let segment = segment(Options::new().mirrors(3));
+    let mut drain = Drain::open(&segment).expect("the first");
+    let writer = writer(&segment);
+    let mirror = writer.registration.mirror;
+    let ticket = &segment.tickets()[writer.registration.ticket.expect("listed") as usize];
+    let nowhere = crate::layout::MirrorId { cell: 900, ..mirror };
+    assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
+    drop(writer);
+    let all = items_to_the_end(&segment, &mut drain);
+    assert!(all.iter().any(|item| item.contains("died")), "{all:?}");
+}
+
+#[test]
+fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
+    let segment = segment(Options::new().lines(64).line_bytes(64));
+    let mut drain = Drain::open(&segment).expect("the first");
+    let mut writer = writer(&segment);
+    for part in [7, 8] {
+        writer.forge(&segment, part, flag::TRUNCATED, &[0xff; 8]);
+    }
+    drop(writer);
+    items_to_the_end(&segment, &mut drain);
+}
