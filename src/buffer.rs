@@ -211,7 +211,7 @@ impl LineBuffer {
         let until = segment.ring().tail();
         while store.drain.fill_to(segment, until) {
             let line = match store.drain.item(segment, 0) {
-                Some(Item::Line(line)) => Some(line.into_owned()),
+                Item::Line(line) => Some(line.into_owned()),
                 _ => None,
             };
             store.drain.accept(segment, 1);

@@ -12,13 +12,13 @@
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{MirrorError, ReadError, system};
 use crate::fork;
-use crate::layout::{Cell, LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
+use crate::layout::{Cell, LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
 use crate::message::{Ended, Item, Kind, Level, Line, LossCause, Lost, Stream, time_of};
 use crate::options::Policy;
 use crate::recover::{Burial, bury, give_up, settle_reader};
@@ -54,9 +54,13 @@ pub(crate) struct Drain {
     taken: u64,
     /// Positions taken since writers were last told of space.
     freed: u64,
-    queue: VecDeque<Queued>,
-    /// The bytes of the queue's short lines.
-    arena: Vec<u8>,
+    /// Decoded and not accepted: from `first` on.
+    queue: Vec<Queued>,
+    first: usize,
+    others: Vec<Other>,
+    /// The images of the slots that were decoded: of the queue's short lines.
+    arena: Vec<u64>,
+    /// Words of it that are in use.
     filled: usize,
     sources: Sources,
     assemblies: Vec<Option<Box<Assembly>>>,
@@ -73,17 +77,25 @@ pub(crate) struct Drain {
     inherited: u64,
 }
 
-/// A decoded item, in the order in which it will be handed out.
-#[derive(Debug)]
+/// A decoded item, in the order in which it will be handed out. Small, since every line goes through it.
+#[derive(Clone, Copy, Debug)]
 struct Queued {
     /// Accepting it takes every position before this one.
     upto: u64,
-    what: What,
+    /// The mirror, of a short line.
+    source: u32,
+    /// A line of one slot: the word of the arena at which its image begins. It stands right before `upto`. Anything
+    /// else: `OTHER` and its index among the rest.
+    at: u32,
 }
 
+/// More words than an arena has.
+const OTHER: u32 = 1 << 31;
+
+/// Everything but a line of one slot.
 #[derive(Debug)]
-enum What {
-    Line(Decoded),
+enum Other {
+    Long(Long),
     /// `next` is the number of the line after them.
     Lost {
         source: u32,
@@ -105,20 +117,14 @@ enum What {
     },
 }
 
+/// A line that was put together.
 #[derive(Debug)]
-struct Decoded {
+struct Long {
     header: SlotHeader,
     source: u32,
-    bytes: Bytes,
+    bytes: Vec<u8>,
     missing: u64,
     truncated: bool,
-}
-
-#[derive(Debug)]
-enum Bytes {
-    /// In the arena, from here, this many.
-    Arena(usize, usize),
-    Own(Vec<u8>),
 }
 
 /// A long line of which the last part has not come yet.
@@ -155,8 +161,10 @@ impl Drain {
             cursor: position,
             taken: position,
             freed: 0,
-            queue: VecDeque::with_capacity(BATCH),
-            arena: vec![0; BATCH * segment.geometry().shape().payload()],
+            queue: Vec::with_capacity(BATCH),
+            first: 0,
+            others: Vec::new(),
+            arena: vec![0; BATCH * segment.geometry().shape().slot_words],
             filled: 0,
             sources: Sources::default(),
             assemblies: Vec::new(),
@@ -177,7 +185,7 @@ impl Drain {
 
     /// Whether everything has come: nothing is queued, and no mirror is open or has an end to report.
     pub(crate) fn is_over(&self, segment: &Segment) -> bool {
-        self.queue.is_empty()
+        self.is_drained()
             && self.sources.open == 0
             && !self.sources.has_noted()
             && self.has_seen_events(segment)
@@ -190,7 +198,7 @@ impl Drain {
 
     /// Whether something is queued, or the next position is before this one.
     pub(crate) fn comes_before(&self, position: u64) -> bool {
-        !self.queue.is_empty() || position.wrapping_sub(self.cursor) as i64 > 0
+        !self.is_drained() || position.wrapping_sub(self.cursor) as i64 > 0
     }
 
     pub(crate) fn cursor(&self) -> u64 {
@@ -199,42 +207,83 @@ impl Drain {
 
     // ------------------------------------------------------------------------------------- hand out
 
+    fn is_drained(&self) -> bool {
+        self.first == self.queue.len()
+    }
+
+    #[inline]
     pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() - self.first
     }
 
     /// The queued item at `index`.
-    pub(crate) fn item(&self, segment: &Segment, index: usize) -> Option<Item<'_>> {
-        Some(match &self.queue.get(index)?.what {
-            What::Line(decoded) => Item::Line(self.line(segment, decoded)),
-            What::Lost { source, lines, .. } => {
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    #[inline]
+    pub(crate) fn item(&self, segment: &Segment, index: usize) -> Item<'_> {
+        let Queued { upto, source, at } = self.queue[self.first + index];
+        if at >= OTHER {
+            return self.other(segment, &self.others[(at - OTHER) as usize]);
+        }
+        let (header, payload) = image_of(&self.arena[at as usize..]);
+        let header = SlotHeader { position: upto.wrapping_sub(1), ..header };
+        let (length, missing) = trailer(&header, payload);
+        Item::Line(self.line(
+            segment,
+            &header,
+            source,
+            &payload[..length],
+            missing,
+            header.is(flag::TRUNCATED),
+        ))
+    }
+
+    #[cold]
+    fn other<'d>(&'d self, segment: &Segment, other: &'d Other) -> Item<'d> {
+        match other {
+            Other::Long(long) => {
+                let Long { header, source, bytes, missing, truncated } = long;
+                Item::Line(self.line(segment, header, *source, bytes, *missing, *truncated))
+            }
+            Other::Lost { source, lines, .. } => {
                 let (worker, label) = self.name(*source);
                 let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
                 Item::Lost(Lost { worker, label, lines: *lines, cause })
             }
-            What::Ended { source, end } => {
+            Other::Ended { source, end } => {
                 let (worker, label) = self.name(*source);
                 let (lines, lost) = self.sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
                 Item::Ended(Ended { worker, label, end: *end, lines, lost })
             }
-            What::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
+            Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
                 worker: *worker,
                 label: Cow::Borrowed(label),
                 end: *end,
                 lines: 0,
                 lost: 0,
             }),
-            What::Damaged { position } => Item::Damaged { position: *position },
-        })
+            Other::Damaged { position } => Item::Damaged { position: *position },
+        }
     }
 
+    #[inline]
     fn name(&self, source: u32) -> (u32, Cow<'_, str>) {
         self.sources.get(source).map_or((u32::MAX, "".into()), |s| (s.worker, Cow::Borrowed(&*s.label)))
     }
 
-    fn line<'d>(&'d self, segment: &Segment, decoded: &'d Decoded) -> Line<'d> {
-        let header = &decoded.header;
-        let (worker, label) = self.name(decoded.source);
+    #[inline]
+    fn line<'d>(
+        &'d self,
+        segment: &Segment,
+        header: &SlotHeader,
+        source: u32,
+        bytes: &'d [u8],
+        missing: u64,
+        truncated: bool,
+    ) -> Line<'d> {
+        let (worker, label) = self.name(source);
         Line {
             position: header.position,
             worker,
@@ -244,14 +293,11 @@ impl Drain {
             tag: header.tag,
             time: time_of(header.time, segment.geometry().created),
             kind: Kind::from_bits(header.flags >> flag::KIND_SHIFT),
-            truncated: decoded.truncated,
+            truncated,
             unfinished: header.is(flag::UNFINISHED),
             unacknowledged: header.is(flag::UNACKNOWLEDGED),
-            missing: decoded.missing,
-            bytes: Cow::Borrowed(match &decoded.bytes {
-                Bytes::Arena(start, length) => &self.arena[*start..*start + *length],
-                Bytes::Own(bytes) => bytes,
-            }),
+            missing,
+            bytes: Cow::Borrowed(bytes),
         }
     }
 
@@ -260,23 +306,21 @@ impl Drain {
     /// The caller has the first `count` queued items: they leave the ring.
     pub(crate) fn accept(&mut self, segment: &Segment, count: usize) {
         let mut upto = self.taken;
-        for queued in self.queue.drain(..count) {
-            upto = queued.upto;
-            match queued.what {
-                What::Line(decoded) => {
-                    // Before the line is taken: a reader that dies in between has it delivered twice, and not
-                    // counted as lost.
-                    note_delivered(segment, decoded.header.cell, decoded.header.line.wrapping_add(1));
-                }
-                What::Lost { source, next, .. } => {
-                    if let Some(source) = self.sources.get(source) {
-                        note_delivered(segment, source.mirror.cell, next);
-                    }
-                }
-                What::Ended { source, .. } => self.sources.forget(segment, source),
-                What::NeverOpened { ticket, .. } => self.sources.collect_never_opened(segment, ticket),
-                _ => {}
+        for Queued { upto: next, at, .. } in &self.queue[self.first..self.first + count] {
+            upto = *next;
+            if *at >= OTHER {
+                accept_other(segment, &mut self.sources, &self.others[(at - OTHER) as usize]);
+                continue;
             }
+            // Before the line is taken: a reader that dies in between has it delivered twice, and not counted as lost.
+            let (header, _) = image_of(&self.arena[*at as usize..]);
+            note_delivered(segment, header.cell, header.line.wrapping_add(1));
+        }
+        self.first += count;
+        if self.is_drained() {
+            self.queue.clear();
+            self.others.clear();
+            self.first = 0;
         }
         self.take(segment, upto);
     }
@@ -317,11 +361,11 @@ impl Drain {
         // A ring of parts alone, and some rounds in which the reader is overrun.
         let most = segment.geometry().shape().positions() / batch(segment) as u64 + 8;
         for _ in 0..most {
-            if !self.queue.is_empty() || self.fill_once(segment) {
+            if !self.is_drained() || self.fill_once(segment) {
                 break;
             }
         }
-        !self.queue.is_empty()
+        !self.is_drained()
     }
 
     /// Decodes until something is queued; `false` once nothing more is there, or nothing before `until`.
@@ -342,12 +386,10 @@ impl Drain {
         self.filled = 0;
         self.note_events(segment);
         let ring = segment.ring();
-        let payload = ring.shape.payload();
         let mut empty = false;
         for _ in 0..batch(segment) {
             ring.prefetch(self.cursor.wrapping_add(PREFETCH));
-            let room = &mut self.arena[self.filled..self.filled + payload];
-            match ring.look(self.cursor, room) {
+            match ring.look(self.cursor, &mut self.arena[self.filled..]) {
                 Seen::Part(header) => self.decode(segment, header),
                 Seen::Empty | Seen::Stale if ring.is_hole(self.cursor) => self.skip_damaged(segment),
                 Seen::Stale if !segment.overwrites() => self.skip_damaged(segment),
@@ -360,25 +402,26 @@ impl Drain {
             }
         }
         self.report_ends(segment, empty);
-        if self.queue.is_empty() {
+        if self.is_drained() {
             // Parts of unfinished lines alone: they need no acceptance.
             self.take(segment, self.cursor);
         }
-        if empty && self.queue.is_empty() && self.freed > 0 {
+        if empty && self.is_drained() && self.freed > 0 {
             self.tell_space(segment);
         }
         empty
     }
 
-    fn push(&mut self, what: What) {
-        self.queue.push_back(Queued { upto: self.cursor, what });
+    fn push(&mut self, other: Other) {
+        self.queue.push(Queued { upto: self.cursor, source: 0, at: OTHER + self.others.len() as u32 });
+        self.others.push(other);
     }
 
     fn skip_damaged(&mut self, segment: &Segment) {
         segment.ring().skip(self.cursor, segment.overwrites());
         let position = self.cursor;
         self.cursor = position.wrapping_add(1);
-        self.push(What::Damaged { position });
+        self.push(Other::Damaged { position });
     }
 
     fn passed(&mut self, segment: &Segment, laps: u64) {
@@ -424,11 +467,8 @@ impl Drain {
         if !whole {
             return self.assemble(segment, header, source);
         }
-        let (length, missing) = trailer(&header, &self.arena[self.filled..]);
-        let bytes = Bytes::Arena(self.filled, length);
-        self.filled += usize::from(header.length);
-        let truncated = header.is(flag::TRUNCATED);
-        self.push(What::Line(Decoded { header, source, bytes, missing, truncated }));
+        self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
+        self.filled += SLOT_HEADER_WORDS + usize::from(header.length).div_ceil(8);
     }
 
     /// Notes that line `line` of a mirror has come, and that those before it will not if they have not.
@@ -444,7 +484,7 @@ impl Drain {
         source.lines += 1;
         source.lost += gap;
         if gap > 0 {
-            self.push(What::Lost { source: id, lines: gap, next: line });
+            self.push(Other::Lost { source: id, lines: gap, next: line });
         }
     }
 
@@ -471,7 +511,7 @@ impl Drain {
 
     fn finish(&mut self, assembly: Assembly) {
         let Assembly { header, source, bytes, missing, truncated, .. } = assembly;
-        self.push(What::Line(Decoded { header, source, bytes: Bytes::Own(bytes), missing, truncated }));
+        self.push(Other::Long(Long { header, source, bytes, missing, truncated }));
     }
 
     fn assemble(&mut self, segment: &Segment, header: SlotHeader, source: u32) {
@@ -490,9 +530,10 @@ impl Drain {
             assembly.missing = assembly.missing.saturating_add(u64::from(skipped) * payload);
             assembly.truncated = true;
         }
-        let (length, cut) = trailer(&header, &self.arena[self.filled..]);
+        let (_, part) = image_of(&self.arena[self.filled..]);
+        let (length, cut) = trailer(&header, part);
         let kept = length.min(budget);
-        assembly.bytes.extend_from_slice(&self.arena[self.filled..self.filled + kept]);
+        assembly.bytes.extend_from_slice(&part[..kept]);
         assembly.missing = assembly.missing.saturating_add(cut).saturating_add((length - kept) as u64);
         assembly.truncated |= header.is(flag::TRUNCATED) || kept < length;
         assembly.next_part = header.part.wrapping_add(1);
@@ -595,7 +636,7 @@ impl Drain {
             self.report_end(segment, &due);
         }
         while let Some((ticket, worker, label, end)) = self.sources.next_never_opened(segment) {
-            self.push(What::NeverOpened { ticket, worker, label: label.into(), end });
+            self.push(Other::NeverOpened { ticket, worker, label: label.into(), end });
         }
     }
 
@@ -608,26 +649,26 @@ impl Drain {
             self.flush(cell);
         }
         self.report_gap(segment, due);
-        self.push(What::Ended { source: due.source, end: due.end });
+        self.push(Other::Ended { source: due.source, end: due.end });
     }
 
     fn report_gap(&mut self, segment: &Segment, due: &Due) {
         let kept = if due.error_is_lost { self.kept_error(segment, due.source) } else { None };
         let gap = due.gap - u64::from(kept.is_some());
         if gap > 0 {
-            self.push(What::Lost { source: due.source, lines: gap, next: due.lines });
+            self.push(Other::Lost { source: due.source, lines: gap, next: due.lines });
         }
         if let Some(error) = kept {
             if let Some(source) = self.sources.get_mut(due.source) {
                 source.lost -= 1;
                 source.lines += 1;
             }
-            self.push(What::Line(error));
+            self.push(Other::Long(error));
         }
     }
 
     /// The first slot-full of an error whose line was overwritten, out of its mirror's spare.
-    fn kept_error(&self, segment: &Segment, id: u32) -> Option<Decoded> {
+    fn kept_error(&self, segment: &Segment, id: u32) -> Option<Long> {
         let mirror = self.sources.get(id)?.mirror;
         let cell = &segment.cells()[usize::from(mirror.cell)];
         let keeps =
@@ -647,7 +688,23 @@ impl Drain {
         bytes.truncate(usize::from(header.length));
         let missing = header.position;
         header.position = self.cursor.wrapping_sub(1);
-        Some(Decoded { header, source: id, bytes: Bytes::Own(bytes), missing, truncated: missing > 0 })
+        Some(Long { header, source: id, bytes, missing, truncated: missing > 0 })
+    }
+}
+
+fn accept_other(segment: &Segment, sources: &mut Sources, other: &Other) {
+    match other {
+        Other::Long(Long { header, .. }) => {
+            note_delivered(segment, header.cell, header.line.wrapping_add(1));
+        }
+        Other::Lost { source, next, .. } => {
+            if let Some(source) = sources.get(*source) {
+                note_delivered(segment, source.mirror.cell, *next);
+            }
+        }
+        Other::Ended { source, .. } => sources.forget(segment, *source),
+        Other::NeverOpened { ticket, .. } => sources.collect_never_opened(segment, *ticket),
+        Other::Damaged { .. } => {}
     }
 }
 
@@ -662,6 +719,14 @@ fn note_delivered(segment: &Segment, cell: u16, next: u64) {
 /// meanwhile.
 fn batch(segment: &Segment) -> usize {
     BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
+}
+
+/// A slot's header and payload, from its words.
+#[inline]
+fn image_of(words: &[u64]) -> (SlotHeader, &[u8]) {
+    let (header, payload) = words.split_first_chunk().expect("an image has a header");
+    let header = SlotHeader::unpack(*header);
+    (header, &bytemuck::cast_slice(payload)[..usize::from(header.length)])
 }
 
 /// How many of a slot's bytes are the line's, and how many its writer says it left out.

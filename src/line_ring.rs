@@ -350,9 +350,8 @@ impl Reader {
     }
 
     fn hand_out(&mut self) -> Option<Item<'_>> {
-        let item = self.drain.item(&self.segment, 0);
-        self.handed = usize::from(item.is_some());
-        item
+        self.handed = self.drain.queued().min(1);
+        (self.handed == 1).then(|| self.drain.item(&self.segment, 0))
     }
 
     /// Waits until something is queued, everything is over, or `limit` has passed.
@@ -402,6 +401,7 @@ pub struct Batch<'r> {
 
 impl Batch<'_> {
     /// How many items there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.reader.drain.queued()
     }
@@ -412,8 +412,9 @@ impl Batch<'_> {
     }
 
     /// The items, in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        (0..self.len()).filter_map(|index| self.reader.drain.item(&self.reader.segment, index))
+        (0..self.len()).map(|index| self.reader.drain.item(&self.reader.segment, index))
     }
 
     /// Accepts all of them.

@@ -102,8 +102,10 @@ impl Heap {
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
     fn look(&self, position: u64) -> Result<(u16, u64), Seen> {
-        let mut payload = [0; 8];
-        match self.ring().look(position, &mut payload) {
+        let mut image = [0; SLOT_HEADER_WORDS + 1];
+        let seen = self.ring().look(position, &mut image);
+        let payload = image[SLOT_HEADER_WORDS].to_ne_bytes();
+        match seen {
             Seen::Part(found) => {
                 assert_whole(position, found, payload);
                 Ok((found.cell, found.line))

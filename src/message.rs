@@ -358,6 +358,7 @@ impl fmt::Display for Message {
 
 /// The time of a slot: microseconds since the segment's creation, plus one.
 pub(crate) fn time_of(raw: u64, created: u64) -> Option<SystemTime> {
-    let since = Duration::from_nanos(created) + Duration::from_micros(raw.checked_sub(1)?);
+    let micros = raw.checked_sub(1)?;
+    let since = Duration::from_nanos(created) + Duration::from_micros(micros);
     SystemTime::UNIX_EPOCH.checked_add(since)
 }

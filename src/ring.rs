@@ -377,11 +377,11 @@ impl<'a> Ring<'a> {
         is_filled(self.shape, Entry(self.entry(position).load(SeqCst)), position)
     }
 
-    /// Copies what stands at `position` into `payload` without taking it.
+    /// Copies what stands at `position` into `image`, header and all, without taking it.
     ///
-    /// `payload` must have room for a slot's payload. Wait-free; also for observers that may only read.
+    /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
-    pub(crate) fn look(&self, position: u64, payload: &mut [u8]) -> Seen {
+    pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
         // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
         let entry = Entry(self.entry(position).load(Acquire));
         let laps = entry.laps_since(self.shape.lap(position));
@@ -393,10 +393,14 @@ impl<'a> Ring<'a> {
             _ => return Seen::Damaged,
         }
         let Some(words) = self.slot(entry.slot()) else { return Seen::Damaged };
-        let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));
+        let head: [u64; SLOT_HEADER_WORDS] = core::array::from_fn(|i| words[i].load(Relaxed));
+        image[..SLOT_HEADER_WORDS].copy_from_slice(&head);
+        let header = SlotHeader::unpack(head);
         let length = usize::from(header.length);
         if length <= self.shape.payload() {
-            read_bytes(&words[SLOT_HEADER_WORDS..], &mut payload[..length]);
+            let upto = SLOT_HEADER_WORDS + length.div_ceil(8);
+            let to = image[SLOT_HEADER_WORDS..upto].iter_mut();
+            to.zip(&words[SLOT_HEADER_WORDS..upto]).for_each(|(to, word)| *to = word.load(Relaxed));
         }
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
         // entry has changed, and the load below sees it.

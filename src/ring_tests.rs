@@ -154,9 +154,17 @@ struct Reader<'a> {
     payload: Vec<u8>,
 }
 
+/// Looks at a position, and gives the payload as bytes.
+fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> Seen {
+    let mut image = vec![0; SLOT_HEADER_WORDS + payload.len() / 8];
+    let seen = ring.look(position, &mut image);
+    payload.copy_from_slice(bytemuck::cast_slice(&image[SLOT_HEADER_WORDS..]));
+    seen
+}
+
 impl Reader<'_> {
     fn look(&mut self) -> Seen {
-        self.heap.ring().look(self.position, &mut self.payload)
+        look(self.heap.ring(), self.position, &mut self.payload)
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
@@ -316,7 +324,7 @@ fn a_new_ring_is_empty_at_its_start_and_says_so_in_every_entry() {
             let mut payload = [0; 16];
             for ahead in 0..heap.positions() {
                 let position = start.wrapping_add(ahead);
-                assert_eq!(heap.ring().look(position, &mut payload), Seen::Empty);
+                assert_eq!(look(heap.ring(), position, &mut payload), Seen::Empty);
                 assert!(!heap.ring().is_hole(position));
                 assert!(!heap.ring().is_filled_at(position));
             }
@@ -1037,7 +1045,7 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
                 if position.wrapping_sub(start) > lines * writers as u64 {
                     continue;
                 }
-                match heap.ring().look(position, &mut payload) {
+                match look(heap.ring(), position, &mut payload) {
                     Seen::Part(header) => assert_whole(heap.shape, &header, &payload),
                     Seen::Passed(_) => {}
                     seen => panic!("{seen:?} at {position:#x}"),

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use slab::Slab;
+
 use crate::layout::{LINE_MASK, MirrorId, Owner, TicketWord};
 use crate::message::End;
 use crate::segment::Segment;
@@ -37,8 +39,7 @@ struct NotedEnd {
 /// All mirrors that have lines in the ring or an end that was not reported.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    known: HashMap<u32, Source>,
-    next_id: u32,
+    known: Slab<Source>,
     by_ticket: HashMap<u32, u32>,
     by_cell: Vec<CellSources>,
     /// Seats not opened and mirrors not ended, at the last look.
@@ -88,12 +89,14 @@ fn is_abandoned(segment: &Segment, mirror: MirrorId) -> bool {
 }
 
 impl Sources {
+    #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Source> {
-        self.known.get(&id)
+        self.known.get(id as usize)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Source> {
-        self.known.get_mut(&id)
+        self.known.get_mut(id as usize)
     }
 
     /// Which mirror wrote line `line` of `cell`. `bound` as in [`note_all`](Self::note_all).
@@ -153,15 +156,13 @@ impl Sources {
         let list = &mut self.by_cell[index].list;
         if let Some((_, id)) = list.iter().find(|(first, _)| *first == mirror.epoch) {
             let id = *id;
-            if let (Some(source), Some(ticket)) = (self.known.get_mut(&id), ticket) {
+            if let (Some(source), Some(ticket)) = (self.known.get_mut(id as usize), ticket) {
                 // It was known by a line before its ticket was live.
                 (source.ticket, source.label, source.worker) = (Some(ticket), label.into(), serial as u32);
                 self.by_ticket.insert(ticket, id);
             }
             return id;
         }
-        let id = self.next_id;
-        self.next_id = self.next_id.wrapping_add(1);
         let delivered = segment.cells()[index].reader.0.delivered.load(Relaxed);
         let expected = mirror.epoch.wrapping_add(lines_between(mirror.epoch, delivered)) & LINE_MASK;
         let source = Source {
@@ -174,14 +175,16 @@ impl Sources {
             lost: 0,
             end: None,
         };
-        let unlisted =
-            list.iter().position(|(_, other)| self.known.get(other).is_none_or(|s| s.ticket.is_none()));
+        let unlisted = list
+            .iter()
+            .position(|(_, other)| self.known.get(*other as usize).is_none_or(|s| s.ticket.is_none()));
         if let (true, Some(oldest)) = (list.len() >= MOST_OF_A_CELL, unlisted) {
-            self.known.remove(&list.remove(oldest).1);
+            self.known.try_remove(list.remove(oldest).1 as usize);
         }
+        // A slot of it is used again only after the end in it was accepted: nothing queued names it then.
+        let id = self.known.insert(source) as u32;
         list.push((mirror.epoch, id));
         list.sort_unstable_by_key(|(first, _)| *first);
-        self.known.insert(id, source);
         if let Some(ticket) = ticket {
             self.by_ticket.insert(ticket, id);
         }
@@ -255,7 +258,7 @@ impl Sources {
             return self.note_never_opened(ticket, how);
         };
         let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
-        if let Some(source) = self.known.get_mut(&id)
+        if let Some(source) = self.known.get_mut(id as usize)
             && source.end.is_none()
         {
             // The end was seen before: none of its lines stands at or after the tail.
@@ -275,7 +278,7 @@ impl Sources {
     /// The next end whose lines have all been delivered: everything before `cursor` has, or everything at all.
     pub(crate) fn due(&mut self, cursor: u64, everything: bool) -> Option<Due> {
         let ready = |id: &u32| {
-            let end = self.known.get(id).and_then(|source| source.end);
+            let end = self.known.get(*id as usize).and_then(|source| source.end);
             end.is_none_or(|end| everything || cursor.wrapping_sub(end.bound) as i64 >= 0)
         };
         let index = self.noted.iter().position(ready)?;
@@ -288,16 +291,17 @@ impl Sources {
         if self.noted.is_empty() {
             return None;
         }
-        let epoch = self.known.get(&id)?.mirror.epoch;
+        let epoch = self.known.get(id as usize)?.mirror.epoch;
         let is_before = |other: &MirrorId| other.cell == cell && lines_between(other.epoch, epoch) > 0;
-        let had_cell = |other: &u32| self.known.get(other).is_some_and(|source| is_before(&source.mirror));
+        let had_cell =
+            |other: &u32| self.known.get(*other as usize).is_some_and(|source| is_before(&source.mirror));
         let index = self.noted.iter().position(had_cell)?;
         self.take_due(index)
     }
 
     fn take_due(&mut self, index: usize) -> Option<Due> {
         let id = self.noted.remove(index);
-        let source = self.known.get_mut(&id)?;
+        let source = self.known.get_mut(id as usize)?;
         let end = source.end?;
         let gap = lines_between(source.expected, end.lines);
         source.expected = end.lines;
@@ -327,7 +331,7 @@ impl Sources {
 
     /// Forgets a mirror whose end was accepted, and makes its ticket free.
     pub(crate) fn forget(&mut self, segment: &Segment, id: u32) {
-        let Some(source) = self.known.remove(&id) else { return };
+        let Some(source) = self.known.try_remove(id as usize) else { return };
         if let Some(known) = self.by_cell.get_mut(usize::from(source.mirror.cell)) {
             known.list.retain(|(_, other)| *other != id);
         }
