@@ -51,11 +51,13 @@ impl Cell {
         self.writer.0.owner.store(owner as u64, Release);
     }
 
+    #[inline]
     pub(crate) fn pending(&self) -> Pending {
         // ORD unfinished:A, acquire; pairs with pending:A; the bytes that it counts are in the spare.
         Pending::unpack(self.writer.0.pending.load(Acquire))
     }
 
+    #[inline]
     pub(crate) fn set_pending(&self, line: u64, bytes: usize) {
         // ORD pending:A, release; pairs with unfinished:A; after the bytes it counts.
         self.writer.0.pending.store(Pending { line, bytes: bytes as u16 }.pack(), Release);
@@ -134,10 +136,12 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
 }
 
 impl Registration {
+    #[inline]
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.token == fork::token()
     }
 
+    #[inline]
     pub(crate) fn cell<'s>(&self, segment: &'s Segment) -> &'s Cell {
         &segment.cells()[usize::from(self.mirror.cell)]
     }

@@ -216,14 +216,17 @@ pub(crate) struct Entry(pub(crate) u64);
 
 impl Entry {
     /// Set to `{ lap, free, slot }`: the position of that lap may be filled, and `slot` is what is there.
+    #[inline]
     pub(crate) fn free(lap: u64, slot: u32) -> Self {
         debug_assert!(u64::from(slot) <= SLOT_MASK);
         Self((lap & LAP_MASK) << (SLOT_INDEX_BITS + 1) | u64::from(slot))
     }
     /// Set to `{ lap, full, slot }`: the position of that lap is in `slot`.
+    #[inline]
     pub(crate) fn full(lap: u64, slot: u32) -> Self {
         Self(Self::free(lap, slot).0 | FULL_BIT)
     }
+    #[inline]
     pub(crate) fn slot(self) -> u32 {
         (self.0 & SLOT_MASK) as u32
     }
@@ -231,9 +234,11 @@ impl Entry {
         self.0 & FULL_BIT != 0
     }
     /// Whether lap and fullness are those of `other`.
+    #[inline]
     pub(crate) fn is_at(self, other: Entry) -> bool {
         (self.0 ^ other.0) & !SLOT_MASK == 0
     }
+    #[inline]
     pub(crate) fn lap(self) -> u64 {
         self.0 >> (SLOT_INDEX_BITS + 1)
     }
@@ -256,6 +261,7 @@ pub(crate) enum Hold {
 }
 
 impl Hold {
+    #[inline]
     pub(crate) fn pack(self, changes: u64) -> u64 {
         let (intent, a, b) = match self {
             Hold::Held(a) => (0, a, 0),
@@ -263,6 +269,7 @@ impl Hold {
         };
         changes << 49 | intent << 48 | u64::from(b) << 24 | u64::from(a)
     }
+    #[inline]
     pub(crate) fn unpack(word: u64) -> (Self, u64) {
         let a = (word & SLOT_MASK) as u32;
         let b = (word >> 24 & SLOT_MASK) as u32;
@@ -412,12 +419,15 @@ pub(crate) mod flag {
 }
 
 impl SlotHeader {
+    #[inline]
     pub(crate) fn time_word(&self) -> u64 {
         (self.time & LINE_MASK) << 16 | u64::from(self.tag)
     }
+    #[inline]
     pub(crate) fn line_word(&self) -> u64 {
         (self.line & LINE_MASK) << 16 | u64::from(self.cell & 0xfff) << 4 | u64::from(self.level & 0xf)
     }
+    #[inline]
     pub(crate) fn part_word(&self) -> u64 {
         u64::from(self.part) << 40 | u64::from(self.length) << 24 | u64::from(self.flags)
     }
@@ -455,6 +465,7 @@ impl Shape {
         1 << self.order_bits
     }
     /// The entry in which `position` stands.
+    #[inline]
     pub(crate) fn index(self, position: u64) -> usize {
         (position & (self.positions() - 1)) as usize
     }

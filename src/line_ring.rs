@@ -90,6 +90,7 @@ impl LineRing {
         self.segment.borrow_descriptor()
     }
 
+    #[inline]
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }

@@ -81,6 +81,7 @@ impl Spare {
     }
 
     /// The word that says `hold`, with a new change count.
+    #[inline]
     fn next(&mut self, hold: Hold) -> u64 {
         self.changes = self.changes.wrapping_add(1);
         hold.pack(self.changes)
@@ -492,9 +493,7 @@ impl<'a> Ring<'a> {
     #[inline]
     pub(crate) fn prefetch(&self, position: u64) {
         let entry = Entry(self.entry(position).load(Relaxed));
-        if let Some(words) = self.slot(entry.slot()) {
-            words.iter().step_by(8).take(4).for_each(prefetch::<false>);
-        }
+        self.prefetch_slot::<false>(entry);
     }
 
     /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is filled: the
@@ -502,8 +501,17 @@ impl<'a> Ring<'a> {
     #[inline]
     pub(crate) fn prefetch_spare(&self, position: u64) {
         let entry = Entry(self.entry(position).load(Relaxed));
-        if let Some(words) = self.slot(entry.slot()) {
-            words.iter().step_by(8).take(4).for_each(prefetch::<true>);
+        self.prefetch_slot::<true>(entry);
+    }
+
+    #[inline]
+    fn prefetch_slot<const WRITE: bool>(&self, entry: Entry) {
+        // Not checked: an address of nothing is fetched from nowhere.
+        let start = self.slots.as_ptr().wrapping_add(entry.slot() as usize * self.shape.slot_words);
+        prefetch::<WRITE>(start);
+        prefetch::<WRITE>(start.wrapping_add(8));
+        if self.shape.slot_words > 16 {
+            prefetch::<WRITE>(start.wrapping_add(16));
         }
     }
 }
@@ -598,10 +606,9 @@ pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Opti
 }
 
 #[inline(always)]
-fn prefetch<const WRITE: bool>(word: &AtomicU64) {
+fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     {
-        let at = core::ptr::from_ref(word);
         // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly, since the
         // intrinsic for writing falls back to reading on the baseline processor, where `prefetchw` does nothing worse
         // than nothing.
@@ -614,7 +621,7 @@ fn prefetch<const WRITE: bool>(word: &AtomicU64) {
         }
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-    let _ = word;
+    let _ = at;
 }
 
 #[cfg(test)]

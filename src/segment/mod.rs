@@ -180,6 +180,7 @@ impl Segment {
         &self.geometry
     }
 
+    #[inline]
     pub(crate) fn policy(&self) -> Policy {
         match self.geometry.policy {
             0 => Policy::Block,
@@ -188,10 +189,12 @@ impl Segment {
         }
     }
 
+    #[inline]
     pub(crate) fn overwrites(&self) -> bool {
         self.geometry.policy == Policy::OverwriteOldest as u32
     }
 
+    #[inline]
     pub(crate) fn stamps(&self) -> bool {
         self.geometry.timestamps == Timestamps::Coarse as u16
     }
