@@ -16,7 +16,7 @@ use common::{Check, LINE, line, ring};
 /// Lines in flight at most.
 const CAPACITY: usize = 4096;
 /// Lines of one run, of all writers together.
-const LINES: u64 = 400_000;
+const LINES: u64 = 2_000_000;
 
 /// Runs `writers` threads of `write` beside `read`, which returns when it has all lines.
 fn run(writers: u64, write: impl Fn(u64, u64) + Sync, read: impl FnOnce(u64) -> Check) {
@@ -73,7 +73,7 @@ fn array_queue(writers: u64) {
 
 fn throughput(c: &mut Criterion) {
     let mut group = c.benchmark_group("lossless threads");
-    group.throughput(Throughput::Elements(LINES)).sample_size(20).measurement_time(Duration::from_secs(8));
+    group.throughput(Throughput::Elements(LINES)).sample_size(20).measurement_time(Duration::from_secs(10));
     for writers in [1, 2, 4] {
         group.bench_with_input(BenchmarkId::new("ArrayQueue", writers), &writers, |b, w| {
             b.iter(|| array_queue(*w))

@@ -340,7 +340,7 @@ impl Drain {
         }
         // ORD read:A, release; pairs with read:B; after the positions were taken.
         segment.header().read_position.0.store(upto, Release);
-        if self.freed >= ring.shape.positions() / 4 {
+        if self.freed >= ring.shape.positions() / wait::ROOMY {
             self.tell_space(segment);
         }
     }

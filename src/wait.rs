@@ -23,6 +23,8 @@ const PERIOD: Duration = Duration::from_millis(10);
 const GATHER: (u32, u32) = (1000, 4);
 /// How many sleeping writers are woken at a time: thousands at once would only fight for the processors.
 const WAKE_WRITERS: u32 = 32;
+/// The part of a full ring that its writers wait for.
+pub(crate) const ROOMY: u64 = 4;
 /// How often a writer of a full ring asks whether the reader is alive, in periods.
 const ASK_EVERY: u32 = 8;
 
@@ -148,9 +150,14 @@ impl<'w> Patience<'w> {
             self.periods = 0;
             self.look_for_reader(segment)?;
         }
-        if !self.backoff.is_completed() {
+        // Not for one free place: a writer that follows at the reader's heels fights it for every word. Should the reader
+        // be slow, a period is the most that this costs.
+        let roomy = position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
+        while !self.backoff.is_completed() {
+            if !segment.ring().is_full_at(roomy) {
+                return Ok(());
+            }
             self.backoff.snooze();
-            return Ok(());
         }
         let began = *self.began.get_or_insert_with(Instant::now);
         let limit = Duration::from_millis(segment.geometry().block_limit);
@@ -160,7 +167,7 @@ impl<'w> Patience<'w> {
         }
         let space = &segment.header().space.0;
         let value = space.fetch_or(1, Ordering::SeqCst) | 1;
-        if segment.ring().is_full_at(position) {
+        if segment.ring().is_full_at(roomy) {
             // A signal ends the sleep early, which is harmless: the caller looks again.
             let _ = futex_wait(space, value, left.min(PERIOD));
             self.look_for_reader(segment)?;
