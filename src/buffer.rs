@@ -1,25 +1,22 @@
 //! [`LineBuffer`]: keeps the last lines of one process's threads.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, ThreadId};
 
+use crate::begun::{Begun, SpareView, unfinished};
 use crate::cell::Entry;
+use crate::crowd::{CrowdList, CrowdNode};
 use crate::drain::Drain;
 use crate::error::{CreateError, MirrorError, ReadError, WriteError};
 use crate::fork;
-use crate::layout::{Cell, Hold, MAX_CELLS, Owner, READER_CELL, SlotHeader, flag};
-use crate::message::{Item, Kind, Level, Line, Stream, time_of};
+use crate::layout::{MAX_CELLS, READER_CELL};
+use crate::message::{Item, Line};
 use crate::options::{Options, Timestamps};
 use crate::proc_buffer::{first_reader, rotating};
-use crate::ring::peek_payload;
 use crate::segment::Segment;
-use crate::source::lines_between;
-use crate::split::LineSplitter;
 use crate::writer::{Finish, Style, Writer};
 
 /// Keeps the last `maxlen` lines that the threads of a process write into it.
@@ -61,12 +58,6 @@ struct Shared {
 struct Store {
     drain: Drain,
     lines: VecDeque<Line<'static>>,
-}
-
-/// A thread's line that has begun and not ended.
-struct Begun {
-    order: u64,
-    line: Line<'static>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -144,7 +135,7 @@ impl LineBuffer {
     pub fn new_line(&self) -> Result<(), WriteError> {
         self.with_way(|shared, way| match way {
             Way::Own(writer) => writer.end_unfinished(&shared.segment, 0),
-            Way::Shared { .. } => shared.crowd.end_line(shared),
+            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
         })
     }
 
@@ -161,7 +152,7 @@ impl LineBuffer {
     fn write_bytes(&self, bytes: &[u8]) -> Result<(), WriteError> {
         self.with_way(|shared, way| match way {
             Way::Own(writer) => writer.write(&shared.segment, bytes, Style::default()),
-            Way::Shared { .. } => shared.crowd.write(shared, bytes),
+            Way::Shared { .. } => shared.crowd.write(&shared.segment, bytes),
         })
     }
 
@@ -301,103 +292,6 @@ impl LineBuffer {
     }
 }
 
-/// What a cell's spare held of an unfinished line.
-struct SpareView {
-    /// The hold word.
-    hold: u64,
-    header: SlotHeader,
-    bytes: Vec<u8>,
-}
-
-impl SpareView {
-    /// Nothing, if nothing is unfinished there, or the thread is in the middle of publishing all the while.
-    fn of(segment: &Segment, index: usize) -> Option<Self> {
-        let cell = &segment.cells()[index];
-        let ring = segment.ring();
-        if cell.owner() == Some(Owner::Free) {
-            return None;
-        }
-        let mut bytes = vec![0; ring.shape.payload()];
-        for look in 0..MOST_LOOKS {
-            if look > 10 {
-                thread::yield_now();
-            }
-            // In this order: a line that was rewritten meanwhile has another hold word and may have the same pending one.
-            let hold = cell.writer.0.hold.load(Ordering::Acquire);
-            let pending = cell.pending();
-            let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
-            let header = peek_payload(ring, slot, &mut bytes)?;
-            // ORD unfinished:B, acquire fence; pairs with publish:F, renew:A and pending:A; if a word above came from the
-            // spare's next use, one of the two words below has changed.
-            fence(Ordering::Acquire);
-            if cell.pending() != pending || cell.writer.0.hold.load(Ordering::Relaxed) != hold {
-                continue;
-            }
-            if pending.bytes == 0 {
-                return None;
-            }
-            // The line was published a moment ago: this is an older line, of anybody.
-            if usize::from(header.cell) != index || header.line != pending.line {
-                continue;
-            }
-            bytes.truncate(usize::from(pending.bytes));
-            return Some(Self { hold, header, bytes });
-        }
-        None
-    }
-}
-
-/// How often a spare is looked at whose thread is in the middle of publishing it.
-const MOST_LOOKS: u32 = 1000;
-
-/// The unfinished line of a cell, by a look at its spare and a drain after that.
-fn unfinished(segment: &Segment, drain: &Drain, index: usize, view: Option<SpareView>) -> Option<Begun> {
-    let Cell { reader, writer, .. } = &segment.cells()[index];
-    let (reader, writer) = (&reader.0, &writer.0);
-    let parts = drain.unfinished(index);
-    let (parts, cut) = (parts.map(|(newest, bytes, _)| (newest, bytes)), parts.is_some_and(|(.., cut)| cut));
-    // Older than what the drain brought: it brought these bytes too.
-    let view = view.filter(|view| match parts {
-        Some((newest, _)) => view.header.line == newest.line && view.header.part > newest.part,
-        None => lines_between(reader.delivered.load(Ordering::Relaxed), view.header.line + 1) > 0,
-    });
-    // Parts before it were overwritten, or just forgotten, and it with them.
-    let expected = parts.map_or(0, |(newest, _)| newest.part + 1);
-    let truncated = view.as_ref().is_some_and(|view| view.header.part > expected);
-    let view = view.filter(|view| !truncated || view.hold == writer.hold.load(Ordering::Relaxed));
-    let header = view.as_ref().map(|view| view.header).or(parts.map(|(newest, _)| *newest))?;
-    let order = view.as_ref().map_or(u64::MAX, |view| view.header.position);
-    let (parts, rest) =
-        (parts.map_or(&[][..], |(_, bytes)| bytes), view.map_or(Vec::new(), |view| view.bytes));
-    let line = Line {
-        level: Level::from_bits(header.level),
-        stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
-        time: time_of(header.time, segment.geometry().created),
-        tag: header.tag,
-        truncated: truncated || cut,
-        ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, [parts, &rest].concat())
-    };
-    Some(Begun { order, line })
-}
-
-fn unfinished_line(worker: u32, bytes: Vec<u8>) -> Line<'static> {
-    Line {
-        position: u64::MAX,
-        worker,
-        label: Cow::Borrowed(""),
-        stream: Stream::default(),
-        level: Level::default(),
-        tag: 0,
-        time: None,
-        kind: Kind::Line,
-        truncated: false,
-        unfinished: true,
-        unacknowledged: false,
-        missing: 0,
-        bytes: Cow::Owned(bytes),
-    }
-}
-
 /// Splits on `\n`, folds `\r\n`, and lets a lone `\r` rewrite the unfinished line.
 impl io::Write for &LineBuffer {
     /// Writes all of `bytes`, or fails.
@@ -461,183 +355,7 @@ impl Drop for ThreadWriter {
                 let ended = writer.end_unfinished(&shared.segment, 0);
                 ended.and(writer.end(&shared.segment, Finish::Eof))
             }
-            Way::Shared { .. } => shared.crowd.end_line(&shared),
+            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
         };
-    }
-}
-
-// ------------------------------------------------------------------------------------------- crowd
-
-/// Threads beyond the number of cells: they share one, behind a lock.
-///
-/// One lock for each process that has written: a fork copies a lock in whatever state it is, and the thread that
-/// would unlock it is not there. So a child finds no lock of its own token and adds one.
-#[derive(Debug)]
-struct CrowdList(AtomicPtr<CrowdNode>);
-
-#[derive(Debug)]
-struct CrowdNode {
-    token: u64,
-    crowd: Mutex<Crowd>,
-    next: *mut CrowdNode,
-}
-
-// SAFETY: nodes are immutable but for their locks, and live until the list is dropped.
-unsafe impl Send for CrowdList {}
-// SAFETY: as above.
-unsafe impl Sync for CrowdList {}
-
-/// The cell and the unfinished lines of a process's further threads.
-#[derive(Debug, Default)]
-struct Crowd {
-    writer: Option<Writer>,
-    begun: HashMap<ThreadId, Piecemeal>,
-}
-
-/// A line that is put together outside the ring, since the shared cell's spare is not one thread's.
-#[derive(Debug)]
-struct Piecemeal {
-    /// Its place among the unfinished lines, if it has begun.
-    order: Option<u64>,
-    splitter: LineSplitter,
-    bytes: Vec<u8>,
-    /// Bytes over the longest line, which are not kept.
-    cut: u64,
-}
-
-impl CrowdList {
-    /// With this process's crowd, which has its cell from the start.
-    fn with(writer: Writer) -> Self {
-        let crowd = Mutex::new(Crowd { writer: Some(writer), begun: HashMap::new() });
-        let node = CrowdNode { token: fork::token(), crowd, next: core::ptr::null_mut() };
-        Self(AtomicPtr::new(Box::into_raw(Box::new(node))))
-    }
-
-    fn find(&self) -> Option<&CrowdNode> {
-        self.find_from(self.0.load(Ordering::Acquire))
-    }
-
-    fn find_from(&self, mut at: *mut CrowdNode) -> Option<&CrowdNode> {
-        let token = fork::token();
-        // SAFETY: nodes are never freed while the list lives.
-        while let Some(node) = unsafe { at.as_ref() } {
-            if node.token == token {
-                return Some(node);
-            }
-            at = node.next;
-        }
-        None
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Crowd> {
-        loop {
-            let next = self.0.load(Ordering::Acquire);
-            if let Some(node) = self.find_from(next) {
-                return node.lock();
-            }
-            let node = CrowdNode { token: fork::token(), crowd: Mutex::default(), next };
-            let node = Box::into_raw(Box::new(node));
-            // Fails if another thread has added one meanwhile.
-            if self.0.compare_exchange(next, node, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: nobody else has seen it.
-                drop(unsafe { Box::from_raw(node) });
-            }
-        }
-    }
-
-    fn write(&self, shared: &Shared, bytes: &[u8]) -> Result<(), WriteError> {
-        use crate::split::Piece;
-        let crowd = &mut *self.lock();
-        let line = crowd
-            .begun
-            .entry(thread::current().id())
-            .or_insert_with(|| Piecemeal::new(shared.segment.splitter()));
-        let max_line = shared.segment.geometry().max_line as usize;
-        let mut splitter = core::mem::take(&mut line.splitter);
-        let mut result = Ok(());
-        for piece in splitter.split(bytes) {
-            match piece {
-                Piece::Bytes(bytes) => {
-                    let orders = &shared.segment.header().counts.0.unfinished;
-                    line.order.get_or_insert_with(|| orders.fetch_add(1, Ordering::Relaxed));
-                    let (kept, over) = bytes.split_at(bytes.len().min(max_line - line.bytes.len()));
-                    line.bytes.extend_from_slice(kept);
-                    line.cut += over.len() as u64;
-                }
-                Piece::Rewrite => line.empty(),
-                Piece::End => {
-                    let written = publish(&mut crowd.writer, shared, line);
-                    result = result.and(written);
-                    line.empty();
-                    line.order = None;
-                }
-            }
-        }
-        line.splitter = splitter;
-        result
-    }
-
-    fn end_line(&self, shared: &Shared) -> Result<(), WriteError> {
-        let crowd = &mut *self.lock();
-        match crowd.begun.remove(&thread::current().id()) {
-            Some(line) if !line.bytes.is_empty() => publish(&mut crowd.writer, shared, &line),
-            _ => Ok(()),
-        }
-    }
-
-    fn forget(&self) {
-        self.lock().begun.remove(&thread::current().id());
-    }
-}
-
-impl CrowdNode {
-    fn lock(&self) -> MutexGuard<'_, Crowd> {
-        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Crowd {
-    fn begun(&self) -> impl Iterator<Item = Begun> {
-        let lines = self.begun.values().filter(|line| !line.bytes.is_empty());
-        lines.map(|l| Begun {
-            order: l.order.unwrap_or(u64::MAX),
-            line: unfinished_line(u32::MAX, l.bytes.clone()),
-        })
-    }
-}
-
-impl Piecemeal {
-    fn new(splitter: LineSplitter) -> Self {
-        Self { order: None, splitter, bytes: Vec::new(), cut: 0 }
-    }
-
-    fn empty(&mut self) {
-        self.bytes.clear();
-        self.cut = 0;
-    }
-}
-
-/// Writes a whole line through the shared cell.
-fn publish(writer: &mut Option<Writer>, shared: &Shared, line: &Piecemeal) -> Result<(), WriteError> {
-    let writer = match writer {
-        Some(writer) => writer,
-        None => writer.insert(Writer::new(&shared.segment, Entry::Unlisted)?),
-    };
-    if line.cut == 0 {
-        return writer.line(&shared.segment, &line.bytes, Style::default());
-    }
-    let added = writer.append(&shared.segment, &line.bytes, Style::default());
-    writer.cut(line.cut);
-    added.and(writer.finish(&shared.segment, Style::default(), 0))
-}
-
-impl Drop for CrowdList {
-    fn drop(&mut self) {
-        let mut at = *self.0.get_mut();
-        while !at.is_null() {
-            // SAFETY: made by `Box::into_raw`, and nobody else has the list any more.
-            let node = unsafe { Box::from_raw(at) };
-            at = node.next;
-        }
     }
 }

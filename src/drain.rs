@@ -12,16 +12,16 @@
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crate::error::{MirrorError, ReadError, system};
+use crate::assembly::{Assemblies, Long, image_of, trailer};
+use crate::deaths::Deaths;
+use crate::error::{ReadError, system};
 use crate::fork;
-use crate::layout::{Cell, LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
+use crate::layout::{LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
 use crate::message::{Ended, Item, Kind, Level, Line, LossCause, Lost, Stream, time_of};
 use crate::options::Policy;
-use crate::recover::{Burial, bury, give_up, settle_reader};
+use crate::recover::settle_reader;
 use crate::ring::{Seen, Spare, peek_payload};
 use crate::segment::{Lock, Segment};
 use crate::source::{Due, Sources, lines_between};
@@ -32,11 +32,6 @@ use Ordering::{Acquire, Relaxed, Release};
 
 /// Entries that are decoded at a time, at most.
 const BATCH: usize = 64;
-/// How often the locks of live mirrors are tried, to find the dead ones.
-const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
-/// after these it is damaged.
-const MOST_ROUNDS: u32 = 64;
 /// How many batches of a busy ring go by between two looks at the clock.
 const CLOCK_EVERY: u32 = 64;
 /// How many positions ahead the next slots are fetched.
@@ -63,14 +58,10 @@ pub(crate) struct Drain {
     /// Words of it that are in use.
     filled: usize,
     sources: Sources,
-    assemblies: Vec<Option<Box<Assembly>>>,
-    /// Bytes in all assemblies.
-    assembled: usize,
+    assemblies: Assemblies,
     events: u64,
     batches: u32,
-    probed: Instant,
-    /// Dead cells of which nothing decides what their slot is, and in how many rounds that was so.
-    unsettled: HashMap<usize, u32>,
+    deaths: Deaths,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
     /// Positions before it may have been consumed by the reader before this one.
@@ -117,27 +108,6 @@ enum Other {
     },
 }
 
-/// A line that was put together.
-#[derive(Debug)]
-struct Long {
-    header: SlotHeader,
-    source: u32,
-    bytes: Vec<u8>,
-    missing: u64,
-    truncated: bool,
-}
-
-/// A long line of which the last part has not come yet.
-#[derive(Debug)]
-struct Assembly {
-    header: SlotHeader,
-    source: u32,
-    next_part: u32,
-    bytes: Vec<u8>,
-    missing: u64,
-    truncated: bool,
-}
-
 impl Drain {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
@@ -167,12 +137,10 @@ impl Drain {
             arena: vec![0; BATCH * segment.geometry().shape().slot_words],
             filled: 0,
             sources: Sources::default(),
-            assemblies: Vec::new(),
-            assembled: 0,
+            assemblies: Assemblies::default(),
             events: 0,
             batches: 0,
-            probed: Instant::now(),
-            unsettled: HashMap::new(),
+            deaths: Deaths::new(),
             overrun: false,
             inherited: position.wrapping_add(segment.geometry().shape().positions()),
         })
@@ -457,7 +425,9 @@ impl Drain {
             self.report_end(segment, &due);
         }
         // An older line comes before the loss of those between it and this one.
-        self.flush_older(cell, &header);
+        if let Some(cut) = self.assemblies.make_way(cell, &header) {
+            self.push(Other::Long(cut));
+        }
         self.count(source, header.line);
         let whole = header.is(flag::FIRST) && header.is(flag::LAST);
         self.cursor = self.cursor.wrapping_add(1);
@@ -465,7 +435,11 @@ impl Drain {
             return;
         }
         if !whole {
-            return self.assemble(segment, header, source);
+            let (_, part) = image_of(&self.arena[self.filled..]);
+            if let Some(line) = self.assemblies.add(segment, source, header, part) {
+                self.push(Other::Long(line));
+            }
+            return;
         }
         self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
         self.filled += SLOT_HEADER_WORDS + usize::from(header.length).div_ceil(8);
@@ -486,73 +460,6 @@ impl Drain {
         if gap > 0 {
             self.push(Other::Lost { source: id, lines: gap, next: line });
         }
-    }
-
-    // ------------------------------------------------------------------------------------- assembly
-
-    /// A new line, or the same begun anew, ends what was being put together for its cell.
-    fn flush_older(&mut self, cell: usize, header: &SlotHeader) {
-        let Some(Some(assembly)) = self.assemblies.get(cell) else { return };
-        let same = assembly.header.line == header.line;
-        if !same {
-            self.flush(cell);
-        } else if header.is(flag::FIRST) {
-            self.assembled -= assembly.bytes.len();
-            self.assemblies[cell] = None;
-        }
-    }
-
-    /// Hands on a line whose last part will not come.
-    fn flush(&mut self, cell: usize) {
-        let Some(assembly) = self.assemblies.get_mut(cell).and_then(Option::take) else { return };
-        self.assembled -= assembly.bytes.len();
-        self.finish(Assembly { truncated: true, ..*assembly });
-    }
-
-    fn finish(&mut self, assembly: Assembly) {
-        let Assembly { header, source, bytes, missing, truncated, .. } = assembly;
-        self.push(Other::Long(Long { header, source, bytes, missing, truncated }));
-    }
-
-    fn assemble(&mut self, segment: &Segment, header: SlotHeader, source: u32) {
-        let cell = usize::from(header.cell);
-        if self.assemblies.len() <= cell {
-            self.assemblies.resize_with(segment.cells().len(), || None);
-        }
-        let payload = segment.geometry().shape().payload() as u64;
-        let budget = segment.assembly_budget.saturating_sub(self.assembled);
-        let assembly = self.assemblies[cell].get_or_insert_with(|| {
-            let (bytes, next_part, missing, truncated) = (Vec::new(), 0, 0, false);
-            Box::new(Assembly { header, source, next_part, bytes, missing, truncated })
-        });
-        let skipped = header.part.wrapping_sub(assembly.next_part);
-        if skipped > 0 {
-            assembly.missing = assembly.missing.saturating_add(u64::from(skipped) * payload);
-            assembly.truncated = true;
-        }
-        let (_, part) = image_of(&self.arena[self.filled..]);
-        let (length, cut) = trailer(&header, part);
-        let kept = length.min(budget);
-        assembly.bytes.extend_from_slice(&part[..kept]);
-        assembly.missing = assembly.missing.saturating_add(cut).saturating_add((length - kept) as u64);
-        assembly.truncated |= header.is(flag::TRUNCATED) || kept < length;
-        assembly.next_part = header.part.wrapping_add(1);
-        self.assembled += kept;
-        let time = assembly.header.time;
-        assembly.header = SlotHeader { time, ..header };
-        if header.is(flag::LAST)
-            && let Some(done) = self.assemblies[cell].take()
-        {
-            self.assembled -= done.bytes.len();
-            self.finish(*done);
-        }
-    }
-
-    /// What was put together for the unfinished line of `cell`: its newest part's header, its bytes, and whether some
-    /// are missing.
-    pub(crate) fn unfinished(&self, cell: usize) -> Option<(&SlotHeader, &[u8], bool)> {
-        let assembly = self.assemblies.get(cell)?.as_ref()?;
-        Some((&assembly.header, &assembly.bytes, assembly.truncated))
     }
 
     // ----------------------------------------------------------------------------------------- ends
@@ -580,51 +487,16 @@ impl Drain {
     /// [`MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free descriptor, deaths are seen
     /// once there is one again.
     pub(crate) fn look_for_deaths(&mut self, segment: &Segment) -> Result<(), ReadError> {
-        if self.probed.elapsed() < PROBE_EVERY {
-            return Ok(());
-        }
-        self.probed = Instant::now();
-        let tried = self.try_locks(segment);
+        let Some(looked) = self.deaths.look(segment) else { return Ok(()) };
         // Also for seats whose time is over: nothing else tells of those.
         self.sources.note_all(segment);
-        tried
+        looked
     }
 
-    fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
-        // Anything but the words of a cell that nobody has.
-        let may_be_dead = |cell: &Cell| !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError));
-        if !segment.cells().iter().skip(READER_CELL + 1).any(may_be_dead) {
-            return Ok(());
-        }
-        let _no_fork = fork::no_fork();
-        let prober = match segment.prober() {
-            Ok(prober) => prober,
-            Err(error @ MirrorError::DescriptorClosed { .. }) => return Err(error.into()),
-            Err(_) => return Ok(()),
-        };
-        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
-            if !may_be_dead(cell) || !matches!(prober.take(index as u64), Ok(true)) {
-                continue;
-            }
-            if may_be_dead(cell) {
-                match bury(segment, index) {
-                    Burial::Done => {}
-                    // Its last words found no room: after the next lines were taken they will.
-                    Burial::Full => self.probed -= PROBE_EVERY,
-                    Burial::Unsettled => {
-                        self.probed -= PROBE_EVERY;
-                        let rounds = self.unsettled.entry(index).or_default();
-                        *rounds += 1;
-                        if *rounds == MOST_ROUNDS {
-                            give_up(segment, index);
-                            self.unsettled.remove(&index);
-                        }
-                    }
-                }
-            }
-            prober.release(index as u64);
-        }
-        Ok(())
+    /// What was put together for the unfinished line of `cell`: its newest part's header, its bytes, and whether some
+    /// are missing.
+    pub(crate) fn unfinished(&self, cell: usize) -> Option<(&SlotHeader, &[u8], bool)> {
+        self.assemblies.unfinished(cell)
     }
 
     /// Queues the ends whose lines have all been decoded: `empty` when every line there is has been.
@@ -643,10 +515,8 @@ impl Drain {
     fn report_end(&mut self, segment: &Segment, due: &Due) {
         let Some(source) = self.sources.get(due.source) else { return };
         let cell = usize::from(source.mirror.cell);
-        if let Some(Some(assembly)) = self.assemblies.get(cell)
-            && assembly.source == due.source
-        {
-            self.flush(cell);
+        if let Some(cut) = self.assemblies.cut_off(cell, |source| source == due.source) {
+            self.push(Other::Long(cut));
         }
         self.report_gap(segment, due);
         self.push(Other::Ended { source: due.source, end: due.end });
@@ -719,26 +589,6 @@ fn note_delivered(segment: &Segment, cell: u16, next: u64) {
 /// meanwhile.
 fn batch(segment: &Segment) -> usize {
     BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
-}
-
-/// A slot's header and payload, from its words.
-#[inline]
-fn image_of(words: &[u64]) -> (SlotHeader, &[u8]) {
-    let (header, payload) = words.split_first_chunk().expect("an image has a header");
-    let header = SlotHeader::unpack(*header);
-    (header, &bytemuck::cast_slice(payload)[..usize::from(header.length)])
-}
-
-/// How many of a slot's bytes are the line's, and how many its writer says it left out.
-#[inline]
-fn trailer(header: &SlotHeader, payload: &[u8]) -> (usize, u64) {
-    let length = usize::from(header.length);
-    if header.is(flag::TRUNCATED)
-        && let Some((rest, count)) = payload[..length].split_last_chunk::<8>()
-    {
-        return (rest.len(), u64::from_ne_bytes(*count));
-    }
-    (length, 0)
 }
 
 #[cfg(test)]

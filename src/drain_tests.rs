@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cell;
-use crate::layout::{Hold, TicketWord};
+use crate::layout::{Cell, Hold, TicketWord};
 use crate::options::Options;
 use crate::ticket::Label;
 use crate::writer::{Style, Writer};

@@ -25,14 +25,27 @@ mod layout;
 mod ring;
 mod sync;
 
+/// The README's examples are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(all(test, loom))]
 mod loom_models;
 
 // What stands on the exchange needs real memory and real processes, which loom does not have.
 #[cfg(not(loom))]
+mod assembly;
+#[cfg(not(loom))]
+mod begun;
+#[cfg(not(loom))]
 mod buffer;
 #[cfg(not(loom))]
 mod cell;
+#[cfg(not(loom))]
+mod crowd;
+#[cfg(not(loom))]
+mod deaths;
 #[cfg(not(loom))]
 mod drain;
 #[cfg(not(loom))]

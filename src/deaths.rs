@@ -1,0 +1,87 @@
+//! Looking for dead mirrors: the kernel gives their cells' locks away.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::error::{MirrorError, ReadError};
+use crate::fork;
+use crate::layout::{Cell, Owner, READER_CELL};
+use crate::recover::{Burial, bury, give_up};
+use crate::segment::Segment;
+
+/// How often the locks of live mirrors are tried.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
+/// after these it is damaged.
+const MOST_ROUNDS: u32 = 64;
+
+/// The reader's memory of its looks.
+#[derive(Debug)]
+pub(crate) struct Deaths {
+    looked: Instant,
+    /// Dead cells of which nothing decides what their slot is, and in how many rounds that was so.
+    unsettled: HashMap<usize, u32>,
+}
+
+/// Anything but the words of a cell that nobody has.
+fn may_be_dead(cell: &Cell) -> bool {
+    !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError))
+}
+
+impl Deaths {
+    pub(crate) fn new() -> Self {
+        Self { looked: Instant::now(), unsettled: HashMap::new() }
+    }
+
+    /// Tries the locks of cells that may be dead and ends those that are; `None` if that was done just now.
+    ///
+    /// Without a free descriptor it does nothing: deaths are seen once there is one again.
+    pub(crate) fn look(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        Some(self.try_locks(segment))
+    }
+
+    fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
+        if !segment.cells().iter().skip(READER_CELL + 1).any(may_be_dead) {
+            return Ok(());
+        }
+        let _no_fork = fork::no_fork();
+        let prober = match segment.prober() {
+            Ok(prober) => prober,
+            Err(error @ MirrorError::DescriptorClosed { .. }) => return Err(error.into()),
+            Err(_) => return Ok(()),
+        };
+        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
+            if !may_be_dead(cell) || !matches!(prober.take(index as u64), Ok(true)) {
+                continue;
+            }
+            // Again, under the lock.
+            if may_be_dead(cell) {
+                self.bury(segment, index);
+            }
+            prober.release(index as u64);
+        }
+        Ok(())
+    }
+
+    fn bury(&mut self, segment: &Segment, index: usize) {
+        let burial = bury(segment, index);
+        if burial == Burial::Done {
+            self.unsettled.remove(&index);
+            return;
+        }
+        // At once again: where the ring was full, the next lines are taken by then.
+        self.looked -= LOOK_EVERY;
+        if burial == Burial::Unsettled {
+            let rounds = self.unsettled.entry(index).or_default();
+            *rounds += 1;
+            if *rounds == MOST_ROUNDS {
+                give_up(segment, index);
+                self.unsettled.remove(&index);
+            }
+        }
+    }
+}
