@@ -122,3 +122,33 @@ pub(crate) fn unfinished_line(worker: u32, bytes: Vec<u8>) -> Line<'static> {
         bytes: Cow::Owned(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Entry;
+    use crate::options::{Options, Policy};
+    use crate::writer::{Style, Writer};
+
+    /// A look that goes on over a whole rewrite finds the same line and the same number of bytes.
+    #[test]
+    fn a_line_that_is_begun_anew_has_another_hold_word() {
+        let options = Options::new().policy(Policy::OverwriteOldest).rewrite(true);
+        let segment = Segment::anonymous(&options).expect("a segment");
+        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let words = |writer: &Writer| {
+            let cell = writer.registration.cell(&segment);
+            (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
+        };
+        writer.write(&segment, b" 50%", Style::default()).expect("room");
+        let before = words(&writer);
+        writer.write(&segment, b"\r100%", Style::default()).expect("room");
+        let after = words(&writer);
+        assert_eq!(before.1, after.1, "the same line, as long as before");
+        assert_ne!(before.0, after.0);
+        writer.forget_unfinished(&segment);
+        writer.write(&segment, b"last", Style::default()).expect("room");
+        assert_eq!(words(&writer).1, after.1);
+        assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
+    }
+}

@@ -753,25 +753,29 @@ fn what_was_written_of_an_unfinished_line_is_read_while_its_thread_writes_more()
 
 #[test]
 fn a_progress_bar_is_never_read_half_rewritten() {
-    let buffer = small(4);
-    while_writing(
-        1,
-        |_, round| {
-            let bar = [b'a' + (round % 26) as u8; PAYLOAD - 4];
-            write(&buffer, b"\r");
-            write(&buffer, &bar);
-        },
-        |rounds| {
-            let mut looks = 0;
-            while looks < 150_000 || rounds.load(SeqCst) < 1000 {
-                looks += 1;
-                for line in buffer.read(None).expect("ours") {
-                    let first = line.bytes[0];
-                    assert!(line.bytes.iter().all(|byte| *byte == first), "look {looks}: {line}");
+    // A long one leaves time to be rewritten from end to end during a look.
+    for (slot, most) in [(64, 100_000), (8192, 5000)] {
+        let options = Options::new().lines(8).line_bytes(slot).mirrors(2).max_line(slot);
+        let buffer = LineBuffer::with_options(4, options).expect("a buffer");
+        while_writing(
+            1,
+            |_, round| {
+                write(&buffer, b"\r");
+                write(&buffer, &vec![b'a' + (round % 26) as u8; slot - 36]);
+            },
+            |rounds| {
+                let mut looks = 0;
+                while looks < most || rounds.load(SeqCst) < 1000 {
+                    looks += 1;
+                    for line in buffer.read(None).expect("ours") {
+                        let first = line.bytes[0];
+                        let torn = line.bytes.iter().position(|byte| *byte != first);
+                        assert_eq!(torn, None, "look {looks} at slots of {slot} bytes");
+                    }
                 }
-            }
-        },
-    );
+            },
+        );
+    }
 }
 
 // ------------------------------------------------------------------------------- re-entrant writes
