@@ -484,7 +484,7 @@ impl Drain {
     ///
     /// # Errors
     ///
-    /// [`MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free descriptor, deaths are seen
+    /// [`crate::MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free descriptor, deaths are seen
     /// once there is one again.
     pub(crate) fn look_for_deaths(&mut self, segment: &Segment) -> Result<(), ReadError> {
         let Some(looked) = self.deaths.look(segment) else { return Ok(()) };
