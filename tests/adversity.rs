@@ -27,19 +27,23 @@ fn filled(ring: &LineRing) -> linering::LineProcMirror {
 fn a_fork_beside_a_registration_takes_no_lock_along() {
     let ring = ring(Options::new().mirrors(1).seats(1 << 20));
     let over = AtomicBool::new(false);
-    let children: Vec<Child> = thread::scope(|scope| {
+    let (children, refused) = thread::scope(|scope| {
         let opener = scope.spawn(|| {
+            let mut refused = 0;
             while !over.load(SeqCst) {
-                ring.mirror().expect("the one before was dropped");
+                // The one before was dropped.
+                refused += u32::from(ring.mirror().is_err());
             }
+            refused
         });
-        let children = (0..100).map(|_| fork(common::wait_for_the_end)).collect();
+        let children: Vec<Child> = (0..100).map(|_| fork(common::wait_for_the_end)).collect();
         over.store(true, SeqCst);
-        opener.join().expect("a child has the lock of a cell");
-        children
+        (children, opener.join().expect("no panic"))
     });
-    ring.mirror().expect("every mirror was dropped, though the children live");
+    let last = ring.mirror();
     children.into_iter().for_each(Child::end);
+    assert_eq!(refused, 0, "a living child has the lock of a cell");
+    last.expect("every mirror was dropped, though the children live");
 }
 
 #[test]
@@ -139,4 +143,55 @@ fn more_workers_than_mirrors_are_refused_before_any_is_forked() {
         assert!(error.to_string().starts_with("all 3 mirrors of the ring are open"), "{error}");
     }
     assert!(buffer.wait().expect("ours").is_empty(), "no seat was kept");
+}
+
+#[test]
+fn a_worker_that_dies_before_it_has_its_mirror_does_not_keep_the_pool_waiting() {
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        let buffer = LineProcBuffer::new(10).expect("a buffer");
+        let work = |_, _: &mut linering::LineProcMirror| Ok::<(), io::Error>(());
+        let mut pool = WorkerPool::fork(&buffer, 3, work).expect("processes");
+        pool.signal(libc::SIGKILL);
+        ends.extend(pool.wait(&buffer).expect("ours").into_iter().map(|end| end.end));
+    }
+    assert_eq!(ends.len(), 60);
+    assert!(ends.contains(&linering::End::Cancelled), "none was killed early enough: {ends:?}");
+}
+
+#[test]
+fn an_error_that_panics_when_it_is_shown_stays_in_its_worker() {
+    #[derive(Debug)]
+    struct Panics;
+    impl std::fmt::Display for Panics {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("an error of an error")
+        }
+    }
+    impl std::error::Error for Panics {}
+    let parent = std::process::id();
+    let buffer = LineProcBuffer::new(10).expect("a buffer");
+    let pool = WorkerPool::fork(&buffer, 1, |_, _| Err(Panics));
+    // Were it to leave `fork` in the child, this line would run twice.
+    assert_eq!(std::process::id(), parent);
+    let mut pool = pool.expect("a process");
+    pool.wait(&buffer).expect("ours");
+    assert_eq!(pool.join()[0].status.and_then(|status| status.code()), Some(1));
+}
+
+#[test]
+fn lines_of_threads_without_cells_say_how_much_of_them_is_missing() {
+    let options = Options::new().mirrors(1).line_bytes(64).max_line(100);
+    let buffer = LineBuffer::with_options(10, options).expect("a buffer");
+    // The one cell.
+    (&buffer).write_all(b"first").expect("open");
+    let write = || {
+        (&buffer).write_all(&[b'x'; 90]).expect("open");
+        (&buffer).write_all(&[b'x'; 1000]).expect("open");
+        (&buffer).write_all(b"\nshort\n").expect("open");
+    };
+    thread::scope(|scope| scope.spawn(write).join().expect("no panic"));
+    let lines = buffer.read(None).expect("ours");
+    assert_eq!((lines[0].bytes.len(), lines[0].truncated, lines[0].missing), (100, true, 990));
+    assert_eq!((lines[1].to_string(), lines[1].truncated), ("short".to_owned(), false));
 }
