@@ -19,6 +19,20 @@ pub enum CreateError {
         /// What is possible.
         expected: String,
     },
+    /// There is something of this name or at this path already.
+    #[error("{found} is there already, expected a name or path that is free")]
+    Taken {
+        /// What is there.
+        found: String,
+    },
+    /// Not a name that shared memory can have.
+    #[error(
+        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+    )]
+    Name {
+        /// The name that was asked for.
+        found: String,
+    },
     /// The system refused.
     #[error("cannot {doing}: {error}")]
     System {
@@ -109,6 +123,14 @@ pub enum AttachError {
     #[error("\"{found}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL")]
     Seat {
         /// The string found.
+        found: String,
+    },
+    /// Not a name that shared memory can have.
+    #[error(
+        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+    )]
+    Name {
+        /// The name that was asked for.
         found: String,
     },
     /// The wake-up pipe of the ring's creator cannot be reopened.

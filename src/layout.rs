@@ -83,7 +83,9 @@ pub(crate) struct Geometry {
     /// What mirrors make of `\r`: bit 0 fold `\r\n`, bit 1 let a lone one rewrite the unfinished line.
     pub(crate) returns: u16,
     /// 0 futex, 1 pipe.
-    pub(crate) wake_up: u32,
+    pub(crate) wake_up: u16,
+    /// 0 memory without a name, which has to be sealed; 1 memory with a name; 2 a file.
+    pub(crate) backing: u16,
     /// The process that made the wake-up pipe, and its number for the write end there.
     pub(crate) pipe_process: u32,
     pub(crate) pipe_descriptor: u32,
@@ -545,6 +547,9 @@ impl Geometry {
         }
         if self.wake_up > 1 {
             return fault("the wake-up mode", self.wake_up.into(), "0 or 1");
+        }
+        if self.backing > 2 {
+            return fault("the kind of backing", self.backing.into(), "0 to 2");
         }
         if self.max_line == 0 || self.max_line > (self.shape().payload() as u64) << 24 {
             return fault("the longest line", self.max_line, "1 byte to 16777216 slots' payload");

@@ -134,6 +134,7 @@ fn the_docs_have_the_geometry() {
             timestamps,
             returns,
             wake_up,
+            backing,
             pipe_process,
             pipe_descriptor,
             pipe_inode
@@ -652,7 +653,8 @@ fn set(geometry: &mut Geometry, field: &str, number: u64) {
         "policy" => geometry.policy = narrow.unwrap(),
         "timestamps" => geometry.timestamps = number.try_into().unwrap(),
         "returns" => geometry.returns = number.try_into().unwrap(),
-        "wake_up" => geometry.wake_up = narrow.unwrap(),
+        "wake_up" => geometry.wake_up = number.try_into().unwrap(),
+        "backing" => geometry.backing = number.try_into().unwrap(),
         "max_line" => geometry.max_line = number,
         _ => panic!("docs/format.md, `### Limits`: say here how to set `{field}`"),
     }
@@ -669,6 +671,7 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
         ("timestamps", "the time stamp mode"),
         ("returns", "the handling of carriage returns"),
         ("wake_up", "the wake-up mode"),
+        ("backing", "the kind of backing"),
         ("max_line", "the longest line"),
     ];
     let rows = table("### Limits", "number");
@@ -683,7 +686,11 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
             geometry.total_bytes = geometry.offsets().total as u64;
             assert_eq!(geometry.fault(), None, "docs/format.md allows {sound} for `{field}`");
         }
-        let largest = if matches!(field, "timestamps" | "returns") { u16::MAX.into() } else { u32::MAX };
+        let largest = if matches!(field, "timestamps" | "returns" | "wake_up" | "backing") {
+            u16::MAX.into()
+        } else {
+            u32::MAX
+        };
         let absurd = [least.checked_sub(1), Some(most + 1), Some(largest.into()), Some(0)];
         for absurd in absurd.into_iter().flatten().filter(|number| !(least..=most).contains(number)) {
             let mut geometry = geometry(64, 10, 9, 20);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::layout::{Ticket, TicketWord};
 use crate::message::Item;
 use crate::mirror::LineProcMirror;
 use crate::options::{Options, millis};
-use crate::segment::{Segment, open_of_process};
+use crate::segment::{Backing, Segment, open_file, open_named, open_of_process};
 use crate::sync::Ordering;
 use crate::ticket::{Label, SeatId};
 use crate::wait;
@@ -69,6 +70,49 @@ impl LineRing {
     /// An option out of its bounds, or the system's refusal to give the memory.
     pub fn new(options: Options) -> Result<Self, CreateError> {
         Ok(Self { segment: Arc::new(Segment::anonymous(&options)?) })
+    }
+
+    /// Makes a ring in shared memory that has a name, under which other processes of this user
+    /// [open](Self::open_named) it.
+    ///
+    /// The name is taken away when the last handle of the process that made it is dropped; processes that have the ring
+    /// keep it. If that process is killed the name stays, as a file in `/dev/shm`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); a name that is taken, or cannot be one.
+    pub fn create_named(name: &str, options: Options) -> Result<Self, CreateError> {
+        Ok(Self { segment: Arc::new(Segment::create(&options, Backing::Named(name))?) })
+    }
+
+    /// Attaches to the ring of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Self::attach), and the system's, if there is no such name.
+    pub fn open_named(name: &str) -> Result<Self, AttachError> {
+        Ok(Self { segment: Arc::new(Segment::attach_file(open_named(name)?)?) })
+    }
+
+    /// Makes a ring in a new file, for this user alone. The file stays: whatever becomes of the processes that write
+    /// into it, what they wrote can be read by who [opens](Self::open_file) it.
+    ///
+    /// Whoever cuts the file short kills those who use it (SIGBUS).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); a path at which there is something already, or a full disk: then no file is left.
+    pub fn create_file(path: impl AsRef<Path>, options: Options) -> Result<Self, CreateError> {
+        Ok(Self { segment: Arc::new(Segment::create(&options, Backing::File(path.as_ref()))?) })
+    }
+
+    /// Attaches to the ring in a file. A symbolic link is not followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Self::attach), and the system's, if there is no such file.
+    pub fn open_file(path: impl AsRef<Path>) -> Result<Self, AttachError> {
+        Ok(Self { segment: Arc::new(Segment::attach_file(open_file(path.as_ref())?)?) })
     }
 
     /// Attaches to the ring behind a descriptor, which is duplicated: one inherited through `exec`, say.

@@ -229,7 +229,7 @@ impl Options {
             reader_grace: millis(self.reader_grace),
             timestamps: self.timestamps as u16,
             returns: u16::from(self.fold_crlf) | u16::from(self.rewrite) << 1,
-            wake_up: self.wake_up as u32,
+            wake_up: self.wake_up as u16,
             ..bytemuck::Zeroable::zeroed()
         };
         geometry.total_bytes = geometry.offsets().total as u64;

@@ -55,7 +55,10 @@ pub(crate) struct Prober(pub(super) OwnedFd);
 impl Prober {
     /// Takes the lock on this byte; `false` if somebody has it. Dropping the prober gives it back.
     pub(crate) fn take(&self, byte: u64) -> io::Result<bool> {
-        let mut lock = request(libc::F_WRLCK as libc::c_short, byte);
+        self.set(request(libc::F_WRLCK as libc::c_short, byte))
+    }
+
+    fn set(&self, mut lock: libc::flock) -> io::Result<bool> {
         // SAFETY: the descriptor is open, and the struct is initialised and lives during the call.
         if unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) } == 0 {
             return Ok(true);
@@ -64,6 +67,11 @@ impl Prober {
             e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
             e => Err(e),
         }
+    }
+
+    /// Shares the lock on this byte with whoever shares it; `false` if somebody has it alone.
+    pub(crate) fn share(&self, byte: u64) -> io::Result<bool> {
+        self.set(request(libc::F_RDLCK as libc::c_short, byte))
     }
 
     /// Whether the lock on this byte could be taken. Only asks: proves nothing about the next moment.

@@ -3,6 +3,7 @@
 //! Everything that other processes may write is handed out as atomics, never as bytes. Every offset comes from
 //! a private copy of the geometry, taken and checked once.
 
+mod backing;
 mod lock;
 mod wake_pipe;
 
@@ -13,7 +14,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{Mode, OFlags, SealFlags};
 
 use crate::error::{AttachError, CreateError, MirrorError, system};
 use crate::fork;
@@ -25,10 +26,13 @@ use crate::ring::Ring;
 use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
+pub(crate) use backing::{Backing, open_file, open_named};
+use backing::{Name, SEALS};
 pub(crate) use lock::{Lock, Prober};
 use wake_pipe::WakePipe;
 
-const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+/// The byte whose lock is shared by everybody who lives in a segment; cells have those before it.
+const LIVING: u64 = 1 << 32;
 
 /// A ring's memory in this process.
 #[derive(Debug)]
@@ -43,14 +47,23 @@ pub(crate) struct Segment {
     header: &'static Header,
     offsets: Offsets,
     pipe: Option<WakePipe>,
+    /// Says that somebody lives here.
+    _living: Lock,
+    /// Taken away with this value.
+    _name: Option<Name>,
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
 }
 
 impl Segment {
-    /// Makes an anonymous segment: a memfd, allocated, touched and sealed.
+    /// Makes a segment in memory without a name.
     pub(crate) fn anonymous(options: &Options) -> Result<Self, CreateError> {
+        Self::create(options, Backing::Memory)
+    }
+
+    /// Makes a segment: allocated, touched, and sealed if that is possible.
+    pub(crate) fn create(options: &Options, backing: Backing<'_>) -> Result<Self, CreateError> {
         fork::prepare().map_err(system!(CreateError, "map a page"))?;
         let mut geometry = options.geometry()?;
         let mut identity = [0; 16];
@@ -58,6 +71,7 @@ impl Segment {
             .map_err(system!(CreateError, "get random bytes"))?;
         geometry.identity = bytemuck::cast(identity);
         geometry.created = crate::time::since_1970();
+        geometry.backing = backing.number();
         let pipe = match options.wake_up {
             WakeUp::Futex => None,
             WakeUp::Pipe => {
@@ -66,50 +80,52 @@ impl Segment {
                 Some(pipe)
             }
         };
-        let file = rustix::fs::memfd_create("linering", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-            .map_err(system!(CreateError, "make a memory file"))?;
-        // Allocated now, so that no later write can find the memory missing and die of SIGBUS.
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, geometry.total_bytes)
-            .map_err(system!(CreateError, "allocate the segment"))?;
-        rustix::fs::fcntl_add_seals(&file, SEALS).map_err(system!(CreateError, "seal the segment"))?;
+        let (file, name) = backing.create(geometry.total_bytes)?;
         let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file);
         let map = map.map_err(system!(CreateError, "map the segment"))?;
         let file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+        let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
         let segment = Self {
+            _name: name,
             assembly_budget: options.budget(geometry.max_line as usize),
             seat_limit: options.seat_limit,
-            ..Self::over(map, file, geometry, pipe)
+            ..Self::over(map, file, geometry, pipe, living)
         };
         segment.initialise();
         Ok(segment)
     }
 
-    /// Attaches to an anonymous segment by a descriptor, which is duplicated.
+    /// Attaches to a segment by a descriptor, which is duplicated.
     pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
+        let file = descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?;
+        Self::attach_file(file.into())
+    }
+
+    /// Attaches to a segment.
+    pub(crate) fn attach_file(file: File) -> Result<Self, AttachError> {
         fork::prepare().map_err(system!(AttachError, "map a page"))?;
-        let file =
-            File::from(descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?);
         let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
         let geometry = read_geometry(&file, found)?;
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
-        if !seals.contains(SEALS) {
+        if geometry.backing == Backing::Memory.number() && !seals.contains(SEALS) {
             return Err(AttachError::Seals { found: seals.bits(), expected: SEALS.bits() });
         }
-        // Again, now that it cannot change any more.
+        // Again, now that it cannot change any more; but for an object with a name, which its user can cut short.
         let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
         let map = map.map_err(system!(AttachError, "map the segment"))?;
-        let piped = geometry.wake_up == WakeUp::Pipe as u32;
+        let piped = geometry.wake_up == WakeUp::Pipe as u16;
         let pipe = if piped { Some(WakePipe::reopen(&geometry)?) } else { None };
         let file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
-        Ok(Self::over(map, file, geometry, pipe))
+        let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
+        Ok(Self::over(map, file, geometry, pipe, living))
     }
 
     /// The segment in a mapping whose size is that of its geometry.
-    fn over(map: MmapRaw, file: KeptFile, geometry: Geometry, pipe: Option<WakePipe>) -> Self {
+    fn over(map: MmapRaw, file: KeptFile, geometry: Geometry, pipe: Option<WakePipe>, living: Lock) -> Self {
         let (offsets, shape) = (geometry.offsets(), geometry.shape());
         let header: &Header = &part(&map, 0, 1)[0];
         let ring = Ring {
@@ -124,6 +140,8 @@ impl Segment {
             header,
             offsets,
             pipe,
+            _living: living,
+            _name: None,
             assembly_budget: Options::new().budget(geometry.max_line as usize),
             seat_limit: None,
             geometry,
@@ -280,6 +298,16 @@ impl KeptFile {
     fn new(file: File) -> io::Result<Self> {
         let data = file.metadata()?;
         Ok(Self { descriptor: OwnedFd::from(file).into_raw_fd(), file: (data.dev(), data.ino()) })
+    }
+
+    /// Shares the lock that says that somebody lives here.
+    fn live(&self) -> io::Result<Lock> {
+        let _no_fork = fork::no_fork();
+        let prober = Prober(self.reopen().map_err(io::Error::other)?);
+        if !prober.share(LIVING)? {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone"));
+        }
+        prober.keep()
     }
 
     fn check(&self) -> Result<(), MirrorError> {

@@ -1,0 +1,160 @@
+//! What a segment's memory belongs to: memory without a name, memory with a name, or a file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::shm;
+use shared_memory::{ShmemConf, ShmemError};
+
+use crate::error::{AttachError, CreateError, system};
+use crate::fork;
+
+/// What keeps a memfd's size as it is.
+pub(super) const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+/// A name's longest, with room for what systems put before it.
+const MOST_NAME: usize = 250;
+
+/// Where a new segment is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Backing<'b> {
+    Memory,
+    Named(&'b str),
+    File(&'b Path),
+}
+
+impl Backing<'_> {
+    /// The number in the geometry.
+    pub(super) fn number(self) -> u16 {
+        match self {
+            Backing::Memory => 0,
+            Backing::Named(_) => 1,
+            Backing::File(_) => 2,
+        }
+    }
+
+    /// Makes the object: `bytes` zeros, allocated, so that no later write can find memory or disk full and die of
+    /// SIGBUS. Leaves nothing behind if it fails.
+    pub(super) fn create(self, bytes: u64) -> Result<(OwnedFd, Option<Name>), CreateError> {
+        match self {
+            Backing::Memory => {
+                let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+                let file = rustix::fs::memfd_create("linering", flags);
+                let file = file.map_err(system!(CreateError, "make a memory file"))?;
+                allocate(&file, bytes).map_err(system!(CreateError, "allocate the segment"))?;
+                rustix::fs::fcntl_add_seals(&file, SEALS)
+                    .map_err(system!(CreateError, "seal the segment"))?;
+                Ok((file, None))
+            }
+            Backing::Named(name) => {
+                let (file, name) = create_named(name, bytes)?;
+                allocate(&file, bytes).map_err(system!(CreateError, "allocate the named segment"))?;
+                Ok((file, Some(name)))
+            }
+            Backing::File(path) => {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create_new(true).mode(0o600);
+                let file = options.open(path).map_err(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => CreateError::Taken { found: path.display().to_string() },
+                    _ => CreateError::System { doing: "make the file", error },
+                })?;
+                allocate(&file, bytes).map_err(|error| {
+                    // Ours, and useless.
+                    let _ = std::fs::remove_file(path);
+                    CreateError::System { doing: "allocate the file", error }
+                })?;
+                Ok((file.into(), None))
+            }
+        }
+    }
+}
+
+fn allocate(file: &impl AsFd, bytes: u64) -> io::Result<()> {
+    let Ok(bytes) = bytes.try_into() else { return Err(io::ErrorKind::FileTooLarge.into()) };
+    // SAFETY: a plain system call on an open descriptor. The C library writes zeros where the file system cannot
+    // allocate.
+    match unsafe { libc::posix_fallocate(file.as_fd().as_raw_fd(), 0, bytes) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Makes memory with a name, through the `shared_memory` crate, which makes it exclusively and for this user alone.
+fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), CreateError> {
+    if !is_name(name) {
+        return Err(CreateError::Name { found: name.to_owned() });
+    }
+    let doing = "make the named segment";
+    let made = ShmemConf::new().os_id(format!("/{name}")).size(bytes as usize).create();
+    let mut made = made.map_err(|error| match error {
+        ShmemError::MappingIdExists => CreateError::Taken { found: format!("shared memory named {name}") },
+        ShmemError::MapCreateFailed(number) | ShmemError::UnknownOsError(number) => {
+            CreateError::System { doing, error: io::Error::from_raw_os_error(number as i32) }
+        }
+        other => CreateError::System { doing, error: io::Error::other(other) },
+    })?;
+    // Its drop would unlink the name, in a forked child too: that is `Name`'s to do.
+    made.set_owner(false);
+    let mut name = Name { name: name.to_owned(), token: fork::token(), file: (0, 0) };
+    let opened = open_name(&name.name).and_then(|file| Ok((name.note(&file)?, file)));
+    let ((), file) = opened.map_err(|error| CreateError::System { doing, error })?;
+    Ok((file, name))
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MOST_NAME).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
+
+fn open_name(name: &str) -> io::Result<OwnedFd> {
+    // For this process alone, and following no symbolic link.
+    Ok(shm::open(format!("/{name}"), shm::OFlags::RDWR, Mode::empty())?)
+}
+
+/// A name that the process that made it takes away.
+#[derive(Debug)]
+pub(super) struct Name {
+    name: String,
+    token: u64,
+    /// Device and inode: somebody may have taken the name away and given it to another.
+    file: (u64, u64),
+}
+
+impl Name {
+    fn note(&mut self, file: &OwnedFd) -> io::Result<()> {
+        let stat = rustix::fs::fstat(file)?;
+        self.file = (stat.st_dev, stat.st_ino);
+        Ok(())
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let is_ours = || {
+            let stat = rustix::fs::fstat(open_name(&self.name).ok()?).ok()?;
+            Some((stat.st_dev, stat.st_ino) == self.file)
+        };
+        if self.token == fork::token() && is_ours() == Some(true) {
+            let _ = shm::unlink(format!("/{}", self.name));
+        }
+    }
+}
+
+/// Opens the segment of this name.
+pub(crate) fn open_named(name: &str) -> Result<File, AttachError> {
+    if !is_name(name) {
+        return Err(AttachError::Name { found: name.to_owned() });
+    }
+    let file = open_name(name).map_err(system!(AttachError, "open shared memory of that name"))?;
+    Ok(file.into())
+}
+
+/// Opens a segment's file. A symbolic link is not followed.
+pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
+    // Not blocking: it may be a pipe.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty());
+    Ok(file.map_err(system!(AttachError, "open the file"))?.into())
+}

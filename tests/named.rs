@@ -1,0 +1,248 @@
+//! Rings with a name, in shared memory or in a file: who finds them, who takes the name away, what stays.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use linering::{AttachError, CreateError, End, Item, LineRing, Options, Seat};
+
+mod common;
+use common::{Gate, fork};
+
+fn options() -> Options {
+    Options::new().lines(64)
+}
+
+/// A name that no other test and no other run has.
+fn name(of: &str) -> String {
+    format!("linering-test-{}-{of}", std::process::id())
+}
+
+/// Where the system shows it.
+fn shown(name: &str) -> PathBuf {
+    Path::new("/dev/shm").join(name)
+}
+
+/// A path in this build's own place, at which nothing is.
+fn path(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_file(&path);
+    path
+}
+
+fn texts(ring: &LineRing) -> Vec<String> {
+    ring.reader().expect("the first").map(|item| item.expect("ours").to_string()).collect()
+}
+
+/// In a process of its own: attaches by `open`, writes a line through a mirror, and ends it.
+fn written_by_a_child(open: impl FnOnce() -> Result<LineRing, AttachError>) {
+    fork(|| {
+        let Ok(ring) = open() else { return 1 };
+        let Ok(mut mirror) = ring.mirror_labelled("child") else { return 2 };
+        u8::from(mirror.write_line(b"hello").and_then(|()| mirror.send_eof()).is_err()) * 3
+    })
+    .succeeds();
+}
+
+#[test]
+fn other_processes_find_a_ring_by_its_name_and_by_its_path() {
+    let (name, path) = (name("found"), path("found.ring"));
+    let ring = LineRing::create_named(&name, options()).expect("a ring");
+    written_by_a_child(|| LineRing::open_named(&name));
+    assert_eq!(texts(&ring), ["hello", "-- worker 0 ended --"]);
+    let ring = LineRing::create_file(&path, options()).expect("a ring");
+    written_by_a_child(|| LineRing::open_file(&path));
+    assert_eq!(texts(&ring), ["hello", "-- worker 0 ended --"]);
+}
+
+#[test]
+fn both_are_for_this_user_alone_and_have_all_their_bytes_from_the_start() {
+    let (name, path) = (name("bytes"), path("bytes.ring"));
+    let _named = LineRing::create_named(&name, options()).expect("a ring");
+    let _file = LineRing::create_file(&path, options()).expect("a ring");
+    for path in [shown(&name), path] {
+        let data = fs::metadata(&path).expect("it is there");
+        assert_eq!(data.permissions().mode() & 0o777, 0o600);
+        let allocated = std::os::unix::fs::MetadataExt::blocks(&data) * 512;
+        assert!(allocated >= data.len(), "{allocated} of {} bytes are allocated", data.len());
+    }
+}
+
+#[test]
+fn what_is_there_already_is_not_touched() {
+    let (name, path) = (name("taken"), path("taken.ring"));
+    let _ring = LineRing::create_named(&name, options()).expect("a ring");
+    let error = LineRing::create_named(&name, options()).expect_err("the name is taken");
+    assert!(matches!(error, CreateError::Taken { .. }), "{error}");
+    let begin = format!("shared memory named {name} is there already, expected ");
+    assert!(error.to_string().starts_with(&begin), "{error}");
+    fs::write(&path, "somebody's").expect("a file");
+    let error = LineRing::create_file(&path, options()).expect_err("the path is taken");
+    assert!(error.to_string().starts_with(&format!("{} is there already", path.display())), "{error}");
+    assert_eq!(fs::read(&path).expect("a file"), b"somebody's");
+}
+
+#[test]
+fn words_that_cannot_be_a_name_are_refused() {
+    for name in ["", "a/b", "/a", ".", "..", ".hidden", "nul\0nul", &"x".repeat(251)] {
+        let error = LineRing::create_named(name, options()).expect_err("no name").to_string();
+        assert!(error.contains("is no name for a ring, expected 1 to 250 bytes"), "{error}");
+        let error = LineRing::open_named(name).expect_err("no name").to_string();
+        assert!(error.contains("is no name for a ring, expected 1 to 250 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_goes_with_the_last_handle_of_its_maker_and_the_memory_with_the_last_of_all() {
+    let name = name("goes");
+    let ring = LineRing::create_named(&name, options()).expect("a ring");
+    let clone = ring.clone();
+    let other = LineRing::open_named(&name).expect("that ring");
+    drop(ring);
+    assert!(shown(&name).exists(), "the maker has another handle");
+    drop(clone);
+    assert!(!shown(&name).exists());
+    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System { .. })));
+    let mut mirror = other.mirror().expect("a mirror");
+    mirror.write_line(b"still here").expect("room");
+    drop(mirror);
+    assert_eq!(texts(&other), ["still here", "-- worker 0 ended --"]);
+}
+
+#[test]
+fn a_forked_childs_drop_leaves_the_name() {
+    let name = name("forked");
+    let ring = LineRing::create_named(&name, options()).expect("a ring");
+    let mut inherited = Some(ring);
+    fork(|| {
+        drop(inherited.take());
+        u8::from(!shown(&name).exists())
+    })
+    .succeeds();
+    assert!(shown(&name).exists());
+    drop(inherited);
+    assert!(!shown(&name).exists());
+}
+
+#[test]
+fn a_name_that_was_given_to_another_ring_meanwhile_stays_with_that() {
+    let name = name("given");
+    let first = LineRing::create_named(&name, options()).expect("a ring");
+    fs::remove_file(shown(&name)).expect("the name");
+    let second = LineRing::create_named(&name, options()).expect("a ring");
+    drop(first);
+    assert!(shown(&name).exists());
+    drop(second);
+    assert!(!shown(&name).exists());
+}
+
+#[test]
+fn a_file_and_a_name_outlive_the_kill_of_everybody_and_keep_what_was_written() {
+    let (name, path) = (name("killed"), path("killed.ring"));
+    let written = Gate::new();
+    let child = fork(|| {
+        let Ok(named) = LineRing::create_named(&name, options()) else { return 1 };
+        let Ok(file) = LineRing::create_file(&path, options()) else { return 2 };
+        let (Ok(mut a), Ok(mut b)) = (named.mirror(), file.mirror()) else { return 3 };
+        for mirror in [&mut a, &mut b] {
+            if mirror.write_all(b"first\nsecond\nunfinis").is_err() {
+                return 4;
+            }
+        }
+        written.open();
+        common::wait_for_the_end()
+    });
+    written.pass();
+    child.end();
+    for ring in [LineRing::open_named(&name), LineRing::open_file(&path)] {
+        let mut lines = Vec::new();
+        let mut ends = Vec::new();
+        for item in ring.expect("it stays").reader().expect("nobody reads") {
+            match item.expect("ours") {
+                Item::Line(line) => lines.push((line.to_string(), line.unfinished)),
+                Item::Ended(ended) => ends.push(ended.end),
+                other => panic!("{other}"),
+            }
+        }
+        let expected = [("first", false), ("second", false), ("unfinis", true)];
+        assert_eq!(lines, expected.map(|(line, unfinished)| (line.to_owned(), unfinished)));
+        assert_eq!(ends, [End::Died]);
+    }
+    fs::remove_file(shown(&name)).expect("nobody took the name away");
+}
+
+#[test]
+fn a_seat_of_a_ring_with_a_name_travels_as_text() {
+    let (name, path) = (name("seat"), path("seat.ring"));
+    let named = LineRing::create_named(&name, options()).expect("a ring");
+    let file = LineRing::create_file(&path, options()).expect("a ring");
+    for ring in [named, file] {
+        let text = ring.seat_labelled("far").expect("a seat").to_string();
+        fork(|| {
+            let Ok(seat) = text.parse::<Seat>() else { return 1 };
+            let Ok(mut mirror) = seat.open() else { return 2 };
+            u8::from(mirror.write_line(b"hello").is_err()) * 3
+        })
+        .succeeds();
+        assert_eq!(texts(&ring)[0], "hello");
+    }
+}
+
+#[test]
+fn what_is_no_ring_is_refused_with_what_it_is() {
+    let text = path("text.ring");
+    fs::write(&text, "this is not a ring. ".repeat(10_000)).expect("a file");
+    let error = LineRing::open_file(&text).expect_err("a text");
+    assert!(matches!(error, AttachError::Magic { found, .. } if &found == b"this is "), "{error}");
+    let empty = path("empty.ring");
+    fs::write(&empty, "").expect("a file");
+    let error = LineRing::open_file(&empty).expect_err("nothing");
+    assert!(matches!(error, AttachError::TooSmall { found: 0, .. }), "{error}");
+    let error = LineRing::open_file(env!("CARGO_TARGET_TMPDIR")).expect_err("a folder");
+    assert!(matches!(error, AttachError::System { .. }), "{error}");
+    let error = LineRing::open_file(path("none.ring")).expect_err("nothing there");
+    assert_eq!(error.to_string(), "cannot open the file: No such file or directory (os error 2)");
+    let error = LineRing::create_file("/proc/none.ring", options()).expect_err("no place for files");
+    assert!(error.to_string().starts_with("cannot make the file: "), "{error}");
+}
+
+#[test]
+fn a_link_is_not_followed_and_a_pipe_is_not_waited_for() {
+    let (ring, link, pipe) = (path("real.ring"), path("link.ring"), path("pipe.ring"));
+    let _ring = LineRing::create_file(&ring, options()).expect("a ring");
+    symlink(&ring, &link).expect("a link");
+    assert!(matches!(LineRing::open_file(&link), Err(AttachError::System { .. })));
+    let text = std::ffi::CString::new(pipe.to_str().expect("UTF-8")).expect("no NUL");
+    // SAFETY: a plain system call; the text lives during it.
+    assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o600) }, 0);
+    assert!(LineRing::open_file(&pipe).is_err());
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_refused() {
+    let path = path("short.ring");
+    drop(LineRing::create_file(&path, options()).expect("a ring"));
+    let whole = fs::metadata(&path).expect("a file").len();
+    fs::OpenOptions::new().write(true).open(&path).expect("a file").set_len(whole - 4096).expect("shorter");
+    let error = LineRing::open_file(&path).expect_err("a part of a ring");
+    let expected = format!("the object has {} bytes, expected {whole} as its header says", whole - 4096);
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_allocated_is_not_left_behind() {
+    let path = path("large.ring");
+    fork(|| {
+        let limit = libc::rlimit { rlim_cur: 1 << 16, rlim_max: 1 << 16 };
+        // SAFETY: plain system calls; the struct lives during its one.
+        unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
+        }
+        let Err(error) = LineRing::create_file(&path, options()) else { return 1 };
+        u8::from(!error.to_string().starts_with("cannot allocate the file: ")) * 2
+    })
+    .succeeds();
+    assert!(!path.exists());
+}
