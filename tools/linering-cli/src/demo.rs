@@ -19,6 +19,7 @@ use linering::{CreateError, LineRing, Options, Policy, ReadError, Reader};
 
 use crate::failure::{Failure, INTERRUPTED, note};
 use crate::interrupt;
+use crate::number::within;
 use content::Content;
 use output::Output;
 use verify::Verifier;
@@ -36,7 +37,7 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Workers that write, 1 to 1000
-    #[arg(short, long, value_name = "N", default_value = "2", value_parser = workers)]
+    #[arg(short, long, value_name = "N", default_value = "2", value_parser = within(1, MOST_WORKERS))]
     pub workers: usize,
 
     /// Lines in all, shared out evenly
@@ -49,7 +50,7 @@ pub struct Args {
     pub mode: Mode,
 
     /// Bytes of each line, 0 to 1 GiB
-    #[arg(long, value_name = "BYTES", default_value = "100", value_parser = length, conflicts_with = "input")]
+    #[arg(long, value_name = "BYTES", default_value = "100", value_parser = within(0, 1 << 30), conflicts_with = "input")]
     pub len: usize,
 
     /// Write the lines of this file instead: any bytes, but it must not change meanwhile
@@ -110,19 +111,6 @@ pub enum WhenFull {
     Drop,
     /// Overwrite the oldest line
     Overwrite,
-}
-
-fn workers(text: &str) -> Result<usize, String> {
-    in_range(text, 1, MOST_WORKERS)
-}
-
-fn length(text: &str) -> Result<usize, String> {
-    in_range(text, 0, 1 << 30)
-}
-
-fn in_range(text: &str, low: usize, high: usize) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (low..=high).contains(number));
-    number.ok_or_else(|| format!("expected a number from {low} to {high}"))
 }
 
 /// Runs the demo to its end.

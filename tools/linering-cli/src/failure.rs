@@ -13,6 +13,8 @@ pub const INTERRUPTED: u8 = 130;
 pub enum Failure {
     /// It was asked for something that cannot be.
     Usage(String),
+    /// A command that cannot be started.
+    NotStarted(String),
     /// It did not work.
     Failed(String),
     /// Nobody reads its output any more, which is no reason to complain.
@@ -38,7 +40,7 @@ impl Failure {
         let code = match self {
             Failure::Unread => return ExitCode::SUCCESS,
             Failure::Usage(_) => 2,
-            Failure::Failed(_) => 1,
+            Failure::Failed(_) | Failure::NotStarted(_) => 1,
         };
         note(self);
         ExitCode::from(code)
@@ -48,7 +50,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(sentence) | Failure::Failed(sentence) => f.write_str(sentence),
+            Failure::Usage(sentence) | Failure::NotStarted(sentence) | Failure::Failed(sentence) => {
+                f.write_str(sentence)
+            }
             Failure::Unread => f.write_str("the output is closed"),
         }
     }

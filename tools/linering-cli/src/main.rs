@@ -3,6 +3,8 @@
 mod demo;
 mod failure;
 mod interrupt;
+mod number;
+mod run;
 
 use std::process::ExitCode;
 
@@ -22,12 +24,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Run(run::Args),
 }
 
 fn main() -> ExitCode {
-    let Command::Demo(args) = Cli::parse().command;
-    match demo::run(&args) {
-        Ok(code) => code,
-        Err(failure) => failure.tell(),
+    match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Run(args) => run::run(&args),
     }
 }

@@ -1,0 +1,122 @@
+//! From the workers' pipes into the ring: one thread, a mirror for each pipe.
+
+use std::fs::File;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::{self, JoinHandle};
+
+use linering::{LineProcMirror, LineRing, Stream};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::failure::{Failure, note};
+
+/// Bytes that are read at a time.
+pub const READ: usize = 1 << 16;
+
+/// A worker's pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    pub worker: usize,
+    pub stream: Stream,
+    pub end: OwnedFd,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Pump {
+    thread: JoinHandle<()>,
+    /// Its other end is polled beside the pipes: closed, it says that all are to be closed.
+    open: Option<PipeWriter>,
+}
+
+/// A pipe and its way into the ring.
+struct Source {
+    from: File,
+    mirror: LineProcMirror,
+    /// Bytes since the last end of line.
+    since_end: usize,
+}
+
+/// Begins to pump. Every mirror is open when this returns, so that the ring is not over before it has begun.
+pub fn start(ring: &LineRing, pipes: Vec<Pipe>, max_line: usize) -> Result<Pump, Failure> {
+    let refused = |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot capture: {error}"));
+    let mut sources = Vec::with_capacity(pipes.len());
+    for Pipe { worker, stream, end } in pipes {
+        let mut mirror = ring.mirror_labelled(&worker.to_string()).map_err(|error| refused(&error))?;
+        mirror.set_stream(stream).set_tag(worker as u16);
+        sources.push(Source { from: end.into(), mirror, since_end: 0 });
+    }
+    let (closed, open) = io::pipe().map_err(|error| refused(&error))?;
+    let pump = move || {
+        // The mirrors end with the sources, whatever happens.
+        if let Err(error) = pump(&mut sources, &closed, max_line) {
+            note(format_args!("cannot capture any more: {error}"));
+        }
+    };
+    let thread = thread::Builder::new().name("pump".to_owned()).spawn(pump);
+    Ok(Pump { thread: thread.map_err(|error| refused(&error))?, open: Some(open) })
+}
+
+impl Pump {
+    /// Closes every pipe: nobody reads what the workers write any more.
+    pub fn close(&mut self) {
+        self.open.take();
+    }
+
+    pub fn join(self) {
+        // A panic was printed, and its mirrors have ended.
+        let _ = self.thread.join();
+    }
+}
+
+fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, max_line: usize) -> io::Result<()> {
+    let mut buffer = vec![0; READ];
+    while !sources.is_empty() {
+        let mut polled: Vec<_> =
+            sources.iter().map(|source| PollFd::new(&source.from, PollFlags::IN)).collect();
+        polled.push(PollFd::new(closed, PollFlags::empty()));
+        match poll(&mut polled, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
+        if ready.last() == Some(&true) {
+            return Ok(());
+        }
+        let mut ready = ready.into_iter();
+        let mut over = Vec::new();
+        for (index, source) in sources.iter_mut().enumerate() {
+            if ready.next() == Some(true) && !source.pass_on(&mut buffer, max_line)? {
+                over.push(index);
+            }
+        }
+        // Their drop is an EOF.
+        over.into_iter().rev().for_each(|index| drop(sources.swap_remove(index)));
+    }
+    Ok(())
+}
+
+impl Source {
+    /// Passes on what is there; `false` at the end.
+    fn pass_on(&mut self, buffer: &mut [u8], max_line: usize) -> io::Result<bool> {
+        let read = match self.from.read(buffer) {
+            Ok(0) => return Ok(false),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let bytes = &buffer[..read];
+        self.mirror.write_all(bytes)?;
+        self.since_end = match memchr::memrchr(b'\n', bytes) {
+            Some(end) => read - end - 1,
+            None => self.since_end + read,
+        };
+        if self.since_end >= max_line {
+            self.mirror.publish_unfinished()?;
+            self.since_end = 0;
+        }
+        Ok(true)
+    }
+}
