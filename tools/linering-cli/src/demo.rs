@@ -15,11 +15,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use linering::{CreateError, LineRing, Options, Policy, ReadError, Reader};
+use linering::{CreateError, LineRing, Options, ReadError, Reader};
 
 use crate::failure::{Failure, INTERRUPTED, note};
 use crate::interrupt;
 use crate::number::within;
+use crate::when_full::WhenFull;
 use content::Content;
 use output::Output;
 use verify::Verifier;
@@ -102,17 +103,6 @@ pub enum Mode {
     Threads,
 }
 
-/// What a writer does when the ring is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WhenFull {
-    /// Wait for the reader: nothing is lost
-    Block,
-    /// Drop the new line
-    Drop,
-    /// Overwrite the oldest line
-    Overwrite,
-}
-
 /// Runs the demo to its end.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let content = Content::of(args)?;
@@ -149,15 +139,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn make_ring(args: &Args, longest: usize) -> Result<LineRing, Failure> {
-    let policy = match args.policy {
-        WhenFull::Block => Policy::Block,
-        WhenFull::Drop => Policy::DropNewest,
-        WhenFull::Overwrite => Policy::OverwriteOldest,
-    };
     // So that no line is cut: each worker may be in the middle of one of the longest.
     let max_line = longest.max(figures::LONGEST);
     let budget = max_line.saturating_mul(args.workers).max(1 << 20);
-    let mut options = Options::new().policy(policy).mirrors(args.workers).max_line(max_line);
+    let mut options = Options::new().policy(args.policy.into()).mirrors(args.workers).max_line(max_line);
     options = options.assembly_budget(budget).seat_limit(BEGIN_LIMIT);
     if let Some(lines) = args.ring_lines {
         options = options.lines(lines);

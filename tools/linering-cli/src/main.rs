@@ -5,6 +5,7 @@ mod failure;
 mod interrupt;
 mod number;
 mod run;
+mod when_full;
 
 use std::process::ExitCode;
 

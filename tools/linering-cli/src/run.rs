@@ -1,19 +1,27 @@
 //! `linering run`: copies of a command, every line of theirs whole and in one order. `docs/run.md` has the design.
 
+mod format;
 mod printer;
 mod pump;
+mod summary;
 mod template;
 mod workers;
 
 use std::ffi::OsString;
-use std::io;
-use std::process::ExitCode;
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
 
-use linering::{Item, LineRing, Options, ReadError};
+use linering::{CreateError, Item, LineRing, Options, ReadError, Timestamps};
+use signal_hook::consts::SIGPIPE;
 
 use crate::failure::{Failure, note};
 use crate::number::within;
-use printer::Printer;
+use crate::when_full::WhenFull;
+use format::Format;
+use printer::{Printer, Style};
+use pump::Reads;
+use summary::Summary;
 use template::Template;
 use workers::Workers;
 
@@ -35,6 +43,36 @@ pub struct Args {
     #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "[{worker}] ", value_parser = Template::parse)]
     tag: Option<Template>,
+
+    /// Begin each line with the time of its first byte
+    #[arg(long)]
+    timestamps: bool,
+
+    /// How lines are printed
+    #[arg(short = 'o', long, value_enum, default_value = "cat")]
+    format: Format,
+
+    /// What is done when the ring is full
+    ///
+    /// "block" makes the workers wait, and loses nothing. With the others, lost lines are reported.
+    #[arg(long, value_enum, default_value = "block")]
+    on_full: WhenFull,
+
+    /// A lost line is a failure
+    #[arg(long)]
+    strict: bool,
+
+    /// Say in the end what became of each copy; done anyway if one failed
+    #[arg(long)]
+    summary: bool,
+
+    /// Lines (or parts of long lines) that the ring holds
+    #[arg(long, value_name = "N", default_value = "4096")]
+    lines: usize,
+
+    /// Bytes of one slot of the ring; a longer line takes several
+    #[arg(long, value_name = "N", default_value = "256")]
+    line_bytes: usize,
 
     /// Bytes of the longest line that is kept whole; a longer one comes in pieces
     #[arg(long, value_name = "BYTES", default_value = "4194304", value_parser = within(1, 1 << 30))]
@@ -76,12 +114,7 @@ fn refused(doing: &'static str) -> impl Fn(io::Error) -> Failure {
 }
 
 fn try_run(args: &Args) -> Result<ExitCode, Failure> {
-    // The pump cuts before a line is too long, by a read at most.
-    let max_line = args.max_line + pump::READ;
-    let options = Options::new().mirrors(2 * args.workers).max_line(max_line);
-    let options = options.assembly_budget(2 * args.workers.saturating_mul(max_line)).fold_crlf(false);
-    let ring = LineRing::new(options);
-    let ring = ring.map_err(|error| Failure::Failed(format!("cannot make the ring: {error}")))?;
+    let ring = make_ring(args)?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
 
@@ -89,8 +122,9 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     // Before they are started: a signal between would leave them without us.
     workers.pass_signals_on().map_err(refused("watch for signals"))?;
     let pipes = workers.start(args.workers, &args.command)?;
-    let mut pump = pump::start(&ring, pipes, args.max_line)?;
-    let mut printer = Printer::new(args.tag.as_ref(), workers.processes(), args.workers == 1);
+    let mut pump = pump::start(&ring, pipes, args.reads())?;
+    let mut printer = Printer::new(args.style(), &workers.processes());
+    let mut summary = Summary::new(args.workers);
 
     loop {
         let batch = match reader.batch() {
@@ -103,8 +137,17 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
         }
         for item in batch.iter() {
             match &item {
-                Item::Line(line) => printer.line(line),
-                Item::Ended(_) => {}
+                Item::Line(line) => {
+                    let worker = worker_of(&line.label);
+                    printer.line(worker, line);
+                    summary.line(worker, line);
+                }
+                Item::Lost(lost) => {
+                    let worker = worker_of(&lost.label);
+                    note(format_args!("{} lines of worker {worker} lost: the ring was full", lost.lines));
+                    summary.lost(worker, lost.lines);
+                }
+                Item::Ended(ended) => summary.ended(worker_of(&ended.label)),
                 other => note(other),
             }
         }
@@ -119,7 +162,71 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     }
     printer.finish();
     pump.join();
-    let failed = workers.wait(printer.is_unread());
+    let statuses = workers.wait();
+    let unread = printer.is_unread();
     printer.result().map_err(|error| Failure::of_write("the output", &error))?;
-    Ok(ExitCode::from(failed.min(100) as u8))
+    Ok(verdict(args, &statuses, &summary, unread))
+}
+
+/// A mirror's label is its worker's number.
+fn worker_of(label: &str) -> usize {
+    label.parse().unwrap_or(usize::MAX)
+}
+
+impl Args {
+    /// How the pump reads. A ring that overwrites holds a line of half its bytes at most.
+    fn reads(&self) -> Reads {
+        let half = self.lines.saturating_mul(self.line_bytes.saturating_sub(32)) / 2;
+        let most = if self.on_full == WhenFull::Overwrite { half.max(2) } else { usize::MAX };
+        let at_once = (most / 2).min(1 << 16);
+        Reads { at_once, cut: self.max_line.min(most - at_once) }
+    }
+
+    fn style(&self) -> Style {
+        let is_short = self.format == Format::Short;
+        let tag = self.tag.clone().or_else(|| is_short.then(Template::of_worker));
+        Style { format: self.format, tag, timestamps: self.timestamps || is_short, alone: self.workers == 1 }
+    }
+}
+
+fn make_ring(args: &Args) -> Result<LineRing, Failure> {
+    // The pump cuts before a line is too long, by a read at most.
+    let Reads { at_once, cut } = args.reads();
+    let max_line = cut + at_once;
+    let is_timed = args.timestamps || args.format != Format::Cat;
+    let options = Options::new()
+        .lines(args.lines)
+        .line_bytes(args.line_bytes)
+        .policy(args.on_full.into())
+        .timestamps(if is_timed { Timestamps::Coarse } else { Timestamps::Off })
+        .mirrors(2 * args.workers)
+        .max_line(max_line)
+        .assembly_budget(2 * args.workers.saturating_mul(max_line));
+    LineRing::new(options).map_err(|error| match error {
+        CreateError::Option { .. } => Failure::Usage(format!("cannot make the ring: {error}")),
+        other => Failure::Failed(format!("cannot make the ring: {other}")),
+    })
+}
+
+/// Says what became of the copies, if asked for or if one failed, and how many did.
+fn verdict(args: &Args, statuses: &[Option<ExitStatus>], summary: &Summary, unread: bool) -> ExitCode {
+    // Where nobody reads the output, ending for that reason is no failure.
+    let failed = |status: &Option<ExitStatus>| match status {
+        Some(status) => !(status.success() || unread && status.signal() == Some(SIGPIPE)),
+        None => true,
+    };
+    for (worker, status) in statuses.iter().enumerate() {
+        if failed(status) && status.is_none_or(|status| status.signal().is_some()) {
+            note(format_args!("worker {worker} was {}", summary::how(*status)));
+        }
+    }
+    let mut failures = statuses.iter().filter(|status| failed(status)).count();
+    if args.summary || failures > 0 {
+        // If nobody can be told there, nobody can be told.
+        let _ = io::stderr().write_all(summary.table(statuses).as_bytes());
+    }
+    if args.strict && summary.any_lost() {
+        failures += 1;
+    }
+    ExitCode::from(failures.min(100) as u8)
 }

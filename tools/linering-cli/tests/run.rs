@@ -156,7 +156,14 @@ fn a_killed_copy_is_named_and_what_it_wrote_is_printed() {
     let script = "echo before; if [ $LINERING_WORKER = 1 ]; then kill -KILL $$; fi; echo after";
     let output = run(&["-n", "3", "--", "sh", "-c", script]);
     assert_eq!(sorted(&out(&output)), ["after", "after", "before", "before", "before"]);
-    assert_eq!(err(&output), "linering: worker 1 was killed by SIGKILL\n");
+    let err = err(&output);
+    assert!(err.starts_with("linering: worker 1 was killed by SIGKILL\nworker "), "{err}");
+    // The summary, since one failed.
+    assert_eq!(err.lines().filter(|line| line.ends_with("exit code 0")).count(), 2, "{err}");
+    assert!(
+        err.lines().any(|line| line.trim().starts_with("1 ") && line.ends_with("killed by SIGKILL")),
+        "{err}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -168,6 +175,8 @@ fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
         (&["-n", "10000", "--", "true"], 2, "expected a number from 1 to 2000"),
         (&["--frobnicate", "--", "true"], 2, "--frobnicate"),
         (&["--tag={host}", "--", "true"], 2, "found {host}, expected {worker}, {stream} or {pid}"),
+        (&["--lines", "1", "--", "true"], 2, "lines is 1, expected 2 to 8388608"),
+        (&["-o", "xml", "--", "true"], 2, "'xml'"),
         (&["--", "/nonexistent/command"], 127, "linering: cannot start /nonexistent/command: No such file"),
         (&["--", "/"], 127, "linering: cannot start /: Permission denied"),
     ] {
@@ -175,6 +184,78 @@ fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
         assert_eq!(output.status.code(), Some(code), "{args:?}");
         assert!(err(&output).contains(words), "{args:?}: {}", err(&output));
         assert_eq!(out(&output), "");
+    }
+}
+
+#[test]
+fn a_line_is_a_json_object_if_that_is_asked_for() {
+    let script = r#"printf 'a "quoted"\tline\n\377\n'; echo err >&2; printf end"#;
+    let output = run(&["-o", "json", "--", "sh", "-c", script]);
+    let objects: Vec<serde_json::Value> =
+        out(&output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(objects.len(), 4, "{objects:?}");
+    for object in &objects {
+        assert_eq!(object["worker"], 0);
+        let time: jiff::Timestamp = object["time"].as_str().expect("a time").parse().expect("RFC 3339");
+        let age = jiff::Timestamp::now().duration_since(time);
+        assert!(age.abs().as_secs() < 1000, "{time}");
+    }
+    let of = |stream: &str| objects.iter().filter(|object| object["stream"] == stream).collect::<Vec<_>>();
+    let [first, second, third] = of("stdout")[..] else { panic!("{objects:?}") };
+    assert_eq!(
+        (&first["msg"], first.get("lossy"), first.get("unfinished")),
+        (&"a \"quoted\"\tline".into(), None, None)
+    );
+    assert_eq!((&second["msg"], &second["lossy"]), (&"\u{fffd}".into(), &true.into()));
+    assert_eq!((&third["msg"], &third["unfinished"]), (&"end".into(), &true.into()));
+    assert!(first["position"].as_u64() < second["position"].as_u64());
+    assert_eq!(of("stderr")[0]["msg"], "err");
+    assert_eq!(err(&output), "");
+}
+
+#[test]
+fn times_stand_before_lines_and_tags() {
+    let is_time = |text: &str| text.parse::<jiff::Timestamp>().is_ok();
+    for (args, rest) in [
+        (&["--timestamps"][..], "text"),
+        (&["--timestamps", "--tag"], "[0] text"),
+        (&["-o", "short"], "[0] text"),
+        (&["-o", "short", "--tag=<{worker}> "], "<0> text"),
+    ] {
+        let output = out(&run(&[args, &["--", "echo", "text"]].concat()));
+        let (time, found) = output.trim_end().split_once(' ').expect("a time");
+        assert!(is_time(time) && found == rest, "{args:?}: {output}");
+    }
+}
+
+#[test]
+fn the_summary_counts_each_copys_lines_and_bytes() {
+    let script = "seq $((LINERING_WORKER * 1000)); echo err >&2; printf end";
+    let output = run(&["-n", "3", "--summary", "--", "sh", "-c", script]);
+    let err = err(&output);
+    let rows: Vec<Vec<&str>> = err.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = |worker: &str| rows.iter().find(|row| row[0] == worker).expect("a row");
+    for (worker, lines, bytes) in [("0", "2", 7), ("1", "1002", 3893 + 7), ("2", "2002", 8893 + 7)] {
+        assert_eq!(row(worker)[1..4], [lines, &bytes.to_string(), "0"], "{err}");
+        assert!(row(worker).ends_with(&["exit", "code", "0"]), "{err}");
+    }
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_ring_that_may_lose_lines_counts_them_and_strict_makes_that_a_failure() {
+    for policy in ["drop", "overwrite"] {
+        let small = ["--on-full", policy, "--lines", "4", "--line-bytes", "64", "--summary"];
+        let command = ["--", "seq", "1", "200000"];
+        let output = run(&[&small[..], &command].concat());
+        let came = out(&output).lines().count();
+        let err = self::err(&output);
+        let row: Vec<&str> = err.lines().last().expect("a summary").split_whitespace().collect();
+        let (counted, lost): (usize, usize) = (row[1].parse().expect("lines"), row[3].parse().expect("lost"));
+        assert_eq!((came, came + lost), (counted, 200_000), "{policy}");
+        assert_eq!(output.status.code(), Some(0), "{policy}");
+        let output = run(&[&small[..], &["--strict"], &command].concat());
+        assert_eq!(output.status.code(), Some(i32::from(self::err(&output).contains(" lost: "))), "{policy}");
     }
 }
 

@@ -4,16 +4,28 @@ use std::io::{self, BufWriter, Stderr, Stdout, Write};
 
 use linering::{Line, Stream};
 
+use super::format::{Clock, Format, json, stream_name};
 use super::template::Template;
+
+/// What is printed besides the lines themselves.
+#[derive(Debug)]
+pub struct Style {
+    pub format: Format,
+    pub tag: Option<Template>,
+    pub timestamps: bool,
+    /// There is one worker: a last line without an end stays without one.
+    pub alone: bool,
+}
 
 /// Writes lines out, and remembers what could not be written.
 #[derive(Debug)]
 pub struct Printer {
     out: Sink<Stdout>,
     err: Sink<Stderr>,
+    style: Style,
+    clock: Clock,
     /// The tags of each worker: of its stdout, of its stderr.
     tags: Vec<[String; 2]>,
-    alone: bool,
 }
 
 /// One of the two outputs.
@@ -21,37 +33,52 @@ pub struct Printer {
 struct Sink<W: Write> {
     to: BufWriter<W>,
     /// The worker whose line stands there without an end.
-    open: Option<u16>,
+    open: Option<usize>,
     failed: Option<io::Error>,
 }
 
 impl Printer {
-    pub fn new(tag: Option<&Template>, processes: Vec<u32>, alone: bool) -> Self {
-        let tags = processes.into_iter().enumerate().map(|(worker, process)| {
-            ["stdout", "stderr"]
-                .map(|stream| tag.map_or(String::new(), |tag| tag.fill(worker, stream, process)))
+    pub fn new(style: Style, processes: &[u32]) -> Self {
+        let tag = |worker, stream, process| {
+            style.tag.as_ref().map_or(String::new(), |tag| tag.fill(worker, stream_name(stream), process))
+        };
+        let tags = processes.iter().enumerate().map(|(worker, process)| {
+            [Stream::Stdout, Stream::Stderr].map(|stream| tag(worker, stream, *process))
         });
-        Self { out: Sink::new(io::stdout()), err: Sink::new(io::stderr()), tags: tags.collect(), alone }
+        let tags = tags.collect();
+        Self {
+            out: Sink::new(io::stdout()),
+            err: Sink::new(io::stderr()),
+            style,
+            clock: Clock::default(),
+            tags,
+        }
     }
 
-    /// Writes a line; a piece of one has no end.
-    pub fn line(&mut self, line: &Line<'_>) {
-        let [out, err] = self.tags.get(usize::from(line.tag)).map_or(["", ""], |[out, err]| [out, err]);
-        if line.stream == Stream::Stderr {
-            self.err.line(line, err);
+    /// Writes a worker's line; a piece of one has no end.
+    pub fn line(&mut self, worker: usize, line: &Line<'_>) {
+        if self.style.format == Format::Json {
+            return self.out.with(|to| json(to, &mut self.clock, worker, line));
+        }
+        let is_err = line.stream == Stream::Stderr;
+        let tag = self.tags.get(worker).map_or("", |tags| &tags[usize::from(is_err)]);
+        let time = line.time.filter(|_| self.style.timestamps);
+        let time = time.map_or("", |time| self.clock.text(time));
+        if is_err {
+            self.err.line(worker, line, time, tag);
         } else {
-            self.out.line(line, out);
+            self.out.line(worker, line, time, tag);
         }
     }
 
     pub fn flush(&mut self) {
-        self.out.flush();
-        self.err.flush();
+        self.out.with(Write::flush);
+        self.err.with(Write::flush);
     }
 
     /// Ends what has no end, unless that is how the only worker wrote it.
     pub fn finish(&mut self) {
-        if !self.alone {
+        if !self.style.alone {
             self.out.end();
             self.err.end();
         }
@@ -65,7 +92,6 @@ impl Printer {
 
     /// The first failure but that.
     pub fn result(self) -> io::Result<()> {
-        // Dropping what was not written.
         let failed = [self.out.failed, self.err.failed].into_iter().flatten();
         failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map(Err).next().unwrap_or(Ok(()))
     }
@@ -83,14 +109,18 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    fn line(&mut self, line: &Line<'_>, tag: &str) {
-        if self.open.is_some_and(|worker| worker != line.tag) {
+    fn line(&mut self, worker: usize, line: &Line<'_>, time: &str, tag: &str) {
+        if self.open.is_some_and(|open| open != worker) {
             self.end();
         }
         let goes_on = self.open.is_some();
-        self.open = line.unfinished.then_some(line.tag);
+        self.open = line.unfinished.then_some(worker);
         self.with(|to| {
             if !goes_on {
+                if !time.is_empty() {
+                    to.write_all(time.as_bytes())?;
+                    to.write_all(b" ")?;
+                }
                 to.write_all(tag.as_bytes())?;
             }
             to.write_all(&line.bytes)?;
@@ -102,9 +132,5 @@ impl<W: Write> Sink<W> {
         if self.open.take().is_some() {
             self.with(|to| to.write_all(b"\n"));
         }
-    }
-
-    fn flush(&mut self) {
-        self.with(Write::flush);
     }
 }

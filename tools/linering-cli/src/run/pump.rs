@@ -11,8 +11,14 @@ use rustix::io::Errno;
 
 use crate::failure::{Failure, note};
 
-/// Bytes that are read at a time.
-pub const READ: usize = 1 << 16;
+/// How pipes are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reads {
+    /// Bytes that are read at a time.
+    pub at_once: usize,
+    /// Bytes after which a line that has no end yet is cut.
+    pub cut: usize,
+}
 
 /// A worker's pipe.
 #[derive(Debug)]
@@ -39,18 +45,18 @@ struct Source {
 }
 
 /// Begins to pump. Every mirror is open when this returns, so that the ring is not over before it has begun.
-pub fn start(ring: &LineRing, pipes: Vec<Pipe>, max_line: usize) -> Result<Pump, Failure> {
+pub fn start(ring: &LineRing, pipes: Vec<Pipe>, reads: Reads) -> Result<Pump, Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot capture: {error}"));
     let mut sources = Vec::with_capacity(pipes.len());
     for Pipe { worker, stream, end } in pipes {
         let mut mirror = ring.mirror_labelled(&worker.to_string()).map_err(|error| refused(&error))?;
-        mirror.set_stream(stream).set_tag(worker as u16);
+        mirror.set_stream(stream);
         sources.push(Source { from: end.into(), mirror, since_end: 0 });
     }
     let (closed, open) = io::pipe().map_err(|error| refused(&error))?;
     let pump = move || {
         // The mirrors end with the sources, whatever happens.
-        if let Err(error) = pump(&mut sources, &closed, max_line) {
+        if let Err(error) = pump(&mut sources, &closed, reads) {
             note(format_args!("cannot capture any more: {error}"));
         }
     };
@@ -70,8 +76,8 @@ impl Pump {
     }
 }
 
-fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, max_line: usize) -> io::Result<()> {
-    let mut buffer = vec![0; READ];
+fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Result<()> {
+    let mut buffer = vec![0; reads.at_once];
     while !sources.is_empty() {
         let mut polled: Vec<_> =
             sources.iter().map(|source| PollFd::new(&source.from, PollFlags::IN)).collect();
@@ -88,7 +94,7 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, max_line: usize) -> io::R
         let mut ready = ready.into_iter();
         let mut over = Vec::new();
         for (index, source) in sources.iter_mut().enumerate() {
-            if ready.next() == Some(true) && !source.pass_on(&mut buffer, max_line)? {
+            if ready.next() == Some(true) && !source.pass_on(&mut buffer, reads.cut)? {
                 over.push(index);
             }
         }
@@ -100,7 +106,7 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, max_line: usize) -> io::R
 
 impl Source {
     /// Passes on what is there; `false` at the end.
-    fn pass_on(&mut self, buffer: &mut [u8], max_line: usize) -> io::Result<bool> {
+    fn pass_on(&mut self, buffer: &mut [u8], cut: usize) -> io::Result<bool> {
         let read = match self.from.read(buffer) {
             Ok(0) => return Ok(false),
             Ok(read) => read,
@@ -113,7 +119,7 @@ impl Source {
             Some(end) => read - end - 1,
             None => self.since_end + read,
         };
-        if self.since_end >= max_line {
+        if self.since_end >= cut {
             self.mirror.publish_unfinished()?;
             self.since_end = 0;
         }

@@ -45,6 +45,11 @@ impl Template {
         Ok(Self(pieces))
     }
 
+    /// The worker, in brackets.
+    pub fn of_worker() -> Self {
+        Self(vec![Piece::Text("[".to_owned()), Piece::Worker, Piece::Text("] ".to_owned())])
+    }
+
     /// The tag of a worker's lines.
     pub fn fill(&self, worker: usize, stream: &str, process: u32) -> String {
         let piece = |piece: &Piece| match piece {

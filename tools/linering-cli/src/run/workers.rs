@@ -2,17 +2,15 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use linering::Stream;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
-use signal_hook::low_level::signal_name;
 
 use super::pump::Pipe;
 use crate::failure::{Failure, note};
@@ -85,34 +83,20 @@ impl Workers {
         thread::Builder::new().name("signals".to_owned()).spawn(pass_on).map(drop)
     }
 
-    /// Awaits every copy and counts those that failed, naming the killed ones. Where nobody reads the output, ending for
-    /// that reason is no failure.
-    pub fn wait(mut self, unread: bool) -> usize {
-        let mut failed = 0;
+    /// Awaits every copy: how each of them ended, `None` if the system does not tell.
+    pub fn wait(mut self) -> Vec<Option<ExitStatus>> {
+        let mut statuses = Vec::new();
         for worker in 0..self.children.len() {
             let process = self.children[worker].id();
             let waited = wait_without_reaping(process);
             // Before the number can be another's.
             self.lock().retain(|alive| *alive != process);
-            let status = match waited.and_then(|()| self.children[worker].wait()) {
-                Ok(status) => status,
-                Err(error) => {
-                    note(format_args!("cannot await worker {worker}: {error}"));
-                    failed += 1;
-                    continue;
-                }
-            };
-            match status.signal() {
-                Some(SIGPIPE) if unread => {}
-                Some(signal) => {
-                    let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
-                    note(format_args!("worker {worker} was killed by {name}"));
-                    failed += 1;
-                }
-                None => failed += usize::from(!status.success()),
-            }
+            let status = waited.and_then(|()| self.children[worker].wait());
+            statuses.push(
+                status.inspect_err(|error| note(format_args!("cannot await worker {worker}: {error}"))).ok(),
+            );
         }
-        failed
+        statuses
     }
 }
 

@@ -1,0 +1,85 @@
+//! What became of each worker.
+
+use std::fmt::Write as _;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use std::os::unix::process::ExitStatusExt;
+
+use linering::Line;
+use signal_hook::low_level::signal_name;
+
+/// Counts what comes of each worker.
+#[derive(Debug)]
+pub struct Summary {
+    began: Instant,
+    workers: Vec<Tally>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    lines: u64,
+    bytes: u64,
+    lost: u64,
+    /// The last line had no end: what comes next belongs to it.
+    open: bool,
+    /// Until its last pipe was at its end.
+    took: Duration,
+}
+
+impl Summary {
+    pub fn new(workers: usize) -> Self {
+        Self { began: Instant::now(), workers: vec![Tally::default(); workers] }
+    }
+
+    pub fn line(&mut self, worker: usize, line: &Line<'_>) {
+        let Some(tally) = self.workers.get_mut(worker) else { return };
+        tally.lines += u64::from(!tally.open);
+        tally.open = line.unfinished;
+        tally.bytes += line.bytes.len() as u64 + u64::from(!line.unfinished);
+    }
+
+    pub fn lost(&mut self, worker: usize, lines: u64) {
+        if let Some(tally) = self.workers.get_mut(worker) {
+            tally.lost += lines;
+        }
+    }
+
+    pub fn ended(&mut self, worker: usize) {
+        if let Some(tally) = self.workers.get_mut(worker) {
+            tally.took = self.began.elapsed();
+        }
+    }
+
+    pub fn any_lost(&self) -> bool {
+        self.workers.iter().any(|tally| tally.lost > 0)
+    }
+
+    /// A row for each worker.
+    pub fn table(&self, statuses: &[Option<ExitStatus>]) -> String {
+        let mut table = format!(
+            "{:>6} {:>12} {:>14} {:>8} {:>9}  ended\n",
+            "worker", "lines", "bytes", "lost", "seconds"
+        );
+        for (worker, (tally, status)) in self.workers.iter().zip(statuses).enumerate() {
+            let Tally { lines, bytes, lost, took, .. } = tally;
+            let (took, ended) = (took.as_secs_f64(), how(*status));
+            // Into a string: cannot fail.
+            let _ = writeln!(table, "{worker:>6} {lines:>12} {bytes:>14} {lost:>8} {took:>9.3}  {ended}");
+        }
+        table
+    }
+}
+
+/// How a worker ended, in words.
+pub fn how(status: Option<ExitStatus>) -> String {
+    let Some(status) = status else { return "nobody knows how".to_owned() };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => {
+            let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
+            format!("killed by {name}")
+        }
+        (None, None) => "nobody knows how".to_owned(),
+    }
+}
