@@ -242,6 +242,25 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// The seat that `linering run` keeps for this process, in the variable `LINERING_SEAT`; `None` without that variable.
+    ///
+    /// ```
+    /// if let Some(seat) = linering::Seat::from_env()? {
+    ///     seat.open()?.write_line(b"straight into the ring")?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`FromStr`](Self::from_str), if the variable does not name a seat that can be had.
+    pub fn from_env() -> Result<Option<Self>, AttachError> {
+        match std::env::var_os("LINERING_SEAT") {
+            None => Ok(None),
+            Some(text) => text.to_string_lossy().parse().map(Some),
+        }
+    }
+
     /// Opens the mirror, in this process. Opening a seat again makes an extra mirror, which counts too.
     ///
     /// # Errors

@@ -29,11 +29,12 @@ use workers::Workers;
 ///
 /// The copies' standard output goes to standard output and their standard error to standard error, line by line: lines of
 /// two of them never mix. Each finds its number, from 0, in the variable LINERING_WORKER and how many there are in
-/// LINERING_WORKERS. One copy reads the standard input; several read nothing.
+/// LINERING_WORKERS. A program that links linering finds a seat in LINERING_SEAT, and may write into the ring
+/// straight, without a system call. One copy reads the standard input; several read nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Copies, 1 to 2000
+    /// Copies, 1 to 1000
     #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = within(1, MOST_WORKERS))]
     workers: usize,
 
@@ -91,8 +92,8 @@ Examples:
 Exit code: how many copies failed (100 at most); 2 for wrong usage, 127 if the command cannot be started, 125 if something
 else went wrong.";
 
-/// Each copy has two mirrors.
-const MOST_WORKERS: usize = 2000;
+/// Each copy has two mirrors, and may open one of its own.
+const MOST_WORKERS: usize = 1000;
 
 /// Runs the copies to their end.
 pub fn run(args: &Args) -> ExitCode {
@@ -121,7 +122,7 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let mut workers = Workers::default();
     // Before they are started: a signal between would leave them without us.
     workers.pass_signals_on().map_err(refused("watch for signals"))?;
-    let pipes = workers.start(args.workers, &args.command)?;
+    let pipes = workers.start(&ring, args.workers, &args.command)?;
     let mut pump = pump::start(&ring, pipes, args.reads())?;
     let mut printer = Printer::new(args.style(), &workers.processes());
     let mut summary = Summary::new(args.workers);
@@ -199,7 +200,7 @@ fn make_ring(args: &Args) -> Result<LineRing, Failure> {
         .line_bytes(args.line_bytes)
         .policy(args.on_full.into())
         .timestamps(if is_timed { Timestamps::Coarse } else { Timestamps::Off })
-        .mirrors(2 * args.workers)
+        .mirrors(3 * args.workers)
         .max_line(max_line)
         .assembly_budget(2 * args.workers.saturating_mul(max_line));
     LineRing::new(options).map_err(|error| match error {

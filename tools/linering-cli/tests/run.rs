@@ -76,6 +76,30 @@ fn copies_know_their_number_and_how_many_they_are() {
     assert_eq!(sorted(&out(&output)), ["0 of 3", "1 of 3", "2 of 3"]);
 }
 
+/// A program of this package's `examples/`, which the tests' build has built.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("this program");
+    let path = tests.ancestors().nth(2).expect("a build's folder").join("examples").join(name);
+    assert!(path.exists(), "{} is not there: build it with `cargo build --examples`", path.display());
+    path
+}
+
+#[test]
+fn a_program_that_links_linering_writes_straight_into_the_ring() {
+    let native = example("native_worker");
+    let output = run(&["-n", "3", "--summary", "--", native.to_str().expect("UTF-8")]);
+    let out = out(&output);
+    for worker in 0..3 {
+        let begin = format!("worker {worker}, line ");
+        let numbers = out.lines().filter_map(|line| line.strip_prefix(&begin)?.parse::<usize>().ok());
+        assert!(numbers.eq(0..1000), "worker {worker}");
+    }
+    assert_eq!(out.lines().filter(|line| line.starts_with("printed by ")).count(), 3);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let err = err(&output);
+    assert!(err.lines().skip(1).all(|line| line.split_whitespace().nth(1) == Some("1001")), "{err}");
+}
+
 #[test]
 fn each_stream_goes_to_its_own() {
     let output = run(&["-n", "2", "--", "sh", "-c", "echo out; echo err >&2"]);
@@ -171,8 +195,8 @@ fn a_killed_copy_is_named_and_what_it_wrote_is_printed() {
 fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
     for (args, code, words) in [
         (&[][..], 2, "<CMD>"),
-        (&["-n", "0", "--", "true"], 2, "expected a number from 1 to 2000"),
-        (&["-n", "10000", "--", "true"], 2, "expected a number from 1 to 2000"),
+        (&["-n", "0", "--", "true"], 2, "expected a number from 1 to 1000"),
+        (&["-n", "10000", "--", "true"], 2, "expected a number from 1 to 1000"),
         (&["--frobnicate", "--", "true"], 2, "--frobnicate"),
         (&["--tag={host}", "--", "true"], 2, "found {host}, expected {worker}, {stream} or {pid}"),
         (&["--lines", "1", "--", "true"], 2, "lines is 1, expected 2 to 8388608"),

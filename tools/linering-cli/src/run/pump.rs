@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use linering::{LineProcMirror, LineRing, Stream};
+use linering::{LineProcMirror, LineRing, Seat, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -26,6 +27,18 @@ pub struct Pipe {
     pub worker: usize,
     pub stream: Stream,
     pub end: OwnedFd,
+    pub seat: Arc<KeptSeat>,
+}
+
+/// The seat that a worker may open, if it links linering. Given up with the worker's last pipe: one that was not opened by
+/// then will not be. Nothing happens to one that was.
+#[derive(Debug)]
+pub struct KeptSeat(pub Seat);
+
+impl Drop for KeptSeat {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// The running thread.
@@ -40,6 +53,7 @@ pub struct Pump {
 struct Source {
     from: File,
     mirror: LineProcMirror,
+    _seat: Arc<KeptSeat>,
     /// Bytes since the last end of line.
     since_end: usize,
 }
@@ -48,10 +62,10 @@ struct Source {
 pub fn start(ring: &LineRing, pipes: Vec<Pipe>, reads: Reads) -> Result<Pump, Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot capture: {error}"));
     let mut sources = Vec::with_capacity(pipes.len());
-    for Pipe { worker, stream, end } in pipes {
+    for Pipe { worker, stream, end, seat } in pipes {
         let mut mirror = ring.mirror_labelled(&worker.to_string()).map_err(|error| refused(&error))?;
         mirror.set_stream(stream);
-        sources.push(Source { from: end.into(), mirror, since_end: 0 });
+        sources.push(Source { from: end.into(), mirror, _seat: seat, since_end: 0 });
     }
     let (closed, open) = io::pipe().map_err(|error| refused(&error))?;
     let pump = move || {

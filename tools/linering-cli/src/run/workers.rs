@@ -6,13 +6,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use linering::Stream;
+use linering::{LineRing, Stream};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-use super::pump::Pipe;
+use super::pump::{KeptSeat, Pipe};
 use crate::failure::{Failure, note};
 
 /// The running copies.
@@ -25,12 +25,21 @@ pub struct Workers {
 
 impl Workers {
     /// Starts `count` copies, and gives the pipes from them. If one cannot be started, none stays.
-    pub fn start(&mut self, count: usize, command: &[OsString]) -> Result<Vec<Pipe>, Failure> {
+    pub fn start(
+        &mut self,
+        ring: &LineRing,
+        count: usize,
+        command: &[OsString],
+    ) -> Result<Vec<Pipe>, Failure> {
         let mut pipes = Vec::with_capacity(2 * count);
         for worker in 0..count {
             let mut copy = Command::new(&command[0]);
             copy.args(&command[1..]);
             copy.env("LINERING_WORKER", worker.to_string()).env("LINERING_WORKERS", count.to_string());
+            let seat = ring.seat_labelled(&worker.to_string());
+            let seat = seat.map_err(|error| Failure::Failed(format!("cannot keep a seat: {error}")))?;
+            copy.env("LINERING_SEAT", seat.to_string());
+            let seat = Arc::new(KeptSeat(seat));
             copy.stdin(if count == 1 { Stdio::inherit() } else { Stdio::null() });
             let mut child = copy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
                 self.kill();
@@ -38,8 +47,9 @@ impl Workers {
                 Failure::NotStarted(format!("cannot start {}{copy}: {error}", command[0].display()))
             })?;
             if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-                pipes.push(Pipe { worker, stream: Stream::Stdout, end: out.into() });
-                pipes.push(Pipe { worker, stream: Stream::Stderr, end: err.into() });
+                let kept = Arc::clone(&seat);
+                pipes.push(Pipe { worker, stream: Stream::Stdout, end: out.into(), seat: kept });
+                pipes.push(Pipe { worker, stream: Stream::Stderr, end: err.into(), seat });
             }
             self.lock().push(child.id());
             self.children.push(child);
