@@ -7,13 +7,15 @@ mod summary;
 mod template;
 mod workers;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
 use linering::{CreateError, Item, LineRing, Options, ReadError, Timestamps};
-use signal_hook::consts::SIGPIPE;
+use signal_hook::consts::{SIGPIPE, SIGTERM};
 
 use crate::failure::{Failure, note};
 use crate::number::within;
@@ -37,6 +39,16 @@ pub struct Args {
     /// Copies, 1 to 1000
     #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = within(1, MOST_WORKERS))]
     workers: usize,
+
+    /// Run each line of this file as a command of its own, with sh -c, instead of copies of one
+    ///
+    /// All at the same time. Empty lines and those that begin with # are left out.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "command"])]
+    commands: Option<PathBuf>,
+
+    /// End the others as soon as one has failed
+    #[arg(long)]
+    halt: bool,
 
     /// Begin each line with its worker: "[0] ", or what TEMPLATE says
     ///
@@ -80,7 +92,7 @@ pub struct Args {
     max_line: usize,
 
     /// The command, and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    #[arg(required_unless_present = "commands", trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
@@ -115,17 +127,21 @@ fn refused(doing: &'static str) -> impl Fn(io::Error) -> Failure {
 }
 
 fn try_run(args: &Args) -> Result<ExitCode, Failure> {
-    let ring = make_ring(args)?;
+    let commands = args.commands()?;
+    let ring = make_ring(args, commands.len())?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
 
     let mut workers = Workers::default();
     // Before they are started: a signal between would leave them without us.
-    workers.pass_signals_on().map_err(refused("watch for signals"))?;
-    let pipes = workers.start(&ring, args.workers, &args.command)?;
+    workers.watch_signals().map_err(refused("watch for signals"))?;
+    let pipes = workers.start(&ring, &commands)?;
+    if args.halt {
+        workers.halt();
+    }
     let mut pump = pump::start(&ring, pipes, args.reads())?;
-    let mut printer = Printer::new(args.style(), &workers.processes());
-    let mut summary = Summary::new(args.workers);
+    let mut printer = Printer::new(args.style(commands.len()), &workers.processes());
+    let mut summary = Summary::new(commands.len());
 
     loop {
         let batch = match reader.batch() {
@@ -166,7 +182,13 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let statuses = workers.wait();
     let unread = printer.is_unread();
     printer.result().map_err(|error| Failure::of_write("the output", &error))?;
-    Ok(verdict(args, &statuses, &summary, unread))
+    let expected: &[i32] = match (unread, workers.were_halted()) {
+        (false, false) => &[],
+        (true, false) => &[SIGPIPE],
+        (false, true) => &[SIGTERM],
+        (true, true) => &[SIGPIPE, SIGTERM],
+    };
+    Ok(verdict(args, &statuses, &summary, expected))
 }
 
 /// A mirror's label is its worker's number.
@@ -183,14 +205,29 @@ impl Args {
         Reads { at_once, cut: self.max_line.min(most - at_once) }
     }
 
-    fn style(&self) -> Style {
+    /// What each worker runs.
+    fn commands(&self) -> Result<Vec<Vec<OsString>>, Failure> {
+        let Some(path) = &self.commands else { return Ok(vec![self.command.clone(); self.workers]) };
+        let text = std::fs::read(path).map_err(|error| Failure::of_path("read", path, &error))?;
+        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+        let command = |line| vec!["sh".into(), "-c".into(), OsStr::from_bytes(line).to_owned()];
+        let commands: Vec<_> = lines.map(command).collect();
+        if (1..=MOST_WORKERS).contains(&commands.len()) {
+            return Ok(commands);
+        }
+        let (path, found) = (path.display(), commands.len());
+        Err(Failure::Usage(format!("{path} has {found} commands, expected 1 to {MOST_WORKERS}")))
+    }
+
+    fn style(&self, workers: usize) -> Style {
         let is_short = self.format == Format::Short;
         let tag = self.tag.clone().or_else(|| is_short.then(Template::of_worker));
-        Style { format: self.format, tag, timestamps: self.timestamps || is_short, alone: self.workers == 1 }
+        Style { format: self.format, tag, timestamps: self.timestamps || is_short, alone: workers == 1 }
     }
 }
 
-fn make_ring(args: &Args) -> Result<LineRing, Failure> {
+fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
     // The pump cuts before a line is too long, by a read at most.
     let Reads { at_once, cut } = args.reads();
     let max_line = cut + at_once;
@@ -200,9 +237,9 @@ fn make_ring(args: &Args) -> Result<LineRing, Failure> {
         .line_bytes(args.line_bytes)
         .policy(args.on_full.into())
         .timestamps(if is_timed { Timestamps::Coarse } else { Timestamps::Off })
-        .mirrors(3 * args.workers)
+        .mirrors(3 * workers)
         .max_line(max_line)
-        .assembly_budget(2 * args.workers.saturating_mul(max_line));
+        .assembly_budget(2 * workers.saturating_mul(max_line));
     LineRing::new(options).map_err(|error| match error {
         CreateError::Option { .. } => Failure::Usage(format!("cannot make the ring: {error}")),
         other => Failure::Failed(format!("cannot make the ring: {other}")),
@@ -210,11 +247,11 @@ fn make_ring(args: &Args) -> Result<LineRing, Failure> {
 }
 
 /// Says what became of the copies, if asked for or if one failed, and how many did.
-fn verdict(args: &Args, statuses: &[Option<ExitStatus>], summary: &Summary, unread: bool) -> ExitCode {
-    // Where nobody reads the output, ending for that reason is no failure.
-    let failed = |status: &Option<ExitStatus>| match status {
-        Some(status) => !(status.success() || unread && status.signal() == Some(SIGPIPE)),
-        None => true,
+fn verdict(args: &Args, statuses: &[Option<ExitStatus>], summary: &Summary, expected: &[i32]) -> ExitCode {
+    // Ending since nobody reads the output, or since we said so, is no failure.
+    let is_expected = |status: &ExitStatus| status.signal().is_some_and(|signal| expected.contains(&signal));
+    let failed = |status: &Option<ExitStatus>| {
+        status.as_ref().is_none_or(|status| !status.success() && !is_expected(status))
     };
     for (worker, status) in statuses.iter().enumerate() {
         if failed(status) && status.is_none_or(|status| status.signal().is_some()) {
