@@ -87,6 +87,14 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "256")]
     line_bytes: usize,
 
+    /// Keep the ring in this new file, which stays
+    #[arg(long, value_name = "PATH", conflicts_with = "name")]
+    file: Option<PathBuf>,
+
+    /// Give the ring this name in shared memory, while the command runs
+    #[arg(long)]
+    name: Option<String>,
+
     /// Bytes of the longest line that is kept whole; a longer one comes in pieces
     #[arg(long, value_name = "BYTES", default_value = "4194304", value_parser = within(1, 1 << 30))]
     max_line: usize,
@@ -240,8 +248,15 @@ fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
         .mirrors(3 * workers)
         .max_line(max_line)
         .assembly_budget(2 * workers.saturating_mul(max_line));
-    LineRing::new(options).map_err(|error| match error {
-        CreateError::Option { .. } => Failure::Usage(format!("cannot make the ring: {error}")),
+    let ring = match (&args.file, &args.name) {
+        (Some(path), _) => LineRing::create_file(path, options),
+        (None, Some(name)) => LineRing::create_named(name, options),
+        (None, None) => LineRing::new(options),
+    };
+    ring.map_err(|error| match error {
+        CreateError::Option { .. } | CreateError::Name { .. } | CreateError::Taken { .. } => {
+            Failure::Usage(format!("cannot make the ring: {error}"))
+        }
         other => Failure::Failed(format!("cannot make the ring: {other}")),
     })
 }

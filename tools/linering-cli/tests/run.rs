@@ -200,6 +200,31 @@ fn each_line_of_a_file_is_a_command() {
 }
 
 #[test]
+fn the_ring_can_be_a_file_that_stays_or_have_a_name_meanwhile() {
+    let path = scratch("run.ring");
+    let _ = fs::remove_file(&path);
+    let text = path.to_str().expect("UTF-8");
+    let output = run(&["--file", text, "--", "echo", "hello"]);
+    assert_eq!((out(&output), output.status.code()), ("hello\n".to_owned(), Some(0)), "{}", err(&output));
+    let ring = linering::LineRing::open_file(&path).expect("it stays");
+    assert!(ring.reader().expect("nobody reads").next().is_none(), "everything was read");
+    let output = run(&["--file", text, "--", "echo", "hello"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains(&format!("{text} is there already")), "{}", err(&output));
+    let name = format!("linering-run-test-{}", std::process::id());
+    let shown = format!("/dev/shm/{name}");
+    let output = run(&["--name", &name, "--", "test", "-e", &shown]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(!Path::new(&shown).exists());
+    let output = run(&["--name", "a/b", "--", "true"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("\"a/b\" is no name for a ring"), "{}", err(&output));
+    let output = run(&["--file", "/nonexistent/x.ring", "--", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(err(&output).contains("cannot make the file: No such file"), "{}", err(&output));
+}
+
+#[test]
 fn halt_ends_the_others_when_one_has_failed() {
     let script = "if [ $LINERING_WORKER = 2 ]; then echo failing; exit 7; fi; echo begun; exec sleep 1000";
     let output = run(&["-n", "4", "--halt", "--", "sh", "-c", script]);
