@@ -307,6 +307,24 @@ pub enum PoolError {
     },
 }
 
+/// Why a descriptor could not be captured.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// No mirror could be had.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
+}
+
 /// `map_err(system("map the segment"))`: every error type here has a `System` variant.
 macro_rules! system {
     ($type:ident, $doing:expr) => {

@@ -41,6 +41,8 @@ mod begun;
 #[cfg(not(loom))]
 mod buffer;
 #[cfg(not(loom))]
+mod capture;
+#[cfg(not(loom))]
 mod cell;
 #[cfg(not(loom))]
 mod crowd;
@@ -84,7 +86,8 @@ mod writer;
 #[cfg(not(loom))]
 pub use crate::{
     buffer::LineBuffer,
-    error::{AttachError, CreateError, MirrorError, PoolError, ReadError, WriteError},
+    capture::Capture,
+    error::{AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, WriteError},
     line_ring::{Batch, Counts, LineRing, Reader, Seat},
     message::{End, Ended, GroupedMessage, Item, Kind, Level, Line, LossCause, Lost, Message, Stream},
     mirror::{Group, LineProcMirror},

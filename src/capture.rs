@@ -1,0 +1,147 @@
+//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a mirror: C code, `println!`.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::stdio::{dup2_stderr, dup2_stdout};
+
+use crate::error::{CaptureError, system};
+use crate::fork;
+use crate::line_ring::LineRing;
+use crate::message::Stream;
+use crate::mirror::LineProcMirror;
+
+/// This process's own stdout or stderr, redirected into a ring until it is dropped.
+///
+/// Whatever writes to descriptor 1 (or 2) is captured: `println!`, C code, children that inherit it. Behind it is a pipe
+/// and a thread that reads it, so **this is the path that costs system calls**: two for each write, and two copies. Who can
+/// should write into a [`LineProcMirror`] instead.
+///
+/// Dropping it puts the descriptor back, and returns when everything written before has been passed on; while the ring is
+/// full and its policy is [`Block`](crate::Policy::Block) it waits for the reader, so let another thread read. Lines that
+/// the ring refuses (a writer was told to stop, a full ring without a reader) are gone, so that nobody who prints is kept
+/// waiting for ever.
+///
+/// **Fork**: a child goes on printing into its parent's capture, where its unfinished lines mix with the parent's; its own
+/// drop of the inherited value puts its descriptor back and does nothing else. **Death**: what the thread had read is in
+/// the ring; what was still in the pipe is lost.
+///
+/// ```no_run
+/// use linering::{Capture, LineRing, Options};
+///
+/// let ring = LineRing::new(Options::new())?;
+/// let capture = Capture::stdout(&ring)?;
+/// println!("into the ring");
+/// drop(capture);
+/// println!("to the terminal");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Capture {
+    stream: Stream,
+    /// What the descriptor was before.
+    saved: OwnedFd,
+    token: u64,
+    /// An event that tells the thread that the descriptor was put back. The end of a pipe would not: a child may have it.
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Captures descriptor 1.
+    ///
+    /// # Errors
+    ///
+    /// Too many mirrors or seats, or the system's refusal; then nothing has changed.
+    pub fn stdout(ring: &LineRing) -> Result<Self, CaptureError> {
+        Self::start(ring, Stream::Stdout, io::stdout().as_fd())
+    }
+
+    /// Captures descriptor 2.
+    ///
+    /// # Errors
+    ///
+    /// As [`stdout`](Self::stdout).
+    pub fn stderr(ring: &LineRing) -> Result<Self, CaptureError> {
+        Self::start(ring, Stream::Stderr, io::stderr().as_fd())
+    }
+
+    fn start(ring: &LineRing, stream: Stream, descriptor: BorrowedFd<'_>) -> Result<Self, CaptureError> {
+        let mut mirror = ring.mirror()?;
+        mirror.set_stream(stream);
+        let saved = descriptor.try_clone_to_owned().map_err(system!(CaptureError, "keep the descriptor"))?;
+        let (pipe, write) = io::pipe().map_err(system!(CaptureError, "make a pipe"))?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from);
+        let stop = Arc::new(stop.map_err(system!(CaptureError, "make an event"))?);
+        let stopped = Arc::clone(&stop);
+        let pump = move || pump(File::from(OwnedFd::from(pipe)), &stopped, mirror);
+        let thread = thread::Builder::new().name("linering capture".to_owned()).spawn(pump);
+        let thread = thread.map_err(system!(CaptureError, "start a thread"))?;
+        let capture = Self { stream, saved, token: fork::token(), stop, thread: Some(thread) };
+        // If this fails the drop undoes the rest.
+        capture.redirect(write.as_fd()).map_err(system!(CaptureError, "redirect the descriptor"))?;
+        Ok(capture)
+    }
+
+    /// Puts `to` in the descriptor's place, after what is buffered has gone to the old one.
+    fn redirect(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = io::stdout().flush();
+        // SAFETY: flushes every stream of the C library, which it locks itself.
+        unsafe { libc::fflush(core::ptr::null_mut()) };
+        match self.stream {
+            Stream::Stderr => dup2_stderr(to)?,
+            _ => dup2_stdout(to)?,
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.redirect(self.saved.as_fd());
+        if self.token != fork::token() {
+            // The thread is the parent's.
+            core::mem::forget(self.thread.take());
+            return;
+        }
+        // It cannot be refused: nobody else has counted it up.
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // A panic was printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Passes on what comes through the pipe, until it was told to stop and nothing more is there, or nobody has the pipe.
+fn pump(mut pipe: File, stopped: &impl AsFd, mut mirror: LineProcMirror) {
+    let mut buffer = vec![0; 1 << 16];
+    let mut is_stopped = false;
+    loop {
+        let mut polled = [PollFd::new(&pipe, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
+        // Once stopped, only what is there already.
+        let limit = is_stopped.then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        if poll(&mut polled, limit.as_ref()).is_err_and(|error| error != rustix::io::Errno::INTR) {
+            return;
+        }
+        let [has_bytes, stop] = polled.map(|polled| !polled.revents().is_empty());
+        if !has_bytes && is_stopped {
+            return;
+        }
+        is_stopped |= stop;
+        if !has_bytes {
+            continue;
+        }
+        match pipe.read(&mut buffer) {
+            Ok(0) => return,
+            // What the ring refuses is gone.
+            Ok(read) => drop(mirror.write_all(&buffer[..read])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
