@@ -69,6 +69,8 @@ mod proc_buffer;
 #[cfg(not(loom))]
 mod recover;
 #[cfg(not(loom))]
+mod rotate;
+#[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
 mod source;
@@ -94,5 +96,6 @@ pub use crate::{
     options::{Options, Policy, Timestamps, WakeUp},
     pool::{Worker, WorkerPool},
     proc_buffer::LineProcBuffer,
+    rotate::RotatingFile,
     split::{LineSplitter, Piece, Pieces},
 };

@@ -101,6 +101,20 @@ impl LineProcMirror {
         self.with(|writer, segment, style| writer.line(segment, bytes, style))
     }
 
+    /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as many as fit in one arrive
+    /// as one group, [`Kind::Text`], with one position. For who passes on blocks of lines and wants them there cheaply;
+    /// lines of a few bytes cost a tenth.
+    ///
+    /// Such a group counts as one line, where losses are counted too. A line that is alone, or longer than a slot, comes as
+    /// with `write`; so do all in a ring in which `\r` has a meaning.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn write_packed(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.with(|writer, segment, style| writer.write_packed(segment, bytes, style))
+    }
+
     /// Publishes the unfinished line as it is, flagged `unfinished`: a prompt, say. Nothing if there is none.
     ///
     /// # Errors

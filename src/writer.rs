@@ -130,6 +130,33 @@ impl Writer {
         }
     }
 
+    /// As [`write`](Self::write), but as many whole lines as fit in a slot go into it together, as a group.
+    pub(crate) fn write_packed(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
+        // What a `\r` means there is the splitter's to say.
+        if segment.geometry().returns != 0 {
+            return self.write(segment, bytes, style);
+        }
+        let mut written = Ok(());
+        let mut rest = bytes;
+        while let Some(first) = memchr::memchr(b'\n', rest) {
+            let fitting = if self.unfinished.is_some() { 0 } else { rest.len().min(self.fits) };
+            let last = memchr::memrchr(b'\n', &rest[..fitting]).unwrap_or(first);
+            let (now, later) = rest.split_at(last + 1);
+            written = written.and(if last == first {
+                self.line(segment, &now[..last], style)
+            } else {
+                self.line(segment, now, Style { kind: Kind::Text, ..style })
+            });
+            rest = later;
+        }
+        if rest.is_empty() { written } else { written.and(self.append(segment, rest, style)) }
+    }
+
     /// Publishes the unfinished line as it is, flagged, if there is one.
     pub(crate) fn publish_unfinished(&mut self, segment: &Segment) -> Result<(), WriteError> {
         self.end_unfinished(segment, flag::UNFINISHED)

@@ -1279,3 +1279,42 @@ fn the_numbers_of_lines_are_rounded_up_to_powers_of_two() {
         assert_eq!(now(&mut reader(&ring)).len(), holds, "{lines} lines");
     }
 }
+
+#[test]
+fn packed_lines_share_slots_and_no_byte_of_them_is_lost() {
+    let text = b"a\nbb\n\nccc\n0123456789012345678901234567890\nlonger than one slot can hold in its 32 bytes\nd\ne\nunfinished";
+    // In pieces of any size: what is split there is a line all the same.
+    for size in 1..=text.len() {
+        let ring = ring(small(64, Policy::Block));
+        let mut mirror = mirror(&ring);
+        for piece in text.chunks(size) {
+            mirror.write_packed(piece).expect("room");
+        }
+        drop(mirror);
+        let items = now(&mut reader(&ring));
+        let mut came = Vec::new();
+        for line in items.iter().filter_map(Item::line) {
+            came.extend_from_slice(&line.bytes);
+            let is_group = line.kind == Kind::Text;
+            assert_eq!(is_group, line.bytes.ends_with(b"\n"), "a group's lines have their ends: {line:?}");
+            assert!(!is_group || line.bytes.len() <= PAYLOAD, "{line:?}");
+            came.extend(if is_group || line.unfinished { None } else { Some(b'\n') });
+        }
+        assert_eq!(String::from_utf8_lossy(&came), String::from_utf8_lossy(text), "pieces of {size}");
+        if size == text.len() {
+            let groups: Vec<_> = items.iter().filter_map(Item::line).map(|line| line.kind).collect();
+            assert_eq!(groups, [Kind::Text, Kind::Line, Kind::Line, Kind::Text, Kind::Line]);
+        }
+    }
+}
+
+#[test]
+fn packed_lines_are_lines_of_their_own_where_a_return_rewrites() {
+    let ring = ring(small(16, Policy::OverwriteOldest).rewrite(true));
+    let mut mirror = mirror(&ring);
+    mirror.write_packed(b"10%\r100%\nnext\n").expect("it overwrites");
+    drop(mirror);
+    let items = now(&mut reader(&ring));
+    let lines: Vec<_> = items.iter().filter_map(Item::line).map(Line::to_string).collect();
+    assert_eq!(lines, ["100%", "next"]);
+}

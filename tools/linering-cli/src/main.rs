@@ -4,6 +4,7 @@ mod demo;
 mod failure;
 mod interrupt;
 mod number;
+mod output;
 mod run;
 mod when_full;
 

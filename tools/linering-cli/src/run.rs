@@ -1,30 +1,34 @@
 //! `linering run`: copies of a command, every line of theirs whole and in one order. `docs/run.md` has the design.
 
-mod format;
+mod losses;
 mod printer;
+mod progress;
 mod pump;
+mod spool;
 mod summary;
-mod template;
 mod workers;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
-use linering::{CreateError, Item, LineRing, Options, ReadError, Timestamps};
+use linering::{CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps};
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 
 use crate::failure::{Failure, note};
-use crate::number::within;
+use crate::number::{bytes, within};
+use crate::output::{Format, Look, Sink, Template, is_colored};
 use crate::when_full::WhenFull;
-use format::Format;
+use losses::Losses;
 use printer::{Printer, Style};
+use progress::Progress;
 use pump::Reads;
 use summary::Summary;
-use template::Template;
 use workers::Workers;
 
 /// Run copies of a command, every line of their output whole and in one order
@@ -64,6 +68,34 @@ pub struct Args {
     /// How lines are printed
     #[arg(short = 'o', long, value_enum, default_value = "cat")]
     format: Format,
+
+    /// Each worker's output together, at its end
+    #[arg(long)]
+    group: bool,
+
+    /// Colour tags and times: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
+    color: clap::ColorChoice,
+
+    /// Say on the terminal how far it is
+    #[arg(long)]
+    progress: bool,
+
+    /// Append everything to this file too, in the same format
+    ///
+    /// Goes on when nobody reads standard output any more.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Begin a new output file when it has SIZE bytes; the old one becomes FILE.1
+    ///
+    /// K, M and G stand for 1024, 1024² and 1024³ bytes. Lines are never divided.
+    #[arg(long, value_name = "SIZE", requires = "output", value_parser = bytes)]
+    rotate: Option<u64>,
+
+    /// Old output files that stay, 1 to 1000000
+    #[arg(long, value_name = "N", default_value = "5", requires = "rotate", value_parser = within(1, 1_000_000))]
+    keep: usize,
 
     /// What is done when the ring is full
     ///
@@ -136,6 +168,8 @@ fn refused(doing: &'static str) -> impl Fn(io::Error) -> Failure {
 
 fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let commands = args.commands()?;
+    // Before anything is started.
+    let sinks = args.sinks()?;
     let ring = make_ring(args, commands.len())?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
@@ -148,8 +182,10 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
         workers.halt();
     }
     let mut pump = pump::start(&ring, pipes, args.reads())?;
-    let mut printer = Printer::new(args.style(commands.len()), &workers.processes());
+    let progress = Progress::new(args.progress, commands.len());
+    let mut printer = Printer::new(args.style(commands.len()), sinks, &workers.processes(), progress);
     let mut summary = Summary::new(commands.len());
+    let mut losses = Losses::default();
 
     loop {
         let batch = match reader.batch() {
@@ -169,15 +205,21 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
                 }
                 Item::Lost(lost) => {
                     let worker = worker_of(&lost.label);
-                    note(format_args!("{} lines of worker {worker} lost: the ring was full", lost.lines));
+                    losses.add(worker, lost);
                     summary.lost(worker, lost.lines);
                 }
-                Item::Ended(ended) => summary.ended(worker_of(&ended.label)),
-                other => note(other),
+                Item::Ended(ended) => {
+                    let worker = worker_of(&ended.label);
+                    printer.ended(worker);
+                    summary.ended(worker);
+                }
+                other => printer.aside(|| note(other)),
             }
         }
-        // Few items: that was all there is for now.
-        if batch.len() < 16 {
+        losses.tell(false, |sentence| printer.aside(|| note(sentence)));
+        // Few items: that was all there is for now. And who takes over a ring that outlives us must find what we have not
+        // written.
+        if batch.len() < 16 || args.outlives() {
             printer.flush();
         }
         batch.commit();
@@ -186,22 +228,22 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
         }
     }
     printer.finish();
+    losses.tell(true, note);
     pump.join();
     let statuses = workers.wait();
-    let unread = printer.is_unread();
-    printer.result().map_err(|error| Failure::of_write("the output", &error))?;
-    let expected: &[i32] = match (unread, workers.were_halted()) {
+    let expected: &[i32] = match (printer.is_unread(), workers.were_halted()) {
         (false, false) => &[],
         (true, false) => &[SIGPIPE],
         (false, true) => &[SIGTERM],
         (true, true) => &[SIGPIPE, SIGTERM],
     };
-    Ok(verdict(args, &statuses, &summary, expected))
+    let code = verdict(args, &statuses, &summary, expected);
+    Ok(if printer.has_failed() { ExitCode::from(125) } else { code })
 }
 
 /// A mirror's label is its worker's number.
-fn worker_of(label: &str) -> usize {
-    label.parse().unwrap_or(usize::MAX)
+fn worker_of(label: &str) -> Option<usize> {
+    label.parse().ok()
 }
 
 impl Args {
@@ -210,7 +252,9 @@ impl Args {
         let half = self.lines.saturating_mul(self.line_bytes.saturating_sub(32)) / 2;
         let most = if self.on_full == WhenFull::Overwrite { half.max(2) } else { usize::MAX };
         let at_once = (most / 2).min(1 << 16);
-        Reads { at_once, cut: self.max_line.min(most - at_once) }
+        // Where lines are counted or numbered each is on its own.
+        let packed = self.on_full == WhenFull::Block && self.format != Format::Json;
+        Reads { at_once, cut: self.max_line.min(most - at_once), packed }
     }
 
     /// What each worker runs.
@@ -229,15 +273,47 @@ impl Args {
     }
 
     fn style(&self, workers: usize) -> Style {
-        let is_short = self.format == Format::Short;
-        let tag = self.tag.clone().or_else(|| is_short.then(Template::of_worker));
-        Style { format: self.format, tag, timestamps: self.timestamps || is_short, alone: workers == 1 }
+        let tag = self.tag.clone().or_else(|| (self.format == Format::Short).then(Template::of_worker));
+        Style { tag, alone: workers == 1, group: self.group }
+    }
+
+    /// Stdout, stderr, and the file if there is one.
+    fn sinks(&self) -> Result<Vec<Sink>, Failure> {
+        let plain = Look {
+            format: self.format,
+            timestamps: self.timestamps || self.format == Format::Short,
+            color: false,
+            caret: false,
+        };
+        let (out, err) = (io::stdout(), io::stderr());
+        let out_look = Look { color: is_colored(self.color, &out), caret: out.is_terminal(), ..plain };
+        let err_look = Look { color: is_colored(self.color, &err), caret: err.is_terminal(), ..plain };
+        let mut sinks = vec![
+            Sink::new(
+                "the standard output",
+                out_look,
+                File::from(out.as_fd().try_clone_to_owned().map_err(refused("use the standard output"))?),
+            ),
+            Sink::new("the standard error", err_look, err),
+        ];
+        if let Some(path) = &self.output {
+            let limit = self.rotate.unwrap_or(u64::MAX);
+            let file = RotatingFile::open(path, limit, self.keep as u32);
+            let file = file.map_err(|error| Failure::of_path("write", path, &error))?;
+            sinks.push(Sink::new(path.display().to_string(), plain, file));
+        }
+        Ok(sinks)
+    }
+
+    /// Whether the ring can be taken over when this process is gone.
+    fn outlives(&self) -> bool {
+        self.file.is_some() || self.name.is_some()
     }
 }
 
 fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
     // The pump cuts before a line is too long, by a read at most.
-    let Reads { at_once, cut } = args.reads();
+    let Reads { at_once, cut, .. } = args.reads();
     let max_line = cut + at_once;
     let is_timed = args.timestamps || args.format != Format::Cat;
     let options = Options::new()

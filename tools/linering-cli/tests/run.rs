@@ -339,7 +339,7 @@ fn a_ring_that_may_lose_lines_counts_them_and_strict_makes_that_a_failure() {
         assert_eq!((came, came + lost), (counted, 200_000), "{policy}");
         assert_eq!(output.status.code(), Some(0), "{policy}");
         let output = run(&[&small[..], &["--strict"], &command].concat());
-        assert_eq!(output.status.code(), Some(i32::from(self::err(&output).contains(" lost: "))), "{policy}");
+        assert_eq!(output.status.code(), Some(i32::from(self::err(&output).contains(" lost, "))), "{policy}");
     }
 }
 
@@ -361,7 +361,10 @@ fn a_full_stdout_is_a_failure_that_is_named() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
     let output = linering(&["--", "echo", "hello"]).stdout(full).output().expect("it starts");
     assert_eq!(output.status.code(), Some(125));
-    assert_eq!(err(&output), "linering: cannot write the output: No space left on device (os error 28)\n");
+    assert_eq!(
+        err(&output),
+        "linering: cannot write the standard output: No space left on device (os error 28)\n"
+    );
 }
 
 #[test]

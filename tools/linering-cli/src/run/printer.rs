@@ -1,136 +1,154 @@
-//! From the ring to stdout and stderr.
+//! From the ring to stdout, stderr and a file; each worker's lines together, if that is asked for.
 
-use std::io::{self, BufWriter, Stderr, Stdout, Write};
+use std::io;
 
 use linering::{Line, Stream};
 
-use super::format::{Clock, Format, json, stream_name};
-use super::template::Template;
+use super::progress::Progress;
+use super::spool::Spool;
+use crate::failure::note;
+use crate::output::{Clock, Format, Page, Sink, Template, stream_name};
 
 /// What is printed besides the lines themselves.
 #[derive(Debug)]
 pub struct Style {
-    pub format: Format,
     pub tag: Option<Template>,
-    pub timestamps: bool,
     /// There is one worker: a last line without an end stays without one.
     pub alone: bool,
+    /// Each worker's output comes together, at its end.
+    pub group: bool,
 }
 
 /// Writes lines out, and remembers what could not be written.
 #[derive(Debug)]
 pub struct Printer {
-    out: Sink<Stdout>,
-    err: Sink<Stderr>,
+    /// Stdout, stderr, and a file if there is one.
+    sinks: Vec<Sink>,
     style: Style,
     clock: Clock,
-    /// The tags of each worker: of its stdout, of its stderr.
-    tags: Vec<[String; 2]>,
+    workers: Vec<Worker>,
+    progress: Progress,
+    /// Something was not kept as it should have been, which was said.
+    failed: bool,
 }
 
-/// One of the two outputs.
 #[derive(Debug)]
-struct Sink<W: Write> {
-    to: BufWriter<W>,
-    /// The worker whose line stands there without an end.
-    open: Option<usize>,
-    failed: Option<io::Error>,
+struct Worker {
+    /// The tags of its stdout and of its stderr.
+    tags: [String; 2],
+    /// What it has printed, if that waits for its end.
+    spool: Option<Spool>,
+    /// Mirrors of its that have not ended: its two pipes, and its seat.
+    open: usize,
 }
+
+const OUT: usize = 0;
+const ERR: usize = 1;
 
 impl Printer {
-    pub fn new(style: Style, processes: &[u32]) -> Self {
+    /// `sinks` are stdout, stderr, and more that get every line.
+    pub fn new(style: Style, sinks: Vec<Sink>, processes: &[u32], progress: Progress) -> Self {
         let tag = |worker, stream, process| {
             style.tag.as_ref().map_or(String::new(), |tag| tag.fill(worker, stream_name(stream), process))
         };
-        let tags = processes.iter().enumerate().map(|(worker, process)| {
-            [Stream::Stdout, Stream::Stderr].map(|stream| tag(worker, stream, *process))
-        });
-        let tags = tags.collect();
-        Self {
-            out: Sink::new(io::stdout()),
-            err: Sink::new(io::stderr()),
-            style,
-            clock: Clock::default(),
-            tags,
+        let worker = |(worker, process): (usize, &u32)| Worker {
+            tags: [Stream::Stdout, Stream::Stderr].map(|stream| tag(worker, stream, *process)),
+            spool: style.group.then(|| Spool::new(sinks.len())),
+            open: 3,
+        };
+        let workers = processes.iter().enumerate().map(worker).collect();
+        Self { sinks, style, clock: Clock::default(), workers, progress, failed: false }
+    }
+
+    /// Prints a worker's line, or keeps it for the worker's end.
+    pub fn line(&mut self, worker: Option<usize>, line: &Line<'_>) {
+        self.progress.count(line);
+        let Self { sinks, clock, workers, .. } = self;
+        let is_err = line.stream == Stream::Stderr;
+        let (tag, mut spool) = match worker.and_then(|worker| workers.get_mut(worker)) {
+            Some(Worker { tags, spool, .. }) => (&*tags[usize::from(is_err)], spool.as_mut()),
+            None => ("", None),
+        };
+        let mut kept = Ok(());
+        for (index, sink) in sinks.iter_mut().enumerate() {
+            let look = sink.look();
+            let gets = match index {
+                OUT => !is_err || look.format == Format::Json,
+                ERR => is_err && look.format != Format::Json,
+                _ => true,
+            };
+            if !gets {
+                continue;
+            }
+            let add = |page: &mut Page| page.line(&look, clock, worker, tag, line);
+            match &mut spool {
+                Some(spool) => kept = kept.and(spool.add(index, add)),
+                None => sink.add(add),
+            }
+        }
+        if let (Some(worker), Err(error)) = (worker, kept) {
+            self.cannot_keep(worker, &error);
         }
     }
 
-    /// Writes a worker's line; a piece of one has no end.
-    pub fn line(&mut self, worker: usize, line: &Line<'_>) {
-        if self.style.format == Format::Json {
-            return self.out.with(|to| json(to, &mut self.clock, worker, line));
+    /// One of a worker's mirrors has ended.
+    pub fn ended(&mut self, worker: Option<usize>) {
+        let Some(index) = worker.filter(|worker| *worker < self.workers.len()) else { return };
+        let known = &mut self.workers[index];
+        known.open = known.open.saturating_sub(1);
+        if known.open == 0 {
+            self.progress.ended();
+            self.replay(index);
         }
-        let is_err = line.stream == Stream::Stderr;
-        let tag = self.tags.get(worker).map_or("", |tags| &tags[usize::from(is_err)]);
-        let time = line.time.filter(|_| self.style.timestamps);
-        let time = time.map_or("", |time| self.clock.text(time));
-        if is_err {
-            self.err.line(worker, line, time, tag);
-        } else {
-            self.out.line(worker, line, time, tag);
+    }
+
+    /// Prints what was kept of a worker's output; what still comes is printed as it comes.
+    fn replay(&mut self, worker: usize) {
+        let Self { sinks, style, workers, .. } = self;
+        let Some(spool) = workers[worker].spool.take() else { return };
+        let text = |sink: usize, text: &[u8]| {
+            sinks[sink].add(|page| page.text.extend_from_slice(text));
+        };
+        if let Err(error) = spool.replay(!style.alone, text) {
+            self.cannot_keep(worker, &error);
         }
+    }
+
+    fn cannot_keep(&mut self, worker: usize, error: &io::Error) {
+        note(format_args!("cannot keep the output of worker {worker} for its end: {error}"));
+        self.failed = true;
+        self.replay(worker);
     }
 
     pub fn flush(&mut self) {
-        self.out.with(Write::flush);
-        self.err.with(Write::flush);
+        let Self { sinks, progress, .. } = self;
+        progress.aside(|| sinks.iter_mut().for_each(Sink::flush));
     }
 
-    /// Ends what has no end, unless that is how the only worker wrote it.
+    /// Runs `print`, which may print on the same terminal.
+    pub fn aside(&self, print: impl FnOnce()) {
+        self.progress.aside(print);
+    }
+
+    /// Prints what waits, and ends what has no end, unless that is how the only worker wrote it.
     pub fn finish(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.replay(worker);
+        }
         if !self.style.alone {
-            self.out.end();
-            self.err.end();
+            self.sinks.iter_mut().for_each(|sink| sink.add(Page::end));
         }
         self.flush();
+        self.progress.finish();
     }
 
-    /// Whether nobody reads stdout any more.
+    /// Whether nobody reads stdout any more, and nothing else gets its lines.
     pub fn is_unread(&self) -> bool {
-        self.out.failed.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        self.sinks[OUT].is_unread() && self.sinks[ERR + 1..].iter().all(Sink::has_failed)
     }
 
-    /// The first failure but that.
-    pub fn result(self) -> io::Result<()> {
-        let failed = [self.out.failed, self.err.failed].into_iter().flatten();
-        failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map(Err).next().unwrap_or(Ok(()))
-    }
-}
-
-impl<W: Write> Sink<W> {
-    fn new(to: W) -> Self {
-        Self { to: BufWriter::with_capacity(1 << 16, to), open: None, failed: None }
-    }
-
-    /// Runs `write` unless an earlier one failed.
-    fn with(&mut self, write: impl FnOnce(&mut BufWriter<W>) -> io::Result<()>) {
-        if self.failed.is_none() {
-            self.failed = write(&mut self.to).err();
-        }
-    }
-
-    fn line(&mut self, worker: usize, line: &Line<'_>, time: &str, tag: &str) {
-        if self.open.is_some_and(|open| open != worker) {
-            self.end();
-        }
-        let goes_on = self.open.is_some();
-        self.open = line.unfinished.then_some(worker);
-        self.with(|to| {
-            if !goes_on {
-                if !time.is_empty() {
-                    to.write_all(time.as_bytes())?;
-                    to.write_all(b" ")?;
-                }
-                to.write_all(tag.as_bytes())?;
-            }
-            to.write_all(&line.bytes)?;
-            if line.unfinished { Ok(()) } else { to.write_all(b"\n") }
-        });
-    }
-
-    fn end(&mut self) {
-        if self.open.take().is_some() {
-            self.with(|to| to.write_all(b"\n"));
-        }
+    /// Whether something could not be written.
+    pub fn has_failed(&self) -> bool {
+        self.failed || self.sinks.iter().any(Sink::has_failed)
     }
 }

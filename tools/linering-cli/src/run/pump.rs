@@ -19,6 +19,8 @@ pub struct Reads {
     pub at_once: usize,
     /// Bytes after which a line that has no end yet is cut.
     pub cut: usize,
+    /// Short lines may share slots.
+    pub packed: bool,
 }
 
 /// A worker's pipe.
@@ -108,7 +110,7 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
         let mut ready = ready.into_iter();
         let mut over = Vec::new();
         for (index, source) in sources.iter_mut().enumerate() {
-            if ready.next() == Some(true) && !source.pass_on(&mut buffer, reads.cut)? {
+            if ready.next() == Some(true) && !source.pass_on(&mut buffer, reads)? {
                 over.push(index);
             }
         }
@@ -120,7 +122,7 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
 
 impl Source {
     /// Passes on what is there; `false` at the end.
-    fn pass_on(&mut self, buffer: &mut [u8], cut: usize) -> io::Result<bool> {
+    fn pass_on(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<bool> {
         let read = match self.from.read(buffer) {
             Ok(0) => return Ok(false),
             Ok(read) => read,
@@ -128,12 +130,16 @@ impl Source {
             Err(error) => return Err(error),
         };
         let bytes = &buffer[..read];
-        self.mirror.write_all(bytes)?;
+        if reads.packed {
+            self.mirror.write_packed(bytes)?;
+        } else {
+            self.mirror.write_all(bytes)?;
+        }
         self.since_end = match memchr::memrchr(b'\n', bytes) {
             Some(end) => read - end - 1,
             None => self.since_end + read,
         };
-        if self.since_end >= cut {
+        if self.since_end >= reads.cut {
             self.mirror.publish_unfinished()?;
             self.since_end = 0;
         }

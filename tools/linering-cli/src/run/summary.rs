@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
 
-use linering::Line;
+use linering::{Kind, Line};
 use signal_hook::low_level::signal_name;
 
 /// Counts what comes of each worker.
@@ -32,23 +32,33 @@ impl Summary {
         Self { began: Instant::now(), workers: vec![Tally::default(); workers] }
     }
 
-    pub fn line(&mut self, worker: usize, line: &Line<'_>) {
-        let Some(tally) = self.workers.get_mut(worker) else { return };
-        tally.lines += u64::from(!tally.open);
+    pub fn line(&mut self, worker: Option<usize>, line: &Line<'_>) {
+        let Some(tally) = self.of(worker) else { return };
+        tally.bytes += line.bytes.len() as u64;
+        if line.kind == Kind::Line {
+            tally.lines += u64::from(!tally.open);
+            tally.bytes += u64::from(!line.unfinished);
+        } else {
+            tally.lines += memchr::memchr_iter(b'\n', &line.bytes).count() as u64;
+        }
         tally.open = line.unfinished;
-        tally.bytes += line.bytes.len() as u64 + u64::from(!line.unfinished);
     }
 
-    pub fn lost(&mut self, worker: usize, lines: u64) {
-        if let Some(tally) = self.workers.get_mut(worker) {
+    pub fn lost(&mut self, worker: Option<usize>, lines: u64) {
+        if let Some(tally) = self.of(worker) {
             tally.lost += lines;
         }
     }
 
-    pub fn ended(&mut self, worker: usize) {
-        if let Some(tally) = self.workers.get_mut(worker) {
-            tally.took = self.began.elapsed();
+    pub fn ended(&mut self, worker: Option<usize>) {
+        let took = self.began.elapsed();
+        if let Some(tally) = self.of(worker) {
+            tally.took = took;
         }
+    }
+
+    fn of(&mut self, worker: Option<usize>) -> Option<&mut Tally> {
+        self.workers.get_mut(worker?)
     }
 
     pub fn any_lost(&self) -> bool {

@@ -1,0 +1,118 @@
+//! How a line is printed: as it is, with its time and worker before it, or as JSON.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use linering::{Kind, Level, Line, Stream};
+use serde::Serialize;
+
+/// The formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// The line as it is
+    Cat,
+    /// Time, worker, line
+    Short,
+    /// A JSON object for each line, all on standard output
+    Json,
+}
+
+/// A time as RFC 3339 has it. Remembers the last one: stamps are coarse, so many lines have the same.
+#[derive(Debug, Default)]
+pub struct Clock {
+    last: Option<SystemTime>,
+    text: String,
+}
+
+impl Clock {
+    pub fn text(&mut self, time: SystemTime) -> &str {
+        if self.last != Some(time) {
+            self.last = Some(time);
+            // A time that a calendar cannot name was not taken by a clock.
+            self.text =
+                jiff::Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"));
+        }
+        &self.text
+    }
+}
+
+pub fn stream_name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stderr => "stderr",
+        Stream::Log => "log",
+        _ => "stdout",
+    }
+}
+
+fn level_name(level: Level) -> Option<&'static str> {
+    Some(match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+        _ => return None,
+    })
+}
+
+/// What several lines that came together are.
+fn kind_name(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Text => "group",
+        Kind::Warning => "warning",
+        Kind::Error => "error",
+        _ => return None,
+    })
+}
+
+/// A line, or a group of lines, as JSON has it.
+#[derive(Serialize)]
+struct Object<'l> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<&'l str>,
+    worker: Option<usize>,
+    stream: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    msg: &'l str,
+    position: u64,
+    #[serde(skip_serializing_if = "is_unset")]
+    truncated: bool,
+    #[serde(skip_serializing_if = "is_unset")]
+    unfinished: bool,
+    #[serde(skip_serializing_if = "is_unset")]
+    unacknowledged: bool,
+    /// Bytes of `msg` are replaced: JSON cannot carry them.
+    #[serde(skip_serializing_if = "is_unset")]
+    lossy: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<u64>,
+}
+
+fn is_unset(flag: &bool) -> bool {
+    !flag
+}
+
+/// Adds a line, or a group of lines, as one JSON object and an end of line.
+pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>) {
+    let text = String::from_utf8_lossy(&line.bytes);
+    let object = Object {
+        time: line.time.map(|time| clock.text(time)),
+        worker,
+        stream: stream_name(line.stream),
+        level: level_name(line.level),
+        kind: kind_name(line.kind),
+        msg: &text,
+        position: line.position,
+        truncated: line.truncated,
+        unfinished: line.unfinished,
+        unacknowledged: line.unacknowledged,
+        lossy: matches!(text, Cow::Owned(_)),
+        missing: (line.missing > 0).then_some(line.missing),
+    };
+    // Into memory, of strings and numbers: cannot fail.
+    let _ = serde_json::to_writer(&mut *to, &object);
+    to.push(b'\n');
+}
