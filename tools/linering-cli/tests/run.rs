@@ -412,3 +412,164 @@ fn memory_is_bounded_however_long_a_line_is() {
     assert_eq!((bytes, child.wait().expect("ours").code()), (BYTES, Some(0)));
     assert!((1..64 << 10).contains(&kib), "{kib} KiB");
 }
+
+#[test]
+fn everything_goes_to_a_file_too_which_rotates() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("log");
+    let log = path.to_str().expect("UTF-8");
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    // Both streams, and what is there stays.
+    for (worker, before) in [("first", 0), ("second", 2)] {
+        assert_eq!(read("log").lines().count(), before);
+        let output = run(&["--output", log, "--", "sh", "-c", &format!("echo {worker}; echo err >&2")]);
+        assert_eq!((out(&output), err(&output)), (format!("{worker}\n"), "err\n".to_owned()));
+    }
+    assert_eq!(sorted(&read("log")), ["err", "err", "first", "second"]);
+    fs::remove_file(&path).expect("it is there");
+    let output = run(&["--output", log, "--rotate", "1K", "--keep", "20", "--tag", "--", "seq", "1000"]);
+    let files: Vec<String> =
+        (1..=20).rev().map(|number| format!("log.{number}")).chain(["log".to_owned()]).collect();
+    assert_eq!(files.iter().map(|name| read(name)).collect::<String>(), out(&output));
+    assert!(files.iter().all(|name| read(name).len() <= 1024 && !read(name).starts_with(|c| c != '[')));
+    assert!(read("log.7").len() > 1000 && read("log.20").is_empty(), "{:?}", fs::read_dir(folder.path()));
+}
+
+#[test]
+fn with_a_file_the_draining_goes_on_when_nobody_reads_stdout() {
+    let path = scratch("run-goes-on");
+    let _ = fs::remove_file(&path);
+    let args = ["--output", path.to_str().expect("UTF-8"), "--", "seq", "1000000"];
+    let mut child = linering(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ours");
+    assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
+    let expected: String = (1..=1_000_000).map(|number| format!("{number}\n")).collect();
+    assert!(fs::read_to_string(&path).expect("a file") == expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_and_the_rest_goes_on() {
+    let output = run(&["--output", "/dev/full", "--", "seq", "100000"]);
+    assert_eq!(out(&output).lines().count(), 100_000);
+    let expected = "linering: cannot write /dev/full: No space left on device (os error 28)\n";
+    assert_eq!((output.status.code(), err(&output).as_str()), (Some(125), expected));
+    // Before anything was started.
+    for (options, expected) in [
+        (&["--output", "/dev/null", "--rotate", "10M"][..], "regular file"),
+        (&["--output", "/no/folder/log"], "cannot write /no/folder/log: No such file"),
+        (&["--output", "/"], "cannot write /: Is a directory"),
+    ] {
+        let output = run(&[options, &["--", "echo", "started"]].concat());
+        assert_eq!((output.status.code(), out(&output)), (Some(125), String::new()), "{options:?}");
+        assert!(err(&output).contains(expected) && err(&output).lines().count() == 1, "{}", err(&output));
+    }
+    for options in
+        [&["--rotate", "1M"][..], &["--output", "x", "--rotate", "1T"], &["--output", "x", "--keep", "0"]]
+    {
+        let output = run(&[options, &["--", "echo", "started"]].concat());
+        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()), "{options:?}");
+    }
+}
+
+#[test]
+fn a_group_is_one_workers_output() {
+    // Each waits until all have written their first line; one writes more than is kept in memory.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let there = folder.path().to_str().expect("UTF-8");
+    let script = format!(
+        "echo $LINERING_WORKER begins; : > {there}/$LINERING_WORKER
+        until [ -e {there}/0 ] && [ -e {there}/1 ] && [ -e {there}/2 ]; do sleep 0.01; done
+        [ $LINERING_WORKER != 1 ] || seq 100000; echo err $LINERING_WORKER >&2; printf no.end"
+    );
+    let output = run(&["-n", "3", "--group", "--tag={worker}|", "--", "sh", "-c", &script]);
+    let out = out(&output);
+    let mut lines = out.lines().peekable();
+    let mut order = Vec::new();
+    while let Some(line) = lines.next() {
+        let worker =
+            line.strip_suffix(" begins").and_then(|line| line.split_once('|')).expect("its first line").1;
+        let more = if worker == "1" { 100_000 } else { 0 };
+        assert!(lines.by_ref().take(more).eq((1..=more).map(|number| format!("1|{number}"))));
+        assert_eq!(lines.next(), Some(&*format!("{worker}|no.end")));
+        order.push(worker);
+    }
+    order.sort_unstable();
+    assert_eq!(order, ["0", "1", "2"]);
+    assert_eq!(sorted(&err(&output)), ["0|err 0", "1|err 1", "2|err 2"]);
+    // Nowhere to keep it: it comes all the same.
+    let output =
+        linering(&["-n", "2", "--group", "--", "seq", "100000"]).env("TMPDIR", "/no/folder").output();
+    let output = output.expect("it starts");
+    assert_eq!(self::out(&output).lines().count(), 200_000);
+    assert!(err(&output).contains("cannot keep the output of worker 0 for its end: "), "{}", err(&output));
+    assert_eq!(output.status.code(), Some(125));
+}
+
+/// What a terminal is sent, by a command whose stderr, and stdout too if `out`, is that terminal; and the rest of its stdout.
+fn on_a_terminal(mut command: Command, out: bool) -> (String, String) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("UTF-8");
+    let open = || fs::OpenOptions::new().read(true).write(true).open(&name).expect("a terminal");
+    let side = open();
+    let mut modes = tcgetattr(&side).expect("a terminal");
+    // As it was written.
+    modes.output_modes -= OutputModes::OPOST;
+    tcsetattr(&side, OptionalActions::Now, &modes).expect("a terminal");
+    drop(side);
+    command.stdin(Stdio::null()).stderr(open());
+    command.stdout(if out { Stdio::from(open()) } else { Stdio::piped() });
+    let mut child = command.spawn().expect("it starts");
+    drop(command);
+    let mut stdout = child.stdout.take();
+    let rest = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.as_mut().map(|stdout| stdout.read_to_string(&mut text));
+        text
+    });
+    let mut sent = Vec::new();
+    // The end of a terminal is an error.
+    let _ = fs::File::from(terminal).read_to_end(&mut sent);
+    child.wait().expect("ours");
+    (String::from_utf8_lossy(&sent).into_owned(), rest.join().expect("no panic"))
+}
+
+#[test]
+fn a_terminal_is_shown_control_characters_and_colours() {
+    let args = ["--tag", "--", "printf", r"a\033[31mb\tc\177\r\302\233d\303\251\n"];
+    let shown = "a^[[31mb\tc^?^MM-^[d\u{e9}\n";
+    let command = |more: &[&str]| {
+        let mut command = linering(&[more, &args].concat());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR").env("TERM", "xterm");
+        command
+    };
+    let colored = format!("\u{1b}[36m[0] \u{1b}[0m{shown}");
+    assert_eq!(on_a_terminal(command(&[]), true).0, colored);
+    let plain = format!("[0] {shown}");
+    assert_eq!(on_a_terminal(command(&["--color", "never"]), true).0, plain);
+    let mut without = command(&[]);
+    without.env("NO_COLOR", "1");
+    assert_eq!(on_a_terminal(without, true).0, plain);
+    // A file is given what was written.
+    let raw = "a\u{1b}[31mb\tc\u{7f}\r\u{9b}d\u{e9}\n";
+    assert_eq!(on_a_terminal(command(&[]), false).1, format!("[0] {raw}"));
+    assert_eq!(
+        on_a_terminal(command(&["--color", "always"]), false).1,
+        format!("\u{1b}[36m[0] \u{1b}[0m{raw}")
+    );
+}
+
+#[test]
+fn progress_is_told_on_a_terminal_alone() {
+    let args = ["-n", "2", "--progress", "--", "sh", "-c", "seq 1000"];
+    let output = run(&args);
+    assert_eq!((out(&output).lines().count(), err(&output)), (2000, String::new()));
+    let mut command = linering(&args);
+    command.env("TERM", "xterm");
+    let (terminal, rest) = on_a_terminal(command, false);
+    assert_eq!(rest.lines().count(), 2000);
+    assert!(terminal.contains("2,000 lines, 7.60 KiB, 2 of 2 workers ended"), "{terminal:?}");
+}
