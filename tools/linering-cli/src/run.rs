@@ -112,11 +112,11 @@ pub struct Args {
     summary: bool,
 
     /// Lines (or parts of long lines) that the ring holds
-    #[arg(long, value_name = "N", default_value = "4096")]
+    #[arg(long, value_name = "N", default_value = "2048")]
     lines: usize,
 
     /// Bytes of one slot of the ring; a longer line takes several
-    #[arg(long, value_name = "N", default_value = "256")]
+    #[arg(long, value_name = "N", default_value = "2048")]
     line_bytes: usize,
 
     /// Keep the ring in this new file, which stays

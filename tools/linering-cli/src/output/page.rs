@@ -117,9 +117,15 @@ impl Page {
 
 /// The lines of a group, with their ends; a line is its only one, without.
 fn lines_of<'l>(line: &'l Line<'_>) -> impl Iterator<Item = &'l [u8]> {
-    let (one, several) = match line.kind {
+    let (one, mut several) = match line.kind {
         Kind::Line => (Some(&*line.bytes), &[][..]),
         _ => (None, &*line.bytes),
     };
-    one.into_iter().chain(several.split_inclusive(|byte| *byte == b'\n'))
+    let next = move || {
+        let end = memchr::memchr(b'\n', several).map_or(several.len(), |end| end + 1);
+        let (now, later) = several.split_at(end);
+        several = later;
+        (!now.is_empty()).then_some(now)
+    };
+    one.into_iter().chain(core::iter::from_fn(next))
 }
