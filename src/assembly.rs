@@ -1,7 +1,6 @@
 //! Long lines, put together from their parts: one at a time for each cell, within a budget for all of them.
 
-use crate::layout::{SlotHeader, flag};
-use crate::segment::Segment;
+use crate::layout::{Geometry, SlotHeader, flag};
 
 /// A line that was put together.
 #[derive(Debug)]
@@ -21,14 +20,25 @@ struct Assembly {
 }
 
 /// What is being put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Assemblies {
     by_cell: Vec<Option<Box<Assembly>>>,
-    /// Bytes of all of them.
+    /// Bytes of all of them,
     bytes: usize,
+    /// and how many they may be.
+    budget: usize,
+    cells: usize,
+    /// Bytes of a part that is not the last.
+    payload: usize,
 }
 
 impl Assemblies {
+    /// None yet; of all together `budget` bytes will be kept.
+    pub(crate) fn new(geometry: &Geometry, budget: usize) -> Self {
+        let (cells, payload) = (geometry.cells as usize, geometry.shape().payload());
+        Self { by_cell: Vec::new(), bytes: 0, budget, cells, payload }
+    }
+
     fn take(&mut self, cell: usize) -> Option<Assembly> {
         let assembly = self.by_cell.get_mut(cell)?.take()?;
         self.bytes -= assembly.line.bytes.len();
@@ -57,18 +67,12 @@ impl Assemblies {
     }
 
     /// Adds a part. Gives the line, if it was its last one.
-    pub(crate) fn add(
-        &mut self,
-        segment: &Segment,
-        source: u32,
-        header: SlotHeader,
-        part: &[u8],
-    ) -> Option<Long> {
+    pub(crate) fn add(&mut self, source: u32, header: SlotHeader, part: &[u8]) -> Option<Long> {
         let cell = usize::from(header.cell);
         if self.by_cell.len() <= cell {
-            self.by_cell.resize_with(segment.cells().len(), || None);
+            self.by_cell.resize_with(self.cells, || None);
         }
-        let budget = segment.assembly_budget.saturating_sub(self.bytes);
+        let budget = self.budget.saturating_sub(self.bytes);
         let assembly = self.by_cell[cell].get_or_insert_with(|| {
             let line = Long { header, source, bytes: Vec::new(), missing: 0, truncated: false };
             Box::new(Assembly { line, next_part: 0 })
@@ -76,8 +80,7 @@ impl Assemblies {
         let line = &mut assembly.line;
         let skipped = header.part.wrapping_sub(assembly.next_part);
         if skipped > 0 {
-            let payload = segment.geometry().shape().payload() as u64;
-            line.missing = line.missing.saturating_add(u64::from(skipped) * payload);
+            line.missing = line.missing.saturating_add(u64::from(skipped) * self.payload as u64);
             line.truncated = true;
         }
         assembly.next_part = header.part.wrapping_add(1);

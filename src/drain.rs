@@ -19,7 +19,7 @@ use crate::deaths::Deaths;
 use crate::error::{ReadError, system};
 use crate::fork;
 use crate::layout::{LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
-use crate::message::{Ended, Item, Kind, Level, Line, LossCause, Lost, Stream, time_of};
+use crate::message::{Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
 use crate::recover::settle_reader;
 use crate::ring::{Seen, Spare, peek_payload};
@@ -137,7 +137,7 @@ impl Drain {
             arena: vec![0; BATCH * segment.geometry().shape().slot_words],
             filled: 0,
             sources: Sources::default(),
-            assemblies: Assemblies::default(),
+            assemblies: Assemblies::new(segment.geometry(), segment.assembly_budget),
             events: 0,
             batches: 0,
             deaths: Deaths::new(),
@@ -253,19 +253,9 @@ impl Drain {
     ) -> Line<'d> {
         let (worker, label) = self.name(source);
         Line {
-            position: header.position,
-            worker,
-            label,
-            stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
-            level: Level::from_bits(header.level),
-            tag: header.tag,
-            time: time_of(header.time, segment.geometry().created),
-            kind: Kind::from_bits(header.flags >> flag::KIND_SHIFT),
             truncated,
-            unfinished: header.is(flag::UNFINISHED),
-            unacknowledged: header.is(flag::UNACKNOWLEDGED),
             missing,
-            bytes: Cow::Borrowed(bytes),
+            ..line_of(header, segment.geometry().created, worker, label, bytes.into())
         }
     }
 
@@ -436,7 +426,7 @@ impl Drain {
         }
         if !whole {
             let (_, part) = image_of(&self.arena[self.filled..]);
-            if let Some(line) = self.assemblies.add(segment, source, header, part) {
+            if let Some(line) = self.assemblies.add(source, header, part) {
                 self.push(Other::Long(line));
             }
             return;

@@ -370,7 +370,8 @@ fn the_docs_have_the_numbers_of_what_is_counted_off() {
         (Kind::Line as u64, "one line"),
         (Kind::Text as u64, "a group of lines"),
         (Kind::Warning as u64, "a warning"),
-        (Kind::Error as u64, "the error"),
+        (Kind::Error as u64, "the error that ended its mirror"),
+        (Kind::Lines as u64, "several lines"),
     ];
     says("## Slot", &kinds);
     let levels = [

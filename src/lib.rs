@@ -61,6 +61,8 @@ mod message;
 #[cfg(not(loom))]
 mod mirror;
 #[cfg(not(loom))]
+mod observe;
+#[cfg(not(loom))]
 mod options;
 #[cfg(not(loom))]
 mod pool;
@@ -93,6 +95,7 @@ pub use crate::{
     line_ring::{Batch, Counts, LineRing, Reader, Seat},
     message::{End, Ended, GroupedMessage, Item, Kind, Level, Line, LossCause, Lost, Message, Stream},
     mirror::{Group, LineProcMirror},
+    observe::Observer,
     options::{Options, Policy, Timestamps, WakeUp},
     pool::{Worker, WorkerPool},
     proc_buffer::LineProcBuffer,

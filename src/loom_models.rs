@@ -114,6 +114,14 @@ impl Heap {
         }
     }
 
+    /// Whose line stands in the entry of `position`, taken or not, after checking that it is whole.
+    fn observe(&self, position: u64) -> Option<(u16, u64)> {
+        let mut image = [0; SLOT_HEADER_WORDS + 1];
+        let (_, found) = self.ring().observe(SHAPE.index(position), &mut image)?;
+        assert_whole(found.position, found, image[SLOT_HEADER_WORDS].to_ne_bytes());
+        Some((found.cell, found.line))
+    }
+
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
         let entries = self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
@@ -341,6 +349,51 @@ fn observe_x_take() {
         reader.join().unwrap();
         writer.join().unwrap();
         heap.assert_slots_conserved();
+    });
+}
+
+/// An observer looks at the entry of the second position, whatever is there, while the reader takes both lines: that gives
+/// the entry the slot of the first.
+///
+/// Legal: it sees the second line, or the first one, whole; or that the entry changed.
+///
+/// Unbounded.
+#[test]
+fn observe_any_x_take() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(3));
+        let _ = heap.fill_up();
+        let reader = spawn(&heap, |heap| {
+            let mut spare = heap.spare(0);
+            assert!(heap.take(&mut spare, START, false) && heap.take(&mut spare, SECOND, false));
+        });
+        let seen = spawn(&heap, |heap| heap.observe(SECOND)).join().unwrap();
+        assert!(matches!(seen, None | Some((1, 0 | 1))), "{seen:?}");
+        reader.join().unwrap();
+    });
+}
+
+/// The same after both lines were taken, while a writer publishes into both entries, and refills the slot that had the first
+/// line.
+///
+/// Legal: it sees the first line, or the one that took its place, whole; or that the entry changed.
+///
+/// Unbounded.
+#[test]
+fn observe_any_x_publish() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(2));
+        let mut spare = heap.fill_up();
+        let mut readers = heap.spare(0);
+        assert!(heap.take(&mut readers, START, false) && heap.take(&mut readers, SECOND, false));
+        let writer = spawn(&heap, move |heap| {
+            heap.write_at(START.wrapping_add(2), 1, &mut spare, 2);
+            heap.write_at(SECOND.wrapping_add(2), 1, &mut spare, 3);
+            heap.fill(1, &spare, 4);
+        });
+        let seen = spawn(&heap, |heap| heap.observe(SECOND)).join().unwrap();
+        assert!(matches!(seen, None | Some((1, 0 | 3))), "{seen:?}");
+        writer.join().unwrap();
     });
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use crate::layout::{SlotHeader, flag};
+
 /// Which stream a line was written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -75,6 +77,9 @@ pub enum Kind {
     Warning = 2,
     /// The error that ended a mirror: a group of lines.
     Error = 3,
+    /// Several lines that have nothing to do with each other, each with its `\n`, and share a slot and a position; see
+    /// [`write_packed`](crate::LineProcMirror::write_packed).
+    Lines = 4,
 }
 
 impl Kind {
@@ -83,6 +88,7 @@ impl Kind {
             1 => Kind::Text,
             2 => Kind::Warning,
             3 => Kind::Error,
+            4 => Kind::Lines,
             _ => Kind::Line,
         }
     }
@@ -126,6 +132,15 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// Its lines, without their ends: one, unless it is a group.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, several) = match self.kind {
+            Kind::Line => (Some(&*self.bytes), &[][..]),
+            _ => (None, &*self.bytes),
+        };
+        one.into_iter().chain(lines_of(several))
+    }
+
     /// The same, owning its bytes.
     pub fn into_owned(self) -> Line<'static> {
         Line {
@@ -179,7 +194,19 @@ pub struct Lost<'a> {
     pub cause: LossCause,
 }
 
-/// `-- worker 3: 2789 lines lost, ring full --`
+/// What a mirror is called: by its label, or by its number.
+struct Name<'a>(u32, &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            "" => self.0.fmt(f),
+            label => f.write_str(label),
+        }
+    }
+}
+
+/// `-- worker 3: 2789 lines lost, ring full --`, with the label for the number if there is one.
 impl fmt::Display for Lost<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = if self.lines == 1 { "line" } else { "lines" };
@@ -187,7 +214,7 @@ impl fmt::Display for Lost<'_> {
             LossCause::Dropped => "ring full",
             LossCause::Overwritten => "overwritten",
         };
-        write!(f, "-- worker {}: {} {lines} lost, {cause} --", self.worker, self.lines)
+        write!(f, "-- worker {}: {} {lines} lost, {cause} --", Name(self.worker, &self.label), self.lines)
     }
 }
 
@@ -223,6 +250,7 @@ pub struct Ended<'a> {
     pub lost: u64,
 }
 
+/// `-- worker 3 died --`, with the label for the number if there is one.
 impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.end {
@@ -232,7 +260,7 @@ impl fmt::Display for Ended<'_> {
             End::Cancelled => "was cancelled",
             End::NeverOpened => "was never opened",
         };
-        write!(f, "-- worker {} {how} --", self.worker)
+        write!(f, "-- worker {} {how} --", Name(self.worker, &self.label))
     }
 }
 
@@ -308,7 +336,7 @@ impl GroupedMessage {
 
     /// Its lines, without their ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+        lines_of(&self.bytes)
     }
 
     /// Whether some of it is missing.
@@ -353,6 +381,42 @@ impl fmt::Display for Message {
             Message::Line(line) => line.fmt(f),
             Message::Group(group) => group.fmt(f),
         }
+    }
+}
+
+/// The lines of a text, without their ends.
+fn lines_of(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', text);
+        let (line, rest) = text.split_at(end.unwrap_or(text.len()));
+        text = rest.get(1..).unwrap_or_default();
+        (end.is_some() || !line.is_empty()).then_some(line)
+    })
+}
+
+/// A line as its slot's header says; whole.
+#[inline]
+pub(crate) fn line_of<'a>(
+    header: &SlotHeader,
+    created: u64,
+    worker: u32,
+    label: Cow<'a, str>,
+    bytes: Cow<'a, [u8]>,
+) -> Line<'a> {
+    Line {
+        position: header.position,
+        worker,
+        label,
+        stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
+        level: Level::from_bits(header.level),
+        tag: header.tag,
+        time: time_of(header.time, created),
+        kind: Kind::from_bits(header.flags >> flag::KIND_SHIFT),
+        truncated: false,
+        unfinished: header.is(flag::UNFINISHED),
+        unacknowledged: header.is(flag::UNACKNOWLEDGED),
+        missing: 0,
+        bytes,
     }
 }
 

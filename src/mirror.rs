@@ -102,10 +102,10 @@ impl LineProcMirror {
     }
 
     /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as many as fit in one arrive
-    /// as one group, [`Kind::Text`], with one position. For who passes on blocks of lines and wants them there cheaply;
+    /// together, as [`Kind::Lines`], with one position. For who passes on blocks of lines and wants them there cheaply;
     /// lines of a few bytes cost a tenth.
     ///
-    /// Such a group counts as one line, where losses are counted too. A line that is alone, or longer than a slot, comes as
+    /// They count as one line, where losses are counted too. A line that is alone, or longer than a slot, comes as
     /// with `write`; so do all in a ring in which `\r` has a meaning.
     ///
     /// # Errors

@@ -37,6 +37,9 @@
 //! | publish:E | look:A | the reader sees the slot's words as they were published |
 //! | publish:E | publish:A | the next writer sees that the position is filled, and so fills the one after it (I4) |
 //! | take:D | publish:A | the writer owns the slot only after the reader has finished reading it |
+//! | publish:E | observe:C | as look:A |
+//! | take:D | observe:C | an observer sees the slot that the reader gave as the reader found it |
+//! | publish:G | observe:D | as observe:B |
 //! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
 //! | publish:D | recover:A | who finds the exchange done or not done also finds the intent |
 //! | publish:F | recover:A | who finds the new spare held finds the exchange done |
@@ -393,16 +396,7 @@ impl<'a> Ring<'a> {
             (1.., _) => return Seen::Passed(laps as u64),
             _ => return Seen::Damaged,
         }
-        let Some(words) = self.slot(entry.slot()) else { return Seen::Damaged };
-        let head: [u64; SLOT_HEADER_WORDS] = core::array::from_fn(|i| words[i].load(Relaxed));
-        image[..SLOT_HEADER_WORDS].copy_from_slice(&head);
-        let header = SlotHeader::unpack(head);
-        let length = usize::from(header.length);
-        if length <= self.shape.payload() {
-            let upto = SLOT_HEADER_WORDS + length.div_ceil(8);
-            let to = image[SLOT_HEADER_WORDS..upto].iter_mut();
-            to.zip(&words[SLOT_HEADER_WORDS..upto]).for_each(|(to, word)| *to = word.load(Relaxed));
-        }
+        let Some(header) = self.copy(entry.slot(), image) else { return Seen::Damaged };
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
         // entry has changed, and the load below sees it.
         fence(Acquire);
@@ -413,8 +407,37 @@ impl<'a> Ring<'a> {
                 _ => Seen::Damaged,
             };
         }
-        let sound = length <= self.shape.payload() && self.shape.is_same_place(header.position, position);
+        let sound = usize::from(header.length) <= self.shape.payload()
+            && self.shape.is_same_place(header.position, position);
         if sound { Seen::Part(SlotHeader { position, ..header }) } else { Seen::Damaged }
+    }
+
+    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and the entry. `None` if it
+    /// changed meanwhile. For observers.
+    pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, SlotHeader)> {
+        // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
+        let entry = Entry(self.order[index].load(Acquire));
+        let header = self.copy(entry.slot(), image)?;
+        // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
+        fence(Acquire);
+        let is_same = Entry(self.order[index].load(Relaxed)) == entry;
+        (is_same && usize::from(header.length) <= self.shape.payload()).then_some((entry, header))
+    }
+
+    /// Copies a slot's words, of its payload those that its length names. `None` for an index that no slot has.
+    #[inline]
+    fn copy(&self, slot: u32, image: &mut [u64]) -> Option<SlotHeader> {
+        let words = self.slot(slot)?;
+        let head: [u64; SLOT_HEADER_WORDS] = core::array::from_fn(|i| words[i].load(Relaxed));
+        image[..SLOT_HEADER_WORDS].copy_from_slice(&head);
+        let header = SlotHeader::unpack(head);
+        let length = usize::from(header.length);
+        if length <= self.shape.payload() {
+            let upto = SLOT_HEADER_WORDS + length.div_ceil(8);
+            let to = image[SLOT_HEADER_WORDS..upto].iter_mut();
+            to.zip(&words[SLOT_HEADER_WORDS..upto]).for_each(|(to, word)| *to = word.load(Relaxed));
+        }
+        Some(header)
     }
 
     /// Swaps the reader's spare into the entry of `position`, which a writer may then fill a lap later.

@@ -15,7 +15,7 @@
 
 use crate::error::MirrorError;
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
-use crate::segment::Segment;
+use crate::segment::{Parts, Segment};
 use crate::sync::Ordering;
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -68,12 +68,18 @@ impl Ticket {
     }
 }
 
-impl Segment {
+impl Parts {
     /// Those that were ever in use.
     pub(crate) fn used_tickets(&self) -> &[Ticket] {
         // ORD used:A, acquire; pairs with ticket:A; a ticket in use is below it.
         let used = self.header().counts.0.tickets_used.load(Acquire) as usize;
         &self.tickets()[..used.min(self.tickets().len())]
+    }
+}
+
+impl Segment {
+    pub(crate) fn used_tickets(&self) -> &[Ticket] {
+        self.parts().used_tickets()
     }
 
     /// Takes a free ticket into the state that `to` gives for it.
@@ -175,11 +181,11 @@ impl Segment {
     }
 
     /// Makes a ticket free whose end was reported. Reader only.
+    ///
+    /// Its number and label stay until it is taken anew: who looks at old lines finds them there.
     pub(crate) fn collect(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
-        for word in
-            [&entry.serial, &entry.lines, &entry.dropped, &entry.detail].into_iter().chain(&entry.label)
-        {
+        for word in [&entry.lines, &entry.dropped, &entry.detail] {
             word.store(0, Relaxed);
         }
         // ORD ticket:C, release; pairs with ticket:A; the fields above are clear for whoever takes it next.

@@ -130,7 +130,7 @@ impl Writer {
         }
     }
 
-    /// As [`write`](Self::write), but as many whole lines as fit in a slot go into it together, as a group.
+    /// As [`write`](Self::write), but as many whole lines as fit in a slot go into it together.
     pub(crate) fn write_packed(
         &mut self,
         segment: &Segment,
@@ -150,7 +150,7 @@ impl Writer {
             written = written.and(if last == first {
                 self.line(segment, &now[..last], style)
             } else {
-                self.line(segment, now, Style { kind: Kind::Text, ..style })
+                self.line(segment, now, Style { kind: Kind::Lines, ..style })
             });
             rest = later;
         }

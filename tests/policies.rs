@@ -1295,7 +1295,7 @@ fn packed_lines_share_slots_and_no_byte_of_them_is_lost() {
         let mut came = Vec::new();
         for line in items.iter().filter_map(Item::line) {
             came.extend_from_slice(&line.bytes);
-            let is_group = line.kind == Kind::Text;
+            let is_group = line.kind == Kind::Lines;
             assert_eq!(is_group, line.bytes.ends_with(b"\n"), "a group's lines have their ends: {line:?}");
             assert!(!is_group || line.bytes.len() <= PAYLOAD, "{line:?}");
             came.extend(if is_group || line.unfinished { None } else { Some(b'\n') });
@@ -1303,7 +1303,7 @@ fn packed_lines_share_slots_and_no_byte_of_them_is_lost() {
         assert_eq!(String::from_utf8_lossy(&came), String::from_utf8_lossy(text), "pieces of {size}");
         if size == text.len() {
             let groups: Vec<_> = items.iter().filter_map(Item::line).map(|line| line.kind).collect();
-            assert_eq!(groups, [Kind::Text, Kind::Line, Kind::Line, Kind::Text, Kind::Line]);
+            assert_eq!(groups, [Kind::Lines, Kind::Line, Kind::Line, Kind::Lines, Kind::Line]);
         }
     }
 }

@@ -99,7 +99,7 @@ fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), CreateError> 
     // Its drop would unlink the name, in a forked child too: that is `Name`'s to do.
     made.set_owner(false);
     let mut name = Name { name: name.to_owned(), token: fork::token(), file: (0, 0) };
-    let opened = open_name(&name.name).and_then(|file| Ok((name.note(&file)?, file)));
+    let opened = open_name(&name.name, shm::OFlags::RDWR).and_then(|file| Ok((name.note(&file)?, file)));
     let ((), file) = opened.map_err(|error| CreateError::System { doing, error })?;
     Ok((file, name))
 }
@@ -108,9 +108,9 @@ fn is_name(name: &str) -> bool {
     (1..=MOST_NAME).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
-fn open_name(name: &str) -> io::Result<OwnedFd> {
+fn open_name(name: &str, flags: shm::OFlags) -> io::Result<OwnedFd> {
     // For this process alone, and following no symbolic link.
-    Ok(shm::open(format!("/{name}"), shm::OFlags::RDWR, Mode::empty())?)
+    Ok(shm::open(format!("/{name}"), flags, Mode::empty())?)
 }
 
 /// A name that the process that made it takes away.
@@ -133,7 +133,7 @@ impl Name {
 impl Drop for Name {
     fn drop(&mut self) {
         let is_ours = || {
-            let stat = rustix::fs::fstat(open_name(&self.name).ok()?).ok()?;
+            let stat = rustix::fs::fstat(open_name(&self.name, shm::OFlags::RDONLY).ok()?).ok()?;
             Some((stat.st_dev, stat.st_ino) == self.file)
         };
         if self.token == fork::token() && is_ours() == Some(true) {
@@ -142,19 +142,36 @@ impl Drop for Name {
     }
 }
 
-/// Opens the segment of this name.
+/// Opens the segment of this name, to take part in it.
 pub(crate) fn open_named(name: &str) -> Result<File, AttachError> {
+    open_name_with(name, shm::OFlags::RDWR)
+}
+
+/// Opens the segment of this name, to look at it.
+pub(crate) fn view_named(name: &str) -> Result<File, AttachError> {
+    open_name_with(name, shm::OFlags::RDONLY)
+}
+
+fn open_name_with(name: &str, flags: shm::OFlags) -> Result<File, AttachError> {
     if !is_name(name) {
         return Err(AttachError::Name { found: name.to_owned() });
     }
-    let file = open_name(name).map_err(system!(AttachError, "open shared memory of that name"))?;
+    let file = open_name(name, flags).map_err(system!(AttachError, "open shared memory of that name"))?;
     Ok(file.into())
 }
 
-/// Opens a segment's file. A symbolic link is not followed.
+/// Opens a segment's file, to take part in it. A symbolic link is not followed.
 pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
+    open_with(path, OFlags::RDWR | OFlags::NOFOLLOW)
+}
+
+/// Opens a segment's file, to look at it.
+pub(crate) fn view_file(path: &Path) -> Result<File, AttachError> {
+    open_with(path, OFlags::RDONLY)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> Result<File, AttachError> {
     // Not blocking: it may be a pipe.
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty());
+    let file = rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
     Ok(file.map_err(system!(AttachError, "open the file"))?.into())
 }

@@ -5,6 +5,7 @@
 
 mod backing;
 mod lock;
+mod view;
 mod wake_pipe;
 
 use std::fs::File;
@@ -19,16 +20,17 @@ use rustix::fs::{Mode, OFlags, SealFlags};
 use crate::error::{AttachError, CreateError, MirrorError, system};
 use crate::fork;
 use crate::layout::{
-    Cell, ENDIANNESS, GEOMETRY_WORDS, Geometry, Header, Hold, LAYOUT_VERSION, MAGIC, Offsets, Ticket,
+    Cell, ENDIANNESS, GEOMETRY_WORDS, Geometry, Header, Hold, LAYOUT_VERSION, MAGIC, Ticket,
 };
 use crate::options::{Options, Policy, Timestamps, WakeUp};
 use crate::ring::Ring;
 use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
-pub(crate) use backing::{Backing, open_file, open_named};
+pub(crate) use backing::{Backing, open_file, open_named, view_file, view_named};
 use backing::{Name, SEALS};
 pub(crate) use lock::{Lock, Prober};
+pub(crate) use view::View;
 use wake_pipe::WakePipe;
 
 /// The byte whose lock is shared by everybody who lives in a segment; cells have those before it.
@@ -37,15 +39,10 @@ const LIVING: u64 = 1 << 32;
 /// A ring's memory in this process.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    map: MmapRaw,
+    _map: MmapRaw,
     file: KeptFile,
     geometry: Geometry,
-    /// Parts of `map`, found once since every write needs them. The lifetime is a lie that stays in here: the
-    /// mapping does not move, and what is handed out lives no longer than `self`.
-    ring: Ring<'static>,
-    cells: &'static [Cell],
-    header: &'static Header,
-    offsets: Offsets,
+    parts: Parts,
     pipe: Option<WakePipe>,
     /// Says that somebody lives here.
     _living: Lock,
@@ -54,6 +51,55 @@ pub(crate) struct Segment {
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
+}
+
+/// The parts of a mapping, found once since every write needs them. The lifetime is a lie that stays in here: the mapping
+/// does not move, and who has both hands the parts out for no longer than itself lives.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(super) ring: Ring<'static>,
+    pub(super) cells: &'static [Cell],
+    tickets: &'static [Ticket],
+    header: &'static Header,
+}
+
+impl Parts {
+    /// Those of a mapping whose size is that of its geometry.
+    fn of(map: &MmapRaw, geometry: &Geometry) -> Self {
+        let (offsets, shape) = (geometry.offsets(), geometry.shape());
+        let header: &Header = &part(map, 0, 1)[0];
+        let ring = Ring {
+            order: part(map, offsets.order, 1 << shape.order_bits),
+            slots: part(map, offsets.slots, geometry.slots() * shape.slot_words),
+            next_position: &header.next_position.0,
+            shape,
+        };
+        Self {
+            ring,
+            cells: part(map, offsets.cells, geometry.cells as usize),
+            tickets: part(map, offsets.tickets, geometry.tickets as usize),
+            header,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        self.header
+    }
+
+    pub(crate) fn tickets(&self) -> &[Ticket] {
+        self.tickets
+    }
+
+    #[inline]
+    pub(crate) fn cells(&self) -> &[Cell] {
+        self.cells
+    }
+
+    #[inline]
+    pub(crate) fn ring(&self) -> &Ring<'_> {
+        &self.ring
+    }
 }
 
 impl Segment {
@@ -126,19 +172,8 @@ impl Segment {
 
     /// The segment in a mapping whose size is that of its geometry.
     fn over(map: MmapRaw, file: KeptFile, geometry: Geometry, pipe: Option<WakePipe>, living: Lock) -> Self {
-        let (offsets, shape) = (geometry.offsets(), geometry.shape());
-        let header: &Header = &part(&map, 0, 1)[0];
-        let ring = Ring {
-            order: part(&map, offsets.order, 1 << shape.order_bits),
-            slots: part(&map, offsets.slots, geometry.slots() * shape.slot_words),
-            next_position: &header.next_position.0,
-            shape,
-        };
         Self {
-            ring,
-            cells: part(&map, offsets.cells, geometry.cells as usize),
-            header,
-            offsets,
+            parts: Parts::of(&map, &geometry),
             pipe,
             _living: living,
             _name: None,
@@ -146,7 +181,7 @@ impl Segment {
             seat_limit: None,
             geometry,
             file,
-            map,
+            _map: map,
         }
     }
 
@@ -176,21 +211,25 @@ impl Segment {
 
     #[inline]
     pub(crate) fn header(&self) -> &Header {
-        self.header
+        self.parts.header()
     }
 
     pub(crate) fn tickets(&self) -> &[Ticket] {
-        part(&self.map, self.offsets.tickets, self.geometry.tickets as usize)
+        self.parts.tickets()
     }
 
     #[inline]
     pub(crate) fn cells(&self) -> &[Cell] {
-        self.cells
+        self.parts.cells()
     }
 
     #[inline]
     pub(crate) fn ring(&self) -> &Ring<'_> {
-        &self.ring
+        self.parts.ring()
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     #[inline]

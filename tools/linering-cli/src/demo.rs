@@ -167,7 +167,8 @@ fn drain(
     alone: bool,
 ) -> Result<(), Failure> {
     // After the fork: one process is to say it.
-    interrupt::explain_cut_short()
+    // Its handler ends the workers, which would else wait for a reader for a while.
+    interrupt::explain_cut_short(Some(signal_hook::consts::SIGTERM))
         .map_err(|error| Failure::Failed(format!("cannot watch the input: {error}")))?;
     loop {
         let batch = match reader.batch() {

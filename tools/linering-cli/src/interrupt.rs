@@ -27,14 +27,15 @@ pub fn watch() -> io::Result<Arc<AtomicBool>> {
 
 /// From now on, a mapped file that somebody cuts short ends this process with a sentence, not with a bare SIGBUS.
 ///
-/// [`watch`] comes before.
-pub fn explain_cut_short() -> io::Result<()> {
-    let explain = || {
+/// Before that the signal `first` is raised, if there is one.
+pub fn explain_cut_short(first: Option<i32>) -> io::Result<()> {
+    let explain = move || {
         // SAFETY: a plain system call, which a handler may use, on bytes that live for ever.
         unsafe { libc::write(2, CUT_SHORT.as_ptr().cast(), CUT_SHORT.len()) };
-        // Its handler ends the workers, which would else wait for a reader for a while.
-        // SAFETY: a plain system call, which a handler may use.
-        unsafe { libc::raise(SIGTERM) };
+        if let Some(first) = first {
+            // SAFETY: a plain system call, which a handler may use.
+            unsafe { libc::raise(first) };
+        }
         exit(1);
     };
     // SAFETY: the action uses system calls alone, which a handler may use, and does not unwind.

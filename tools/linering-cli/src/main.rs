@@ -1,5 +1,6 @@
 //! The `linering` command.
 
+mod cat;
 mod demo;
 mod failure;
 mod interrupt;
@@ -27,11 +28,13 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Run(run::Args),
+    Cat(cat::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Run(args) => run::run(&args),
+        Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
     }
 }

@@ -71,6 +71,9 @@ struct Object<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<&'l str>,
     worker: Option<usize>,
+    /// Who wrote it, if that is no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'l str>,
     stream: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     level: Option<&'static str>,
@@ -95,12 +98,21 @@ fn is_unset(flag: &bool) -> bool {
     !flag
 }
 
-/// Adds a line, or a group of lines, as one JSON object and an end of line.
+/// Adds a line, or a group of lines, as one JSON object and an end of line; lines that only share a slot, as one each.
 pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>) {
-    let text = String::from_utf8_lossy(&line.bytes);
+    if line.kind == Kind::Lines {
+        line.lines().for_each(|text| object(to, clock, worker, line, text));
+    } else {
+        object(to, clock, worker, line, &line.bytes);
+    }
+}
+
+fn object(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>, text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
     let object = Object {
         time: line.time.map(|time| clock.text(time)),
         worker,
+        label: Some(&*line.label).filter(|label| worker.is_none() && !label.is_empty()),
         stream: stream_name(line.stream),
         level: level_name(line.level),
         kind: kind_name(line.kind),

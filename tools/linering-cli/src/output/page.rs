@@ -51,23 +51,24 @@ impl Page {
         }
         let mut goes_on = self.open.is_some();
         self.open = line.unfinished.then_some((worker, line.stream));
-        let time = line.time.filter(|_| look.timestamps);
+        let time = line.time.filter(|_| look.timestamps).map(|time| clock.text(time));
         if look.caret || time.is_some() || !tag.is_empty() {
-            let time = time.map(|time| clock.text(time));
-            for text in lines_of(line) {
+            for text in line.lines() {
                 if !core::mem::take(&mut goes_on) {
                     self.prefix(look, worker, time, tag);
                 }
-                let body = text.strip_suffix(b"\n").unwrap_or(text);
-                self.text_of(look, body);
-                self.text.extend_from_slice(&text[body.len()..]);
+                self.text_of(look, text);
+                self.text.push(b'\n');
             }
         } else {
             self.text.extend_from_slice(&line.bytes);
+            if line.kind == Kind::Line || line.bytes.last().is_some_and(|last| *last != b'\n') {
+                self.text.push(b'\n');
+            }
         }
-        let has_end = line.kind != Kind::Line && (line.bytes.is_empty() || line.bytes.ends_with(b"\n"));
-        if !line.unfinished && !has_end {
-            self.text.push(b'\n');
+        if line.unfinished {
+            // It goes on, or that was all.
+            self.text.pop();
         }
     }
 
@@ -113,19 +114,4 @@ impl Page {
             self.text.push(b'\n');
         }
     }
-}
-
-/// The lines of a group, with their ends; a line is its only one, without.
-fn lines_of<'l>(line: &'l Line<'_>) -> impl Iterator<Item = &'l [u8]> {
-    let (one, mut several) = match line.kind {
-        Kind::Line => (Some(&*line.bytes), &[][..]),
-        _ => (None, &*line.bytes),
-    };
-    let next = move || {
-        let end = memchr::memchr(b'\n', several).map_or(several.len(), |end| end + 1);
-        let (now, later) = several.split_at(end);
-        several = later;
-        (!now.is_empty()).then_some(now)
-    };
-    one.into_iter().chain(core::iter::from_fn(next))
 }

@@ -1,0 +1,318 @@
+//! [`Observer`]: what is in a ring, for who does not take part in it.
+//!
+//! A look goes over the entries, copies their slots, full or free, and sorts what is in them by position: a free entry's
+//! slot still has a line that was taken. Then the tickets and cells say whose lines these are, and which are missing.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use crate::assembly::{Assemblies, Long, image_of, trailer};
+use crate::error::AttachError;
+use crate::layout::{Hold, LINE_MASK, MirrorId, READER_CELL, SlotHeader, TicketWord, flag};
+use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
+use crate::options::Policy;
+use crate::ring::peek_payload;
+use crate::segment::{Parts, View, view_file, view_named};
+use crate::source::lines_between;
+use crate::sync::{Ordering, fence};
+
+use Ordering::{Acquire, Relaxed};
+
+/// A ring that is looked at: nothing in it is changed, and nobody is delayed.
+///
+/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where nobody lives a copy is
+/// read, so that neither whoever comes next nor who cuts the file short does any harm. It needs the right to read alone.
+///
+/// ```
+/// use linering::{LineRing, Observer, Options};
+///
+/// let ring = LineRing::new(Options::new())?;
+/// let mut mirror = ring.mirror()?;
+/// mirror.write_line(b"hello")?;
+///
+/// let observer = Observer::attach(ring.descriptor()?)?;
+/// assert_eq!(observer.look()[0].to_string(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    view: View,
+}
+
+impl Observer {
+    /// Opens the ring of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`LineRing::open_named`](crate::LineRing::open_named).
+    pub fn open_named(name: &str) -> Result<Self, AttachError> {
+        Ok(Self { view: View::of(view_named(name)?)? })
+    }
+
+    /// Opens the ring in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`LineRing::open_file`](crate::LineRing::open_file).
+    pub fn open_file(path: impl AsRef<Path>) -> Result<Self, AttachError> {
+        Ok(Self { view: View::of(view_file(path.as_ref())?)? })
+    }
+
+    /// Opens the ring behind a descriptor.
+    ///
+    /// # Errors
+    ///
+    /// As [`LineRing::attach`](crate::LineRing::attach).
+    pub fn attach(descriptor: impl AsFd) -> Result<Self, AttachError> {
+        let number = descriptor.as_fd().as_raw_fd();
+        Self::open_file(format!("/proc/self/fd/{number}"))
+    }
+
+    /// Whether somebody else lived in the ring when it was opened: else it does not change any more.
+    pub fn is_lived_in(&self) -> bool {
+        self.view.is_lived_in
+    }
+
+    /// The finished lines that are there now, oldest first: those that no reader has taken yet and, before them, as many of
+    /// those that were taken as the ring still has. Losses stand before their writer's next line. Then come the ends that no
+    /// reader has accepted yet.
+    ///
+    /// Lines that are finished later than the call begins are left out. Takes time and memory in proportion to the ring.
+    pub fn look(&self) -> Vec<Item<'static>> {
+        // In this order: every line of a mirror that has ended stands before the tail, and a line that a slot does not
+        // have any more when it is looked at was noted as delivered before that, or is lost.
+        let endings = self.endings();
+        let parts = self.parts();
+        let mut mirrors = Mirrors::of(&self.view.parts, &endings);
+        let mut assemblies = Assemblies::new(&self.view.geometry, usize::MAX);
+        let mut items = Vec::new();
+        for Part { header, payload } in parts {
+            let id = mirrors.of_line(header.cell, header.line);
+            if let Some(cut) = assemblies.make_way(header.cell.into(), &header) {
+                items.push(self.line(&mirrors, cut));
+            }
+            items.extend(self.missing_before(&mut mirrors.known[id], header.line));
+            let line = if header.is(flag::FORGOTTEN) {
+                None
+            } else if header.is(flag::FIRST) && header.is(flag::LAST) {
+                let (length, missing) = trailer(&header, &payload);
+                let truncated = header.is(flag::TRUNCATED);
+                let bytes = payload[..length].to_vec();
+                Some(Long { header, source: id as u32, bytes, missing, truncated })
+            } else {
+                assemblies.add(id as u32, header, &payload)
+            };
+            items.extend(line.map(|line| self.line(&mirrors, line)));
+        }
+        for Ending { mirror, worker, label, end, next } in endings {
+            let (mut lines, mut lost) = (0, 0);
+            if let Some(known) = mirror.and_then(|mirror| mirrors.get_mut(mirror)) {
+                items.extend(self.missing_before(known, next));
+                lost = known.lost;
+                lines = lines_between(known.id.epoch, next).saturating_sub(lost);
+            }
+            items.push(Item::Ended(Ended { worker, label: label.into(), end, lines, lost }));
+        }
+        items
+    }
+
+    fn line(&self, mirrors: &Mirrors, long: Long) -> Item<'static> {
+        let Long { header, source, bytes, missing, truncated } = long;
+        let Mirror { worker, label, .. } = &mirrors.known[source as usize];
+        let created = self.view.geometry.created;
+        let line = line_of(&header, created, *worker, label.clone().into(), bytes.into());
+        Item::Line(Line { truncated, missing, ..line })
+    }
+
+    /// The loss of what is missing before line `line` of a mirror, if something is.
+    fn missing_before(&self, mirror: &mut Mirror, line: u64) -> Option<Item<'static>> {
+        let lines = mirror.note(line);
+        let overwrites = self.view.geometry.policy == Policy::OverwriteOldest as u32;
+        let cause = if overwrites { LossCause::Overwritten } else { LossCause::Dropped };
+        let label = mirror.label.clone().into();
+        (lines > 0).then_some(Item::Lost(Lost { worker: mirror.worker, label, lines, cause }))
+    }
+
+    /// All parts of lines that are there, in the order of their positions.
+    fn parts(&self) -> Vec<Part> {
+        let Parts { ring, cells, .. } = &self.view.parts;
+        // What is published from now on is left out, so that there is no line whose former is missing.
+        let tail = ring.tail();
+        let mut found = Vec::new();
+        let mut image = vec![0; ring.shape.slot_words];
+        for index in 0..ring.order.len() {
+            let Some((entry, header)) = ring.observe(index, &mut image) else { continue };
+            let is_here =
+                ring.shape.index(header.position) == index && ring.shape.lap(header.position) == entry.lap();
+            // A line that was not taken stands in its place, one that was anywhere.
+            if is_here || !entry.is_full() {
+                found.push(Part { header, payload: image_of(&image).1.to_vec() });
+            }
+        }
+        // The line that was taken last is in the reader's spare, which nobody writes.
+        let hold = &cells[READER_CELL].writer.0.hold;
+        let held = hold.load(Acquire);
+        if let (Hold::Held(slot), _) = Hold::unpack(held) {
+            let mut payload = vec![0; ring.shape.payload()];
+            let header = peek_payload(ring, slot, &mut payload);
+            // ORD observe:E, acquire fence; pairs with publish:G; a word above that is of the slot's next use was written
+            // after the reader had given the slot away, and the word below says so.
+            fence(Acquire);
+            if let Some(header) = header.filter(|header| usize::from(header.length) <= payload.len())
+                && hold.load(Relaxed) == held
+            {
+                payload.truncate(header.length.into());
+                found.push(Part { header, payload });
+            }
+        }
+        found.retain(|part| {
+            let cell = usize::from(part.header.cell);
+            part.before(tail) > 0 && cell != READER_CELL && cell < cells.len()
+        });
+        found.sort_by_key(|part| core::cmp::Reverse(part.before(tail)));
+        found.dedup_by_key(|part| part.header.position);
+        found
+    }
+
+    /// The ends that no reader has accepted, in the order of their mirrors.
+    fn endings(&self) -> Vec<Ending> {
+        let mut endings = Vec::new();
+        for ticket in self.view.parts.used_tickets() {
+            let (end, mirror) = match ticket.state() {
+                Some(TicketWord::Eof(mirror)) => (End::Eof, Some(mirror)),
+                Some(TicketWord::Error(mirror)) => (End::Error, Some(mirror)),
+                Some(TicketWord::Dead(mirror)) => (End::Died, Some(mirror)),
+                Some(TicketWord::Cancelled(_)) => (End::Cancelled, None),
+                Some(TicketWord::TimedOut(_)) => (End::NeverOpened, None),
+                _ => continue,
+            };
+            let worker = ticket.serial.load(Relaxed) as u32;
+            endings.push(Ending {
+                mirror,
+                worker,
+                label: ticket.label(),
+                end,
+                next: ticket.lines.load(Relaxed),
+            });
+        }
+        endings.sort_by_key(|ending| ending.worker);
+        endings
+    }
+}
+
+/// A line, or a part of one.
+struct Part {
+    header: SlotHeader,
+    payload: Vec<u8>,
+}
+
+impl Part {
+    /// How many positions it stands before `tail`; none or less: at or after it.
+    fn before(&self, tail: u64) -> i64 {
+        tail.wrapping_sub(self.header.position) as i64
+    }
+}
+
+/// What a ticket says of an end.
+struct Ending {
+    /// `None` for a seat that nobody has opened.
+    mirror: Option<MirrorId>,
+    worker: u32,
+    label: String,
+    end: End,
+    /// The number after its last line.
+    next: u64,
+}
+
+/// A mirror, as far as the segment still names it.
+struct Mirror {
+    id: MirrorId,
+    worker: u32,
+    label: String,
+    /// The number of its next line.
+    expected: u64,
+    lost: u64,
+}
+
+impl Mirror {
+    /// Notes that line `line` is there, or its end; gives how many are missing before it.
+    fn note(&mut self, line: u64) -> u64 {
+        let missing = lines_between(self.expected, line);
+        if missing > 0 || line == self.expected {
+            self.expected = line.wrapping_add(1) & LINE_MASK;
+        }
+        self.lost += missing;
+        missing
+    }
+}
+
+/// All mirrors that are named.
+#[derive(Default)]
+struct Mirrors {
+    known: Vec<Mirror>,
+    by_cell: HashMap<u16, Vec<usize>>,
+}
+
+impl Mirrors {
+    fn of(parts: &Parts, endings: &[Ending]) -> Self {
+        let mut mirrors = Self::default();
+        for ending in endings {
+            if let Some(id) = ending.mirror {
+                mirrors.add(parts, id, ending.worker, ending.label.clone());
+            }
+        }
+        for ticket in parts.used_tickets() {
+            if let Some(TicketWord::Live(id)) = ticket.state() {
+                mirrors.add(parts, id, ticket.serial.load(Relaxed) as u32, ticket.label());
+            }
+        }
+        // Those whose end was accepted are named by their cells alone, as long as nobody else has those.
+        for (cell, index) in parts.cells().iter().zip(0..).skip(1) {
+            // ORD epoch:C, acquire; pairs with epoch:A; the mirror's ticket and serial are seen with its epoch.
+            let epoch = cell.reader.0.epoch.load(Acquire);
+            let serial = cell.reader.0.serial.load(Relaxed);
+            let ticket = cell.reader.0.ticket.load(Relaxed).wrapping_sub(1);
+            let ticket = parts.tickets().get(ticket as usize);
+            let ticket = ticket.filter(|ticket| ticket.serial.load(Relaxed) == serial);
+            let label = ticket.map_or_else(String::new, |ticket| ticket.label());
+            mirrors.add(parts, MirrorId { cell: index, epoch }, serial as u32, label);
+        }
+        mirrors
+    }
+
+    fn add(&mut self, parts: &Parts, id: MirrorId, worker: u32, label: String) {
+        let Some(cell) = parts.cells().get(usize::from(id.cell)) else { return };
+        if self.get_mut(id).is_none() {
+            let delivered = cell.reader.0.delivered.load(Relaxed);
+            let expected = id.epoch.wrapping_add(lines_between(id.epoch, delivered)) & LINE_MASK;
+            self.push(Mirror { id, worker, label, expected, lost: 0 });
+        }
+    }
+
+    fn push(&mut self, mirror: Mirror) -> usize {
+        let index = self.known.len();
+        self.by_cell.entry(mirror.id.cell).or_default().push(index);
+        self.known.push(mirror);
+        index
+    }
+
+    fn get_mut(&mut self, id: MirrorId) -> Option<&mut Mirror> {
+        let index = *self.by_cell.get(&id.cell)?.iter().find(|index| self.known[**index].id == id)?;
+        self.known.get_mut(index)
+    }
+
+    /// Which one wrote line `line` of `cell`: the last that began at it or before. One that nobody names any more is new.
+    fn of_line(&mut self, cell: u16, line: u64) -> usize {
+        let since = |index: &usize| line.wrapping_sub(self.known[*index].id.epoch) & LINE_MASK;
+        let of_cell = self.by_cell.get(&cell).map_or(&[][..], Vec::as_slice);
+        let began = of_cell.iter().copied().filter(|index| since(index) <= LINE_MASK / 2);
+        match began.min_by_key(since) {
+            Some(index) => index,
+            None => {
+                let id = MirrorId { cell, epoch: line };
+                self.push(Mirror { id, worker: u32::MAX, label: String::new(), expected: line, lost: 0 })
+            }
+        }
+    }
+}

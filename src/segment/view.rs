@@ -1,0 +1,73 @@
+//! A segment that is only looked at.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
+
+use super::{LIVING, Lock, Parts, Prober, read_geometry};
+use crate::error::{AttachError, system};
+use crate::fork;
+use crate::layout::Geometry;
+
+/// A segment's memory, read-only: mapped while somebody lives there, else a copy, which nobody can cut short or change.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) geometry: Geometry,
+    pub(crate) parts: Parts,
+    /// Somebody else lived there when it was opened.
+    pub(crate) is_lived_in: bool,
+    _map: MmapRaw,
+    /// Says that somebody lives here.
+    _living: Lock,
+}
+
+impl View {
+    /// Opens the segment in `file`, which has to be a description of its own, and needs to be readable alone.
+    pub(crate) fn of(file: File) -> Result<Self, AttachError> {
+        fork::prepare().map_err(system!(AttachError, "map a page"))?;
+        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        let geometry = read_geometry(&file, found)?;
+        if found != geometry.total_bytes {
+            return Err(AttachError::Size { found, expected: geometry.total_bytes });
+        }
+        let _no_fork = fork::no_fork();
+        let prober = Prober(file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?.into());
+        let is_lived_in = || prober.would_take(LIVING).map(|would| !would);
+        let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
+        if !prober.share(LIVING).map_err(locked)? {
+            let alone = io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone");
+            return Err(locked(alone));
+        }
+        let mut lived_in = is_lived_in().map_err(locked)?;
+        let mut copy = None;
+        if !lived_in {
+            copy =
+                Some(copied(&file, geometry.total_bytes).map_err(system!(AttachError, "read the segment"))?);
+            // If somebody has come meanwhile the copy may be torn.
+            lived_in = is_lived_in().map_err(locked)?;
+        }
+        let map = match copy.filter(|_| !lived_in) {
+            Some(copy) => copy.into(),
+            None => MmapOptions::new()
+                .len(geometry.total_bytes as usize)
+                .map_raw_read_only(&file)
+                .map_err(system!(AttachError, "map the segment"))?,
+        };
+        Ok(Self {
+            parts: Parts::of(&map, &geometry),
+            geometry,
+            is_lived_in: lived_in,
+            _map: map,
+            _living: prober.keep().map_err(locked)?,
+        })
+    }
+}
+
+/// By reading, since a mapping of a file that is cut short kills who touches it.
+fn copied(file: &File, bytes: u64) -> io::Result<MmapMut> {
+    let mut copy = MmapOptions::new().len(bytes as usize).map_anon()?;
+    file.read_exact_at(&mut copy, 0)?;
+    Ok(copy)
+}

@@ -1,0 +1,150 @@
+//! `linering cat`: what is in a ring, whoever uses it or used it. Nothing in it is changed.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use linering::{AttachError, Item, Kind, Line, Observer};
+
+use crate::failure::{Failure, note};
+use crate::interrupt;
+use crate::output::{Clock, Format, Look, Sink, is_colored};
+
+/// Show what is in a ring: of one that is in use, or that was left by a crash
+///
+/// The lines that nobody has drained yet, and before them as many drained ones as the ring still has, oldest first. Losses
+/// and ends are told on the standard error, in their place. Nothing in the ring is changed, and nobody who uses it waits.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A ring: the path of its file, or its name
+    ///
+    /// What has a slash in it is a path, and so is what is there as a file.
+    #[arg(value_name = "RING")]
+    ring: String,
+
+    /// The last N lines alone
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+
+    /// The lines of one worker alone: its number, or its label
+    #[arg(long, value_name = "WORKER")]
+    worker: Option<String>,
+
+    /// How lines are printed
+    #[arg(short = 'o', long, value_enum, default_value = "cat")]
+    format: Format,
+
+    /// Colour: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
+    color: clap::ColorChoice,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  linering run --name builds -n 4 -- make     and meanwhile:  linering cat builds
+  linering run --file ring -- worker          and after a crash:  linering cat -o short ring
+  linering cat -n 10 --worker 3 ring
+
+Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
+
+/// Shows what is in the ring.
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    interrupt::explain_cut_short(None)
+        .map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
+    let observer =
+        open(&args.ring).map_err(|error| Failure::Failed(format!("cannot read {}: {error}", args.ring)))?;
+    let mut items = observer.look();
+    items.retain(|item| args.is_wanted(item));
+    if let Some(most) = args.lines {
+        keep_last(&mut items, most);
+    }
+    args.print(&items)
+}
+
+/// Keeps the last `most` lines, and what stands among or behind them.
+fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
+    let mut left = most;
+    let first = items.iter_mut().rposition(|item| {
+        let Item::Line(line) = item else { return left == 0 };
+        let lines = if line.kind == Kind::Lines { line.lines().count() } else { 1 };
+        let is_over = lines > left;
+        if is_over && left > 0 {
+            let skipped: usize = line.lines().take(lines - left).map(|text| text.len() + 1).sum();
+            line.bytes.to_mut().drain(..skipped);
+            left = 0;
+            return false;
+        }
+        left = left.saturating_sub(lines);
+        is_over
+    });
+    items.drain(..first.map_or(0, |first| first + 1));
+}
+
+/// A path, or a name.
+fn open(ring: &str) -> Result<Observer, AttachError> {
+    if ring.contains('/') || Path::new(ring).exists() {
+        Observer::open_file(ring)
+    } else {
+        Observer::open_named(ring)
+    }
+}
+
+/// Which worker's an item is, and what it is called: by its label, or by its number.
+fn worker_of<'i>(item: &'i Item<'_>) -> Option<(u32, &'i str)> {
+    match item {
+        Item::Line(line) => Some((line.worker, &line.label)),
+        Item::Lost(lost) => Some((lost.worker, &lost.label)),
+        Item::Ended(ended) => Some((ended.worker, &ended.label)),
+        _ => None,
+    }
+}
+
+fn name_of((worker, label): (u32, &str)) -> String {
+    match (worker, label) {
+        (u32::MAX, "") => "?".to_owned(),
+        (worker, "") => worker.to_string(),
+        (_, label) => label.to_owned(),
+    }
+}
+
+impl Args {
+    fn is_wanted(&self, item: &Item<'_>) -> bool {
+        let name = worker_of(item).map(name_of);
+        self.worker.as_ref().is_none_or(|wanted| name.as_ref() == Some(wanted))
+    }
+
+    fn print(&self, items: &[Item<'_>]) -> Result<ExitCode, Failure> {
+        let out = io::stdout();
+        let look = Look {
+            format: self.format,
+            timestamps: self.format == Format::Short,
+            color: is_colored(self.color, &out),
+            caret: out.is_terminal(),
+        };
+        let mut sink = Sink::new("the standard output", look, out);
+        let mut clock = Clock::default();
+        for item in items {
+            match item {
+                Item::Line(line) => self.line(&mut sink, &look, &mut clock, line),
+                other => {
+                    // In its place, if both go to the same.
+                    sink.flush();
+                    note(other);
+                }
+            }
+            if sink.is_unread() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        sink.add(|page| page.end());
+        sink.flush();
+        Ok(if sink.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn line(&self, sink: &mut Sink, look: &Look, clock: &mut Clock, line: &Line<'_>) {
+        let name = name_of((line.worker, &line.label));
+        let tag = if self.format == Format::Short { format!("[{name}] ") } else { String::new() };
+        sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
+    }
+}
