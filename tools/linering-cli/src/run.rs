@@ -177,6 +177,7 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let mut workers = Workers::default();
     // Before they are started: a signal between would leave them without us.
     workers.watch_signals().map_err(refused("watch for signals"))?;
+    let mut summary = Summary::new(commands.len());
     let pipes = workers.start(&ring, &commands)?;
     if args.halt {
         workers.halt();
@@ -184,7 +185,6 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let mut pump = pump::start(&ring, pipes, args.reads())?;
     let progress = Progress::new(args.progress, commands.len());
     let mut printer = Printer::new(args.style(commands.len()), sinks, &workers.processes(), progress);
-    let mut summary = Summary::new(commands.len());
     let mut losses = Losses::default();
 
     loop {

@@ -68,14 +68,14 @@ impl Summary {
     /// A row for each worker.
     pub fn table(&self, statuses: &[Option<ExitStatus>]) -> String {
         let mut table = format!(
-            "{:>6} {:>12} {:>14} {:>8} {:>9}  ended\n",
+            "{:<6} {:>12} {:>14} {:>8} {:>9}  ended\n",
             "worker", "lines", "bytes", "lost", "seconds"
         );
         for (worker, (tally, status)) in self.workers.iter().zip(statuses).enumerate() {
             let Tally { lines, bytes, lost, took, .. } = tally;
             let (took, ended) = (took.as_secs_f64(), how(*status));
             // Into a string: cannot fail.
-            let _ = writeln!(table, "{worker:>6} {lines:>12} {bytes:>14} {lost:>8} {took:>9.3}  {ended}");
+            let _ = writeln!(table, "{worker:<6} {lines:>12} {bytes:>14} {lost:>8} {took:>9.3}  {ended}");
         }
         table
     }
