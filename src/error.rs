@@ -33,6 +33,14 @@ pub enum CreateError {
         /// The name that was asked for.
         found: String,
     },
+    /// A segment in memory that the machine has no room for.
+    #[error("the ring needs {needed} bytes of memory, expected at most the {available} that are available")]
+    Memory {
+        /// Bytes of the segment.
+        needed: u64,
+        /// Bytes that could be had without driving others out.
+        available: u64,
+    },
     /// The system refused.
     #[error("cannot {doing}: {error}")]
     System {

@@ -246,3 +246,16 @@ fn a_file_that_cannot_be_allocated_is_not_left_behind() {
     .succeeds();
     assert!(!path.exists());
 }
+
+#[test]
+fn a_ring_that_memory_has_no_room_for_is_refused_before_it_is_allocated() {
+    let huge = Options::new().lines(1 << 23).line_bytes(1 << 16);
+    let needed = 1 << (23 + 16);
+    let name = format!("linering-huge-{}", std::process::id());
+    for made in [LineRing::new(huge.clone()), LineRing::create_named(&name, huge)] {
+        let error = made.expect_err("this machine has less");
+        let is_refused = matches!(error, CreateError::Memory { needed: found, available } if found > needed && available < needed);
+        assert!(is_refused, "{error}");
+    }
+    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System { .. })), "nothing is left");
+}

@@ -39,6 +39,9 @@ impl Backing<'_> {
     /// Makes the object: `bytes` zeros, allocated, so that no later write can find memory or disk full and die of
     /// SIGBUS. Leaves nothing behind if it fails.
     pub(super) fn create(self, bytes: u64) -> Result<(OwnedFd, Option<Name>), CreateError> {
+        if !matches!(self, Backing::File(_)) {
+            check_memory(bytes)?;
+        }
         match self {
             Backing::Memory => {
                 let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -69,6 +72,17 @@ impl Backing<'_> {
                 Ok((file.into(), None))
             }
         }
+    }
+}
+
+/// Refuses what the machine has no memory for: allocating it would not fail, but end other processes.
+fn check_memory(needed: u64) -> Result<(), CreateError> {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    match kib.map(|kib| kib * 1024) {
+        Some(available) if available < needed => Err(CreateError::Memory { needed, available }),
+        _ => Ok(()),
     }
 }
 

@@ -330,9 +330,10 @@ fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
         (None, None) => LineRing::new(options),
     };
     ring.map_err(|error| match error {
-        CreateError::Option { .. } | CreateError::Name { .. } | CreateError::Taken { .. } => {
-            Failure::Usage(format!("cannot make the ring: {error}"))
-        }
+        CreateError::Option { .. }
+        | CreateError::Name { .. }
+        | CreateError::Taken { .. }
+        | CreateError::Memory { .. } => Failure::Usage(format!("cannot make the ring: {error}")),
         other => Failure::Failed(format!("cannot make the ring: {other}")),
     })
 }
