@@ -50,10 +50,10 @@ fn other_processes_find_a_ring_by_its_name_and_by_its_path() {
     let (name, path) = (name("found"), path("found.ring"));
     let ring = LineRing::create_named(&name, options()).expect("a ring");
     written_by_a_child(|| LineRing::open_named(&name));
-    assert_eq!(texts(&ring), ["hello", "-- worker 0 ended --"]);
+    assert_eq!(texts(&ring), ["hello", "-- worker child ended --"]);
     let ring = LineRing::create_file(&path, options()).expect("a ring");
     written_by_a_child(|| LineRing::open_file(&path));
-    assert_eq!(texts(&ring), ["hello", "-- worker 0 ended --"]);
+    assert_eq!(texts(&ring), ["hello", "-- worker child ended --"]);
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn overwritten_lines_are_reported_before_their_writers_next_line_or_its_end() {
     let mut reader = reader(&ring);
     let [mut a, mut b] = [ring.mirror_labelled("a").expect("a mirror"), mirror(&ring)];
     (0..10).for_each(|i| write(&mut a, &format!("a{i}")));
-    let lost = "-- worker 0: 6 lines lost, overwritten --";
+    let lost = "-- worker a: 6 lines lost, overwritten --";
     assert_eq!(texts(&now(&mut reader)), [lost, "a6", "a7", "a8", "a9"]);
     (10..13).for_each(|i| write(&mut a, &format!("a{i}")));
     (0..7).for_each(|i| write(&mut b, &format!("b{i}")));
@@ -392,7 +392,7 @@ fn overwritten_lines_are_reported_before_their_writers_next_line_or_its_end() {
     drop((a, b));
     let items = now(&mut reader);
     let expected =
-        ["-- worker 0: 3 lines lost, overwritten --", "-- worker 0 ended --", "-- worker 1 ended --"];
+        ["-- worker a: 3 lines lost, overwritten --", "-- worker a ended --", "-- worker 1 ended --"];
     assert_eq!(texts(&items), expected);
     let Item::Lost(lost) = &items[0] else { panic!("{items:?}") };
     assert_eq!((lost.worker, &*lost.label, lost.lines, lost.cause), (0, "a", 3, LossCause::Overwritten));

@@ -259,7 +259,12 @@ impl Args {
 
     /// What each worker runs.
     fn commands(&self) -> Result<Vec<Vec<OsString>>, Failure> {
-        let Some(path) = &self.commands else { return Ok(vec![self.command.clone(); self.workers]) };
+        let Some(path) = &self.commands else {
+            if self.command[0].is_empty() {
+                return Err(Failure::Usage("found an empty command, expected a program".to_owned()));
+            }
+            return Ok(vec![self.command.clone(); self.workers]);
+        };
         let text = std::fs::read(path).map_err(|error| Failure::of_path("read", path, &error))?;
         let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
@@ -329,12 +334,20 @@ fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
         (None, Some(name)) => LineRing::create_named(name, options),
         (None, None) => LineRing::new(options),
     };
-    ring.map_err(|error| match error {
-        CreateError::Option { .. }
-        | CreateError::Name { .. }
-        | CreateError::Taken { .. }
-        | CreateError::Memory { .. } => Failure::Usage(format!("cannot make the ring: {error}")),
-        other => Failure::Failed(format!("cannot make the ring: {other}")),
+    let of = match (&args.file, &args.name) {
+        (Some(path), _) => format!(" in {}", path.display()),
+        (None, Some(name)) => format!(" named {name}"),
+        (None, None) => String::new(),
+    };
+    ring.map_err(|error| {
+        let sentence = format!("cannot make the ring{of}: {error}");
+        match error {
+            CreateError::Option { .. }
+            | CreateError::Name { .. }
+            | CreateError::Taken { .. }
+            | CreateError::Memory { .. } => Failure::Usage(sentence),
+            _ => Failure::Failed(sentence),
+        }
     })
 }
 
