@@ -187,7 +187,12 @@ impl LineRing {
     ///
     /// [`ReadError::HasReader`] while another lives.
     pub fn reader(&self) -> Result<Reader, ReadError> {
-        Ok(Reader { drain: Drain::open(&self.segment)?, segment: Arc::clone(&self.segment), handed: 0 })
+        Ok(Reader {
+            drain: Drain::open(&self.segment)?,
+            segment: Arc::clone(&self.segment),
+            handed: 0,
+            spins: true,
+        })
     }
 
     /// Tells every writer to stop: its next write is [`WriteError::Stopped`](crate::WriteError::Stopped). Its
@@ -330,6 +335,7 @@ pub struct Reader {
     drain: Drain,
     /// Queued items that were handed out and not accepted yet.
     handed: usize,
+    spins: bool,
 }
 
 impl Reader {
@@ -394,6 +400,12 @@ impl Reader {
         Ok(Batch { reader: self })
     }
 
+    /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which saves writers of a steady stream
+    /// from waking it. True at first; better false where writers need the processor that this takes.
+    pub fn set_spinning(&mut self, spins: bool) {
+        self.spins = spins;
+    }
+
     /// Accepts what was handed out.
     ///
     /// # Errors
@@ -429,7 +441,7 @@ impl Reader {
             if left.is_zero() {
                 break;
             }
-            wait::pause(&self.segment, self.drain.cursor(), left)?;
+            wait::pause(&self.segment, self.drain.cursor(), left, self.spins)?;
             self.drain.look_for_deaths(&self.segment)?;
         }
         Ok(())

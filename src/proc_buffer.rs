@@ -185,7 +185,7 @@ impl LineProcBuffer {
         store.drain.look_for_deaths(self.ring.segment())?;
         let cursor = store.drain.cursor();
         drop(store);
-        wait::pause(self.ring.segment(), cursor, left)?;
+        wait::pause(self.ring.segment(), cursor, left, true)?;
         Ok(true)
     }
 

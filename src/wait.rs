@@ -42,11 +42,12 @@ fn futex_wait(word: &AtomicU32, value: u32, time: Duration) -> Result<(), Errno>
 
 // ----------------------------------------------------------------------------------------- reader
 
-/// Waits until something may have come to `position`: at most a period, at most `limit`.
-pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration) -> Result<(), ReadError> {
+/// Waits until something may have come to `position`: at most a period, at most `limit`. One that `spins` stays awake for
+/// longer before it sleeps.
+pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bool) -> Result<(), ReadError> {
     let ring = segment.ring();
     let sleeps = &segment.header().look.0.reader_sleeps;
-    for _ in 0..GATHER.1 {
+    for _ in 0..if spins { GATHER.1 } else { 1 } {
         for _ in 0..GATHER.0 {
             core::hint::spin_loop();
         }

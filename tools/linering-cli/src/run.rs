@@ -173,6 +173,8 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let ring = make_ring(args, commands.len())?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
+    // The processors are the workers'.
+    reader.set_spinning(false);
 
     let mut workers = Workers::default();
     // Before they are started: a signal between would leave them without us.

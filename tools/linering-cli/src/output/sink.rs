@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::page::{Look, Page};
 use crate::failure::note;
 
-/// Bytes that are written at a time, about.
+/// Bytes that are written at a time: what an empty pipe takes at once. A little more would wait for its reader twice.
 const BLOCK: usize = 1 << 16;
 
 /// A place that lines go to, and what became of it.
@@ -40,15 +40,22 @@ impl Sink {
             return;
         }
         add(&mut self.page);
-        if self.page.text.len() >= BLOCK {
-            self.flush();
+        let whole = self.page.text.len() / BLOCK * BLOCK;
+        if whole > 0 {
+            self.write(whole);
         }
     }
 
     /// Writes out what was added.
     pub fn flush(&mut self) {
-        if self.state == State::Fine && !self.page.text.is_empty() {
-            self.state = match self.to.write_all(&self.page.text).and_then(|()| self.to.flush()) {
+        if !self.page.text.is_empty() {
+            self.write(self.page.text.len());
+        }
+    }
+
+    fn write(&mut self, bytes: usize) {
+        if self.state == State::Fine {
+            self.state = match self.to.write_all(&self.page.text[..bytes]).and_then(|()| self.to.flush()) {
                 Ok(()) => State::Fine,
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => State::Unread,
                 Err(error) => {
@@ -57,7 +64,7 @@ impl Sink {
                 }
             };
         }
-        self.page.text.clear();
+        self.page.text.drain(..bytes);
     }
 
     pub fn look(&self) -> Look {
