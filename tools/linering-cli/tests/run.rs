@@ -123,20 +123,27 @@ while at < len(text):
     os.write(1, text[at:at + size])
     at += size
 "#;
-    for tag in [None, Some("--tag={worker}|")] {
+    for option in [None, Some("--tag={worker}|"), Some("-ojson"), Some("--group")] {
         let args: Vec<&str> =
-            ["-n", "4"].into_iter().chain(tag).chain(["--", "python3", "-c", script]).collect();
+            ["-n", "4"].into_iter().chain(option).chain(["--", "python3", "-c", script]).collect();
         let output = run(&args);
         assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
         let mut next = HashMap::<char, usize>::new();
         for line in out(&output).lines() {
-            let line = match tag {
-                None => line,
-                Some(_) => {
+            let object: serde_json::Value;
+            let line = match option {
+                Some("-ojson") => {
+                    object = serde_json::from_str(line).expect("JSON");
+                    let text = object["msg"].as_str().expect("text");
+                    assert!(text.starts_with(&object["worker"].to_string()));
+                    text
+                }
+                Some("--tag={worker}|") => {
                     let (tag, line) = line.split_once('|').expect("a tag");
                     assert!(line.starts_with(tag));
                     line
                 }
+                _ => line,
             };
             let worker = line.chars().next().expect("a worker");
             let number = next.entry(worker).or_default();
