@@ -29,8 +29,10 @@ fn may_be_dead(cell: &Cell) -> bool {
 }
 
 impl Deaths {
+    /// The first look is not put off: who becomes the reader after a crash finds the dead at once.
     pub(crate) fn new() -> Self {
-        Self { looked: Instant::now(), unsettled: HashMap::new() }
+        let now = Instant::now();
+        Self { looked: now.checked_sub(LOOK_EVERY).unwrap_or(now), unsettled: HashMap::new() }
     }
 
     /// Tries the locks of cells that may be dead and ends those that are; `None` if that was done just now.
@@ -45,7 +47,8 @@ impl Deaths {
     }
 
     fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
-        if !segment.cells().iter().skip(READER_CELL + 1).any(may_be_dead) {
+        let may_be_seats = segment.has_unmade_seats();
+        if !may_be_seats && !segment.cells().iter().skip(READER_CELL + 1).any(may_be_dead) {
             return Ok(());
         }
         let _no_fork = fork::no_fork();
@@ -54,6 +57,9 @@ impl Deaths {
             Err(error @ MirrorError::DescriptorClosed { .. }) => return Err(error.into()),
             Err(_) => return Ok(()),
         };
+        if may_be_seats {
+            segment.clear_unmade_seats(&prober);
+        }
         for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
             if !may_be_dead(cell) || !matches!(prober.take(index as u64), Ok(true)) {
                 continue;

@@ -318,6 +318,8 @@ pub(crate) enum TicketWord {
     Cancelled(u64),
     /// A seat whose time limit passed before anybody opened it; the number is its serial.
     TimedOut(u64),
+    /// Going to be a seat: whoever has its lock writes its fields. Nobody's, if nobody has it.
+    Making,
 }
 
 /// A mirror's place: its cell, and the number of its first line there.
@@ -339,6 +341,7 @@ impl TicketWord {
             TicketWord::Dead(m) => (6, m.cell, m.epoch),
             TicketWord::Cancelled(serial) => (7, 0, serial),
             TicketWord::TimedOut(serial) => (8, 0, serial),
+            TicketWord::Making => (9, 0, 0),
         };
         state << 60 | u64::from(cell) << 48 | number & LINE_MASK
     }
@@ -356,6 +359,7 @@ impl TicketWord {
             6 => TicketWord::Dead(mirror),
             7 => TicketWord::Cancelled(serial),
             8 => TicketWord::TimedOut(serial),
+            9 => TicketWord::Making,
             _ => return None,
         })
     }

@@ -425,6 +425,7 @@ proptest! {
             TicketWord::Dead(mirror),
             TicketWord::Cancelled(number),
             TicketWord::TimedOut(number),
+            TicketWord::Making,
         ];
         for word in words {
             prop_assert_eq!(TicketWord::unpack(word.pack()), Some(word));
@@ -440,7 +441,7 @@ proptest! {
         }
         prop_assert_eq!(Pending::unpack(word).pack(), word);
         if TicketWord::unpack(word).is_none() {
-            prop_assert!(word >> 60 > 8);
+            prop_assert!(word >> 60 > 9);
         }
         let header = SlotHeader::unpack(words);
         prop_assert_eq!([header.position, header.time_word(), header.line_word(), header.part_word()], words);

@@ -160,11 +160,11 @@ impl LineRing {
         LineProcMirror::open(self, None, Label::new(label)?)
     }
 
-    /// Keeps a place for a mirror that another process will open. It counts at once.
+    /// Keeps a place for a mirror that another process will open. It counts at once. A few system calls.
     ///
     /// # Errors
     ///
-    /// Too many seats.
+    /// Too many seats, or the system's refusal.
     pub fn seat(&self) -> Result<Seat, MirrorError> {
         self.seat_labelled("")
     }

@@ -201,6 +201,7 @@ impl Sources {
             let id = index as u32;
             match state {
                 TicketWord::Free => {}
+                TicketWord::Making => open += 1,
                 TicketWord::Reserved(serial) => {
                     let deadline = ticket.detail.load(Relaxed);
                     let late =

@@ -4,18 +4,19 @@
 //! A ticket is one word, and each of its steps is one exchange:
 //!
 //! ```text
-//!   free ──► reserved ──► live ──► eof, error, dead ──► free
-//!    │          └──► cancelled, timed out ──► free
+//!   free ──► making ──► reserved ──► live ──► eof, error, dead ──► free
+//!    │                      └──► cancelled, timed out ──► free
 //!    └──► opening ──► live
 //! ```
 //!
-//! `free` to `reserved` is a seat, `free` to `opening` a mirror that nobody kept a seat for; the other fields
-//! are written between `opening` and `live`. Whoever dies in between leaves a ticket that names a cell whose
-//! lock is free: the reader clears it. Only the reader makes a ticket free again, after it has reported the end.
+//! `making` is a seat whose fields are being written, `opening` a mirror that nobody kept a seat for. Whoever dies there
+//! leaves a ticket whose lock is free, or one that names a cell whose lock is free: the reader clears it. Only the reader
+//! makes a ticket free again, after it has reported the end.
 
-use crate::error::MirrorError;
+use crate::error::{MirrorError, system};
+use crate::fork;
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
-use crate::segment::{Parts, Segment};
+use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
 use crate::sync::Ordering;
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -82,17 +83,22 @@ impl Segment {
         self.parts().used_tickets()
     }
 
-    /// Takes a free ticket into the state that `to` gives for it.
-    fn take_ticket(&self, to: impl Fn() -> TicketWord) -> Result<u32, MirrorError> {
+    /// Takes a free ticket: the first that `take` gets out of that state.
+    fn take_ticket(
+        &self,
+        take: impl Fn(usize, &Ticket) -> Result<bool, MirrorError>,
+    ) -> Result<u32, MirrorError> {
         let tickets = self.tickets();
         let counts = &self.header().counts.0;
         let first = counts.ticket_hint.load(Relaxed) as usize % tickets.len();
         for index in (first..tickets.len()).chain(0..first) {
-            if tickets[index].word.load(Relaxed) == TicketWord::Free.pack()
-                && tickets[index].change(TicketWord::Free, to())
-            {
+            if tickets[index].word.load(Relaxed) != TicketWord::Free.pack() {
+                continue;
+            }
+            // Before: who dies with a ticket that is not among the used ones leaves one that nobody clears.
+            counts.tickets_used.fetch_max(index as u64 + 1, Release);
+            if take(index, &tickets[index])? {
                 counts.ticket_hint.store(index as u64 + 1, Relaxed);
-                counts.tickets_used.fetch_max(index as u64 + 1, Release);
                 return Ok(index as u32);
             }
         }
@@ -104,16 +110,50 @@ impl Segment {
         self.header().counts.0.serial.fetch_add(1, Relaxed)
     }
 
-    /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever).
+    /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever). Some system calls.
     pub(crate) fn reserve(&self, label: Label, deadline: u64) -> Result<SeatId, MirrorError> {
+        let no_fork = fork::no_fork();
+        let prober = self.prober()?;
+        let ticket = self.take_ticket(|index, entry| {
+            // The lock first: one that is being made and has no lock is a dead one's.
+            let lock = lock_of_ticket(index);
+            if !prober.take(lock).map_err(system!(MirrorError, "lock a seat"))? {
+                return Ok(false);
+            }
+            let is_taken = entry.change(TicketWord::Free, TicketWord::Making);
+            if !is_taken {
+                prober.release(lock);
+            }
+            Ok(is_taken)
+        })?;
         let serial = self.next_serial();
-        let ticket = self.take_ticket(|| TicketWord::Reserved(serial))?;
         let entry = &self.tickets()[ticket as usize];
         entry.set_label(label);
         entry.serial.store(serial, Relaxed);
         entry.detail.store(deadline, Relaxed);
+        entry.change(TicketWord::Making, TicketWord::Reserved(serial));
+        drop(prober);
+        drop(no_fork);
         self.note_event();
         Ok(SeatId { ticket, serial })
+    }
+
+    /// Whether a ticket is being made into a seat, or was when its maker died.
+    pub(crate) fn has_unmade_seats(&self) -> bool {
+        self.used_tickets().iter().any(|ticket| ticket.state() == Some(TicketWord::Making))
+    }
+
+    /// Makes tickets free whose maker died before they were seats.
+    pub(crate) fn clear_unmade_seats(&self, prober: &Prober) {
+        for (index, ticket) in self.used_tickets().iter().enumerate() {
+            let lock = lock_of_ticket(index);
+            if ticket.state() == Some(TicketWord::Making) && matches!(prober.take(lock), Ok(true)) {
+                if ticket.change(TicketWord::Making, TicketWord::Free) {
+                    self.note_event();
+                }
+                prober.release(lock);
+            }
+        }
     }
 
     /// Gives a seat up; `false` if somebody has opened it.
@@ -142,7 +182,9 @@ impl Segment {
                 seat.ticket
             }
             _ => {
-                let ticket = self.take_ticket(|| TicketWord::Opening(mirror)).inspect_err(|_| {
+                let opening = TicketWord::Opening(mirror);
+                let ticket = self.take_ticket(|_, entry| Ok(entry.change(TicketWord::Free, opening)));
+                let ticket = ticket.inspect_err(|_| {
                     self.header().counts.0.live.fetch_sub(1, Relaxed);
                 })?;
                 let entry = &self.tickets()[ticket as usize];

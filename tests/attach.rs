@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use common::{Gate, below_overflow, fork};
+use common::{Gate, RING_SEALS, below_overflow, bytes_of, fork, memory};
 use linering::{AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, WakeUp, WriteError};
 
 fn options() -> Options {
@@ -34,14 +34,6 @@ const MAX_LINE: usize = 56;
 const TIMESTAMPS: usize = 104;
 const WAKE_UP: usize = 108;
 
-/// All bytes of a segment.
-fn bytes_of(ring: &LineRing) -> Vec<u8> {
-    let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
-    let mut bytes = vec![0; file.metadata().expect("a file").len() as usize];
-    file.read_exact_at(&mut bytes, 0).expect("so many bytes");
-    bytes
-}
-
 /// Puts a number into a copy.
 fn set(bytes: &mut [u8], at: usize, number: u32) {
     bytes[at..at + 4].copy_from_slice(&number.to_ne_bytes());
@@ -49,22 +41,6 @@ fn set(bytes: &mut [u8], at: usize, number: u32) {
 
 fn set_wide(bytes: &mut [u8], at: usize, number: u64) {
     bytes[at..at + 8].copy_from_slice(&number.to_ne_bytes());
-}
-
-const RING_SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-
-/// A memory file with these bytes and seals.
-fn memory(bytes: &[u8], seals: i32) -> File {
-    // SAFETY: a string with its end; the descriptor is new and nobody else's.
-    let mut file = unsafe {
-        let descriptor = libc::memfd_create(c"copy".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
-        assert!(descriptor >= 0, "{}", io::Error::last_os_error());
-        File::from_raw_fd(descriptor)
-    };
-    file.write_all(bytes).expect("memory");
-    // SAFETY: a plain system call on our descriptor.
-    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
-    file
 }
 
 /// The refusal of a copy of a ring with one change.

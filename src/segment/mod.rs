@@ -36,6 +36,11 @@ use wake_pipe::WakePipe;
 /// The byte whose lock is shared by everybody who lives in a segment; cells have those before it.
 const LIVING: u64 = 1 << 32;
 
+/// The byte whose lock is held by whoever makes a ticket into a seat.
+pub(crate) fn lock_of_ticket(index: usize) -> u64 {
+    2 * LIVING + index as u64
+}
+
 /// A ring's memory in this process.
 #[derive(Debug)]
 pub(crate) struct Segment {

@@ -2,23 +2,57 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitStatus;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use linering::LineRing;
+
+pub mod tracer;
+
 /// A start position so that the laps of a ring of `lines` lines overflow after the first three.
 pub fn below_overflow(lines: usize) -> u64 {
     ((1 << 39) << lines.next_power_of_two().trailing_zeros()) - 3
+}
+
+// ------------------------------------------------------------------------------------------- segments
+
+/// All bytes of a segment.
+pub fn bytes_of(ring: &LineRing) -> Vec<u8> {
+    let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+    let mut bytes = vec![0; file.metadata().expect("a file").len() as usize];
+    file.read_exact_at(&mut bytes, 0).expect("so many bytes");
+    bytes
+}
+
+/// The seals of a ring without a name.
+pub const RING_SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// A memory file with these bytes and seals.
+pub fn memory(bytes: &[u8], seals: i32) -> File {
+    // SAFETY: a string with its end; the descriptor is new and nobody else's.
+    let mut file = unsafe {
+        let descriptor = libc::memfd_create(c"copy".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        assert!(descriptor >= 0, "{}", io::Error::last_os_error());
+        File::from_raw_fd(descriptor)
+    };
+    file.write_all(bytes).expect("memory");
+    // SAFETY: a plain system call on our descriptor.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
+    file
 }
 
 // ------------------------------------------------------------------------------------------ children
 
 /// A forked child.
 #[derive(Debug)]
-pub struct Child(libc::pid_t);
+pub struct Child(pub libc::pid_t);
 
 /// Seconds after which a child that hangs is ended by SIGALRM, so that its test fails and does not hang too.
 const PATIENCE: u32 = 600;

@@ -1,0 +1,626 @@
+//! What becomes of the others when a process dies, or stands still, after any instruction of anything it does with a ring.
+//!
+//! Each operation is executed one instruction at a time in a child. Whenever that has changed the segment, or a lock on it,
+//! three things are tried at this point:
+//!
+//! * a copy of the segment, in which nobody lives, is *judged*: others write two laps, a reader drains, every line that was
+//!   acknowledged is there once and none is torn, every end is told, all slots are in one place, all cells can be had;
+//! * the same operation is executed again in another child, up to the same change, and that child is killed: its ring is
+//!   judged;
+//! * and again, but the child only stands still, while others write two laps; then it goes on to its end, and the ring is
+//!   judged.
+//!
+//! Between changes nothing that others could see differs; a sample of the instructions there is tried all the same.
+
+mod common;
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use common::tracer::{Stop, Traced, mark, stay_on_one_processor};
+use common::{RING_SEALS, below_overflow, bytes_of, memory};
+use linering::{
+    Counts, End, Item, Line, LineProcMirror, LineRing, Options, Policy, Reader, Seat, WriteError,
+};
+
+/// Positions of the rings here.
+const LINES: usize = 4;
+/// Bytes of a line that fit in a slot.
+const PAYLOAD: usize = 32;
+/// Mirrors that they can have at a time.
+const MIRRORS: usize = 4;
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+// -------------------------------------------------------------------------------------- operations
+
+/// What a child holds while it is traced.
+#[derive(Default)]
+struct Hands {
+    mirror: Option<LineProcMirror>,
+    seat: Option<Seat>,
+    reader: Option<Reader>,
+}
+
+impl Hands {
+    fn mirror(&mut self) -> &mut LineProcMirror {
+        self.mirror.as_mut().expect("it was opened before")
+    }
+}
+
+/// Something that a process does with a ring.
+#[derive(Clone)]
+struct Operation {
+    name: &'static str,
+    policy: Policy,
+    /// Lines that somebody else has written before, which nobody has read.
+    before: usize,
+    /// What the child does before it is traced.
+    prepare: fn(&LineRing, &mut Hands),
+    /// What is traced; `false` if it failed.
+    act: fn(&LineRing, &mut Hands) -> bool,
+    /// The child's lines, those of `prepare` first, whose number is `prepared`.
+    lines: Vec<String>,
+    prepared: usize,
+    /// Instructions after which it is left alone: it waits for others for ever.
+    most: usize,
+    /// The child is the reader.
+    reads: bool,
+}
+
+fn nothing(_: &LineRing, _: &mut Hands) {}
+
+fn open(ring: &LineRing, hands: &mut Hands) {
+    hands.mirror = Some(ring.mirror_labelled("child").expect("a mirror"));
+}
+
+fn open_and_begin(ring: &LineRing, hands: &mut Hands) {
+    open(ring, hands);
+    hands.mirror().write_all(b"unfi").expect("room");
+}
+
+/// Longer than two slots.
+const LONG: &str = "a line of three parts, which is longer than two slots with their 32 bytes";
+
+/// An operation of one who writes.
+fn writing(
+    name: &'static str,
+    prepare: fn(&LineRing, &mut Hands),
+    act: fn(&LineRing, &mut Hands) -> bool,
+    lines: &[&str],
+) -> Operation {
+    Operation {
+        name,
+        policy: Policy::Block,
+        before: 1,
+        prepare,
+        act,
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        prepared: 0,
+        most: usize::MAX,
+        reads: false,
+    }
+}
+
+fn write_short(_: &LineRing, hands: &mut Hands) -> bool {
+    hands.mirror().write_line(b"short").is_ok()
+}
+
+fn operations() -> Vec<Operation> {
+    let policies = [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest];
+    let mut all = Vec::new();
+    for policy in policies {
+        let under = |operation: Operation| Operation { policy, ..operation };
+        all.push(under(writing("a short line", open, write_short, &["short"])));
+        let long: fn(&LineRing, &mut Hands) -> bool =
+            |_, hands| hands.mirror().write_line(LONG.as_bytes()).is_ok();
+        all.push(under(writing("a line of three parts", open, long, &[LONG])));
+        // Three positions are free at least where the reader does not read meanwhile.
+        let full =
+            Operation { before: LINES, ..writing("a short line, ring full", open, write_short, &["short"]) };
+        let most = if policy == Policy::Block { 6000 } else { usize::MAX };
+        all.push(Operation { most, ..under(full) });
+        let full =
+            Operation { before: LINES - 1, ..writing("three parts, ring nearly full", open, long, &[LONG]) };
+        all.push(Operation { most, ..under(full) });
+    }
+    all.extend([
+        writing(
+            "a group",
+            open,
+            |_, hands| {
+                let Ok(mut group) = hands.mirror().group() else { return false };
+                group.line(b"one").and_then(|()| group.line(b"two")).and_then(|()| group.end()).is_ok()
+            },
+            &["one\ntwo\n"],
+        ),
+        writing(
+            "an unfinished line",
+            open,
+            |_, hands| hands.mirror().write_all(b"unfinished").is_ok(),
+            &["unfinished"],
+        ),
+        writing(
+            "its end",
+            open_and_begin,
+            |_, hands| hands.mirror().write_all(b"nished\n").is_ok(),
+            &["unfinished"],
+        ),
+        writing(
+            "short lines packed",
+            open,
+            |_, hands| hands.mirror().write_packed(b"a\nb\nc\n").is_ok(),
+            &["a\nb\nc\n"],
+        ),
+        writing("EOF", open, |_, hands| hands.mirror().send_eof().is_ok(), &[]),
+        writing(
+            "EOF of an unfinished line",
+            open_and_begin,
+            |_, hands| hands.mirror().send_eof().is_ok(),
+            &["unfi"],
+        ),
+        writing(
+            "an error",
+            open,
+            |_, hands| hands.mirror().send_panic(&"no good").is_ok(),
+            &["panic: no good\n"],
+        ),
+        writing(
+            "leaving",
+            open,
+            |_, hands| {
+                drop(hands.mirror.take());
+                true
+            },
+            &[],
+        ),
+        writing(
+            "registration",
+            nothing,
+            |ring, hands| {
+                hands.mirror = ring.mirror_labelled("child").ok();
+                hands.mirror.is_some()
+            },
+            &[],
+        ),
+        writing(
+            "keeping a seat",
+            nothing,
+            |ring, hands| {
+                hands.seat = ring.seat_labelled("child").ok();
+                hands.seat.is_some()
+            },
+            &[],
+        ),
+        writing(
+            "opening a seat",
+            |ring, hands| hands.seat = Some(ring.seat_labelled("child").expect("a seat")),
+            |_, hands| {
+                hands.mirror = hands.seat.as_ref().and_then(|seat| seat.open().ok());
+                hands.mirror.is_some()
+            },
+            &[],
+        ),
+    ]);
+    all
+}
+
+// -------------------------------------------------------------------------------------------- rings
+
+fn before(number: usize) -> String {
+    format!("before {number}")
+}
+
+impl Operation {
+    fn ring(&self) -> LineRing {
+        let options = Options::new()
+            .lines(LINES)
+            .line_bytes(64)
+            .max_line(if self.policy == Policy::OverwriteOldest { LINES * PAYLOAD / 2 } else { 200 })
+            .mirrors(MIRRORS)
+            .seats(12)
+            .policy(self.policy)
+            .timestamps(linering::Timestamps::Off)
+            .start_position(below_overflow(LINES))
+            // One that nobody opens any more keeps nobody waiting; and nobody waits for one who died.
+            .seat_limit(Duration::from_millis(1))
+            .block_limit(PATIENCE);
+        let ring = LineRing::new(options).expect("a ring");
+        let mut mirror = ring.mirror_labelled("before").expect("a mirror");
+        for number in 0..self.before {
+            mirror.write_line(before(number).as_bytes()).expect("room");
+        }
+        ring
+    }
+
+    /// A child that stands before the operation, in this ring.
+    fn start(&self, ring: &LineRing) -> Traced {
+        Traced::start(|| {
+            let mut hands = Hands::default();
+            (self.prepare)(ring, &mut hands);
+            mark();
+            let done = (self.act)(ring, &mut hands);
+            mark();
+            // Its mirrors end.
+            drop(hands);
+            u8::from(!done)
+        })
+    }
+}
+
+/// What others can see of a ring: its bytes, and which of its cells' locks are held.
+struct State {
+    /// A description of its own, with which locks are asked about.
+    file: File,
+    bytes: Vec<u8>,
+    locks: Vec<bool>,
+}
+
+impl State {
+    fn of(ring: &LineRing) -> Self {
+        let descriptor = ring.descriptor().expect("open").as_raw_fd();
+        let path = format!("/proc/self/fd/{descriptor}");
+        let file = File::options().read(true).write(true).open(path).expect("it is open");
+        let mut state = Self { file, bytes: bytes_of(ring), locks: vec![false; MIRRORS + 1] };
+        state.has_changed();
+        state
+    }
+
+    /// Looks again.
+    fn has_changed(&mut self) -> bool {
+        let mut bytes = vec![0; self.bytes.len()];
+        self.file.read_exact_at(&mut bytes, 0).expect("so many bytes");
+        let locks: Vec<bool> = (0..self.locks.len()).map(|cell| self.is_locked(cell)).collect();
+        let is_same = bytes == self.bytes && locks == self.locks;
+        (self.bytes, self.locks) = (bytes, locks);
+        !is_same
+    }
+
+    fn is_locked(&self, cell: usize) -> bool {
+        // SAFETY: a plain struct, for which zeros are valid, which lives during the call.
+        unsafe {
+            let mut lock: libc::flock = core::mem::zeroed();
+            lock.l_type = libc::F_WRLCK as libc::c_short;
+            lock.l_start = cell as libc::off_t;
+            lock.l_len = 1;
+            assert_eq!(libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock), 0);
+            lock.l_type != libc::F_UNLCK as libc::c_short
+        }
+    }
+}
+
+/// A ring with the same bytes, in which nobody lives.
+fn copy(bytes: &[u8]) -> LineRing {
+    LineRing::attach(memory(bytes, RING_SEALS)).expect("the bytes of a ring")
+}
+
+// ------------------------------------------------------------------------------------------ judging
+
+/// What became of the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It died somewhere in the operation.
+    Died,
+    /// It died after the operation: what it wrote is acknowledged.
+    DiedAfter,
+    /// It came to its end, and well.
+    Ended,
+}
+
+/// A reader and two writers beside the child.
+struct Others {
+    reader: Option<Reader>,
+    mirrors: Vec<LineProcMirror>,
+    written: usize,
+    items: Vec<Item<'static>>,
+}
+
+impl Others {
+    /// `reads`: the reader is not the child.
+    fn new(ring: &LineRing, reads: bool) -> Self {
+        let reader = reads.then(|| ring.reader().expect("the reader is dead, if there was one"));
+        let label = |number: usize| format!("other {number}");
+        let mirrors = (0..2).map(|number| ring.mirror_labelled(&label(number)).expect("a cell")).collect();
+        Self { reader, mirrors, written: 0, items: Vec::new() }
+    }
+
+    fn drain(&mut self) {
+        let Some(reader) = &mut self.reader else { return };
+        while let Some(item) = reader.try_recv().expect("ours") {
+            self.items.push(item.into_owned());
+        }
+    }
+
+    /// Writes two laps, draining meanwhile; where a full ring is no reason to wait, without draining too.
+    fn write_two_laps(&mut self, policy: Policy) {
+        for drains in [true, policy == Policy::Block] {
+            for _ in 0..LINES {
+                for number in 0..2 {
+                    if drains {
+                        self.drain();
+                    }
+                    let line = format!("other {number} line {}", self.written);
+                    let began = Instant::now();
+                    self.mirrors[number]
+                        .write_line(line.as_bytes())
+                        .expect("there is room, or it does not matter");
+                    assert!(began.elapsed() < PATIENCE);
+                }
+                self.written += 1;
+            }
+        }
+        self.drain();
+    }
+
+    /// Ends the writers, and drains until every end was told.
+    fn finish(mut self) -> Vec<Item<'static>> {
+        self.mirrors.clear();
+        let began = Instant::now();
+        loop {
+            self.drain();
+            let reader = self.reader.as_mut().expect("it reads");
+            reader.commit().expect("ours");
+            if reader.is_over() {
+                return self.items;
+            }
+            assert!(began.elapsed() < PATIENCE, "not every end is told: {:?}", self.items);
+        }
+    }
+}
+
+/// The lines of the mirrors with this label, and how many were lost.
+fn of_label<'i>(items: &'i [Item<'static>], label: &str) -> (Vec<&'i Line<'static>>, u64) {
+    let lines = items.iter().filter_map(Item::line).filter(|line| line.label == label).collect();
+    let lost = items.iter().map(|item| match item {
+        Item::Lost(lost) if lost.label == label => lost.lines,
+        _ => 0,
+    });
+    (lines, lost.sum())
+}
+
+fn is_whole(line: &Line<'_>) -> bool {
+    !(line.truncated || line.unfinished || line.unacknowledged)
+}
+
+impl Operation {
+    /// Checks everything that came of a ring.
+    fn judge(&self, ring: &LineRing, items: &[Item<'static>], written: usize, fate: Fate) {
+        let lossy = self.policy != Policy::Block;
+        assert!(!items.iter().any(|item| matches!(item, Item::Damaged { .. })), "{items:?}");
+        // Whoever was not touched: each line once, in order, or counted as lost.
+        let groups = (0..2).map(|number| {
+            let label = format!("other {number}");
+            let lines: Vec<_> = (0..written).map(|line| format!("{label} line {line}")).collect();
+            (label, lines)
+        });
+        let earlier = ("before".to_owned(), (0..self.before).map(before).collect::<Vec<_>>());
+        for (label, expected) in groups.chain([earlier]) {
+            let (lines, lost) = of_label(items, &label);
+            assert!(lines.iter().all(|line| is_whole(line)), "{lines:?}");
+            let mut left = expected.iter();
+            let in_order = lines.iter().all(|line| left.any(|expected| *expected == line.to_string()));
+            assert!(in_order, "each once and in order: {lines:?}");
+            assert_eq!(lines.len() as u64 + lost, expected.len() as u64, "{label}: {items:?}");
+            assert!(lossy || lost == 0);
+        }
+        self.judge_child(items, fate);
+        // Each mirror's end was told once, and the counts agree.
+        let ends: Vec<(String, End)> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Ended(ended) => Some((ended.label.to_string(), ended.end)),
+                _ => None,
+            })
+            .collect();
+        for label in ["other 0", "other 1", "before"] {
+            let told: Vec<_> = ends.iter().filter(|(of, _)| of == label).map(|(_, end)| *end).collect();
+            assert_eq!(told, [End::Eof], "{label}: {ends:?}");
+        }
+        let of_child: Vec<End> = ends.iter().filter(|(of, _)| of == "child").map(|(_, end)| *end).collect();
+        assert!(of_child.len() <= 2, "{ends:?}");
+        if fate == Fate::Ended && !of_child.is_empty() {
+            assert!(of_child.iter().all(|end| *end != End::Died), "{ends:?}");
+        }
+        let count = |wanted: End| ends.iter().filter(|(_, end)| *end == wanted).count() as u64;
+        let Counts { live, eofs, errors, deaths, .. } = ring.counts();
+        // The last three may be off by the one that died beside its bump.
+        assert_eq!(live, 0);
+        let off = |told: u64, counted: u64| told.abs_diff(counted);
+        assert!(off(count(End::Eof), eofs) <= 1 && off(count(End::Error), errors) <= 1, "{ends:?}");
+        assert!(off(count(End::Died), deaths) <= 1, "{ends:?}");
+        assert_slots_are_conserved(ring);
+        // Nothing of the ring's capacity is gone.
+        let mirrors: Vec<_> = (0..MIRRORS).map(|_| ring.mirror().expect("every cell can be had")).collect();
+        drop(mirrors);
+    }
+
+    fn judge_child(&self, items: &[Item<'static>], fate: Fate) {
+        let (lines, lost) = of_label(items, "child");
+        let mut next = 0;
+        for line in &lines {
+            let text = String::from_utf8_lossy(&line.bytes);
+            let fits = |expected: &String| {
+                if line.truncated {
+                    // Some parts of it, in their order.
+                    text.len() + line.missing as usize <= expected.len() + PAYLOAD
+                        || expected.contains(&*text)
+                } else if line.unfinished {
+                    expected.starts_with(&*text)
+                } else {
+                    *expected == text
+                }
+            };
+            let found = self.lines[next..].iter().position(fits);
+            let found =
+                found.unwrap_or_else(|| panic!("this is none of the child's lines: {line:?}, {items:?}"));
+            next += found + 1;
+            assert!(fate == Fate::Died || !line.unacknowledged, "its write had returned: {line:?}");
+        }
+        let told = lines.len() as u64 + lost;
+        assert!(told <= self.lines.len() as u64, "{items:?}");
+        if fate != Fate::Died {
+            assert_eq!(told, self.lines.len() as u64, "an acknowledged line is there, or counted: {items:?}");
+        }
+        if self.policy == Policy::Block {
+            assert_eq!(lost, 0);
+            let whole = lines.iter().filter(|line| is_whole(line)).count();
+            let ends_open = self.name.contains("unfinished");
+            assert!(fate == Fate::Died || ends_open || whole == lines.len(), "{lines:?}");
+        }
+    }
+
+    /// A ring in which the child is dead.
+    fn judge_dead(&self, ring: &LineRing, fate: Fate) {
+        let mut others = Others::new(ring, true);
+        others.write_two_laps(self.policy);
+        let written = others.written;
+        let items = others.finish();
+        self.judge(ring, &items, written, fate);
+    }
+}
+
+/// The order ring and the cells have each slot exactly once, and no cell is in the middle of an exchange.
+fn assert_slots_are_conserved(ring: &LineRing) {
+    let bytes = bytes_of(ring);
+    let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let number = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes")) as usize;
+    let (positions, cells, tickets) = (1 << number(24), number(28), number(32));
+    let first_cell = (768 + tickets * 64_usize).next_multiple_of(128);
+    let order = first_cell + cells * 256;
+    let mut slots: Vec<u64> = (0..positions).map(|index| word(order + index * 8) & 0xff_ffff).collect();
+    for cell in 0..cells {
+        let hold = word(first_cell + cell * 256);
+        assert_eq!(hold >> 48 & 1, 0, "cell {cell} is settled");
+        slots.push(hold & 0xff_ffff);
+    }
+    slots.sort_unstable();
+    assert!(slots.iter().copied().eq(0..(positions + cells) as u64), "each slot is in one place: {slots:?}");
+}
+
+// ------------------------------------------------------------------------------------------- tracing
+
+/// What a run of an operation came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    instructions: usize,
+    states: usize,
+    kills: usize,
+    stops: usize,
+}
+
+impl Operation {
+    /// Steps a child until `wanted` says so, which is told the number of instructions and changes so far; `false` if the
+    /// operation was over before.
+    fn step_until(
+        &self,
+        ring: &LineRing,
+        child: &Traced,
+        mut wanted: impl FnMut(usize, usize, &State) -> bool,
+    ) -> bool {
+        let mut state = State::of(ring);
+        let (mut instructions, mut changes) = (0, 0);
+        while instructions < self.most && child.step() == Stop::Step {
+            instructions += 1;
+            let is_change = state.has_changed();
+            changes += usize::from(is_change);
+            if wanted(instructions, if is_change { changes } else { 0 }, &state) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn show(&self) -> Tally {
+        let mut tally = Tally::default();
+        // Every change, with a copy.
+        let ring = self.ring();
+        let child = self.start(&ring);
+        self.judge_dead(&copy(&bytes_of(&ring)), Fate::Died);
+        let over = self.step_until(&ring, &child, |instructions, change, state| {
+            tally.instructions = instructions;
+            if change > 0 {
+                tally.states = change;
+                self.judge_dead(&copy(&state.bytes), Fate::Died);
+            }
+            false
+        });
+        assert!(!over);
+        let returns = self.most == usize::MAX;
+        if returns {
+            self.judge_dead(&copy(&bytes_of(&ring)), Fate::DiedAfter);
+        }
+        child.kill();
+        self.judge_dead(&ring, if returns { Fate::DiedAfter } else { Fate::Died });
+        // A kill at every change,
+        for wanted in 1..=tally.states {
+            let ring = self.ring();
+            let child = self.start(&ring);
+            self.step_until(&ring, &child, |_, change, _| change == wanted);
+            child.kill();
+            self.judge_dead(&ring, Fate::Died);
+            tally.kills += 1;
+        }
+        // and at some of the other instructions.
+        for sample in 0..SAMPLES.min(tally.instructions) {
+            let wanted = 1 + sample * tally.instructions / SAMPLES;
+            let ring = self.ring();
+            let child = self.start(&ring);
+            self.step_until(&ring, &child, |instructions, _, _| instructions == wanted);
+            child.kill();
+            self.judge_dead(&ring, Fate::Died);
+            tally.kills += 1;
+        }
+        // It stands still at every change, and goes on two laps later.
+        for wanted in 1..=tally.states {
+            let ring = self.ring();
+            let child = self.start(&ring);
+            if self.step_until(&ring, &child, |_, change, _| change == wanted) {
+                self.go_on_after_two_laps(&ring, child);
+                tally.stops += 1;
+            }
+        }
+        tally
+    }
+
+    fn go_on_after_two_laps(&self, ring: &LineRing, child: Traced) {
+        let mut others = Others::new(ring, true);
+        others.write_two_laps(self.policy);
+        child.go_on_alone();
+        let code = loop {
+            others.drain();
+            match child.has_stopped() {
+                Some(Stop::Mark) => child.go_on_alone(),
+                Some(Stop::Exit(code)) => break code,
+                _ => std::thread::yield_now(),
+            }
+        };
+        std::mem::forget(child);
+        assert_eq!(code, 0, "it succeeds, however late");
+        let written = others.written;
+        let items = others.finish();
+        self.judge(ring, &items, written, Fate::Ended);
+    }
+}
+
+/// How many instructions between changes are tried of each operation.
+const SAMPLES: usize = 8;
+
+#[test]
+fn whoever_dies_or_stands_still_at_any_instruction_hurts_nobody() {
+    stay_on_one_processor();
+    let began = Instant::now();
+    let mut all = Tally::default();
+    for operation in operations() {
+        let tally = operation.show();
+        println!("{:>32}, {:?}: {tally:?}, {:.1?}", operation.name, operation.policy, began.elapsed());
+        assert!(tally.states > 0 || operation.name == "nothing");
+        all.instructions += tally.instructions;
+        all.states += tally.states;
+        all.kills += tally.kills;
+        all.stops += tally.stops;
+    }
+    println!("in all: {all:?}");
+}
