@@ -29,16 +29,17 @@ pub fn mark() {
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// Keeps this thread, and children that it forks, on one processor: a step is then a switch and no message.
-pub fn stay_on_one_processor() {
+/// Keeps this thread, and children that it forks, on one processor: a step is then a switch and no message. `number` counts
+/// those that there are, and begins again after the last.
+pub fn stay_on_processor(number: usize) {
     // SAFETY: plain data, for which zeros are valid; the calls only read and write it.
     unsafe {
         let mut set: libc::cpu_set_t = core::mem::zeroed();
         libc::sched_getaffinity(0, size_of_val(&set), &raw mut set);
-        let first =
-            (0..libc::CPU_SETSIZE as usize).find(|cpu| libc::CPU_ISSET(*cpu, &set)).expect("a processor");
+        let all = (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set));
+        let own = all.cycle().nth(number).expect("a processor");
         libc::CPU_ZERO(&mut set);
-        libc::CPU_SET(first, &mut set);
+        libc::CPU_SET(own, &mut set);
         libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
     }
 }
