@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 use crate::error::{CaptureError, system};
@@ -90,8 +90,9 @@ impl Capture {
     /// Puts `to` in the descriptor's place, after what is buffered has gone to the old one.
     fn redirect(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         let _ = io::stdout().flush();
-        // SAFETY: flushes every stream of the C library, which it locks itself.
-        unsafe { libc::fflush(core::ptr::null_mut()) };
+        // Not all of C's streams: somebody may be reading from one, and has its lock for as long.
+        // SAFETY: the C library's own streams, which it locks itself; one of them, which nobody else changes.
+        unsafe { libc::fflush(if self.stream == Stream::Stderr { stderr } else { stdout }) };
         match self.stream {
             Stream::Stderr => dup2_stderr(to)?,
             _ => dup2_stdout(to)?,
@@ -117,29 +118,36 @@ impl Drop for Capture {
     }
 }
 
-/// Passes on what comes through the pipe, until it was told to stop and nothing more is there, or nobody has the pipe.
+unsafe extern "C" {
+    static stdout: *mut libc::FILE;
+    static stderr: *mut libc::FILE;
+}
+
+/// Passes on what comes through the pipe, until nobody has it, or it was told to stop: then what is there by then, and no
+/// more, though somebody who inherited the pipe may go on.
 fn pump(mut pipe: File, stopped: &impl AsFd, mut mirror: LineProcMirror) {
     let mut buffer = vec![0; 1 << 16];
-    let mut is_stopped = false;
-    loop {
+    let mut left = None;
+    while left != Some(0) {
         let mut polled = [PollFd::new(&pipe, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        // Once stopped, only what is there already.
-        let limit = is_stopped.then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
-        if poll(&mut polled, limit.as_ref()).is_err_and(|error| error != rustix::io::Errno::INTR) {
-            return;
-        }
-        let [has_bytes, stop] = polled.map(|polled| !polled.revents().is_empty());
-        if !has_bytes && is_stopped {
-            return;
-        }
-        is_stopped |= stop;
-        if !has_bytes {
-            continue;
+        if left.is_none() {
+            match poll(&mut polled, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return,
+            }
+            if !polled[1].revents().is_empty() {
+                left = Some(rustix::io::ioctl_fionread(&pipe).unwrap_or(0));
+                continue;
+            }
         }
         match pipe.read(&mut buffer) {
             Ok(0) => return,
-            // What the ring refuses is gone.
-            Ok(read) => drop(mirror.write_all(&buffer[..read])),
+            Ok(read) => {
+                left = left.map(|left| left.saturating_sub(read as u64));
+                // What the ring refuses is gone.
+                drop(mirror.write_all(&buffer[..read]));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }

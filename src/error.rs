@@ -56,6 +56,16 @@ pub enum CreateError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttachError {
+    /// A ring that nobody uses is read into memory, of which there is not enough.
+    #[error(
+        "reading the ring needs {needed} bytes of memory, expected at most the {available} that are available"
+    )]
+    Memory {
+        /// Bytes of the segment.
+        needed: u64,
+        /// Bytes that could be had without driving others out.
+        available: u64,
+    },
     /// The object is too small for a header.
     #[error("the object has {found} bytes, expected at least the {expected} of a ring's header")]
     TooSmall {

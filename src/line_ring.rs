@@ -386,6 +386,20 @@ impl Reader {
         Ok(self.hand_out())
     }
 
+    /// Waits until an item is there, for `limit` at most: `false` if none has come, or every mirror has ended. With no time it
+    /// never waits, and says whether the next call would.
+    ///
+    /// Accepts what was handed out before.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<bool, ReadError> {
+        self.commit()?;
+        self.wait_for_some(Some(limit))?;
+        Ok(self.drain.queued() > 0)
+    }
+
     /// The next items, as many as are there (64 at most); waits for the first. Empty once every mirror has ended.
     ///
     /// Accepts what was handed out before by other calls; the batch itself is accepted by

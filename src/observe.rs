@@ -3,7 +3,7 @@
 //! A look goes over the entries, copies their slots, full or free, and sorts what is in them by position: a free entry's
 //! slot still has a line that was taken. Then the tickets and cells say whose lines these are, and which are missing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use Ordering::{Acquire, Relaxed};
 
 /// A ring that is looked at: nothing in it is changed, and nobody is delayed.
 ///
-/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where nobody lives a copy is
+/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where nobody uses it a copy is
 /// read, so that neither whoever comes next nor who cuts the file short does any harm. It needs the right to read alone.
 ///
 /// ```
@@ -69,9 +69,9 @@ impl Observer {
         Self::open_file(format!("/proc/self/fd/{number}"))
     }
 
-    /// Whether somebody else lived in the ring when it was opened: else it does not change any more.
-    pub fn is_lived_in(&self) -> bool {
-        self.view.is_lived_in
+    /// Whether somebody used the ring when it was opened, and did not only look at it: else it does not change any more.
+    pub fn is_used(&self) -> bool {
+        self.view.is_used
     }
 
     /// The finished lines that are there now, oldest first: those that no reader has taken yet and, before them, as many of
@@ -251,7 +251,8 @@ impl Mirror {
 #[derive(Default)]
 struct Mirrors {
     known: Vec<Mirror>,
-    by_cell: HashMap<u16, Vec<usize>>,
+    /// Their indexes, by cell and first line.
+    by_cell: HashMap<u16, BTreeMap<u64, usize>>,
 }
 
 impl Mirrors {
@@ -292,23 +293,24 @@ impl Mirrors {
 
     fn push(&mut self, mirror: Mirror) -> usize {
         let index = self.known.len();
-        self.by_cell.entry(mirror.id.cell).or_default().push(index);
+        self.by_cell.entry(mirror.id.cell).or_default().insert(mirror.id.epoch, index);
         self.known.push(mirror);
         index
     }
 
     fn get_mut(&mut self, id: MirrorId) -> Option<&mut Mirror> {
-        let index = *self.by_cell.get(&id.cell)?.iter().find(|index| self.known[**index].id == id)?;
-        self.known.get_mut(index)
+        let index = self.by_cell.get(&id.cell)?.get(&id.epoch)?;
+        self.known.get_mut(*index)
     }
 
     /// Which one wrote line `line` of `cell`: the last that began at it or before. One that nobody names any more is new.
     fn of_line(&mut self, cell: u16, line: u64) -> usize {
-        let since = |index: &usize| line.wrapping_sub(self.known[*index].id.epoch) & LINE_MASK;
-        let of_cell = self.by_cell.get(&cell).map_or(&[][..], Vec::as_slice);
-        let began = of_cell.iter().copied().filter(|index| since(index) <= LINE_MASK / 2);
-        match began.min_by_key(since) {
-            Some(index) => index,
+        let since = |epoch: u64| line.wrapping_sub(epoch) & LINE_MASK;
+        let of_cell = self.by_cell.get(&cell);
+        // The one before it in the order of numbers, or the last, if they have begun again.
+        let began = of_cell.and_then(|all| all.range(..=line).next_back().or_else(|| all.last_key_value()));
+        match began.filter(|(epoch, _)| since(**epoch) <= LINE_MASK / 2) {
+            Some((_, index)) => *index,
             None => {
                 let id = MirrorId { cell, epoch: line };
                 self.push(Mirror { id, worker: u32::MAX, label: String::new(), expected: line, lost: 0 })

@@ -38,6 +38,8 @@ pub struct RotatingFile {
     size: u64,
     /// The file's last line has no end yet.
     open: bool,
+    /// A write failed: how far the file is is not known.
+    torn: bool,
 }
 
 impl RotatingFile {
@@ -54,11 +56,20 @@ impl RotatingFile {
             let sentence = "found something that is not a regular file, expected one: only those rotate";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, sentence));
         }
-        let mut log = Self { path, limit, keep: keep.max(1), file, size, open: false };
-        if log.size > 0 && log.last_byte()? != b'\n' {
-            log.append(b"\n")?;
-        }
+        let mut log = Self { path, limit, keep: keep.max(1), file, size, open: false, torn: true };
+        log.mend()?;
         Ok(log)
+    }
+
+    /// Ends a line that somebody was writing, or that could not be written to its end.
+    fn mend(&mut self) -> io::Result<()> {
+        let data = self.file.metadata()?;
+        self.size = data.len();
+        if data.is_file() && self.size > 0 && self.last_byte()? != b'\n' {
+            self.append(b"\n")?;
+        }
+        (self.open, self.torn) = (false, false);
+        Ok(())
     }
 
     fn last_byte(&mut self) -> io::Result<u8> {
@@ -70,7 +81,7 @@ impl RotatingFile {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        self.file.write_all(bytes).inspect_err(|_| self.torn = true)?;
         self.size += bytes.len() as u64;
         self.open = !bytes.ends_with(b"\n");
         Ok(())
@@ -83,7 +94,11 @@ impl RotatingFile {
         for number in (1..free).rev() {
             fs::rename(self.old(number), self.old(number + 1))?;
         }
-        fs::rename(&self.path, self.old(1))?;
+        match fs::rename(&self.path, self.old(1)) {
+            // Somebody took it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         (self.file, self.size) = append(&self.path)?;
         Ok(())
     }
@@ -104,6 +119,9 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
 impl Write for RotatingFile {
     /// Writes all of `bytes`, or fails. Rotates between lines alone.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.torn {
+            self.mend()?;
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = self.limit.saturating_sub(self.size);

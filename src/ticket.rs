@@ -59,7 +59,8 @@ impl Ticket {
     pub(crate) fn label(&self) -> String {
         let bytes: Vec<u8> = self.label.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).into_owned()
+        // Whatever somebody put there, nobody's terminal obeys it.
+        String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "\u{fffd}")
     }
 
     fn set_label(&self, label: Label) {

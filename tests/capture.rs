@@ -100,6 +100,35 @@ fn a_child_that_outlives_the_capture_does_not_keep_it() {
 }
 
 #[test]
+fn a_child_that_goes_on_writing_does_not_keep_it_either() {
+    let (child, _) = child("writes-on", |ring| {
+        let Ok(capture) = Capture::stdout(ring) else { return 1 };
+        let writes = fork(|| {
+            while print("on and on\n") {}
+            0
+        });
+        let mut reader = ring.reader().expect("nobody reads");
+        // It has begun.
+        if !matches!(reader.recv(), Ok(Some(_))) {
+            return 2;
+        }
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                    let _ = reader.recv_timeout(std::time::Duration::from_millis(10));
+                }
+            });
+            drop(capture);
+            over.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        writes.end();
+        0
+    });
+    child.succeeds();
+}
+
+#[test]
 fn a_forked_childs_drop_puts_its_own_descriptor_back() {
     let (child, path) = child("forked", |ring| {
         let Ok(capture) = Capture::stdout(ring) else { return 1 };

@@ -104,6 +104,15 @@ fn ends_are_seen_until_a_reader_has_accepted_them_and_names_for_longer() {
 }
 
 #[test]
+fn a_label_carries_nothing_that_a_terminal_would_obey() {
+    let ring = ring(small(8, Policy::Block));
+    let mut mirror = ring.mirror_labelled("\u{1b}[31mred\n\u{9b}").expect("a mirror");
+    mirror.write_line(b"line").expect("room");
+    let seen = look(&ring);
+    assert_eq!(seen[0].line().expect("a line").label, "\u{fffd}[31mred\u{fffd}\u{fffd}");
+}
+
+#[test]
 fn what_is_lost_is_counted() {
     for (policy, cause) in
         [(Policy::DropNewest, LossCause::Dropped), (Policy::OverwriteOldest, LossCause::Overwritten)]
@@ -182,7 +191,7 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     std::io::Read::read_exact(&mut heard, &mut [0]).expect("it has written");
     let expected: Vec<_> = (0..100).map(|number| format!("line {number}")).collect();
     let living = Observer::open_file(&path).expect("a ring");
-    assert!(living.is_lived_in());
+    assert!(living.is_used());
     assert_eq!(texts(&living.look()), expected);
     drop(living);
     child.end();
@@ -192,7 +201,7 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     };
     let before = state(&path);
     let dead = Observer::open_file(&path).expect("a ring");
-    assert!(!dead.is_lived_in());
+    assert!(!dead.is_used());
     assert_eq!(texts(&dead.look()), expected);
     assert!(state(&path) == before);
     // Cut short meanwhile, which would kill who has it mapped.
@@ -206,15 +215,15 @@ fn who_looks_lives_there() {
     let name = format!("linering-observe-{}", std::process::id());
     let ring = LineRing::create_named(&name, Options::new()).expect("a ring");
     let first = Observer::open_named(&name).expect("a ring");
-    assert!(first.is_lived_in());
+    assert!(first.is_used());
     ring.mirror().expect("a mirror").write_line(b"line").expect("room");
     // The name is gone, the ring is not.
     let descriptor = ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor");
     drop(ring);
     let second = Observer::attach(&descriptor).expect("a ring");
-    assert!(second.is_lived_in(), "by the first observer");
+    assert!(!second.is_used(), "the first one only looks");
     drop((first, second));
-    assert!(!Observer::attach(&descriptor).expect("a ring").is_lived_in());
+    assert!(!Observer::attach(&descriptor).expect("a ring").is_used());
     assert!(matches!(Observer::open_named(&name), Err(AttachError::System { .. })));
 }
 

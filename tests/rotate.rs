@@ -135,6 +135,40 @@ fn a_writer_killed_anywhere_loses_and_repeats_no_line() {
 }
 
 #[test]
+fn a_file_that_somebody_took_away_is_begun_anew() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let mut log = RotatingFile::open(&path, 4, 9).expect("a log");
+    log.write_all(b"1\n2\n").expect("room");
+    fs::remove_file(&path).expect("it is there");
+    log.write_all(b"3\n4\n5\n").expect("a new one");
+    assert_eq!(contents(folder.path()), ["3\n4\n", "5\n"]);
+}
+
+#[test]
+fn a_line_that_could_not_be_written_whole_is_ended_before_the_next() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let child = fork(|| {
+        let limit = |bytes| libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: plain system calls; the structs live during them.
+        unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            libc::setrlimit(libc::RLIMIT_FSIZE, &limit(8));
+        }
+        let Ok(mut log) = RotatingFile::open(&path, u64::MAX, 1) else { return 1 };
+        if log.write_all(b"first\nsecond\n").is_ok() {
+            return 2;
+        }
+        // SAFETY: as above.
+        unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit(libc::RLIM_INFINITY)) };
+        u8::from(log.write_all(b"third\n").is_err()) * 3
+    });
+    child.succeeds();
+    assert_eq!(contents(folder.path()), ["first\nse\nthird\n"]);
+}
+
+#[test]
 fn what_cannot_rotate_is_refused() {
     let refused = RotatingFile::open("/dev/null", 1000, 1).expect_err("not a file");
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);

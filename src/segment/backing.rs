@@ -40,7 +40,7 @@ impl Backing<'_> {
     /// SIGBUS. Leaves nothing behind if it fails.
     pub(super) fn create(self, bytes: u64) -> Result<(OwnedFd, Option<Name>), CreateError> {
         if !matches!(self, Backing::File(_)) {
-            check_memory(bytes)?;
+            check_memory(bytes).map_err(|(needed, available)| CreateError::Memory { needed, available })?;
         }
         match self {
             Backing::Memory => {
@@ -75,13 +75,13 @@ impl Backing<'_> {
     }
 }
 
-/// Refuses what the machine has no memory for: allocating it would not fail, but end other processes.
-fn check_memory(needed: u64) -> Result<(), CreateError> {
+/// Refuses what the machine has no memory for, with what it has: allocating it would not fail, but end other processes.
+pub(super) fn check_memory(needed: u64) -> Result<(), (u64, u64)> {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match kib.map(|kib| kib * 1024) {
-        Some(available) if available < needed => Err(CreateError::Memory { needed, available }),
+        Some(available) if available < needed => Err((needed, available)),
         _ => Ok(()),
     }
 }

@@ -28,13 +28,15 @@ use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
 pub(crate) use backing::{Backing, open_file, open_named, view_file, view_named};
-use backing::{Name, SEALS};
+use backing::{Name, SEALS, check_memory};
 pub(crate) use lock::{Lock, Prober};
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
 
 /// The byte whose lock is shared by everybody who lives in a segment; cells have those before it.
 const LIVING: u64 = 1 << 32;
+/// The byte whose lock is shared by those of them that do not only look.
+const USED: u64 = LIVING + 1;
 
 /// The byte whose lock is held by whoever makes a ticket into a seat.
 pub(crate) fn lock_of_ticket(index: usize) -> u64 {
@@ -348,7 +350,7 @@ impl KeptFile {
     fn live(&self) -> io::Result<Lock> {
         let _no_fork = fork::no_fork();
         let prober = Prober(self.reopen().map_err(io::Error::other)?);
-        if !prober.share(LIVING)? {
+        if !prober.share(LIVING)? || !prober.share(USED)? {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone"));
         }
         prober.keep()

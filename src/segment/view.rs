@@ -6,18 +6,18 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
-use super::{LIVING, Lock, Parts, Prober, read_geometry};
+use super::{LIVING, Lock, Parts, Prober, USED, check_memory, read_geometry};
 use crate::error::{AttachError, system};
 use crate::fork;
 use crate::layout::Geometry;
 
-/// A segment's memory, read-only: mapped while somebody lives there, else a copy, which nobody can cut short or change.
+/// A segment's memory, read-only: mapped while somebody uses it, else a copy, which nobody can cut short or change.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) geometry: Geometry,
     pub(crate) parts: Parts,
-    /// Somebody else lived there when it was opened.
-    pub(crate) is_lived_in: bool,
+    /// Somebody used it when it was opened: it may change.
+    pub(crate) is_used: bool,
     _map: MmapRaw,
     /// Says that somebody lives here.
     _living: Lock,
@@ -34,21 +34,23 @@ impl View {
         }
         let _no_fork = fork::no_fork();
         let prober = Prober(file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?.into());
-        let is_lived_in = || prober.would_take(LIVING).map(|would| !would);
+        let is_used = || prober.would_take(USED).map(|would| !would);
         let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
         if !prober.share(LIVING).map_err(locked)? {
             let alone = io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone");
             return Err(locked(alone));
         }
-        let mut lived_in = is_lived_in().map_err(locked)?;
+        let mut used = is_used().map_err(locked)?;
         let mut copy = None;
-        if !lived_in {
+        if !used {
+            check_memory(geometry.total_bytes)
+                .map_err(|(needed, available)| AttachError::Memory { needed, available })?;
             copy =
                 Some(copied(&file, geometry.total_bytes).map_err(system!(AttachError, "read the segment"))?);
             // If somebody has come meanwhile the copy may be torn.
-            lived_in = is_lived_in().map_err(locked)?;
+            used = is_used().map_err(locked)?;
         }
-        let map = match copy.filter(|_| !lived_in) {
+        let map = match copy.filter(|_| !used) {
             Some(copy) => copy.into(),
             None => MmapOptions::new()
                 .len(geometry.total_bytes as usize)
@@ -58,7 +60,7 @@ impl View {
         Ok(Self {
             parts: Parts::of(&map, &geometry),
             geometry,
-            is_lived_in: lived_in,
+            is_used: used,
             _map: map,
             _living: prober.keep().map_err(locked)?,
         })

@@ -1,6 +1,8 @@
 //! `linering cat`: what is in a ring, whoever uses it or used it. Nothing in it is changed.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -122,7 +124,9 @@ impl Args {
             color: is_colored(self.color, &out),
             caret: out.is_terminal(),
         };
-        let mut sink = Sink::new("the standard output", look, out);
+        let to = out.as_fd().try_clone_to_owned();
+        let to = to.map_err(|error| Failure::Failed(format!("cannot use the standard output: {error}")))?;
+        let mut sink = Sink::new("the standard output", look, File::from(to));
         let mut clock = Clock::default();
         for item in items {
             match item {

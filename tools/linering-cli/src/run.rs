@@ -11,14 +11,15 @@ mod workers;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use linering::{CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps};
-use signal_hook::consts::{SIGPIPE, SIGTERM};
+use signal_hook::consts::SIGPIPE;
 
 use crate::failure::{Failure, note};
 use crate::number::{bytes, within};
@@ -128,8 +129,10 @@ pub struct Args {
     name: Option<String>,
 
     /// Bytes of the longest line that is kept whole; a longer one comes in pieces
-    #[arg(long, value_name = "BYTES", default_value = "4194304", value_parser = within(1, 1 << 30))]
-    max_line: usize,
+    ///
+    /// 4194304, or less with more than 2 workers, so that all together take no more than 16 MiB (or 128 KiB each).
+    #[arg(long, value_name = "BYTES", value_parser = within(1, 1 << 30))]
+    max_line: Option<usize>,
 
     /// The command, and its arguments
     #[arg(required_unless_present = "commands", trailing_var_arg = true, value_name = "CMD")]
@@ -143,6 +146,9 @@ Examples:
 
 Exit code: how many copies failed (100 at most); 2 for wrong usage, 127 if the command cannot be started, 125 if something
 else went wrong.";
+
+/// Bytes that all long lines together take, if nobody says how long one may be.
+const LONG_LINES: usize = 16 << 20;
 
 /// Each copy has two mirrors, and may open one of its own.
 const MOST_WORKERS: usize = 1000;
@@ -180,16 +186,41 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     // Before they are started: a signal between would leave them without us.
     workers.watch_signals().map_err(refused("watch for signals"))?;
     let mut summary = Summary::new(commands.len());
-    let pipes = workers.start(&ring, &commands)?;
+    let started = workers.start(&ring, &commands);
+    let pipes = started.inspect_err(|_| {
+        if let Some(path) = &args.file {
+            // Ours, and useless: nobody has written into it.
+            let _ = std::fs::remove_file(path);
+        }
+    })?;
     if args.halt {
         workers.halt();
     }
-    let mut pump = pump::start(&ring, pipes, args.reads())?;
+    let pump = pump::start(&ring, pipes, args.reads(commands.len()))?;
+    let closer = pump.closer();
+    workers.close_at_end(closer.clone());
     let progress = Progress::new(args.progress, commands.len());
     let mut printer = Printer::new(args.style(commands.len()), sinks, &workers.processes(), progress);
     let mut losses = Losses::default();
 
     loop {
+        // Before it waits: everything is shown that there is.
+        let mut waited = reader.wait_timeout(Duration::ZERO);
+        if matches!(waited, Ok(false)) {
+            printer.flush();
+            if let Some(due) = losses.due_in() {
+                waited = reader.wait_timeout(due);
+                losses.tell_if_due(|sentence| printer.aside(|| note(sentence)));
+            }
+        }
+        match waited {
+            Ok(_) => {}
+            Err(ReadError::Interrupted) => continue,
+            Err(error) => return Err(Failure::Failed(format!("cannot drain the ring: {error}"))),
+        }
+        if printer.is_unread() {
+            closer.close();
+        }
         let batch = match reader.batch() {
             Ok(batch) => batch,
             Err(ReadError::Interrupted) => continue,
@@ -204,6 +235,9 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
                     let worker = worker_of(&line.label);
                     printer.line(worker, line);
                     summary.line(worker, line);
+                    if line.truncated {
+                        losses.cut(worker);
+                    }
                 }
                 Item::Lost(lost) => {
                     let worker = worker_of(&lost.label);
@@ -218,29 +252,27 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
                 other => printer.aside(|| note(other)),
             }
         }
-        losses.tell(false, |sentence| printer.aside(|| note(sentence)));
-        // Few items: that was all there is for now. And who takes over a ring that outlives us must find what we have not
-        // written.
-        if batch.len() < 16 || args.outlives() {
+        losses.tell_if_due(|sentence| printer.aside(|| note(sentence)));
+        // Who takes over a ring that outlives us must find what we have not written.
+        if args.outlives() {
             printer.flush();
         }
         batch.commit();
-        if printer.is_unread() {
-            pump.close();
-        }
     }
     printer.finish();
-    losses.tell(true, note);
-    pump.join();
+    losses.tell(note);
+    let is_whole = pump.join();
     let statuses = workers.wait();
-    let expected: &[i32] = match (printer.is_unread(), workers.were_halted()) {
-        (false, false) => &[],
-        (true, false) => &[SIGPIPE],
-        (false, true) => &[SIGTERM],
-        (true, true) => &[SIGPIPE, SIGTERM],
+    // Ending since nobody reads the output, or since we said so, is no failure.
+    let is_unread = printer.is_unread();
+    let has_failed = |worker: usize, status: Option<ExitStatus>| {
+        let of_pipe = is_unread && status.is_some_and(|status| status.signal() == Some(SIGPIPE));
+        !of_pipe && !workers.was_halted(worker) && status.is_none_or(|status| !status.success())
     };
-    let code = verdict(args, &statuses, &summary, expected);
-    Ok(if printer.has_failed() { ExitCode::from(125) } else { code })
+    let failed: Vec<bool> =
+        statuses.iter().enumerate().map(|(worker, status)| has_failed(worker, *status)).collect();
+    let code = verdict(args, &statuses, &failed, &summary);
+    Ok(if printer.has_failed() || !is_whole { ExitCode::from(125) } else { code })
 }
 
 /// A mirror's label is its worker's number.
@@ -250,13 +282,14 @@ fn worker_of(label: &str) -> Option<usize> {
 
 impl Args {
     /// How the pump reads. A ring that overwrites holds a line of half its bytes at most.
-    fn reads(&self) -> Reads {
+    fn reads(&self, workers: usize) -> Reads {
         let half = self.lines.saturating_mul(self.line_bytes.saturating_sub(32)) / 2;
         let most = if self.on_full == WhenFull::Overwrite { half.max(2) } else { usize::MAX };
         let at_once = (most / 2).min(1 << 16);
         // Where lines are counted or numbered each is on its own.
         let packed = self.on_full == WhenFull::Block && self.format != Format::Json;
-        Reads { at_once, cut: self.max_line.min(most - at_once), packed }
+        let max_line = self.max_line.unwrap_or((LONG_LINES / (2 * workers)).clamp(1 << 17, 1 << 22));
+        Reads { at_once, cut: max_line.min(most - at_once), packed }
     }
 
     /// What each worker runs.
@@ -281,7 +314,12 @@ impl Args {
 
     fn style(&self, workers: usize) -> Style {
         let tag = self.tag.clone().or_else(|| (self.format == Format::Short).then(Template::of_worker));
-        Style { tag, alone: workers == 1, group: self.group }
+        Style {
+            tag,
+            alone: workers == 1,
+            group: self.group,
+            merged: is_one_file(&io::stdout(), &io::stderr()),
+        }
     }
 
     /// Stdout, stderr, and the file if there is one.
@@ -296,12 +334,8 @@ impl Args {
         let out_look = Look { color: is_colored(self.color, &out), caret: out.is_terminal(), ..plain };
         let err_look = Look { color: is_colored(self.color, &err), caret: err.is_terminal(), ..plain };
         let mut sinks = vec![
-            Sink::new(
-                "the standard output",
-                out_look,
-                File::from(out.as_fd().try_clone_to_owned().map_err(refused("use the standard output"))?),
-            ),
-            Sink::new("the standard error", err_look, err),
+            Sink::new("the standard output", out_look, own(&out, "use the standard output")?),
+            Sink::new("the standard error", err_look, own(&err, "use the standard error")?),
         ];
         if let Some(path) = &self.output {
             let limit = self.rotate.unwrap_or(u64::MAX);
@@ -318,9 +352,22 @@ impl Args {
     }
 }
 
+/// A file of our own for what this descriptor is open for.
+fn own(descriptor: &impl AsFd, doing: &'static str) -> Result<File, Failure> {
+    Ok(File::from(descriptor.as_fd().try_clone_to_owned().map_err(refused(doing))?))
+}
+
+/// Whether two descriptors write to one place.
+fn is_one_file(one: &impl AsFd, other: &impl AsFd) -> bool {
+    match (rustix::fs::fstat(one), rustix::fs::fstat(other)) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
+    }
+}
+
 fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
     // The pump cuts before a line is too long, by a read at most.
-    let Reads { at_once, cut, .. } = args.reads();
+    let Reads { at_once, cut, .. } = args.reads(workers);
     let max_line = cut + at_once;
     let is_timed = args.timestamps || args.format != Format::Cat;
     let options = Options::new()
@@ -354,18 +401,13 @@ fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
 }
 
 /// Says what became of the copies, if asked for or if one failed, and how many did.
-fn verdict(args: &Args, statuses: &[Option<ExitStatus>], summary: &Summary, expected: &[i32]) -> ExitCode {
-    // Ending since nobody reads the output, or since we said so, is no failure.
-    let is_expected = |status: &ExitStatus| status.signal().is_some_and(|signal| expected.contains(&signal));
-    let failed = |status: &Option<ExitStatus>| {
-        status.as_ref().is_none_or(|status| !status.success() && !is_expected(status))
-    };
-    for (worker, status) in statuses.iter().enumerate() {
-        if failed(status) && status.is_none_or(|status| status.signal().is_some()) {
+fn verdict(args: &Args, statuses: &[Option<ExitStatus>], failed: &[bool], summary: &Summary) -> ExitCode {
+    for (worker, status) in statuses.iter().enumerate().filter(|(worker, _)| failed[*worker]) {
+        if status.is_none_or(|status| status.signal().is_some()) {
             note(format_args!("worker {worker} was {}", summary::how(*status)));
         }
     }
-    let mut failures = statuses.iter().filter(|status| failed(status)).count();
+    let mut failures = failed.iter().filter(|failed| **failed).count();
     if args.summary || failures > 0 {
         // If nobody can be told there, nobody can be told.
         let _ = io::stderr().write_all(summary.table(statuses).as_bytes());

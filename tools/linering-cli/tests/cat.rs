@@ -165,6 +165,18 @@ fn what_is_no_ring_is_named_in_one_sentence() {
 }
 
 #[test]
+fn pieces_of_two_writers_are_not_glued_together() {
+    let folder = folder();
+    let path = folder.path().join("ring");
+    let ring = LineRing::create_file(&path, Options::new()).expect("a ring");
+    let mut alpha = ring.mirror_labelled("alpha").expect("a mirror");
+    let mut beta = ring.mirror_labelled("beta").expect("a mirror");
+    alpha.write_all(b"piece").and_then(|()| Ok(alpha.publish_unfinished()?)).expect("room");
+    beta.write_line(b"line").expect("room");
+    assert_eq!(out(&cat(&[path.to_str().expect("UTF-8")])), "piece\nline\n");
+}
+
+#[test]
 fn a_closed_stdout_is_quiet_and_a_full_one_is_not() {
     let folder = folder();
     let path = folder.path().join("ring");

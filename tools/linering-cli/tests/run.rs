@@ -513,6 +513,136 @@ fn a_group_is_one_workers_output() {
     assert_eq!(output.status.code(), Some(125));
 }
 
+#[test]
+fn what_there_is_is_shown_before_the_wait_for_more() {
+    for format in ["cat", "json", "short"] {
+        let script = "seq 20; read end; seq 3";
+        let mut child = linering(&["-o", format, "--", "sh", "-c", script]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        for _ in 0..20 {
+            lines.next().expect("it is shown").expect("UTF-8");
+        }
+        drop(child.stdin.take());
+        assert_eq!(lines.count(), 3, "{format}");
+        assert_eq!(child.wait().expect("ours").code(), Some(0));
+    }
+}
+
+#[test]
+fn lines_are_whole_where_stdout_and_stderr_are_one_file() {
+    let path = scratch("run-one-file");
+    for options in
+        [&["-n", "2"][..], &["-n", "2", "--tag"], &["-n", "2", "--group"], &["-n", "2", "--max-line", "4"]]
+    {
+        let file = fs::File::create(&path).expect("a file");
+        let script = "seq 100000 150000 & seq 200000 250000 >&2; wait";
+        let mut command = linering(&[options, &["--", "sh", "-c", script]].concat());
+        command.stdout(file.try_clone().expect("a descriptor")).stderr(file);
+        assert_eq!(command.status().expect("it starts").code(), Some(0));
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let is_whole = |line: &str| {
+            let line = line.strip_prefix("[0] ").or(line.strip_prefix("[1] ")).unwrap_or(line);
+            line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        // A line over the longest comes in pieces, but not glued to another's.
+        let wrong = text.lines().filter(|line| !is_whole(line)).count();
+        assert!(wrong == 0 || options.contains(&"--max-line"), "{options:?}: {wrong}");
+        assert!(text.lines().count() >= 200_004 && text.lines().all(|line| line.len() <= 10), "{options:?}");
+    }
+}
+
+#[test]
+fn who_was_told_to_end_leaves_nothing_that_is_waited_for() {
+    // The worker is gone, what it started keeps its pipes open.
+    let mut child = linering(&["--", "sh", "-c", "sleep 1000 & echo $!"]);
+    let mut child = child.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut sleeper = String::new();
+    stdout.read_line(&mut sleeper).expect("a line");
+    // SAFETY: plain system calls, on a child that was not awaited and on what its child has started.
+    unsafe {
+        assert_eq!(libc::kill(child.id() as i32, libc::SIGTERM), 0);
+        child.wait().expect("it does not wait for the sleeper");
+        libc::kill(sleeper.trim().parse().expect("a number"), libc::SIGKILL);
+    }
+    let path = scratch("run-left-behind");
+    fs::write(&path, "sleep 1000 & echo $!; sleep 1000\nexit 3\n").expect("a file");
+    let output = run(&["--halt", "--commands", path.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    for sleeper in out(&output).lines() {
+        // SAFETY: as above.
+        unsafe { libc::kill(sleeper.parse().expect("a number"), libc::SIGKILL) };
+    }
+}
+
+#[test]
+fn a_halt_hides_no_failure_and_counts_none_that_it_causes() {
+    let code = |script: &str| run(&["-n", "3", "--halt", "--", "sh", "-c", script]).status.code();
+    // The first is killed by the signal that halts the others.
+    let first = "[ $LINERING_WORKER = 0 ] || exec sleep 1000; kill -TERM $$";
+    assert_eq!(code(first), Some(1));
+    let trapped = "[ $LINERING_WORKER != 0 ] || exit 5; trap 'exit 143' TERM; while :; do sleep 0.01; done";
+    assert_eq!(code(trapped), Some(1));
+}
+
+#[test]
+fn lines_that_are_cut_short_are_told_and_strict_makes_them_a_failure() {
+    let small = ["--on-full", "drop", "--lines", "2", "--line-bytes", "64"];
+    let command = ["--", "sh", "-c", "seq -s ' ' 1 500"];
+    let output = run(&[&small[..], &["--strict"], &command].concat());
+    assert_eq!(
+        (output.status.code(), err(&output).as_str()),
+        (Some(1), "linering: worker 0: 1 line cut short\n")
+    );
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one_and_an_ignored_one_stays_ignored() {
+    let script = "trap 'sleep 0.1; echo trapped; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut child = linering(&["--", "sh", "-c", script]);
+    let mut child = child.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut String::new()).expect("it is ready");
+    for _ in 0..2 {
+        // SAFETY: a plain system call on a child that was not awaited.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    }
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("text");
+    assert_eq!((rest.as_str(), child.wait().expect("ours").code()), ("trapped\n", Some(0)));
+    let program = assert_cmd::cargo::cargo_bin!("linering");
+    let script = format!("trap '' HUP; exec {} run -- grep SigIgn /proc/self/status", program.display());
+    let output = Command::new("sh").args(["-c", &script]).output().expect("it starts");
+    let ignored = out(&output).trim().trim_start_matches("SigIgn:").trim().to_owned();
+    assert_eq!(u64::from_str_radix(&ignored, 16).expect("hexadecimal") & 1, 1, "{ignored}");
+}
+
+#[test]
+fn more_workers_than_descriptors_are_started_all_the_same_and_have_the_limit_that_was() {
+    let program = assert_cmd::cargo::cargo_bin!("linering");
+    let script = format!("ulimit -S -n 64; exec {} run -n 100 -- sh -c 'ulimit -S -n'", program.display());
+    let output = Command::new("sh").args(["-c", &script]).output().expect("it starts");
+    assert_eq!((out(&output), output.status.code()), ("64\n".repeat(100), Some(0)), "{}", err(&output));
+}
+
+#[test]
+fn nobody_to_write_for_ends_the_workers() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let output = linering(&["--", "yes"]).stdout(full()).output().expect("it ends");
+    assert_eq!(output.status.code(), Some(125));
+    // Nothing is written before the end, and nobody would read it.
+    let mut child = linering(&["--group", "--", "yes"]);
+    let mut child = child.stdout(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("ours").code(), Some(0));
+    // A ring's file is not left behind if nothing could be started.
+    let path = scratch("run-not-started");
+    let _ = fs::remove_file(&path);
+    let output = run(&["--file", path.to_str().expect("UTF-8"), "--", "/no/such/command"]);
+    assert_eq!((output.status.code(), path.exists()), (Some(127), false));
+}
+
 /// What a terminal is sent, by a command whose stderr, and stdout too if `out`, is that terminal; and the rest of its stdout.
 fn on_a_terminal(mut command: Command, out: bool) -> (String, String) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -20,7 +20,9 @@ pub struct Look {
 pub struct Page {
     pub text: Vec<u8>,
     /// Whose line stands at the end of all text so far, without an end.
-    open: Option<(Option<usize>, Stream)>,
+    open: Option<(u32, Stream)>,
+    /// That line ends with half a control character.
+    half: bool,
 }
 
 /// A worker's colour is that of its number.
@@ -46,11 +48,11 @@ impl Page {
         if look.format == Format::Json {
             return json(&mut self.text, clock, worker, line);
         }
-        if self.open.is_some_and(|open| open != (worker, line.stream)) {
+        if self.open.is_some_and(|open| open != (line.worker, line.stream)) {
             self.end();
         }
         let mut goes_on = self.open.is_some();
-        self.open = line.unfinished.then_some((worker, line.stream));
+        self.open = line.unfinished.then_some((line.worker, line.stream));
         let time = line.time.filter(|_| look.timestamps).map(|time| clock.text(time));
         if look.caret || time.is_some() || !tag.is_empty() {
             for text in line.lines() {
@@ -93,19 +95,24 @@ impl Page {
         let mut before = 0;
         for (index, &byte) in bytes.iter().enumerate() {
             // U+0080 to U+009F, which some terminals obey too, are C2 80 to C2 9F.
-            let is_c1 = (0x80..0xa0).contains(&byte) && bytes[before..index].last() == Some(&0xc2);
+            let is_c1 = (0x80..0xa0).contains(&byte)
+                && match index {
+                    0 => self.half,
+                    _ => bytes[index - 1] == 0xc2,
+                };
             let shown = match byte {
                 b'\t' => continue,
                 0..0x20 | 0x7f => byte ^ 0x40,
                 _ if is_c1 => byte - 0x40,
                 _ => continue,
             };
-            self.text.extend_from_slice(&bytes[before..index - usize::from(is_c1)]);
+            self.text.extend_from_slice(&bytes[before..index - usize::from(is_c1 && index > before)]);
             self.text.extend_from_slice(if is_c1 { b"M-^" } else { b"^" });
             self.text.push(shown);
             before = index + 1;
         }
         self.text.extend_from_slice(&bytes[before..]);
+        self.half = bytes.last() == Some(&0xc2);
     }
 
     /// Ends the line that has no end.

@@ -17,25 +17,42 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// A line of which bytes are missing.
+    pub fn cut(&mut self, worker: Option<usize>) {
+        *self.untold.entry((worker, "cut short")).or_default() += 1;
+    }
+
     pub fn add(&mut self, worker: Option<usize>, lost: &Lost<'_>) {
         let cause = match lost.cause {
-            LossCause::Overwritten => "overwritten",
-            _ => "ring full",
+            LossCause::Overwritten => "lost, overwritten",
+            _ => "lost, ring full",
         };
         *self.untold.entry((worker, cause)).or_default() += lost.lines;
     }
 
-    /// Hands a sentence for each worker to `tell`, if there is one and it is time, or the end.
-    pub fn tell(&mut self, is_end: bool, mut tell: impl FnMut(String)) {
-        let is_time = || self.told.is_none_or(|told| told.elapsed() >= EVERY);
-        if self.untold.is_empty() || !is_end && !is_time() {
+    /// When it is time to tell what was not told; `None` if there is nothing.
+    pub fn due_in(&self) -> Option<Duration> {
+        let due = self.told.map_or(Duration::ZERO, |told| EVERY.saturating_sub(told.elapsed()));
+        (!self.untold.is_empty()).then_some(due)
+    }
+
+    /// Hands a sentence for each worker to `tell`, if it is time.
+    pub fn tell_if_due(&mut self, tell: impl FnMut(String)) {
+        if self.due_in() == Some(Duration::ZERO) {
+            self.tell(tell);
+        }
+    }
+
+    /// Hands a sentence for each worker to `tell`.
+    pub fn tell(&mut self, mut tell: impl FnMut(String)) {
+        if self.untold.is_empty() {
             return;
         }
         self.told = Some(Instant::now());
-        for ((worker, cause), lines) in core::mem::take(&mut self.untold) {
+        for ((worker, what), lines) in core::mem::take(&mut self.untold) {
             let who = worker.map_or("no worker's".to_owned(), |worker| format!("worker {worker}"));
             let noun = if lines == 1 { "line" } else { "lines" };
-            tell(format!("{who}: {lines} {noun} lost, {cause}"));
+            tell(format!("{who}: {lines} {noun} {what}"));
         }
     }
 }

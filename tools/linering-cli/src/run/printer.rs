@@ -17,6 +17,8 @@ pub struct Style {
     pub alone: bool,
     /// Each worker's output comes together, at its end.
     pub group: bool,
+    /// Stdout and stderr are the same file: one page for both keeps their lines whole, and in their order.
+    pub merged: bool,
 }
 
 /// Writes lines out, and remembers what could not be written.
@@ -63,7 +65,7 @@ impl Printer {
     /// Prints a worker's line, or keeps it for the worker's end.
     pub fn line(&mut self, worker: Option<usize>, line: &Line<'_>) {
         self.progress.count(line);
-        let Self { sinks, clock, workers, .. } = self;
+        let Self { sinks, clock, workers, style, .. } = self;
         let is_err = line.stream == Stream::Stderr;
         let (tag, mut spool) = match worker.and_then(|worker| workers.get_mut(worker)) {
             Some(Worker { tags, spool, .. }) => (&*tags[usize::from(is_err)], spool.as_mut()),
@@ -72,9 +74,10 @@ impl Printer {
         let mut kept = Ok(());
         for (index, sink) in sinks.iter_mut().enumerate() {
             let look = sink.look();
+            let is_all_to_out = style.merged || look.format == Format::Json;
             let gets = match index {
-                OUT => !is_err || look.format == Format::Json,
-                ERR => is_err && look.format != Format::Json,
+                OUT => !is_err || is_all_to_out,
+                ERR => is_err && !is_all_to_out,
                 _ => true,
             };
             if !gets {
@@ -98,14 +101,16 @@ impl Printer {
         known.open = known.open.saturating_sub(1);
         if known.open == 0 {
             self.progress.ended();
-            self.replay(index);
+            self.replay(index, true);
         }
     }
 
-    /// Prints what was kept of a worker's output; what still comes is printed as it comes.
-    fn replay(&mut self, worker: usize) {
+    /// Prints what was kept of a worker's output; what still comes is kept too if it `goes_on`, else printed as it comes.
+    fn replay(&mut self, worker: usize, goes_on: bool) {
         let Self { sinks, style, workers, .. } = self;
         let Some(spool) = workers[worker].spool.take() else { return };
+        // What still comes, of a mirror that nobody knew of, comes together too.
+        workers[worker].spool = goes_on.then(|| Spool::new(sinks.len()));
         let text = |sink: usize, text: &[u8]| {
             sinks[sink].add(|page| page.text.extend_from_slice(text));
         };
@@ -117,7 +122,7 @@ impl Printer {
     fn cannot_keep(&mut self, worker: usize, error: &io::Error) {
         note(format_args!("cannot keep the output of worker {worker} for its end: {error}"));
         self.failed = true;
-        self.replay(worker);
+        self.replay(worker, false);
     }
 
     pub fn flush(&mut self) {
@@ -125,15 +130,16 @@ impl Printer {
         progress.aside(|| sinks.iter_mut().for_each(Sink::flush));
     }
 
-    /// Runs `print`, which may print on the same terminal.
-    pub fn aside(&self, print: impl FnOnce()) {
+    /// Runs `print`, which prints on stderr, after what was to be printed before.
+    pub fn aside(&mut self, print: impl FnOnce()) {
+        self.flush();
         self.progress.aside(print);
     }
 
     /// Prints what waits, and ends what has no end, unless that is how the only worker wrote it.
     pub fn finish(&mut self) {
         for worker in 0..self.workers.len() {
-            self.replay(worker);
+            self.replay(worker, false);
         }
         if !self.style.alone {
             self.sinks.iter_mut().for_each(|sink| sink.add(Page::end));
@@ -142,9 +148,13 @@ impl Printer {
         self.progress.finish();
     }
 
-    /// Whether nobody reads stdout any more, and nothing else gets its lines.
-    pub fn is_unread(&self) -> bool {
-        self.sinks[OUT].is_unread() && self.sinks[ERR + 1..].iter().all(Sink::has_failed)
+    /// Whether nobody gets what goes to stdout any more, there or elsewhere.
+    pub fn is_unread(&mut self) -> bool {
+        if self.style.group {
+            // Nothing may be written there for long.
+            self.sinks[OUT].look_for_reader();
+        }
+        self.sinks.iter().enumerate().all(|(index, sink)| index == ERR || sink.is_dead())
     }
 
     /// Whether something could not be written.

@@ -1,13 +1,13 @@
 //! From the workers' pipes into the ring: one thread, a mirror for each pipe.
 
 use std::fs::File;
-use std::io::{self, PipeWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use linering::{LineProcMirror, LineRing, Seat, Stream};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::failure::{Failure, note};
@@ -46,9 +46,19 @@ impl Drop for KeptSeat {
 /// The running thread.
 #[derive(Debug)]
 pub struct Pump {
-    thread: JoinHandle<()>,
-    /// Its other end is polled beside the pipes: closed, it says that all are to be closed.
-    open: Option<PipeWriter>,
+    thread: JoinHandle<bool>,
+    closer: Closer,
+}
+
+/// Closes every pipe, from whatever thread: nobody reads what the workers write any more.
+#[derive(Clone, Debug)]
+pub struct Closer(Arc<OwnedFd>);
+
+impl Closer {
+    pub fn close(&self) {
+        // It cannot be refused before it was called 2⁶⁴ times.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
 }
 
 /// A pipe and its way into the ring.
@@ -69,26 +79,26 @@ pub fn start(ring: &LineRing, pipes: Vec<Pipe>, reads: Reads) -> Result<Pump, Fa
         mirror.set_stream(stream);
         sources.push(Source { from: end.into(), mirror, _seat: seat, since_end: 0 });
     }
-    let (closed, open) = io::pipe().map_err(|error| refused(&error))?;
+    let closer = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| refused(&error))?;
+    let closer = Closer(Arc::new(closer));
+    let closed = Arc::clone(&closer.0);
     let pump = move || {
         // The mirrors end with the sources, whatever happens.
-        if let Err(error) = pump(&mut sources, &closed, reads) {
-            note(format_args!("cannot capture any more: {error}"));
-        }
+        let pumped = pump(&mut sources, &closed, reads);
+        pumped.inspect_err(|error| note(format_args!("cannot capture any more: {error}"))).is_ok()
     };
     let thread = thread::Builder::new().name("pump".to_owned()).spawn(pump);
-    Ok(Pump { thread: thread.map_err(|error| refused(&error))?, open: Some(open) })
+    Ok(Pump { thread: thread.map_err(|error| refused(&error))?, closer })
 }
 
 impl Pump {
-    /// Closes every pipe: nobody reads what the workers write any more.
-    pub fn close(&mut self) {
-        self.open.take();
+    pub fn closer(&self) -> Closer {
+        self.closer.clone()
     }
 
-    pub fn join(self) {
-        // A panic was printed, and its mirrors have ended.
-        let _ = self.thread.join();
+    /// Waits for its end: whether everything that came was passed on. If not, that was said.
+    pub fn join(self) -> bool {
+        self.thread.join().unwrap_or(false)
     }
 }
 
@@ -97,7 +107,7 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
     while !sources.is_empty() {
         let mut polled: Vec<_> =
             sources.iter().map(|source| PollFd::new(&source.from, PollFlags::IN)).collect();
-        polled.push(PollFd::new(closed, PollFlags::empty()));
+        polled.push(PollFd::new(closed, PollFlags::IN));
         match poll(&mut polled, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,

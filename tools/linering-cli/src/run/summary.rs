@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
 
-use linering::{Kind, Line};
+use linering::{Kind, Line, Stream};
 use signal_hook::low_level::signal_name;
 
 /// Counts what comes of each worker.
@@ -21,8 +21,10 @@ struct Tally {
     lines: u64,
     bytes: u64,
     lost: u64,
-    /// The last line had no end: what comes next belongs to it.
-    open: bool,
+    /// Lines of which bytes are missing.
+    cut: u64,
+    /// The last line had no end, of stdout and of stderr: what comes next there belongs to it.
+    open: [bool; 2],
     /// Until its last pipe was at its end.
     took: Duration,
 }
@@ -34,14 +36,16 @@ impl Summary {
 
     pub fn line(&mut self, worker: Option<usize>, line: &Line<'_>) {
         let Some(tally) = self.of(worker) else { return };
+        let stream = usize::from(line.stream == Stream::Stderr);
         tally.bytes += line.bytes.len() as u64;
+        tally.cut += u64::from(line.truncated);
         if line.kind == Kind::Line {
-            tally.lines += u64::from(!tally.open);
+            let goes_on = core::mem::replace(&mut tally.open[stream], line.unfinished);
+            tally.lines += u64::from(!goes_on);
             tally.bytes += u64::from(!line.unfinished);
         } else {
             tally.lines += memchr::memchr_iter(b'\n', &line.bytes).count() as u64;
         }
-        tally.open = line.unfinished;
     }
 
     pub fn lost(&mut self, worker: Option<usize>, lines: u64) {
@@ -62,20 +66,23 @@ impl Summary {
     }
 
     pub fn any_lost(&self) -> bool {
-        self.workers.iter().any(|tally| tally.lost > 0)
+        self.workers.iter().any(|tally| tally.lost + tally.cut > 0)
     }
 
     /// A row for each worker.
     pub fn table(&self, statuses: &[Option<ExitStatus>]) -> String {
         let mut table = format!(
-            "{:<6} {:>12} {:>14} {:>8} {:>9}  ended\n",
-            "worker", "lines", "bytes", "lost", "seconds"
+            "{:<6} {:>12} {:>14} {:>8} {:>8} {:>9}  ended\n",
+            "worker", "lines", "bytes", "lost", "cut", "seconds"
         );
         for (worker, (tally, status)) in self.workers.iter().zip(statuses).enumerate() {
-            let Tally { lines, bytes, lost, took, .. } = tally;
+            let Tally { lines, bytes, lost, cut, took, .. } = tally;
             let (took, ended) = (took.as_secs_f64(), how(*status));
             // Into a string: cannot fail.
-            let _ = writeln!(table, "{worker:<6} {lines:>12} {bytes:>14} {lost:>8} {took:>9.3}  {ended}");
+            let _ = writeln!(
+                table,
+                "{worker:<6} {lines:>12} {bytes:>14} {lost:>8} {cut:>8} {took:>9.3}  {ended}"
+            );
         }
         table
     }
