@@ -150,6 +150,11 @@ impl Gate {
         Self { read, write }
     }
 
+    /// Both ends.
+    pub fn descriptors(&self) -> [i32; 2] {
+        [self.read.as_raw_fd(), self.write.as_raw_fd()]
+    }
+
     /// Lets one waiting process or thread pass.
     pub fn open(&self) {
         (&self.write).write_all(b"!").expect("a pipe with room");
