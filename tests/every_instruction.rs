@@ -583,8 +583,11 @@ impl Operation {
         }
         if self.reads {
             self.judge_reader(items);
-        } else {
+        }
+        if !self.reads || !self.lines.is_empty() {
             self.judge_lines("child", &self.lines, items, fate);
+        }
+        if !self.reads {
             if let Some((victim, _)) = &self.victim {
                 self.judge_lines("victim", &victim.lines, items, Fate::Died);
             }
@@ -877,6 +880,53 @@ fn a_writer_that_dies_or_stands_still_at_any_instruction_hurts_nobody() {
 fn a_reader_that_dies_or_stands_still_at_any_instruction_loses_nothing() {
     stay_on_processor(0);
     show_all(0, readers());
+}
+
+/// One stands still at a change and another is killed at one, for each pair of changes; the first goes on two laps later.
+fn show_pairs(stands: &Operation, dies: &Operation) -> usize {
+    let mut pairs = 0;
+    for stopped_at in 0..=stands.changes() {
+        for killed_at in 0..=dies.changes() {
+            let Stage { ring, .. } = stands.stage();
+            let (stopped, killed) = (stands.start(&ring), dies.start(&ring));
+            let at = |wanted: usize| move |_: usize, change: usize, _: &State| change == wanted;
+            if stopped_at > 0 {
+                stands.step_until(&ring, &stopped, at(stopped_at));
+            }
+            if killed_at > 0 {
+                dies.step_until(&ring, &killed, at(killed_at));
+            }
+            killed.kill();
+            // Judged as what they are together.
+            let victim = (!dies.reads).then(|| (Box::new(dies.clone()), killed_at));
+            let both = Operation { reads: stands.reads || dies.reads, victim, ..stands.clone() };
+            if stands.reads {
+                both.read_on_after_others(&ring, stopped);
+            } else {
+                both.go_on_after_two_laps(&ring, Vec::new(), stopped);
+            }
+            pairs += 1;
+        }
+    }
+    println!("{} stands still, {} dies, {:?}: {pairs} pairs", stands.name, dies.name, stands.policy);
+    pairs
+}
+
+#[test]
+fn one_that_dies_beside_one_that_stands_still_hurts_nobody() {
+    stay_on_processor(1);
+    let mut pairs = 0;
+    for policy in [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest] {
+        let first = Operation { policy, ..writing("a writer", open, write_short, &["short"]) };
+        let second = Operation { policy, ..writing("another", open_victim, write_short, &["short"]) };
+        pairs += show_pairs(&first, &second);
+    }
+    let writer = writing("a writer", open, write_short, &["short"]);
+    let victim = writing("a writer", open_victim, write_short, &["short"]);
+    let reader = Operation { before: 2, ..reading("the reader", Policy::Block, read_singly) };
+    pairs += show_pairs(&reader, &Operation { before: 2, ..victim });
+    pairs += show_pairs(&Operation { before: 2, ..writer }, &reader);
+    println!("in all: {pairs} pairs");
 }
 
 #[test]
