@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Takes away one guard of the protocol after another, and checks that a test turns red without it.
+
+    tools/mutations.py            all of them
+    tools/mutations.py --quick    those whose test is quick
+    tools/mutations.py NAME ...   these
+
+Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md has the table.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COPY = os.path.join(ROOT, "target", "mutations", "sources")
+TARGET = os.path.join(ROOT, "target", "mutations", "build")
+
+LIB = ["--lib"]
+LOOM = "loom"
+
+
+def test(name, *filters):
+    return ["--test", name, "--", *filters]
+
+
+# name, quick, file, what stands there, what is put there, the test that turns red
+MUTATIONS = [
+    ("lap check", True, "src/layout.rs",
+     "(self.0 ^ other.0) & !SLOT_MASK == 0", "(self.0 ^ other.0) & FULL_BIT == 0", [*LIB, "ring::tests"]),
+    ("predecessor check", True, "src/ring.rs",
+     "if !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {",
+     "if false && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {",
+     [*LIB, "ring::tests::a_hint"]),
+    ("the same position after a failed exchange", True, "src/ring.rs",
+     "                    // The same position again:", "                    position = position.wrapping_add(1);\n                    // The same position again:",
+     [*LIB, "ring::tests"]),
+    ("intent before the exchange", False, "src/ring.rs",
+     "hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);\n        let filled",
+     "let filled", test("every_instruction", "a_writer")),
+    ("intent before the reader's exchange", False, "src/ring.rs",
+     "hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);\n        let freed",
+     "let freed", test("every_instruction", "a_reader")),
+    ("what is pending is cleared before the new spare is held", False, "src/ring.rs",
+     "        then();\n        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.\n        hold.store(spare.next(Hold::Held(spare.slot)), Release);",
+     "        hold.store(spare.next(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "a_writer")),
+    ("what is pending is cleared when an exchange is settled", False, "src/recover.rs",
+     "cell.set_pending(cell.pending().line, 0);\n    }\n    let settled", "}\n    let settled",
+     test("every_instruction", "a_writer")),
+    ("change count", True, "src/ring.rs",
+     "self.changes = self.changes.wrapping_add(1);", "", [*LIB, "hold_word"]),
+    ("fork token of a writer", True, "src/cell.rs",
+     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer", "inherited")),
+    ("fork token of the reader", True, "src/drain.rs",
+     "if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }", "Ok(())",
+     test("attach", "a_forked_child_may_not_use_its_parents_reader")),
+    ("gate around a fork", True, "src/fork.rs",
+     "Some(close_gate), Some(open_gate), Some(open_gate)", "None, None, None",
+     test("adversity", "a_fork_beside_a_registration")),
+    ("lock: is it free?", True, "src/segment/lock.rs",
+     "e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),",
+     "e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(true),",
+     test("liveness", "a_stopped_writer")),
+    ("lock: not inherited by a fork", True, "src/segment/lock.rs",
+     "unsafe { madvise(page, 1, Advice::LinuxDontFork)? };", "", test("liveness", "a_forked_child_that_lives_on")),
+    ("lock of a seat that is being made", False, "src/ticket.rs",
+     "if ticket.state() == Some(TicketWord::Making) && matches!(prober.take(lock), Ok(true)) {",
+     "if false {", test("every_instruction", "a_writer")),
+    ("a ticket is among the used ones before it is taken", False, "src/ticket.rs",
+     "            counts.tickets_used.fetch_max(index as u64 + 1, Release);\n            if take(index, &tickets[index])? {",
+     "            if take(index, &tickets[index])? {\n            counts.tickets_used.fetch_max(index as u64 + 1, Release);",
+     test("every_instruction", "a_writer")),
+    ("last words: the header names the cell and the line", False, "src/recover.rs",
+     "let is_own = usize::from(header.cell) == index && header.line == pending.line;", "let is_own = true;",
+     test("every_instruction")),
+    ("what is delivered is noted before it is taken", False, "src/drain.rs",
+     "            note_delivered(segment, header.cell, header.line.wrapping_add(1));\n        }\n        self.first += count;",
+     "            let _ = header;\n        }\n        self.first += count;", test("every_instruction", "a_reader")),
+    ("release fence before a new spare is written", False, "src/ring.rs",
+     "fence(Release);\n        self.next_position", "self.next_position", [LOOM, "observe_x_overwrite"]),
+    ("acquire fence of an observer", False, "src/ring.rs",
+     "// ORD observe:D, acquire fence; pairs with publish:G; as observe:B.\n        fence(Acquire);", "",
+     [LOOM, "observe_any_x_publish"]),
+    ("the reader's second look before it sleeps", False, "src/ring.rs",
+     "    if ring.is_filled_at(position) {\n        sleeps.store(0, Relaxed);\n        return false;\n    }\n    true", "    true",
+     [LOOM, "sleep_x_wake"]),
+]
+
+
+def copy_sources():
+    shutil.rmtree(COPY, ignore_errors=True)
+    ignored = shutil.ignore_patterns("target", ".git")
+    shutil.copytree(ROOT, COPY, ignore=ignored)
+
+
+# Seconds after which a test that does not end counts as red: without a guard, many hang.
+PATIENCE = 180
+
+
+def cargo(command, patience=None):
+    """Runs a test; None if it did not end."""
+    environment = dict(os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0")
+    arguments = ["cargo", "test", "--offline", "-p", "linering"]
+    if command[0] == LOOM:
+        environment |= {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": TARGET + "-loom"}
+        arguments += ["--release", "--lib"]
+        command = command[1:]
+    run = subprocess.Popen(
+        [*arguments, *command], cwd=COPY, env=environment, text=True, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    try:
+        output, _ = run.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        return None
+    return run.returncode, output
+
+
+def build(command):
+    split = command.index("--") if "--" in command else len(command)
+    return [*command[:split], "--no-run"] if command[0] != LOOM else [LOOM, "--no-run"]
+
+
+def is_red(command):
+    code, output = cargo(build(command))
+    if code != 0:
+        sys.exit(f"the sources without it do not compile:\n{output[-3000:]}")
+    result = cargo(command, PATIENCE)
+    if result is None:
+        return True
+    code, output = result
+    if code == 0 and " 0 passed" in output:
+        sys.exit(f"there is no test of that name: {command}")
+    return code != 0
+
+
+def main():
+    wanted = sys.argv[1:]
+    chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted or wanted == ["--quick"] and m[1]]
+    green = []
+    copy_sources()
+    for command in {tuple(m[5]) for m in chosen}:
+        if is_red(list(command)):
+            sys.exit(f"red with all guards in place: {' '.join(command)}")
+    for name, _, file, there, instead, command in chosen:
+        path = os.path.join(COPY, file)
+        with open(path) as source:
+            text = source.read()
+        if text.count(there) != 1:
+            sys.exit(f"{name}: {file} has this {text.count(there)} times, expected once:\n{there}")
+        with open(path, "w") as source:
+            source.write(text.replace(there, instead))
+        red = is_red(command)
+        with open(path, "w") as source:
+            source.write(text)
+        print(f"{'red  ' if red else 'GREEN'}  {name}: {' '.join(command)}", flush=True)
+        if not red:
+            green.append(name)
+    if green:
+        sys.exit(f"no test turns red without: {', '.join(green)}")
+
+
+main()
