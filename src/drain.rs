@@ -114,8 +114,10 @@ impl Drain {
         let _no_fork = fork::no_fork();
         let prober = segment.prober()?;
         if !prober.take(READER_CELL as u64).map_err(system!(ReadError, "lock the reader's cell"))? {
-            return Err(ReadError::HasReader);
+            let process = segment.cells()[READER_CELL].reader.0.serial.load(Relaxed) as u32;
+            return Err(ReadError::HasReader { process });
         }
+        segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
         let spare = settle_reader(segment).filter(|spare| segment.ring().has_slot(spare.slot));
         let spare = spare.ok_or(ReadError::Unrepaired)?;
         let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;

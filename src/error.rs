@@ -274,8 +274,11 @@ pub enum ReadError {
     #[error("this reader belongs to the parent process")]
     Forked,
     /// Somebody reads the ring already.
-    #[error("the ring has a reader already")]
-    HasReader,
+    #[error("process {process} reads the ring already, expected no other reader")]
+    HasReader {
+        /// Its number, as it knows it.
+        process: u32,
+    },
     /// The reader before this one died in the middle of a step.
     #[error("the ring's last reader died in the middle of taking a line, and that was not repaired yet")]
     Unrepaired,
@@ -297,7 +300,7 @@ impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> Self {
         let kind = match &error {
             ReadError::Interrupted => io::ErrorKind::Interrupted,
-            ReadError::HasReader => io::ErrorKind::ResourceBusy,
+            ReadError::HasReader { .. } => io::ErrorKind::ResourceBusy,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

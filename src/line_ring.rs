@@ -13,7 +13,7 @@ use crate::layout::{Ticket, TicketWord};
 use crate::message::Item;
 use crate::mirror::LineProcMirror;
 use crate::options::{Options, millis};
-use crate::segment::{Backing, Segment, open_file, open_named, open_of_process};
+use crate::segment::{Backing, Segment, open_file, open_named, open_of_process, remove_named};
 use crate::sync::Ordering;
 use crate::ticket::{Label, SeatId};
 use crate::wait;
@@ -92,6 +92,16 @@ impl LineRing {
     /// As [`attach`](Self::attach), and the system's, if there is no such name.
     pub fn open_named(name: &str) -> Result<Self, AttachError> {
         Ok(Self { segment: Arc::new(Segment::attach_file(open_named(name)?)?) })
+    }
+
+    /// Takes the name of a ring away that somebody has left there: a process that made it and was killed. `false`, and nothing
+    /// is done, while somebody has the ring, be it to look at it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_named`](Self::open_named).
+    pub fn remove_named(name: &str) -> Result<bool, AttachError> {
+        remove_named(name)
     }
 
     /// Makes a ring in a new file, for this user alone. The file stays: whatever becomes of the processes that write

@@ -58,7 +58,9 @@ fn an_attached_handle_writes_into_and_reads_from_the_same_ring() {
     let ring = ring();
     let attached = LineRing::attach(ring.descriptor().expect("open")).expect("a ring");
     let mut reader = attached.reader().expect("no other");
-    assert!(matches!(ring.reader(), Err(ReadError::HasReader)));
+    let refused = ring.reader().expect_err("there is one").to_string();
+    let expected = format!("process {} reads the ring already, expected no other reader", std::process::id());
+    assert_eq!(refused, expected);
     let mut mirrors = [
         ring.mirror_labelled("made").expect("a mirror"),
         attached.mirror_labelled("attached").expect("a mirror"),
@@ -114,7 +116,7 @@ fn a_forked_child_attaches_by_the_inherited_descriptor() {
     fork(|| {
         // SAFETY: inherited, and open until this process ends.
         let Ok(attached) = LineRing::attach(unsafe { BorrowedFd::borrow_raw(descriptor) }) else { return 1 };
-        if !matches!(attached.reader(), Err(ReadError::HasReader)) {
+        if !matches!(attached.reader(), Err(ReadError::HasReader { .. })) {
             return 2;
         }
         let Ok(mut mirror) = attached.mirror_labelled("child") else { return 3 };
@@ -151,7 +153,7 @@ fn a_child_may_read_a_ring_that_nobody_reads() {
         0
     });
     read.pass();
-    assert!(matches!(ring.reader(), Err(ReadError::HasReader)), "the child lives");
+    assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })), "the child lives");
     go_on.open();
     child.succeeds();
     let mut reader = ring.reader().expect("the child is dead");
@@ -184,7 +186,7 @@ fn a_forked_child_may_not_use_its_parents_reader() {
     })
     .succeeds();
     let reader = inherited.expect("the parent still has it");
-    assert!(matches!(ring.reader(), Err(ReadError::HasReader)), "the parent's reader is still it");
+    assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })), "the parent's reader is still it");
     drop(mirror);
     assert_eq!(
         reader.map(|item| item.expect("ours").to_string()).collect::<Vec<_>>(),

@@ -248,6 +248,27 @@ fn a_file_that_cannot_be_allocated_is_not_left_behind() {
 }
 
 #[test]
+fn a_name_is_taken_away_only_where_nobody_lives() {
+    let name = format!("linering-left-{}", std::process::id());
+    let gate = Gate::new();
+    let child = fork(|| {
+        let Ok(ring) = LineRing::create_named(&name, options()) else { return 1 };
+        gate.open();
+        let code = common::wait_for_the_end();
+        drop(ring);
+        code
+    });
+    gate.pass();
+    assert!(!LineRing::remove_named(&name).expect("a ring"), "its maker lives");
+    child.end();
+    let observer = linering::Observer::open_named(&name).expect("it was left");
+    assert!(!LineRing::remove_named(&name).expect("a ring"), "somebody looks at it");
+    drop(observer);
+    assert!(LineRing::remove_named(&name).expect("a ring"));
+    assert!(matches!(LineRing::remove_named(&name), Err(AttachError::System { .. })), "it is gone");
+}
+
+#[test]
 fn a_ring_that_memory_has_no_room_for_is_refused_before_it_is_allocated() {
     let huge = Options::new().lines(1 << 23).line_bytes(1 << 16);
     let needed = 1 << (23 + 16);

@@ -819,12 +819,12 @@ fn there_is_one_reader_at_a_time() {
     let attached = LineRing::attach(ring.descriptor().expect("open")).expect("a ring");
     for other in [&ring, &ring.clone(), &attached] {
         let error = other.reader().expect_err("there is one");
-        assert!(matches!(error, ReadError::HasReader));
+        assert!(matches!(error, ReadError::HasReader { .. }));
         assert_eq!(error.to_string(), "the ring has a reader already");
     }
     drop(first);
     let second = attached.reader().expect("no other");
-    assert!(matches!(ring.reader(), Err(ReadError::HasReader)));
+    assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
     drop(second);
     reader(&ring);
 }

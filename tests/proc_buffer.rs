@@ -1183,7 +1183,7 @@ fn a_forked_child_may_not_read() {
         check!(4, matches!(buffer.read(None), Err(ReadError::Forked)));
         check!(5, matches!(buffer.len(), Err(ReadError::Forked)));
         check!(6, matches!(buffer.clear(), Err(ReadError::Forked)));
-        check!(7, matches!(buffer.ring().reader(), Err(ReadError::HasReader)));
+        check!(7, matches!(buffer.ring().reader(), Err(ReadError::HasReader { .. })));
         0
     })
     .succeeds();
@@ -1216,7 +1216,7 @@ fn a_child_that_is_forked_in_the_middle_of_a_read_is_refused_and_not_stuck() {
 fn a_buffers_ring_has_its_reader() {
     let buffer = small(10);
     let error = buffer.ring().reader().expect_err("the buffer is the reader");
-    assert!(matches!(error, ReadError::HasReader));
+    assert!(matches!(error, ReadError::HasReader { .. }));
     assert_eq!(error.to_string(), "the ring has a reader already");
 }
 

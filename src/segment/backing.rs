@@ -174,6 +174,16 @@ fn open_name_with(name: &str, flags: shm::OFlags) -> Result<File, AttachError> {
     Ok(file.into())
 }
 
+/// Takes the name of a segment away, if it is still that of `file`.
+pub(super) fn unlink_name(name: &str, file: &File) -> io::Result<()> {
+    let ours = rustix::fs::fstat(file)?;
+    let there = rustix::fs::fstat(open_name(name, shm::OFlags::RDONLY)?)?;
+    if (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino) {
+        shm::unlink(format!("/{name}"))?;
+    }
+    Ok(())
+}
+
 /// Opens a segment's file, to take part in it. A symbolic link is not followed.
 pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
     open_with(path, OFlags::RDWR | OFlags::NOFOLLOW)

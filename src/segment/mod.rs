@@ -28,7 +28,7 @@ use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
 pub(crate) use backing::{Backing, open_file, open_named, view_file, view_named};
-use backing::{Name, SEALS, check_memory};
+use backing::{Name, SEALS, check_memory, unlink_name};
 pub(crate) use lock::{Lock, Prober};
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
@@ -388,6 +388,21 @@ impl Drop for KeptFile {
             drop(unsafe { OwnedFd::from_raw_fd(self.descriptor) });
         }
     }
+}
+
+/// Takes the name of a segment away in which nobody lives; `false` if somebody does.
+pub(crate) fn remove_named(name: &str) -> Result<bool, AttachError> {
+    let file = open_named(name)?;
+    let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+    read_geometry(&file, found)?;
+    let descriptor = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
+    let prober = Prober(descriptor.into());
+    // While it is held nobody comes to live there.
+    let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
+    if is_empty {
+        unlink_name(name, &file).map_err(system!(AttachError, "take the name away"))?;
+    }
+    Ok(is_empty)
 }
 
 /// Opens the segment that another process has under this number.

@@ -1,8 +1,6 @@
 //! `linering cat`: what is in a ring, whoever uses it or used it. Nothing in it is changed.
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _};
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,7 +8,7 @@ use linering::{AttachError, Item, Kind, Line, Observer};
 
 use crate::failure::{Failure, note};
 use crate::interrupt;
-use crate::output::{Clock, Format, Look, Sink, is_colored};
+use crate::output::{Clock, Format, Look, Sink, is_colored, own};
 
 /// Show what is in a ring: of one that is in use, or that was left by a crash
 ///
@@ -83,13 +81,13 @@ fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
     items.drain(..first.map_or(0, |first| first + 1));
 }
 
-/// A path, or a name.
+/// Whether this names a ring in a file, and not one in shared memory.
+pub fn is_path(ring: &str) -> bool {
+    ring.contains('/') || Path::new(ring).exists()
+}
+
 fn open(ring: &str) -> Result<Observer, AttachError> {
-    if ring.contains('/') || Path::new(ring).exists() {
-        Observer::open_file(ring)
-    } else {
-        Observer::open_named(ring)
-    }
+    if is_path(ring) { Observer::open_file(ring) } else { Observer::open_named(ring) }
 }
 
 /// Which worker's an item is, and what it is called: by its label, or by its number.
@@ -102,7 +100,8 @@ fn worker_of<'i>(item: &'i Item<'_>) -> Option<(u32, &'i str)> {
     }
 }
 
-fn name_of((worker, label): (u32, &str)) -> String {
+/// What a writer is called.
+pub fn name_of((worker, label): (u32, &str)) -> String {
     match (worker, label) {
         (u32::MAX, "") => "?".to_owned(),
         (worker, "") => worker.to_string(),
@@ -124,9 +123,7 @@ impl Args {
             color: is_colored(self.color, &out),
             caret: out.is_terminal(),
         };
-        let to = out.as_fd().try_clone_to_owned();
-        let to = to.map_err(|error| Failure::Failed(format!("cannot use the standard output: {error}")))?;
-        let mut sink = Sink::new("the standard output", look, File::from(to));
+        let mut sink = Sink::new("the standard output", look, own(&out)?);
         let mut clock = Clock::default();
         for item in items {
             match item {

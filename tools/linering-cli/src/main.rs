@@ -3,9 +3,11 @@
 mod cat;
 mod demo;
 mod failure;
+mod gc;
 mod interrupt;
 mod number;
 mod output;
+mod recover;
 mod run;
 mod when_full;
 
@@ -29,12 +31,16 @@ enum Command {
     Demo(demo::Args),
     Run(run::Args),
     Cat(cat::Args),
+    Recover(recover::Args),
+    Gc(gc::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Run(args) => run::run(&args),
+        Command::Recover(args) => recover::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Gc(args) => gc::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
     }
 }

@@ -5,6 +5,11 @@ mod page;
 mod sink;
 mod template;
 
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use crate::failure::Failure;
+
 pub use format::{Clock, Format, stream_name};
 pub use page::{Look, Page};
 pub use sink::Sink;
@@ -19,4 +24,11 @@ pub fn is_colored(when: clap::ColorChoice, stream: &impl anstream::stream::RawSt
             stream.is_terminal() && anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
         }
     }
+}
+
+/// A file of our own for what this descriptor is open for.
+pub fn own(descriptor: &impl AsFd) -> Result<File, Failure> {
+    let own = descriptor.as_fd().try_clone_to_owned();
+    let refused = |error| Failure::Failed(format!("cannot use standard output or standard error: {error}"));
+    Ok(File::from(own.map_err(refused)?))
 }

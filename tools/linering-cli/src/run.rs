@@ -9,7 +9,6 @@ mod summary;
 mod workers;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,7 +22,7 @@ use signal_hook::consts::SIGPIPE;
 
 use crate::failure::{Failure, note};
 use crate::number::{bytes, within};
-use crate::output::{Format, Look, Sink, Template, is_colored};
+use crate::output::{Format, Look, Sink, Template, is_colored, own};
 use crate::when_full::WhenFull;
 use losses::Losses;
 use printer::{Printer, Style};
@@ -334,8 +333,8 @@ impl Args {
         let out_look = Look { color: is_colored(self.color, &out), caret: out.is_terminal(), ..plain };
         let err_look = Look { color: is_colored(self.color, &err), caret: err.is_terminal(), ..plain };
         let mut sinks = vec![
-            Sink::new("the standard output", out_look, own(&out, "use the standard output")?),
-            Sink::new("the standard error", err_look, own(&err, "use the standard error")?),
+            Sink::new("the standard output", out_look, own(&out)?),
+            Sink::new("the standard error", err_look, own(&err)?),
         ];
         if let Some(path) = &self.output {
             let limit = self.rotate.unwrap_or(u64::MAX);
@@ -350,11 +349,6 @@ impl Args {
     fn outlives(&self) -> bool {
         self.file.is_some() || self.name.is_some()
     }
-}
-
-/// A file of our own for what this descriptor is open for.
-fn own(descriptor: &impl AsFd, doing: &'static str) -> Result<File, Failure> {
-    Ok(File::from(descriptor.as_fd().try_clone_to_owned().map_err(refused(doing))?))
 }
 
 /// Whether two descriptors write to one place.

@@ -1,0 +1,52 @@
+//! `linering gc`: names in shared memory that a kill has left.
+
+use std::fs;
+use std::process::ExitCode;
+
+use linering::{AttachError, LineRing, Observer};
+
+use crate::failure::{Failure, note};
+
+/// Where the system keeps shared memory that has a name.
+const FOLDER: &str = "/dev/shm";
+
+/// List rings that have a name in shared memory, and remove those in which nobody lives
+///
+/// A ring of which the process that made it was killed keeps its name, and its memory. One that somebody uses or looks at is
+/// never removed; nor is anything that is no ring.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.")]
+pub struct Args {
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Removes what nobody has any more.
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let refused = |error| Failure::Failed(format!("cannot list {FOLDER}: {error}"));
+    let mut failed = false;
+    for entry in fs::read_dir(FOLDER).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        // Whatever has another name was not made by us.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let bytes = entry.metadata().map_or(0, |data| data.len());
+        let gone = if args.dry_run {
+            Observer::open_named(&name).map(|ring| !ring.is_used())
+        } else {
+            LineRing::remove_named(&name)
+        };
+        match gone {
+            Ok(true) if args.dry_run => println!("{name}: {bytes} bytes, nobody lives there"),
+            Ok(true) => println!("{name}: {bytes} bytes, nobody lived there, removed"),
+            Ok(false) => println!("{name}: {bytes} bytes, in use"),
+            // Somebody else's, gone meanwhile, or no ring at all.
+            Err(AttachError::System { doing: "take the name away", error }) => {
+                note(format_args!("cannot remove {name}: {error}"));
+                failed = true;
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

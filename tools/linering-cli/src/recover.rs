@@ -1,0 +1,94 @@
+//! `linering recover`: takes over a ring whose reader is gone, and drains it.
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use linering::{Item, LineRing, Observer, ReadError};
+
+use crate::cat::{is_path, name_of};
+use crate::failure::{Failure, note};
+use crate::interrupt;
+use crate::output::{Clock, Format, Look, Sink, is_colored, own};
+
+/// Take over a ring that was left by a crash, and drain it
+///
+/// Prints the lines that nobody has drained, those that the killed were writing too, and says how each writer ended. They
+/// are taken out of the ring once they were printed. If somebody still writes there this goes on until they have ended.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit code: 0 when all is well, 1 for a failure (somebody reads the ring already, say), 2 for wrong usage."
+)]
+pub struct Args {
+    /// A ring: the path of its file, or its name
+    #[arg(value_name = "RING")]
+    ring: String,
+
+    /// How lines are printed
+    #[arg(short = 'o', long, value_enum, default_value = "cat")]
+    format: Format,
+
+    /// Colour: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
+    color: clap::ColorChoice,
+}
+
+/// How long it waits for the next line where others live, before it looks whether it is over.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Drains the ring.
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let failed = |doing: &str, error: &dyn std::fmt::Display| {
+        Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
+    };
+    interrupt::explain_cut_short(None).map_err(|error| failed("watch", &error))?;
+    let path = is_path(&args.ring);
+    let observed = if path { Observer::open_file(&args.ring) } else { Observer::open_named(&args.ring) };
+    let is_used = observed.map_err(|error| failed("recover", &error))?.is_used();
+    let ring = if path { LineRing::open_file(&args.ring) } else { LineRing::open_named(&args.ring) };
+    let ring = ring.map_err(|error| failed("recover", &error))?;
+    let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
+
+    let out = io::stdout();
+    let look = Look {
+        format: args.format,
+        timestamps: args.format == Format::Short,
+        color: is_colored(args.color, &out),
+        caret: out.is_terminal(),
+    };
+    let mut sink = Sink::new("the standard output", look, own(&out)?);
+    let mut clock = Clock::default();
+    loop {
+        match reader.wait_timeout(PERIOD) {
+            Ok(true) => {}
+            Err(ReadError::Interrupted) => continue,
+            Err(error) => return Err(failed("drain", &error)),
+            // Seats that nobody has opened are nobody's, where nobody else lives.
+            Ok(false) if reader.is_over() || !is_used && ring.counts().live == 0 => break,
+            Ok(false) => continue,
+        }
+        let batch = reader.batch().map_err(|error| failed("drain", &error))?;
+        for item in batch.iter() {
+            match &item {
+                Item::Line(line) => {
+                    let name = name_of((line.worker, &line.label));
+                    let tag = if args.format == Format::Short { format!("[{name}] ") } else { String::new() };
+                    sink.add(|page| page.line(&look, &mut clock, name.parse().ok(), &tag, line));
+                }
+                other => {
+                    sink.flush();
+                    note(other);
+                }
+            }
+        }
+        sink.flush();
+        if sink.is_dead() {
+            // What was not printed is not committed, and stays in the ring.
+            break;
+        }
+        batch.commit();
+    }
+    sink.add(|page| page.end());
+    sink.flush();
+    Ok(if sink.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
