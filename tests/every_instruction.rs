@@ -587,10 +587,8 @@ impl Operation {
         if !self.reads || !self.lines.is_empty() {
             self.judge_lines("child", &self.lines, items, fate);
         }
-        if !self.reads {
-            if let Some((victim, _)) = &self.victim {
-                self.judge_lines("victim", &victim.lines, items, Fate::Died);
-            }
+        if let Some((victim, _)) = self.victim.as_ref().filter(|_| !self.reads) {
+            self.judge_lines("victim", &victim.lines, items, Fate::Died);
         }
         // Each mirror's end was told once, and the counts agree.
         let ends: Vec<(String, End)> = items
