@@ -12,15 +12,19 @@
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
 use std::borrow::Cow;
+use std::process::ExitStatus;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::assembly::{Assemblies, Long, image_of, trailer};
 use crate::deaths::Deaths;
 use crate::error::{ReadError, system};
 use crate::fork;
 use crate::layout::{LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
-use crate::message::{Ended, Item, Line, LossCause, Lost, line_of};
+use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
+use crate::pool::look_at_child;
 use crate::recover::settle_reader;
 use crate::ring::{Seen, Spare, peek_payload};
 use crate::segment::{Lock, Segment};
@@ -34,6 +38,9 @@ use Ordering::{Acquire, Relaxed, Release};
 const BATCH: usize = 64;
 /// How many batches of a busy ring go by between two looks at the clock.
 const CLOCK_EVERY: u32 = 64;
+/// How often, and after what time each, a dead child is looked at that has not exited yet.
+const EXIT_LOOKS: u32 = 20;
+const EXIT_EVERY: Duration = Duration::from_millis(1);
 /// How many positions ahead the next slots are fetched.
 const PREFETCH: u64 = 8;
 
@@ -96,6 +103,7 @@ enum Other {
     Ended {
         source: u32,
         end: crate::End,
+        exit: Option<ExitStatus>,
     },
     NeverOpened {
         ticket: u32,
@@ -222,10 +230,10 @@ impl Drain {
                 let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
                 Item::Lost(Lost { worker, label, lines: *lines, cause })
             }
-            Other::Ended { source, end } => {
+            Other::Ended { source, end, exit } => {
                 let (worker, label) = self.name(*source);
                 let (lines, lost) = self.sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
-                Item::Ended(Ended { worker, label, end: *end, lines, lost })
+                Item::Ended(Ended { worker, label, end: *end, lines, lost, exit: *exit })
             }
             Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
                 worker: *worker,
@@ -233,6 +241,7 @@ impl Drain {
                 end: *end,
                 lines: 0,
                 lost: 0,
+                exit: None,
             }),
             Other::Damaged { position } => Item::Damaged { position: *position },
         }
@@ -511,7 +520,9 @@ impl Drain {
             self.push(Other::Long(cut));
         }
         self.report_gap(segment, due);
-        self.push(Other::Ended { source: due.source, end: due.end });
+        let ticket = self.sources.get(due.source).and_then(|source| source.ticket);
+        let exit = ticket.filter(|_| due.end == End::Died).and_then(|ticket| exit_of(segment, ticket));
+        self.push(Other::Ended { source: due.source, end: due.end, exit });
     }
 
     fn report_gap(&mut self, segment: &Segment, due: &Due) {
@@ -552,6 +563,19 @@ impl Drain {
         header.position = self.cursor.wrapping_sub(1);
         Some(Long { header, source: id, bytes, missing, truncated: missing > 0 })
     }
+}
+
+/// How the dead owner of a ticket exited, if it was a child of this process that nobody has awaited.
+fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
+    let process = segment.tickets()[ticket as usize].process()?;
+    // Its lock is gone a moment before its parent can know.
+    for _ in 0..EXIT_LOOKS {
+        if let Some(known) = look_at_child(process) {
+            return known;
+        }
+        thread::sleep(EXIT_EVERY);
+    }
+    None
 }
 
 fn accept_other(segment: &Segment, sources: &mut Sources, other: &Other) {

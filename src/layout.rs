@@ -167,7 +167,7 @@ pub(crate) struct Ticket {
     /// At its end: lines that its writer dropped.
     pub(crate) dropped: AtomicU64,
     /// While reserved: the monotonic millisecond at which the seat is given up, 0 for never.
-    /// After the end: 1 + the wait status of its process, if its parent knew it.
+    /// Since it was opened: bit 63, and the number of the process that did.
     pub(crate) detail: AtomicU64,
     /// A label of up to 24 bytes, padded with zeros.
     pub(crate) label: [AtomicU64; LABEL_BYTES / 8],

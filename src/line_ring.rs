@@ -69,7 +69,7 @@ impl LineRing {
     ///
     /// An option out of its bounds, or the system's refusal to give the memory.
     pub fn new(options: Options) -> Result<Self, CreateError> {
-        Ok(Self { segment: Arc::new(Segment::anonymous(&options)?) })
+        Segment::anonymous(&options).map(Self::of)
     }
 
     /// Makes a ring in shared memory that has a name, under which other processes of this user
@@ -142,6 +142,10 @@ impl LineRing {
     /// [`MirrorError::DescriptorClosed`] if somebody in this process closed it.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>, MirrorError> {
         self.segment.borrow_descriptor()
+    }
+
+    pub(crate) fn of(segment: Segment) -> Self {
+        Self { segment: Arc::new(segment) }
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
 use crate::layout::{SlotHeader, flag};
@@ -248,9 +249,12 @@ pub struct Ended<'a> {
     pub lines: u64,
     /// Lines that were lost.
     pub lost: u64,
+    /// How the process of a mirror that [died](End::Died) exited, where this process is its parent, which can know it, and
+    /// nobody has awaited it yet. It still has to be.
+    pub exit: Option<ExitStatus>,
 }
 
-/// `-- worker 3 died --`, with the label for the number if there is one.
+/// `-- worker 3 died, signal: 9 (SIGKILL) --`, if it is known how, with the label for the number if there is one.
 impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.end {
@@ -260,7 +264,13 @@ impl fmt::Display for Ended<'_> {
             End::Cancelled => "was cancelled",
             End::NeverOpened => "was never opened",
         };
-        write!(f, "-- worker {} {how} --", Name(self.worker, &self.label))
+        let name = Name(self.worker, &self.label);
+        match self.exit {
+            // On purpose, perhaps: not a failure.
+            Some(exit) if exit.success() => write!(f, "-- worker {name} exited without a word --"),
+            Some(exit) => write!(f, "-- worker {name} {how}, {exit} --"),
+            None => write!(f, "-- worker {name} {how} --"),
+        }
     }
 }
 

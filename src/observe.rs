@@ -10,14 +10,18 @@ use std::path::Path;
 use crate::assembly::{Assemblies, Long, image_of, trailer};
 use crate::error::AttachError;
 use crate::layout::{Hold, LINE_MASK, MirrorId, READER_CELL, SlotHeader, TicketWord, flag};
+use crate::line_ring::LineRing;
 use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
 use crate::ring::peek_payload;
-use crate::segment::{Parts, View, view_file, view_named};
+use crate::segment::{Parts, Segment, View, view_file, view_named};
 use crate::source::lines_between;
 use crate::sync::{Ordering, fence};
 
 use Ordering::{Acquire, Relaxed};
+
+/// In how many rounds a dead ring's copy is looked at in which nothing comes.
+const MOST_ROUNDS: u32 = 1000;
 
 /// A ring that is looked at: nothing in it is changed, and nobody is delayed.
 ///
@@ -78,8 +82,39 @@ impl Observer {
     /// those that were taken as the ring still has. Losses stand before their writer's next line. Then come the ends that no
     /// reader has accepted yet.
     ///
+    /// Of a ring that nobody uses, the last words of those who died are among them, flagged, and how each of them ended, as
+    /// if it had been taken over: that is done with a copy.
+    ///
     /// Lines that are finished later than the call begins are left out. Takes time and memory in proportion to the ring.
     pub fn look(&self) -> Vec<Item<'static>> {
+        match self.view.copy() {
+            Some(copy) => self.look_at_dead(copy),
+            None => self.look_at_living(),
+        }
+    }
+
+    /// What was taken, and then what a reader finds who takes the ring over.
+    fn look_at_dead(&self, copy: Segment) -> Vec<Item<'static>> {
+        let accepted = self.view.parts.header().read_position.0.load(Acquire);
+        let mut items = self.look_at_living();
+        let is_taken = |line: &Line<'_>| accepted.wrapping_sub(line.position) as i64 > 0;
+        items.retain(|item| item.line().is_some_and(is_taken));
+        let ring = LineRing::of(copy);
+        let Ok(mut reader) = ring.reader() else { return items };
+        // A seat that nobody has opened is nobody's. Damaged words keep their mirror from being buried for some rounds.
+        let mut rounds = 0;
+        while rounds < MOST_ROUNDS && !reader.is_over() {
+            let Ok(item) = reader.try_recv() else { break };
+            match item {
+                Some(item) => items.push(item.into_owned()),
+                None if ring.counts().live == 0 => break,
+                None => rounds += 1,
+            }
+        }
+        items
+    }
+
+    fn look_at_living(&self) -> Vec<Item<'static>> {
         // In this order: every line of a mirror that has ended stands before the tail, and a line that a slot does not
         // have any more when it is looked at was noted as delivered before that, or is lost.
         let endings = self.endings();
@@ -112,7 +147,7 @@ impl Observer {
                 lost = known.lost;
                 lines = lines_between(known.id.epoch, next).saturating_sub(lost);
             }
-            items.push(Item::Ended(Ended { worker, label: label.into(), end, lines, lost }));
+            items.push(Item::Ended(Ended { worker, label: label.into(), end, lines, lost, exit: None }));
         }
         items
     }

@@ -14,7 +14,7 @@ use std::backtrace::Backtrace;
 
 use crate::error::{MirrorError, PoolError, ReadError, system};
 use crate::line_ring::{LineRing, Seat};
-use crate::message::Ended;
+use crate::message::{End, Ended};
 use crate::mirror::LineProcMirror;
 use crate::proc_buffer::LineProcBuffer;
 
@@ -145,8 +145,9 @@ impl WorkerPool {
             match buffer.wait_timeout(REAP_EVERY) {
                 Err(ReadError::Interrupted) if interrupts() > 0 => {}
                 other => {
-                    if let Some(ends) = other? {
+                    if let Some(mut ends) = other? {
                         self.join();
+                        self.tell_exits(&mut ends);
                         return Ok(ends);
                     }
                 }
@@ -173,6 +174,14 @@ impl WorkerPool {
                 .map_err(system!(PoolError, "install a signal handler"))?;
         }
         Ok(())
+    }
+
+    /// Says of the dead what this pool alone knows, since it has awaited them.
+    fn tell_exits(&self, ends: &mut [Ended<'_>]) {
+        for ended in ends.iter_mut().filter(|ended| ended.end == End::Died && ended.exit.is_none()) {
+            let worker = self.workers.iter().find(|worker| worker.worker == ended.worker);
+            ended.exit = worker.and_then(|worker| worker.status);
+        }
     }
 
     fn reap(&mut self, flags: i32) {
@@ -262,6 +271,25 @@ where
         let _ = writeln!(io::stderr(), "linering: worker {number} cannot send its error: {error}");
     }
     FAILED
+}
+
+/// How a child exited, which still has to be awaited then; `None` if it runs, `Some(None)` if it is none of ours.
+pub(crate) fn look_at_child(process: u32) -> Option<Option<ExitStatus>> {
+    // SAFETY: a plain C struct, for which zeros are valid, which lives during the call; read as what the call makes of it.
+    unsafe {
+        let mut info: libc::siginfo_t = core::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+        if libc::waitid(libc::P_PID, process, &raw mut info, flags) != 0 {
+            return Some(None);
+        }
+        let status = info.si_status();
+        Some(match info.si_code {
+            0 => return None,
+            libc::CLD_EXITED => Some(ExitStatus::from_raw(status << 8)),
+            libc::CLD_DUMPED => Some(ExitStatus::from_raw(status | 0x80)),
+            _ => Some(ExitStatus::from_raw(status)),
+        })
+    }
 }
 
 /// Waits for one child; `None` if it still runs, `Some(None)` if nobody knows how it exited.

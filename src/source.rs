@@ -18,7 +18,7 @@ pub(crate) struct Source {
     pub(crate) worker: u32,
     pub(crate) label: Arc<str>,
     pub(crate) mirror: MirrorId,
-    ticket: Option<u32>,
+    pub(crate) ticket: Option<u32>,
     /// The number of its next line.
     pub(crate) expected: u64,
     pub(crate) lines: u64,

@@ -28,6 +28,9 @@ pub(crate) struct SeatId {
     pub(crate) serial: u64,
 }
 
+/// In a ticket's detail: the rest is a process's number, and no deadline.
+const PROCESS: u64 = 1 << 63;
+
 /// A label, checked for its length and padded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Label([u8; LABEL_BYTES]);
@@ -61,6 +64,12 @@ impl Ticket {
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
         // Whatever somebody put there, nobody's terminal obeys it.
         String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "\u{fffd}")
+    }
+
+    /// The process that opened the mirror, as it knows it.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let detail = self.detail.load(Relaxed);
+        (detail & PROCESS != 0).then_some(detail as u32)
     }
 
     fn set_label(&self, label: Label) {
@@ -195,6 +204,7 @@ impl Segment {
                 ticket
             }
         };
+        self.tickets()[ticket as usize].detail.store(PROCESS | u64::from(std::process::id()), Relaxed);
         self.note_event();
         Ok(ticket)
     }

@@ -4,11 +4,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Child, Gate, exit, fork, wait_for_the_end};
 use linering::{End, Item, LineRing, MirrorError, Options};
 
 const MIRRORS: usize = 3;
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn ring() -> LineRing {
     LineRing::new(Options::new().lines(16).line_bytes(64).mirrors(MIRRORS)).expect("a ring")
@@ -33,7 +36,13 @@ fn assert_alive(ring: &LineRing) {
 }
 
 fn assert_dead(ring: &LineRing) {
-    let seen = look(ring);
+    // The kernel lets go of a dead process's memory when nobody looks at that any more: a moment later, perhaps.
+    let began = Instant::now();
+    let mut seen = Vec::new();
+    while !seen.contains(&"Died".to_owned()) {
+        seen.extend(look(ring));
+        assert!(began.elapsed() < PATIENCE, "it is dead: {seen:?}");
+    }
     assert!(seen == ["line", "Died"] || seen == ["Died"], "{seen:?}");
     assert_eq!(ring.counts().live, 0);
     // Its cell can be had.
@@ -197,7 +206,11 @@ fn what_a_raw_clone_writes_is_its_own() {
     };
     child.succeeds();
     mirror.write_all(b"ent\n").expect("room");
+    let began = Instant::now();
     let mut seen = look(&ring);
+    while seen.len() < 3 && began.elapsed() < PATIENCE {
+        seen.extend(look(&ring));
+    }
     seen.sort();
     assert_eq!(seen, ["Died", "child", "parent"]);
 }
@@ -316,4 +329,43 @@ fn ten_thousand_crashes_cost_no_slot_and_no_cell() {
     drop(reader);
     let all: Vec<_> = (0..MIRRORS).map(|_| ring.mirror().expect("a cell")).collect();
     drop(all);
+}
+
+/// How the one mirror of this ring ended.
+fn end_of(ring: &LineRing) -> linering::Ended<'static> {
+    let mut reader = ring.reader().expect("nobody reads");
+    loop {
+        if let Some(Item::Ended(ended)) = reader.recv().expect("ours").map(Item::into_owned) {
+            return ended;
+        }
+    }
+}
+
+#[test]
+fn a_parent_is_told_how_its_child_exited_and_may_still_await_it() {
+    for (work, told) in [
+        ((|| 0) as fn() -> u8, "exited without a word"),
+        (|| 7, "died, exit status: 7"),
+        (|| common::die(), "died, signal: 9 (SIGKILL)"),
+    ] {
+        let ring = ring();
+        let child = writer(&ring, work);
+        let ended = end_of(&ring);
+        assert_eq!(ended.end, End::Died);
+        assert_eq!(ended.to_string(), format!("-- worker 0 {told} --"));
+        assert_eq!(ended.exit, Some(child.status()), "it was not awaited before");
+    }
+}
+
+#[test]
+fn nobody_is_told_how_another_processes_child_exited() {
+    let ring = ring();
+    let between = fork(|| {
+        let status = writer(&ring, common::wait_for_the_end);
+        status.end();
+        0
+    });
+    between.succeeds();
+    let ended = end_of(&ring);
+    assert_eq!((ended.end, ended.exit), (End::Died, None));
 }

@@ -183,7 +183,7 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
                 return 3;
             }
         }
-        if said.write_all(b"!").is_err() {
+        if mirror.write_all(b"last wor").is_err() || said.write_all(b"!").is_err() {
             return 4;
         }
         wait_for_the_end()
@@ -202,7 +202,12 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     let before = state(&path);
     let dead = Observer::open_file(&path).expect("a ring");
     assert!(!dead.is_used());
+    let expected: Vec<_> =
+        expected.into_iter().chain(["last wor".to_owned(), "-- worker killed died --".to_owned()]).collect();
     assert_eq!(texts(&dead.look()), expected);
+    let seen = dead.look();
+    let last = seen.iter().filter_map(Item::line).next_back().expect("its last words");
+    assert!(last.unfinished && !seen[0].line().expect("a line").unfinished);
     assert!(state(&path) == before);
     // Cut short meanwhile, which would kill who has it mapped.
     fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100)).expect("a file");
@@ -291,4 +296,53 @@ fn who_looks_while_others_write_and_read_sees_whole_lines_in_order() {
             }
         });
     }
+}
+
+#[test]
+fn whatever_bytes_a_dead_ring_has_a_look_at_it_ends() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("ring");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut seen = 0;
+    for policy in [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest] {
+        let ring = ring(small(8, policy));
+        let mut mirrors = ["a", "b"].map(|label| ring.mirror_labelled(label).expect("a mirror"));
+        for number in 0..6 {
+            mirrors[number % 2].write_line(content(0, number).as_bytes()).expect("room");
+            if number == 2 {
+                let mut reader = ring.reader().expect("nobody reads");
+                while reader.try_recv().expect("ours").is_some() {}
+            }
+        }
+        mirrors[0].write_all(b"unfinished").expect("room");
+        // As a file, which needs no seals.
+        let mut sound = bytes(&ring);
+        sound[110..112].copy_from_slice(&2_u16.to_ne_bytes());
+        for _ in 0..1500 {
+            let mut damaged = sound.clone();
+            for _ in 0..=next() % 8 {
+                // Seldom in the geometry, whose damage is found at once.
+                let first = if next() % 16 == 0 { 0 } else { 128 };
+                let word = first / 8 + next() as usize % ((damaged.len() - first) / 8);
+                let value = match next() % 4 {
+                    0 => next(),
+                    1 => 0,
+                    2 => u64::MAX,
+                    _ => next() % 32,
+                };
+                damaged[word * 8..word * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+            }
+            fs::write(&path, &damaged).expect("a file");
+            if let Ok(observer) = Observer::open_file(&path) {
+                seen += observer.look().len();
+            }
+        }
+    }
+    assert!(seen > 10_000, "most damage leaves something to be seen: {seen}");
 }
