@@ -1,14 +1,14 @@
 //! `linering cat`: what is in a ring, whoever uses it or used it. Nothing in it is changed.
 
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use linering::{AttachError, Item, Kind, Line, Observer};
+use linering::{AttachError, Item, Kind, Observer};
 
-use crate::failure::{Failure, note};
+use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{Clock, Format, Look, Sink, is_colored, own};
+use crate::output::Format;
+use crate::shown::{Shown, name_of};
 
 /// Show what is in a ring: of one that is in use, or that was left by a crash
 ///
@@ -59,7 +59,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(most) = args.lines {
         keep_last(&mut items, most);
     }
-    args.print(&items)
+    let mut shown = Shown::new(args.format, args.color)?;
+    for item in &items {
+        shown.item(item);
+        if !shown.is_alive() {
+            break;
+        }
+    }
+    Ok(shown.finish())
 }
 
 /// Keeps the last `most` lines, and what stands among or behind them.
@@ -100,52 +107,9 @@ fn worker_of<'i>(item: &'i Item<'_>) -> Option<(u32, &'i str)> {
     }
 }
 
-/// What a writer is called.
-pub fn name_of((worker, label): (u32, &str)) -> String {
-    match (worker, label) {
-        (u32::MAX, "") => "?".to_owned(),
-        (worker, "") => worker.to_string(),
-        (_, label) => label.to_owned(),
-    }
-}
-
 impl Args {
     fn is_wanted(&self, item: &Item<'_>) -> bool {
         let name = worker_of(item).map(name_of);
         self.worker.as_ref().is_none_or(|wanted| name.as_ref() == Some(wanted))
-    }
-
-    fn print(&self, items: &[Item<'_>]) -> Result<ExitCode, Failure> {
-        let out = io::stdout();
-        let look = Look {
-            format: self.format,
-            timestamps: self.format == Format::Short,
-            color: is_colored(self.color, &out),
-            caret: out.is_terminal(),
-        };
-        let mut sink = Sink::new("the standard output", look, own(&out)?);
-        let mut clock = Clock::default();
-        for item in items {
-            match item {
-                Item::Line(line) => self.line(&mut sink, &look, &mut clock, line),
-                other => {
-                    // In its place, if both go to the same.
-                    sink.flush();
-                    note(other);
-                }
-            }
-            if sink.is_unread() {
-                return Ok(ExitCode::SUCCESS);
-            }
-        }
-        sink.add(|page| page.end());
-        sink.flush();
-        Ok(if sink.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-    }
-
-    fn line(&self, sink: &mut Sink, look: &Look, clock: &mut Clock, line: &Line<'_>) {
-        let name = name_of((line.worker, &line.label));
-        let tag = if self.format == Format::Short { format!("[{name}] ") } else { String::new() };
-        sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
     }
 }

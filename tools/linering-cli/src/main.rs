@@ -9,6 +9,7 @@ mod number;
 mod output;
 mod recover;
 mod run;
+mod shown;
 mod when_full;
 
 use std::process::ExitCode;

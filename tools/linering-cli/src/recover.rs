@@ -1,15 +1,15 @@
 //! `linering recover`: takes over a ring whose reader is gone, and drains it.
 
-use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use linering::{Item, LineRing, Observer, ReadError};
+use linering::{LineRing, Observer, ReadError};
 
-use crate::cat::{is_path, name_of};
-use crate::failure::{Failure, note};
+use crate::cat::is_path;
+use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{Clock, Format, Look, Sink, is_colored, own};
+use crate::output::Format;
+use crate::shown::Shown;
 
 /// Take over a ring that was left by a crash, and drain it
 ///
@@ -49,15 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let ring = ring.map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 
-    let out = io::stdout();
-    let look = Look {
-        format: args.format,
-        timestamps: args.format == Format::Short,
-        color: is_colored(args.color, &out),
-        caret: out.is_terminal(),
-    };
-    let mut sink = Sink::new("the standard output", look, own(&out)?);
-    let mut clock = Clock::default();
+    let mut shown = Shown::new(args.format, args.color)?;
     loop {
         match reader.wait_timeout(PERIOD) {
             Ok(true) => {}
@@ -69,26 +61,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         let batch = reader.batch().map_err(|error| failed("drain", &error))?;
         for item in batch.iter() {
-            match &item {
-                Item::Line(line) => {
-                    let name = name_of((line.worker, &line.label));
-                    let tag = if args.format == Format::Short { format!("[{name}] ") } else { String::new() };
-                    sink.add(|page| page.line(&look, &mut clock, name.parse().ok(), &tag, line));
-                }
-                other => {
-                    sink.flush();
-                    note(other);
-                }
-            }
+            shown.item(&item);
         }
-        sink.flush();
-        if sink.is_dead() {
+        if !shown.flush() {
             // What was not printed is not committed, and stays in the ring.
             break;
         }
         batch.commit();
     }
-    sink.add(|page| page.end());
-    sink.flush();
-    Ok(if sink.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(shown.finish())
 }

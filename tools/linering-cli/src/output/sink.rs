@@ -112,10 +112,6 @@ impl Sink {
         self.look
     }
 
-    pub fn is_unread(&self) -> bool {
-        self.state == State::Unread
-    }
-
     /// Whether it cannot be written any more, for whatever reason.
     pub fn is_dead(&self) -> bool {
         self.state != State::Fine

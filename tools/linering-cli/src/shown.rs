@@ -1,0 +1,69 @@
+//! What `cat` and `recover` show of a ring: lines on stdout, losses and ends on stderr, in their places.
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use linering::Item;
+
+use crate::failure::{Failure, note};
+use crate::output::{Clock, Format, Look, Sink, is_colored, own};
+
+/// Shows items.
+#[derive(Debug)]
+pub struct Shown {
+    sink: Sink,
+    look: Look,
+    clock: Clock,
+}
+
+/// What a writer is called: by its label, or by its number.
+pub fn name_of((worker, label): (u32, &str)) -> String {
+    match (worker, label) {
+        (u32::MAX, "") => "?".to_owned(),
+        (worker, "") => worker.to_string(),
+        (_, label) => label.to_owned(),
+    }
+}
+
+impl Shown {
+    pub fn new(format: Format, color: clap::ColorChoice) -> Result<Self, Failure> {
+        let out = io::stdout();
+        let look = Look {
+            format,
+            timestamps: format == Format::Short,
+            color: is_colored(color, &out),
+            caret: out.is_terminal(),
+        };
+        Ok(Self { sink: Sink::new("the standard output", look, own(&out)?), look, clock: Clock::default() })
+    }
+
+    pub fn item(&mut self, item: &Item<'_>) {
+        let Item::Line(line) = item else {
+            // In its place, if both go to the same.
+            self.sink.flush();
+            return note(item);
+        };
+        let Self { sink, look, clock } = self;
+        let name = name_of((line.worker, &line.label));
+        let tag = if look.format == Format::Short { format!("[{name}] ") } else { String::new() };
+        sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
+    }
+
+    /// Writes out what was added; `false` if that cannot be, for whatever reason.
+    pub fn flush(&mut self) -> bool {
+        self.sink.flush();
+        !self.sink.is_dead()
+    }
+
+    /// Whether more can be shown, as far as is known.
+    pub fn is_alive(&self) -> bool {
+        !self.sink.is_dead()
+    }
+
+    /// Ends it. That nobody reads it any more is no failure.
+    pub fn finish(mut self) -> ExitCode {
+        self.sink.add(|page| page.end());
+        self.sink.flush();
+        if self.sink.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
