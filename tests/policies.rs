@@ -820,7 +820,11 @@ fn there_is_one_reader_at_a_time() {
     for other in [&ring, &ring.clone(), &attached] {
         let error = other.reader().expect_err("there is one");
         assert!(matches!(error, ReadError::HasReader { .. }));
-        assert_eq!(error.to_string(), "the ring has a reader already");
+        let first = std::process::id();
+        assert_eq!(
+            error.to_string(),
+            format!("process {first} reads the ring already, expected no other reader")
+        );
     }
     drop(first);
     let second = attached.reader().expect("no other");

@@ -124,8 +124,9 @@ impl Storm {
 }
 
 fn storm(policy: Policy, kills: usize) {
-    // Twice as many cells: those of the dead whose last words wait for room are not free yet.
-    let options = Options::new().lines(64).line_bytes(64).mirrors(2 * WRITERS).policy(policy);
+    // Many more cells than writers: those of the dead whose last words wait for room are not free before the reader has looked
+    // for them, ten times a second, and kills come faster.
+    let options = Options::new().lines(64).line_bytes(64).mirrors(50 * WRITERS).policy(policy);
     let options = options.timestamps(Timestamps::Off).max_line(1024);
     let ring = LineRing::new(options).expect("a ring");
     let mut reader = ring.reader().expect("nobody reads");
