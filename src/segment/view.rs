@@ -1,13 +1,12 @@
 //! A segment that is only looked at.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, fcntl_add_seals, memfd_create};
 
-use super::{LIVING, Lock, Parts, Prober, SEALS, Segment, USED, check_memory, read_geometry};
+use super::{Backing, LIVING, Lock, Parts, Prober, Segment, USED, check_memory, read_geometry};
 use crate::error::{AttachError, system};
 use crate::fork;
 use crate::layout::Geometry;
@@ -66,24 +65,21 @@ impl View {
             _living: prober.keep().map_err(locked)?,
         })
     }
-}
 
-impl View {
     /// A segment of this process's own with the bytes of one that nobody uses: it can be recovered and drained, and nothing
     /// comes of that. `None` if somebody uses it, or the system refuses the memory.
     pub(crate) fn copy(&self) -> Option<Segment> {
         if self.is_used {
             return None;
         }
-        let descriptor = memfd_create("linering", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).ok()?;
+        let (descriptor, _) = Backing::Memory.create(self.geometry.total_bytes).ok()?;
         // SAFETY: this process's own memory, which nobody changes.
         let bytes = unsafe { core::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) };
-        let mut file = File::from(descriptor);
-        file.write_all(bytes).ok()?;
+        let file = File::from(descriptor);
+        file.write_all_at(bytes, 0).ok()?;
         // Nobody sleeps there, and the process that had the pipe is gone.
         let geometry = Geometry { wake_up: 0, ..self.geometry };
         file.write_all_at(bytemuck::bytes_of(&geometry), 0).ok()?;
-        fcntl_add_seals(&file, SEALS).ok()?;
         Segment::attach_file(file).ok()
     }
 }

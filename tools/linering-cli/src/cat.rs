@@ -93,7 +93,8 @@ pub fn is_path(ring: &str) -> bool {
     ring.contains('/') || Path::new(ring).exists()
 }
 
-fn open(ring: &str) -> Result<Observer, AttachError> {
+/// Opens it to look at it.
+pub fn open(ring: &str) -> Result<Observer, AttachError> {
     if is_path(ring) { Observer::open_file(ring) } else { Observer::open_named(ring) }
 }
 

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use linering::{LineRing, Observer, ReadError};
+use linering::{LineRing, ReadError};
 
-use crate::cat::is_path;
+use crate::cat;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Format;
@@ -42,10 +42,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
     };
     interrupt::explain_cut_short(None).map_err(|error| failed("watch", &error))?;
-    let path = is_path(&args.ring);
-    let observed = if path { Observer::open_file(&args.ring) } else { Observer::open_named(&args.ring) };
-    let is_used = observed.map_err(|error| failed("recover", &error))?.is_used();
-    let ring = if path { LineRing::open_file(&args.ring) } else { LineRing::open_named(&args.ring) };
+    let is_used = cat::open(&args.ring).map_err(|error| failed("recover", &error))?.is_used();
+    let ring = if cat::is_path(&args.ring) {
+        LineRing::open_file(&args.ring)
+    } else {
+        LineRing::open_named(&args.ring)
+    };
     let ring = ring.map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 
