@@ -1,33 +1,18 @@
 //! `linering cat` from outside: rings in use, rings that a crash has left, and what is no ring.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use linering::{LineRing, Options, Policy, Stream, Timestamps};
-use tempfile::TempDir;
 
-fn linering(args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("linering"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
+use common::{err, folder, linering, out};
 
 fn cat(args: &[&str]) -> Output {
     linering(&[&["cat"], args].concat()).output().expect("it starts")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
 }
 
 /// Two mirrors' lines, one loss, one end.

@@ -1,33 +1,18 @@
 //! `linering recover` and `linering gc` from outside: what a kill has left.
 
+mod common;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use linering::{LineRing, Options};
-use tempfile::TempDir;
 
-fn linering(args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("linering"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
+use common::{err, folder, linering, out};
 
 fn output(args: &[&str]) -> Output {
     linering(args).output().expect("it starts")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
 }
 
 /// What its writer leaves that is killed in the middle of a line.
