@@ -126,7 +126,8 @@ impl Drain {
             return Err(ReadError::HasReader { process });
         }
         segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
-        let spare = settle_reader(segment).filter(|spare| segment.ring().has_slot(spare.slot));
+        let spare = settle_reader(segment.ring(), segment.cells())
+            .filter(|spare| segment.ring().has_slot(spare.slot));
         let spare = spare.ok_or(ReadError::Unrepaired)?;
         let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
         // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.

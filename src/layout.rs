@@ -117,7 +117,7 @@ pub(crate) struct Header {
     pub(crate) look: Pair<Look>,
     /// The word that writers of a full ring sleep on: bit 0 somebody sleeps, the rest counts wakes.
     pub(crate) space: Pair<AtomicU32>,
-    /// Counters that are bumped now and then. All of them are hints: tickets are the truth.
+    /// Counters that are bumped now and then.
     pub(crate) counts: Pair<Counts>,
 }
 
@@ -145,8 +145,7 @@ pub(crate) struct Counts {
     pub(crate) events: AtomicU64,
     /// Unfinished lines begun so far: gives them their order.
     pub(crate) unfinished: AtomicU64,
-    /// Mirrors opened and not ended, and how the others ended: a cache of what the tickets say.
-    pub(crate) live: AtomicU64,
+    /// How mirrors ended whose tickets are free again: the reader's. The other tickets say the rest.
     pub(crate) eofs: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) deaths: AtomicU64,
@@ -168,6 +167,7 @@ pub(crate) struct Ticket {
     pub(crate) dropped: AtomicU64,
     /// While reserved: the monotonic millisecond at which the seat is given up, 0 for never.
     /// Since it was opened: bit 63, and the number of the process that did.
+    /// While its end is collected: bit 62, and what the count of such ends is with it.
     pub(crate) detail: AtomicU64,
     /// A label of up to 24 bytes, padded with zeros.
     pub(crate) label: [AtomicU64; LABEL_BYTES / 8],

@@ -165,7 +165,6 @@ fn the_docs_have_the_words_of_the_header() {
                     ticket_hint,
                     events,
                     unfinished,
-                    live,
                     eofs,
                     errors,
                     deaths,

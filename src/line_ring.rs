@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::drain::Drain;
 use crate::error::{AttachError, CreateError, MirrorError, ReadError, system};
-use crate::layout::{Ticket, TicketWord};
 use crate::message::Item;
 use crate::mirror::LineProcMirror;
 use crate::options::{Options, millis};
@@ -215,18 +214,12 @@ impl LineRing {
         self.segment.header().look.0.stopped.store(1, Relaxed);
     }
 
-    /// How many mirrors there are and have been.
+    /// How many mirrors there are and have been. Taken from their tickets, so that no crash makes it wrong; while
+    /// others open and end, those under way may be in it or not.
     pub fn counts(&self) -> Counts {
-        let counts = &self.segment.header().counts.0;
-        // The word `live` can be too high: a process may die between counting itself and going live.
-        let is_live = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Live(_)));
-        Counts {
-            live: self.segment.used_tickets().iter().filter(is_live).count() as u64,
-            eofs: counts.eofs.load(Relaxed),
-            errors: counts.errors.load(Relaxed),
-            deaths: counts.deaths.load(Relaxed),
-            found_full: counts.found_full.load(Relaxed),
-        }
+        let (live, [eofs, errors, deaths]) = self.segment.ends();
+        let found_full = self.segment.header().counts.0.found_full.load(Relaxed);
+        Counts { live, eofs, errors, deaths, found_full }
     }
 }
 

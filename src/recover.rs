@@ -5,7 +5,7 @@
 //! recovers may die too, and the next one begins again.
 
 use crate::layout::{Cell, Hold, LINE_MASK, Owner, READER_CELL, SlotHeader, TicketWord, flag};
-use crate::ring::{Refused, Spare, peek_payload};
+use crate::ring::{Refused, Ring, Spare, peek_payload};
 use crate::segment::Segment;
 use crate::sync::Ordering;
 
@@ -23,22 +23,18 @@ pub(crate) enum Burial {
 }
 
 /// How often a moving ring is looked at anew.
-const ATTEMPTS: u32 = 16;
+const ATTEMPTS: u32 = if cfg!(loom) { 2 } else { 16 };
 
 /// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
 pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
-    let cell = &segment.cells()[index];
-    let Some(owned) = settle(segment, index) else { return Burial::Unsettled };
-    if !segment.ring().has_slot(owned.spare.slot) {
-        return Burial::Unsettled;
-    }
-    match publish_last_words(segment, cell, index, owned) {
-        Ok(()) => {}
+    match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
+        Ok(true) => crate::wait::wake_reader(segment),
+        Ok(false) => {}
         Err(Refused::Full(_)) => return Burial::Full,
         Err(Refused::Damaged) => return Burial::Unsettled,
     }
     note_death(segment, index);
-    cell.set_owner(Owner::Free);
+    segment.cells()[index].set_owner(Owner::Free);
     Burial::Done
 }
 
@@ -60,6 +56,7 @@ fn note_death(segment: &Segment, index: usize) {
 }
 
 /// A dead cell's slot.
+#[derive(Debug)]
 struct Owned {
     spare: Spare,
     /// The cell had announced an exchange that did not happen: the spare holds a finished part.
@@ -67,20 +64,19 @@ struct Owned {
 }
 
 /// Finds out which slot a dead cell owns, and writes it down. Also for the reader's cell.
-fn settle(segment: &Segment, index: usize) -> Option<Owned> {
-    let word = &segment.cells()[index].writer.0.hold;
+fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
+    let word = &cells[index].writer.0.hold;
     // ORD recover:A, acquire; pairs with publish:D, publish:F, publish:H, take:B and take:E; what the dead one
     // had done before it wrote this is seen.
     let (hold, changes) = Hold::unpack(word.load(Acquire));
     let Hold::Intent(given, wanted) = hold else {
         return Spare::of(word.load(Relaxed)).map(|spare| Owned { spare, finished: false });
     };
-    let exchanged = (0..ATTEMPTS).find_map(|_| was_exchanged(segment, index, given, wanted))?;
+    let exchanged = (0..ATTEMPTS).find_map(|_| was_exchanged(ring, cells, index, given, wanted))?;
     let slot = if exchanged { wanted } else { given };
     if exchanged {
         // What was pending left with the old spare; before the new one is noted, as in `publish`.
-        let cell = &segment.cells()[index];
-        cell.set_pending(cell.pending().line, 0);
+        cells[index].set_pending(cells[index].pending().line, 0);
     }
     let settled = Hold::Held(slot).pack(changes.wrapping_add(1));
     // ORD settle:A, release; pairs with recover:A; as publish:F.
@@ -89,8 +85,8 @@ fn settle(segment: &Segment, index: usize) -> Option<Owned> {
 }
 
 /// The same for the reader's cell, whose owner holds its lock by now.
-pub(crate) fn settle_reader(segment: &Segment) -> Option<Spare> {
-    settle(segment, READER_CELL).map(|owned| owned.spare)
+pub(crate) fn settle_reader(ring: &Ring<'_>, cells: &[Cell]) -> Option<Spare> {
+    settle(ring, cells, READER_CELL).map(|owned| owned.spare)
 }
 
 /// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it just now.
@@ -98,16 +94,15 @@ pub(crate) fn settle_reader(segment: &Segment) -> Option<Spare> {
 /// Exactly one of the two is in circulation, and seeing it decides: in the order ring, or held by another
 /// cell. Another cell's intent proves nothing by itself. It counts once it is decided in the same way and its
 /// word did not change meanwhile, so this goes on to a fixed point.
-fn was_exchanged(segment: &Segment, index: usize, given: u32, wanted: u32) -> Option<bool> {
-    let ring = segment.ring();
-    let mut circulates = vec![false; segment.geometry().slots()];
+fn was_exchanged(ring: &Ring<'_>, cells: &[Cell], index: usize, given: u32, wanted: u32) -> Option<bool> {
+    let mut circulates = vec![false; ring.slots.len() / ring.shape.slot_words];
     let mut note = |slot: u32| {
         if let Some(seen) = circulates.get_mut(slot as usize) {
             *seen = true;
         }
     };
     let mut intents = Vec::new();
-    for (other, cell) in segment.cells().iter().enumerate() {
+    for (other, cell) in cells.iter().enumerate() {
         let word = cell.writer.0.hold.load(Acquire);
         match Hold::unpack(word).0 {
             Hold::Held(slot) => note(slot),
@@ -141,16 +136,23 @@ fn was_exchanged(segment: &Segment, index: usize, given: u32, wanted: u32) -> Op
 }
 
 /// Publishes what a dead writer had in its spare: an unfinished line, or one that was finished and not yet
-/// published. Anything else in there is an older line.
-fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned) -> Result<(), Refused> {
-    let ring = segment.ring();
-    let Owned { mut spare, finished } = owned;
+/// published; `false` if there is only an older line. Its cell's slot is settled then.
+///
+/// Borrows what the exchange does, so that models can run it. [`Refused::Damaged`]: nothing decides what the slot is.
+pub(crate) fn publish_last_words(
+    ring: &Ring<'_>,
+    cells: &[Cell],
+    index: usize,
+    overwrites: bool,
+) -> Result<bool, Refused> {
+    let cell = &cells[index];
+    let Owned { mut spare, finished } = settle(ring, cells, index).ok_or(Refused::Damaged)?;
     let pending = cell.pending();
     let header = peek_payload(ring, spare.slot, &mut []).ok_or(Refused::Damaged)?;
     let is_own = usize::from(header.cell) == index && header.line == pending.line;
     let length = if finished { header.length } else { pending.bytes };
     if !is_own || (!finished && pending.bytes == 0) || usize::from(length) > ring.shape.payload() {
-        return Ok(());
+        return Ok(false);
     }
     let flags = match (finished, header.is(flag::LAST)) {
         (true, true) => header.flags | flag::UNACKNOWLEDGED,
@@ -160,7 +162,6 @@ fn publish_last_words(segment: &Segment, cell: &Cell, index: usize, owned: Owned
     };
     ring.head(&spare, &SlotHeader { length, flags, ..header });
     let next = pending.line.wrapping_add(1) & LINE_MASK;
-    ring.publish(&cell.writer.0.hold, &mut spare, segment.overwrites(), || cell.set_pending(next, 0))?;
-    crate::wait::wake_reader(segment);
-    Ok(())
+    ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
+    Ok(true)
 }

@@ -225,7 +225,6 @@ impl Sources {
                 TicketWord::Live(mirror) if is_abandoned(segment, mirror) => {
                     // Or it had an end after the look above: that is seen next time.
                     if ticket.change(state, TicketWord::Dead(mirror)) {
-                        segment.header().counts.0.deaths.fetch_add(1, Relaxed);
                         self.note_end(segment, id, mirror, End::Died);
                     } else {
                         open += 1;

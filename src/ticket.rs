@@ -17,7 +17,7 @@ use crate::error::{MirrorError, system};
 use crate::fork;
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
 use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -28,8 +28,10 @@ pub(crate) struct SeatId {
     pub(crate) serial: u64,
 }
 
-/// In a ticket's detail: the rest is a process's number, and no deadline.
+/// In a ticket's detail: the rest is a process's number, and no deadline;
 const PROCESS: u64 = 1 << 63;
+/// the rest is what its end makes of the count of such ends.
+const COUNTED: u64 = 1 << 62;
 
 /// A label, checked for its length and padded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,8 +184,6 @@ impl Segment {
         serial: u64,
         label: Label,
     ) -> Result<u32, MirrorError> {
-        // Before: so that the count is never below what is live, whoever dies where.
-        self.header().counts.0.live.fetch_add(1, Relaxed);
         let ticket = match seat {
             Some(seat)
                 if self.tickets()[seat.ticket as usize]
@@ -193,13 +193,11 @@ impl Segment {
             }
             _ => {
                 let opening = TicketWord::Opening(mirror);
-                let ticket = self.take_ticket(|_, entry| Ok(entry.change(TicketWord::Free, opening)));
-                let ticket = ticket.inspect_err(|_| {
-                    self.header().counts.0.live.fetch_sub(1, Relaxed);
-                })?;
+                let ticket = self.take_ticket(|_, entry| Ok(entry.change(TicketWord::Free, opening)))?;
                 let entry = &self.tickets()[ticket as usize];
                 entry.set_label(label);
                 entry.serial.store(serial, Relaxed);
+                entry.detail.store(0, Relaxed);
                 entry.change(TicketWord::Opening(mirror), TicketWord::Live(mirror));
                 ticket
             }
@@ -222,28 +220,64 @@ impl Segment {
         entry.lines.store(lines, Relaxed);
         entry.dropped.store(dropped, Relaxed);
         if entry.change(TicketWord::Live(mirror), end) {
-            let counts = &self.header().counts.0;
-            counts.live.fetch_sub(1, Relaxed);
-            match end {
-                TicketWord::Eof(_) => counts.eofs.fetch_add(1, Relaxed),
-                TicketWord::Error(_) => counts.errors.fetch_add(1, Relaxed),
-                _ => counts.deaths.fetch_add(1, Relaxed),
-            };
             self.note_event();
         }
     }
 
-    /// Makes a ticket free whose end was reported. Reader only.
+    /// Makes a ticket free whose end was reported, and counts the end. Reader only.
     ///
-    /// Its number and label stay until it is taken anew: who looks at old lines finds them there.
+    /// Safe to repeat: what the count will be is noted first. Its number and label stay until it is taken anew: who
+    /// looks at old lines finds them there.
     pub(crate) fn collect(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
-        for word in [&entry.lines, &entry.dropped, &entry.detail] {
-            word.store(0, Relaxed);
+        if let Some(count) = self.count_of(entry) {
+            let noted = entry.detail.load(Relaxed);
+            let with_it = match noted & COUNTED {
+                0 => count.load(Relaxed).wrapping_add(1) & !(PROCESS | COUNTED),
+                _ => noted & !(PROCESS | COUNTED),
+            };
+            entry.detail.store(COUNTED | with_it, Relaxed);
+            // ORD counted:A, release; pairs with counted:B; who sees the count sees that this one is in it.
+            count.store(with_it, Release);
         }
-        // ORD ticket:C, release; pairs with ticket:A; the fields above are clear for whoever takes it next.
+        // ORD ticket:C, release; pairs with ticket:A; whoever takes it next sees that its end is counted.
         entry.word.store(TicketWord::Free.pack(), Release);
         self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
+    }
+
+    /// The count of ends such as this ticket's.
+    fn count_of(&self, ticket: &Ticket) -> Option<&AtomicU64> {
+        let counts = &self.header().counts.0;
+        match ticket.state()? {
+            TicketWord::Eof(_) => Some(&counts.eofs),
+            TicketWord::Error(_) => Some(&counts.errors),
+            TicketWord::Dead(_) => Some(&counts.deaths),
+            _ => None,
+        }
+    }
+
+    /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what the tickets say.
+    pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
+        let counts = &self.header().counts.0;
+        // ORD counted:B, acquire; pairs with counted:A; as there.
+        let collected = [&counts.eofs, &counts.errors, &counts.deaths].map(|count| count.load(Acquire));
+        let (mut live, mut ends) = (0, collected);
+        for ticket in self.used_tickets() {
+            let kind = match ticket.state() {
+                Some(TicketWord::Eof(_)) => 0,
+                Some(TicketWord::Error(_)) => 1,
+                Some(TicketWord::Dead(_)) => 2,
+                state => {
+                    live += u64::from(matches!(state, Some(TicketWord::Live(_))));
+                    continue;
+                }
+            };
+            // Whoever collected it may have died before it was free.
+            let detail = ticket.detail.load(Relaxed);
+            let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
+            ends[kind] += u64::from(!is_in);
+        }
+        (live, ends)
     }
 
     /// Tells the reader that tickets have changed, and wakes it.
