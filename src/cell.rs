@@ -4,10 +4,10 @@
 //! way, so a cell is never taken from anybody who might still write. Line numbers of a cell never restart: a
 //! mirror's first number (its epoch) tells it from all others that ever had the cell.
 
+use crate::deaths::{Burial, bury};
 use crate::error::{MirrorError, system};
 use crate::fork;
-use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, Pending, READER_CELL};
-use crate::recover::{Burial, bury};
+use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL};
 use crate::ring::Spare;
 use crate::segment::{Lock, Prober, Segment};
 use crate::sync::Ordering;
@@ -49,18 +49,6 @@ impl Cell {
     pub(crate) fn set_owner(&self, owner: Owner) {
         // ORD owner:A, release; pairs with owner:B; everything that the owner did comes before.
         self.writer.0.owner.store(owner as u64, Release);
-    }
-
-    #[inline]
-    pub(crate) fn pending(&self) -> Pending {
-        // ORD unfinished:A, acquire; pairs with pending:A; the bytes that it counts are in the spare.
-        Pending::unpack(self.writer.0.pending.load(Acquire))
-    }
-
-    #[inline]
-    pub(crate) fn set_pending(&self, line: u64, bytes: usize) {
-        // ORD pending:A, release; pairs with unfinished:A; after the bytes it counts.
-        self.writer.0.pending.store(Pending { line, bytes: bytes as u16 }.pack(), Release);
     }
 }
 

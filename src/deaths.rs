@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{MirrorError, ReadError};
 use crate::fork;
-use crate::layout::{Cell, Owner, READER_CELL};
-use crate::recover::{Burial, bury, give_up};
+use crate::layout::{Cell, MirrorId, Owner, READER_CELL, TicketWord};
+use crate::recover::publish_last_words;
+use crate::ring::Refused;
 use crate::segment::Segment;
+use crate::sync::Ordering;
+
+use Ordering::Relaxed;
 
 /// How often the locks of live mirrors are tried.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -21,6 +25,47 @@ pub(crate) struct Deaths {
     looked: Instant,
     /// Dead cells of which nothing decides what their slot is, and in how many rounds that was so.
     unsettled: HashMap<usize, u32>,
+}
+
+/// What became of a dead cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Burial {
+    /// Its last words are published, its end is noted, and it is free.
+    Done,
+    /// The ring is full: its last words have to wait.
+    Full,
+    /// What slot it owns is not decided: too much is moving, or its words are damaged. Try again later.
+    Unsettled,
+}
+
+/// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
+pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
+    match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
+        Ok(true) => crate::wait::wake_reader(segment),
+        Ok(false) => {}
+        Err(Refused::Full(_)) => return Burial::Full,
+        Err(Refused::Damaged) => return Burial::Unsettled,
+    }
+    note_death(segment, index);
+    segment.cells()[index].set_owner(Owner::Free);
+    Burial::Done
+}
+
+/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's any more. The caller
+/// holds the lock of its cell.
+pub(crate) fn give_up(segment: &Segment, index: usize) {
+    note_death(segment, index);
+    segment.cells()[index].set_owner(Owner::KeepsError);
+}
+
+fn note_death(segment: &Segment, index: usize) {
+    let cell = &segment.cells()[index];
+    let mirror = MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
+    let listed = segment.tickets().iter().position(|ticket| ticket.state() == Some(TicketWord::Live(mirror)));
+    if let Some(ticket) = listed {
+        let dropped = cell.writer.0.dropped.load(Relaxed);
+        segment.end_ticket(ticket as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
+    }
 }
 
 /// Anything but the words of a cell that nobody has.

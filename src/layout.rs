@@ -182,7 +182,7 @@ pub(crate) struct Cell {
 }
 
 /// What the owner of a cell writes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct WriterWords {
     /// A [`Hold`]: which slot the cell owns.
@@ -196,7 +196,7 @@ pub(crate) struct WriterWords {
 }
 
 /// What is read and written on the reader's side of a cell; a writer touches it at registration only.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct ReaderWords {
     /// The number of the present mirror's first line. Line numbers of a cell never restart, so it names the

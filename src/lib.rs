@@ -68,7 +68,6 @@ mod options;
 mod pool;
 #[cfg(not(loom))]
 mod proc_buffer;
-#[cfg(not(loom))]
 mod recover;
 #[cfg(not(loom))]
 mod rotate;

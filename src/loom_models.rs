@@ -20,7 +20,8 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::layout::{Hold, SLOT_HEADER_WORDS, Shape, SlotHeader};
+use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
+use crate::recover::{publish_last_words, settle_reader};
 use crate::ring::{Refused, Ring, Seen, Spare, may_sleep, must_wake, peek_payload};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -44,12 +45,12 @@ fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     eprintln!("RUNS {}", runs.load(std::sync::atomic::Ordering::Relaxed));
 }
 
-/// A ring with its cells' hold words. Cell `c` begins with the slot `N + c`; cell 0 is the reader's.
+/// A ring with its cells. Cell `c` begins with the slot `N + c`; cell 0 is the reader's.
 struct Heap {
     order: Vec<AtomicU64>,
     slots: Vec<AtomicU64>,
     next_position: AtomicU64,
-    holds: Vec<AtomicU64>,
+    cells: Vec<Cell>,
 }
 
 impl Heap {
@@ -59,7 +60,7 @@ impl Heap {
             order: (0..POSITIONS).map(|index| AtomicU64::new(SHAPE.first_entry(START, index).0)).collect(),
             slots: (0..words).map(|_| AtomicU64::new(0)).collect(),
             next_position: AtomicU64::new(START),
-            holds: (0..cells).map(|c| AtomicU64::new(Hold::Held((POSITIONS + c) as u32).pack(0))).collect(),
+            cells: (0..cells).map(|c| cell(Hold::Held((POSITIONS + c) as u32))).collect(),
         }
     }
 
@@ -75,19 +76,26 @@ impl Heap {
         Ring { order: &self.order, slots: &self.slots, next_position: &self.next_position, shape: SHAPE }
     }
 
+    fn hold(&self, cell: usize) -> &AtomicU64 {
+        &self.cells[cell].writer.0.hold
+    }
+
     fn spare(&self, cell: usize) -> Spare {
-        Spare::of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
+        Spare::of(self.hold(cell).load(Relaxed)).expect("no exchange is under way")
     }
 
     /// Fills the spare with the line `line` of the writer in `cell`.
     fn fill(&self, cell: usize, spare: &Spare, line: u64) {
         let (header, payload) = content(cell as u16, line);
+        self.cells[cell].set_pending(line, 0);
         self.ring().fill(spare, 0, &payload);
         self.ring().head(spare, &header);
     }
 
     fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
-        self.ring().publish(&self.holds[cell], spare, overwrite, || ())
+        let Pending { line, .. } = self.cells[cell].pending();
+        let then = || self.cells[cell].set_pending(line + 1, 0);
+        self.ring().publish(self.hold(cell), spare, overwrite, then)
     }
 
     /// Fills the spare and publishes it where the test expects it.
@@ -97,7 +105,7 @@ impl Heap {
     }
 
     fn take(&self, spare: &mut Spare, position: u64, overwrite: bool) -> bool {
-        self.ring().take(&self.holds[0], spare, position, overwrite)
+        self.ring().take(self.hold(0), spare, position, overwrite)
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
@@ -122,15 +130,50 @@ impl Heap {
         Some((found.cell, found.line))
     }
 
+    /// A writer dies at `position` with a finished line: before its exchange, or after it and before the note of it.
+    fn die(&self, cell: usize, position: u64, line: u64, exchanged: bool) {
+        let spare = self.spare(cell);
+        self.fill(cell, &spare, line);
+        self.ring().mark_begun(&spare, position);
+        let entry = &self.order[SHAPE.index(position)];
+        let wanted = Entry(entry.load(Relaxed)).slot();
+        self.hold(cell).store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
+        if exchanged {
+            entry.store(Entry::full(SHAPE.lap(position), spare.slot).0, Relaxed);
+        }
+    }
+
+    /// Buries whoever had `cell`; `None` if that is not decided while others move.
+    fn bury(&self, cell: usize, overwrite: bool) -> Option<bool> {
+        match publish_last_words(&self.ring(), &self.cells, cell, overwrite) {
+            Ok(spoke) => Some(spoke),
+            Err(Refused::Damaged) => None,
+            Err(full) => panic!("{full:?}"),
+        }
+    }
+
+    /// Buries them now that nobody moves.
+    fn bury_at_last(&self, cell: usize, overwrite: bool) {
+        self.bury(cell, overwrite).expect("a still ring is decided");
+        assert_eq!(self.bury(cell, overwrite), Some(false), "it is safe to repeat");
+    }
+
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
         let entries = self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
-        let spares = (0..self.holds.len()).map(|cell| self.spare(cell).slot);
+        let spares = (0..self.cells.len()).map(|cell| self.spare(cell).slot);
         let mut slots: Vec<u32> = entries.chain(spares).collect();
         slots.sort_unstable();
-        let all: Vec<u32> = (0..(POSITIONS + self.holds.len()) as u32).collect();
+        let all: Vec<u32> = (0..(POSITIONS + self.cells.len()) as u32).collect();
         assert_eq!(slots, all, "each slot is in one place");
     }
+}
+
+/// A cell that has a slot and no line yet.
+fn cell(hold: Hold) -> Cell {
+    let cell = Cell { writer: Default::default(), reader: Default::default() };
+    cell.writer.0.hold.store(hold.pack(0), Relaxed);
+    cell
 }
 
 /// Starts a thread that works on the ring.
@@ -142,12 +185,15 @@ fn spawn<T: 'static>(heap: &Arc<Heap>, work: impl FnOnce(&Heap) -> T + 'static) 
 /// Every word of a line says whose it is.
 fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
     let mark = u32::from(cell) << 8 | line as u32;
-    let header = SlotHeader { time: mark.into(), line, cell, part: mark, length: 8, ..SlotHeader::default() };
+    let flags = flag::FIRST | flag::LAST;
+    let header =
+        SlotHeader { time: mark.into(), line, cell, part: mark, length: 8, flags, ..SlotHeader::default() };
     (header, u64::from(mark).to_ne_bytes())
 }
 
 fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
     let (header, bytes) = content(found.cell, found.line);
+    let found = SlotHeader { flags: found.flags & !flag::UNACKNOWLEDGED, ..found };
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }
 
@@ -403,8 +449,8 @@ fn observe_any_x_publish() {
 fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     let given = Hold::Held((POSITIONS + giver) as u32);
     let Hold::Held(slot) = given else { unreachable!() };
-    let (taker, _) = Hold::unpack(heap.holds[taker].load(Acquire));
-    let (giver, _) = Hold::unpack(heap.holds[giver].load(Acquire));
+    let (taker, _) = Hold::unpack(heap.hold(taker).load(Acquire));
+    let (giver, _) = Hold::unpack(heap.hold(giver).load(Acquire));
     let wants = matches!(taker, Hold::Intent(_, wanted) if wanted == slot);
     assert!(!(wants || taker == given) || giver != given, "{taker:?} beside {giver:?}");
 }
@@ -488,4 +534,178 @@ fn sleep_x_wake() {
         assert!(wakes <= 1, "one wake for a burst");
         assert!(!asleep || wakes == 1, "the reader sleeps beside a line");
     });
+}
+
+/// A writer died before or after its exchange at the first position; somebody buries it while another writer publishes.
+///
+/// Legal: both lines are there, each once and whole. The dead one's slot may stay undecided while the other moves; a still
+/// ring is decided.
+///
+/// Unbounded.
+#[test]
+fn recover_x_publish() {
+    for exchanged in [false, true] {
+        check(None, move || {
+            let heap = Arc::new(Heap::new(3));
+            heap.die(1, START, 0, exchanged);
+            let writer = spawn(&heap, |heap| {
+                let mut spare = heap.spare(2);
+                heap.fill(2, &spare, 0);
+                heap.publish(2, &mut spare, false).expect("there is room");
+            });
+            let buries = spawn(&heap, |heap| heap.bury(1, false));
+            writer.join().unwrap();
+            let spoke = buries.join().unwrap();
+            assert!(!exchanged || spoke != Some(true), "its line was published already");
+            heap.bury_at_last(1, false);
+            let lines = [START, SECOND].map(|position| heap.look(position));
+            let (dead, other) = (Ok((1, 0)), Ok((2, 0)));
+            assert!(lines == [dead, other] || !exchanged && lines == [other, dead], "{lines:?}");
+            heap.assert_slots_conserved();
+        });
+    }
+}
+
+/// The same in a full ring that overwrites, where the other writer goes round: it gets the slot that the dead one
+/// wanted, or that it gave.
+///
+/// Legal: every line that is there is whole, and the dead one's is there once at most; every slot is in one place.
+///
+/// Bounded: 3 preemptions.
+#[test]
+fn recover_x_overwrite() {
+    for exchanged in [false, true] {
+        check(Some(3), move || {
+            let heap = Arc::new(Heap::new(3));
+            let _ = heap.fill_up();
+            heap.die(1, START.wrapping_add(2), 2, exchanged);
+            let writer = spawn(&heap, |heap| {
+                let mut spare = heap.spare(2);
+                for line in 0..2 {
+                    heap.fill(2, &spare, line);
+                    heap.publish(2, &mut spare, true).expect("it overwrites");
+                }
+            });
+            let buries = spawn(&heap, |heap| heap.bury(1, true));
+            writer.join().unwrap();
+            buries.join().unwrap();
+            heap.bury_at_last(1, true);
+            let tail = heap.ring().tail();
+            let lines = [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
+            assert_ne!(lines[0], lines[1]);
+            heap.assert_slots_conserved();
+        });
+    }
+}
+
+/// Two writers died one after the other at the same entry of a ring that overwrites, so that the second wants the
+/// slot that the first gave, and only what became of the second decides about the first. Two bury them at once, while a
+/// third writer goes on.
+///
+/// Legal: a slot may stay undecided while others move; afterwards every slot is in one place, and every line that is
+/// there is whole and there once.
+///
+/// Bounded: 2 preemptions.
+#[test]
+fn recover_x_recover() {
+    for exchanged in [false, true] {
+        check(Some(2), move || {
+            let heap = Arc::new(Heap::new(4));
+            heap.die(1, START, 0, true);
+            let mut spare = heap.spare(3);
+            heap.write_at(SECOND, 3, &mut spare, 0);
+            heap.die(2, START.wrapping_add(2), 0, exchanged);
+            let writer = spawn(&heap, move |heap| {
+                heap.fill(3, &spare, 1);
+                heap.publish(3, &mut spare, true).expect("it overwrites");
+            });
+            let burials = [1, 2].map(|cell| spawn(&heap, move |heap| heap.bury(cell, true)));
+            writer.join().unwrap();
+            let spoke = burials.map(|burial| burial.join().unwrap());
+            assert_ne!(spoke[0], Some(true), "its line was published already");
+            assert!(!exchanged || spoke[1] != Some(true), "and so was this one");
+            for cell in [1, 2] {
+                heap.bury_at_last(cell, true);
+            }
+            let tail = heap.ring().tail();
+            let mut lines = [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
+            lines.sort_unstable();
+            assert_eq!(lines, [(2, 0), (3, 1)]);
+            heap.assert_slots_conserved();
+        });
+    }
+}
+
+/// A dead writer's cell is given to another one, which writes at once, while the reader takes the dead one's line.
+///
+/// Legal: the reader finds the dead one's line whole, or comes too early; the new line comes after it. The new
+/// one may be refused the cell while the reader moves.
+///
+/// Unbounded.
+#[test]
+fn reopen_x_take() {
+    for exchanged in [false, true] {
+        check(None, move || {
+            let heap = Arc::new(Heap::new(2));
+            heap.die(1, START, 0, exchanged);
+            let reopens = spawn(&heap, |heap| {
+                heap.bury(1, false)?;
+                let mut spare = heap.spare(1);
+                heap.write_at(SECOND, 1, &mut spare, 2);
+                Some(())
+            });
+            let reader = spawn(&heap, |heap| {
+                let mut spare = heap.spare(0);
+                match heap.look(START) {
+                    Ok(found) => assert_eq!(found, (1, 0)),
+                    Err(seen) => return assert_eq!(seen, Seen::Empty),
+                }
+                assert!(heap.take(&mut spare, START, false));
+                let mut payload = [0; 8];
+                let found = peek_payload(&heap.ring(), spare.slot, &mut payload).expect("a slot");
+                assert_whole(START, found, payload);
+            });
+            let reopened = reopens.join().unwrap();
+            reader.join().unwrap();
+            match reopened {
+                Some(()) => assert_eq!(heap.look(SECOND), Ok((1, 2))),
+                None => heap.bury_at_last(1, false),
+            }
+            heap.assert_slots_conserved();
+        });
+    }
+}
+
+/// A reader died before or after its exchange at the first position of a full ring; the next one settles its cell while a
+/// writer publishes.
+///
+/// Legal: its slot may stay undecided while the writer moves; a still ring is decided, and every slot is in one place.
+///
+/// Unbounded.
+#[test]
+fn next_reader_x_publish() {
+    for (exchanged, overwrite) in [(false, false), (true, false), (false, true), (true, true)] {
+        check(None, move || {
+            let heap = Arc::new(Heap::new(3));
+            let _ = heap.fill_up();
+            let entry = &heap.order[SHAPE.index(START)];
+            let (given, wanted) = (heap.spare(0).slot, Entry(entry.load(Relaxed)).slot());
+            heap.hold(0).store(Hold::Intent(given, wanted).pack(1), Relaxed);
+            if exchanged {
+                entry.store(Entry::free(SHAPE.lap(START).wrapping_add(1), given).0, Relaxed);
+            }
+            let writer = spawn(&heap, move |heap| {
+                let mut spare = heap.spare(2);
+                heap.fill(2, &spare, 0);
+                let _ = heap.publish(2, &mut spare, overwrite);
+            });
+            let settles =
+                spawn(&heap, |heap| settle_reader(&heap.ring(), &heap.cells).map(|spare| spare.slot));
+            writer.join().unwrap();
+            let settled = settles.join().unwrap();
+            let slot = settle_reader(&heap.ring(), &heap.cells).expect("a still ring is decided").slot;
+            assert!(settled.is_none_or(|settled| settled == slot));
+            heap.assert_slots_conserved();
+        });
+    }
 }

@@ -4,56 +4,14 @@
 //! cell's lock, which the kernel gives away only when the owner is gone. Each step is safe to repeat, so whoever
 //! recovers may die too, and the next one begins again.
 
-use crate::layout::{Cell, Hold, LINE_MASK, Owner, READER_CELL, SlotHeader, TicketWord, flag};
+use crate::layout::{Cell, Hold, LINE_MASK, READER_CELL, SlotHeader, flag};
 use crate::ring::{Refused, Ring, Spare, peek_payload};
-use crate::segment::Segment;
 use crate::sync::Ordering;
 
 use Ordering::{Acquire, Relaxed, Release};
 
-/// What became of a dead cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Burial {
-    /// Its last words are published, its end is noted, and it is free.
-    Done,
-    /// The ring is full: its last words have to wait.
-    Full,
-    /// What slot it owns is not decided: too much is moving, or its words are damaged. Try again later.
-    Unsettled,
-}
-
 /// How often a moving ring is looked at anew.
 const ATTEMPTS: u32 = if cfg!(loom) { 2 } else { 16 };
-
-/// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
-pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
-    match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
-        Ok(true) => crate::wait::wake_reader(segment),
-        Ok(false) => {}
-        Err(Refused::Full(_)) => return Burial::Full,
-        Err(Refused::Damaged) => return Burial::Unsettled,
-    }
-    note_death(segment, index);
-    segment.cells()[index].set_owner(Owner::Free);
-    Burial::Done
-}
-
-/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's any more. The caller
-/// holds the lock of its cell.
-pub(crate) fn give_up(segment: &Segment, index: usize) {
-    note_death(segment, index);
-    segment.cells()[index].set_owner(Owner::KeepsError);
-}
-
-fn note_death(segment: &Segment, index: usize) {
-    let cell = &segment.cells()[index];
-    let mirror = crate::layout::MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
-    let listed = segment.tickets().iter().position(|ticket| ticket.state() == Some(TicketWord::Live(mirror)));
-    if let Some(ticket) = listed {
-        let dropped = cell.writer.0.dropped.load(Relaxed);
-        segment.end_ticket(ticket as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
-    }
-}
 
 /// A dead cell's slot.
 #[derive(Debug)]

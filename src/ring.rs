@@ -49,7 +49,7 @@
 //! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
 //! | sleep:A | wake:A | (both SeqCst) or the writer sees that the reader sleeps |
 
-use crate::layout::{Entry, Hold, SLOT_HEADER_WORDS, Shape, SlotHeader};
+use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, seq_cst_for_loom};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -88,6 +88,20 @@ impl Spare {
     fn next(&mut self, hold: Hold) -> u64 {
         self.changes = self.changes.wrapping_add(1);
         hold.pack(self.changes)
+    }
+}
+
+impl Cell {
+    #[inline]
+    pub(crate) fn pending(&self) -> Pending {
+        // ORD unfinished:A, acquire; pairs with pending:A; the bytes that it counts are in the spare.
+        Pending::unpack(self.writer.0.pending.load(Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn set_pending(&self, line: u64, bytes: usize) {
+        // ORD pending:A, release; pairs with unfinished:A; after the bytes it counts.
+        self.writer.0.pending.store(Pending { line, bytes: bytes as u16 }.pack(), Release);
     }
 }
 
