@@ -143,6 +143,16 @@ impl Heap {
         }
     }
 
+    /// Cell 1 dies after its exchange at the first position; cell 3 writes at the second, whose spare comes back; cell 2
+    /// dies at the entry of the first, before or after it got the slot that cell 1 had given.
+    fn die_in_a_row(&self, exchanged: bool) -> Spare {
+        self.die(1, START, 0, true);
+        let mut spare = self.spare(3);
+        self.write_at(SECOND, 3, &mut spare, 0);
+        self.die(2, START.wrapping_add(2), 0, exchanged);
+        spare
+    }
+
     /// Buries whoever had `cell`; `None` if that is not decided while others move.
     fn bury(&self, cell: usize, overwrite: bool) -> Option<bool> {
         match publish_last_words(&self.ring(), &self.cells, cell, overwrite) {
@@ -599,41 +609,85 @@ fn recover_x_overwrite() {
 }
 
 /// Two writers died one after the other at the same entry of a ring that overwrites, so that the second wants the
-/// slot that the first gave, and only what became of the second decides about the first. Two bury them at once, while a
-/// third writer goes on.
+/// slot that the first gave, and only what became of the second decides about the first. Two bury them at once.
 ///
-/// Legal: a slot may stay undecided while others move; afterwards every slot is in one place, and every line that is
-/// there is whole and there once.
+/// Legal: a slot may stay undecided while the other is settled; afterwards every slot is in one place, and every line that
+/// is there is whole and there once.
 ///
-/// Bounded: 2 preemptions.
+/// Unbounded.
 #[test]
 fn recover_x_recover() {
     for exchanged in [false, true] {
-        check(Some(2), move || {
+        check(None, move || {
             let heap = Arc::new(Heap::new(4));
-            heap.die(1, START, 0, true);
-            let mut spare = heap.spare(3);
-            heap.write_at(SECOND, 3, &mut spare, 0);
-            heap.die(2, START.wrapping_add(2), 0, exchanged);
-            let writer = spawn(&heap, move |heap| {
-                heap.fill(3, &spare, 1);
-                heap.publish(3, &mut spare, true).expect("it overwrites");
-            });
+            let _ = heap.die_in_a_row(exchanged);
             let burials = [1, 2].map(|cell| spawn(&heap, move |heap| heap.bury(cell, true)));
-            writer.join().unwrap();
             let spoke = burials.map(|burial| burial.join().unwrap());
             assert_ne!(spoke[0], Some(true), "its line was published already");
             assert!(!exchanged || spoke[1] != Some(true), "and so was this one");
             for cell in [1, 2] {
                 heap.bury_at_last(cell, true);
             }
-            let tail = heap.ring().tail();
-            let mut lines = [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
-            lines.sort_unstable();
-            assert_eq!(lines, [(2, 0), (3, 1)]);
+            let lines = [SECOND, START.wrapping_add(2)].map(|position| heap.look(position));
+            assert_eq!(lines, [Ok((3, 0)), Ok((2, 0))]);
             heap.assert_slots_conserved();
         });
     }
+}
+
+/// The same, but the second writer only stands still, for ever, and a third one goes on while the first is buried.
+///
+/// Legal: the first one's slot may stay undecided while the third moves; a still ring is decided, whoever stands
+/// still in it.
+///
+/// Bounded: 3 preemptions.
+#[test]
+fn recover_beside_a_stopped_writer() {
+    for exchanged in [false, true] {
+        check(Some(3), move || {
+            let heap = Arc::new(Heap::new(4));
+            let mut spare = heap.die_in_a_row(exchanged);
+            let writer = spawn(&heap, move |heap| {
+                heap.fill(3, &spare, 1);
+                heap.publish(3, &mut spare, true).expect("it overwrites");
+            });
+            let buries = spawn(&heap, |heap| heap.bury(1, true));
+            writer.join().unwrap();
+            assert_ne!(buries.join().unwrap(), Some(true), "its line was published already");
+            heap.bury_at_last(1, true);
+            // Only to have every slot in a place that says so.
+            heap.bury_at_last(2, true);
+            heap.assert_slots_conserved();
+        });
+    }
+}
+
+/// A writer is too late at the first position: the dead one has exchanged there, and so has what both wanted. The late one
+/// goes on, past the entry in which the dead one's slot stands, while the dead one is buried.
+///
+/// Legal: the dead one's slot may stay undecided while the other moves. What the late one wanted in vain is the dead one's.
+///
+/// Unbounded.
+#[test]
+fn recover_x_late_writer() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(3));
+        let mut spare = heap.spare(2);
+        let wanted = Entry(heap.order[SHAPE.index(START)].load(Relaxed)).slot();
+        heap.hold(2).store(Hold::Intent(spare.slot, wanted).pack(0), Relaxed);
+        heap.die(1, START, 0, true);
+        let writer = spawn(&heap, move |heap| {
+            for line in 0..2 {
+                heap.fill(2, &spare, line);
+                heap.publish(2, &mut spare, true).expect("it overwrites");
+            }
+        });
+        let buries = spawn(&heap, |heap| heap.bury(1, true));
+        writer.join().unwrap();
+        assert_ne!(buries.join().unwrap(), Some(true), "its line was published already");
+        heap.bury_at_last(1, true);
+        heap.assert_slots_conserved();
+    });
 }
 
 /// A dead writer's cell is given to another one, which writes at once, while the reader takes the dead one's line.
