@@ -441,6 +441,30 @@ fn an_undecided_hold_word_names_no_spare() {
     assert_eq!((spare.slot, spare.changes), (5, 9));
 }
 
+/// The ABA: what the writer saw is there again, but for the lap. With laps of two bits the word would be the same.
+#[test]
+fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() {
+    for overwrite in [false, true] {
+        let heap = Heap::new(1, 5, 3, LAPS * 2 - 5);
+        let (mut others, mut reader) = (heap.writer(1), heap.reader());
+        let (ring, start) = (heap.ring(), heap.start);
+        let Plan::Exchange(seen) = ring.plan(start, overwrite) else { panic!("the ring is empty") };
+        let mut still = heap.spare(2);
+        let mut met = 0;
+        for line in 0..64_u64 {
+            others.write_at(start.wrapping_add(line));
+            assert_eq!(reader.next(overwrite), Some((1, line)));
+            let now = heap.entry(start);
+            met += u32::from((now.slot(), now.is_full()) == (seen.slot(), seen.is_full()));
+            let exchanged = ring.exchange(&heap.holds[2], &mut still, start, seen, || ());
+            assert!(!exchanged, "into {now:?}, which was {seen:?}");
+        }
+        assert!(met >= 8, "the slot came back {met} times");
+        ring.keep(&heap.holds[2], &mut still);
+        heap.assert_slots_conserved();
+    }
+}
+
 // -------------------------------------------------------------------------------------------- the hint
 
 /// A ring after `taken` lines were taken, with `unread` lines in it; its writer, reader and next position.
