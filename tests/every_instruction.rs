@@ -19,6 +19,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use common::tracer::{Stop, Traced, mark, stay_on_processor};
@@ -82,6 +83,16 @@ fn open(ring: &LineRing, hands: &mut Hands) {
 fn open_and_begin(ring: &LineRing, hands: &mut Hands) {
     open(ring, hands);
     hands.mirror().write_all(b"unfi").expect("room");
+}
+
+/// The word that says that the reader sleeps, in bytes from the segment's start.
+const READER_SLEEPS: u64 = 384;
+
+/// The writer is the one to wake the reader.
+fn open_beside_a_sleeper(ring: &LineRing, hands: &mut Hands) {
+    open(ring, hands);
+    let descriptor = ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor is free");
+    File::from(descriptor).write_all_at(&1_u32.to_ne_bytes(), READER_SLEEPS).expect("room");
 }
 
 /// Longer than two slots.
@@ -261,6 +272,7 @@ fn writers() -> Vec<Operation> {
             |_, hands| hands.mirror().write_packed(b"a\nb\nc\n").is_ok(),
             &["a\nb\nc\n"],
         ),
+        writing("a short line, reader asleep", open_beside_a_sleeper, write_short, &["short"]),
         writing("EOF", open, |_, hands| hands.mirror().send_eof().is_ok(), &[]),
         writing(
             "EOF of an unfinished line",
@@ -268,6 +280,15 @@ fn writers() -> Vec<Operation> {
             |_, hands| hands.mirror().send_eof().is_ok(),
             &["unfi"],
         ),
+        Operation {
+            policy: Policy::OverwriteOldest,
+            ..writing(
+                "an error of two parts",
+                open,
+                |_, hands| hands.mirror().send_panic(&"it is not good, and all is over").is_ok(),
+                &["panic: it is not good, and all is over\n"],
+            )
+        },
         writing(
             "an error",
             open,
@@ -675,6 +696,13 @@ impl Operation {
         if fate != Fate::Died {
             assert_eq!(told, expected.len() as u64, "an acknowledged line is there, or counted: {items:?}");
         }
+        if self.name.starts_with("an error") && fate != Fate::Died {
+            // Overwriting does not erase every trace.
+            let is_begun = |line: &&&Line<'_>| {
+                line.bytes.starts_with(&expected[0].as_bytes()[..expected[0].len().min(PAYLOAD)])
+            };
+            assert_eq!(lines.iter().filter(is_begun).count(), 1, "{lines:?}");
+        }
         if self.policy == Policy::Block {
             assert_eq!(lost, 0);
             let whole = lines.iter().filter(|line| is_whole(line)).count();
@@ -925,6 +953,70 @@ fn one_that_dies_beside_one_that_stands_still_hurts_nobody() {
     pairs += show_pairs(&reader, &Operation { before: 2, ..victim });
     pairs += show_pairs(&Operation { before: 2, ..writer }, &reader);
     println!("in all: {pairs} pairs");
+}
+
+/// Reads in a thread of its own, asleep when nothing is there, until the child's end was told.
+fn read_asleep(ring: &LineRing) -> Receiver<Item<'static>> {
+    let (tell, told) = channel();
+    let ring = ring.clone();
+    std::thread::spawn(move || {
+        let mut reader = ring.reader().expect("nobody reads");
+        reader.set_spinning(false);
+        while let Ok(Some(item)) = reader.recv_timeout(PATIENCE) {
+            let is_end = matches!(&item, Item::Ended(ended) if ended.label == "child");
+            if tell.send(item.into_owned()).is_err() || is_end {
+                break;
+            }
+        }
+    });
+    told
+}
+
+#[test]
+fn a_reader_that_sleeps_sees_the_line_and_the_death_of_one_who_did_not_wake_it() {
+    stay_on_processor(0);
+    let write = Operation { before: 0, ..writing("", open_beside_a_sleeper, write_short, &["short"]) };
+    let Stage { ring, .. } = write.stage();
+    let child = write.start(&ring);
+    let mut at_changes = Vec::new();
+    write.step_until(&ring, &child, |instructions, change, _| {
+        at_changes.extend((change > 0).then_some(instructions));
+        false
+    });
+    assert!(at_changes.len() > 5, "{at_changes:?}");
+    drop(child);
+    let write = Operation { prepare: open, ..write };
+    let mut published = 0;
+    for instructions in at_changes {
+        let Stage { ring, .. } = write.stage();
+        let child = write.start(&ring);
+        let told = read_asleep(&ring);
+        let next = || told.recv_timeout(PATIENCE).expect("it does not sleep for ever");
+        // The one that was there before, who is gone.
+        assert!(matches!(next(), Item::Ended(ended) if ended.label == "before"));
+        let at = READER_SLEEPS as usize;
+        while bytes_of(&ring)[at] == 0 {
+            std::thread::yield_now();
+        }
+        write.step_until(&ring, &child, |now, _, _| now == instructions);
+        let is_line = |item: &Item<'_>| item.line().is_some_and(|line| line.to_string() == "short");
+        // In a copy its writer is dead: what was not published comes flagged.
+        let mut reader = copy(&bytes_of(&ring)).reader().expect("nobody lives in a copy");
+        let first = reader.try_recv().expect("ours");
+        let is_published = first.is_some_and(|item| item.line().is_some_and(is_whole));
+        published += usize::from(is_published);
+        if is_published {
+            // While the writer stands still.
+            assert!(is_line(&next()));
+        }
+        child.kill();
+        let last = match next() {
+            last_words if !is_published && is_line(&last_words) => next(),
+            last => last,
+        };
+        assert!(matches!(&last, Item::Ended(ended) if ended.end == End::Died), "{last:?}");
+    }
+    assert!(published > 2, "{published}");
 }
 
 #[test]
