@@ -254,6 +254,18 @@ pub struct Ended<'a> {
     pub exit: Option<ExitStatus>,
 }
 
+impl Ended<'_> {
+    /// Whether something went wrong: an error was sent, or the process died and is not known to have exited with 0, or nobody
+    /// opened the seat in time.
+    pub fn is_failure(&self) -> bool {
+        match self.end {
+            End::Eof | End::Cancelled => false,
+            End::Died => !self.exit.is_some_and(|exit| exit.success()),
+            End::Error | End::NeverOpened => true,
+        }
+    }
+}
+
 /// `-- worker 3 died, signal: 9 (SIGKILL) --`, if it is known how, with the label for the number if there is one.
 impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -266,8 +278,8 @@ impl fmt::Display for Ended<'_> {
         };
         let name = Name(self.worker, &self.label);
         match self.exit {
-            // On purpose, perhaps: not a failure.
-            Some(exit) if exit.success() => write!(f, "-- worker {name} exited without a word --"),
+            // On purpose, perhaps.
+            Some(exit) if exit.success() => write!(f, "-- worker {name} exited, no EOF --"),
             Some(exit) => write!(f, "-- worker {name} {how}, {exit} --"),
             None => write!(f, "-- worker {name} {how} --"),
         }

@@ -348,15 +348,15 @@ fn end_of(ring: &LineRing) -> linering::Ended<'static> {
 
 #[test]
 fn a_parent_is_told_how_its_child_exited_and_may_still_await_it() {
-    for (work, told) in [
-        ((|| 0) as fn() -> u8, "exited without a word"),
-        (|| 7, "died, exit status: 7"),
-        (|| common::die(), "died, signal: 9 (SIGKILL)"),
+    for (work, is_failure, told) in [
+        ((|| 0) as fn() -> u8, false, "exited, no EOF"),
+        (|| 7, true, "died, exit status: 7"),
+        (|| common::die(), true, "died, signal: 9 (SIGKILL)"),
     ] {
         let ring = ring();
         let child = writer(&ring, work);
         let ended = end_of(&ring);
-        assert_eq!(ended.end, End::Died);
+        assert_eq!((ended.end, ended.is_failure()), (End::Died, is_failure));
         assert_eq!(ended.to_string(), format!("-- worker 0 {told} --"));
         assert_eq!(ended.exit, Some(child.status()), "it was not awaited before");
     }
