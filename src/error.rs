@@ -179,7 +179,8 @@ pub enum AttachError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MirrorError {
-    /// Every cell is taken by a live mirror.
+    /// Every cell is taken: by a live mirror, or by a dead one in a full [`Block`](crate::Policy::Block) ring, whose last words
+    /// wait for room there. The latter's are free once the reader has gone on.
     #[error("all {limit} mirrors of the ring are open; more need the option `mirrors`")]
     TooManyMirrors {
         /// Mirrors that may be open at a time.
