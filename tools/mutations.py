@@ -44,7 +44,7 @@ MUTATIONS = [
      "let freed", test("every_instruction", "a_reader")),
     ("what is pending is cleared before the new spare is held", True, "src/ring.rs",
      "        then();\n        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.\n        hold.store(spare.next(Hold::Held(spare.slot)), Release);",
-     "        hold.store(spare.next(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "a_writer")),
+     "        hold.store(spare.next(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "gone_round")),
     ("what is pending is cleared when an exchange is settled", True, "src/recover.rs",
      "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled", "}\n    let settled",
      test("every_instruction", "gone_round")),
