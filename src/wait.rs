@@ -130,6 +130,8 @@ pub(crate) fn tell_space(segment: &Segment) {
 pub(crate) struct Patience<'w> {
     /// The writer has waited for a reader before, and in vain: once is enough.
     gone: &'w mut bool,
+    /// Refused here, it found room further on and tried again.
+    found_room: Option<u64>,
     began: Option<Instant>,
     without_reader: Option<Instant>,
     periods: u32,
@@ -138,7 +140,14 @@ pub(crate) struct Patience<'w> {
 
 impl<'w> Patience<'w> {
     pub(crate) fn new(gone: &'w mut bool) -> Self {
-        Self { gone, began: None, without_reader: None, periods: 0, backoff: Backoff::new() }
+        Self {
+            gone,
+            found_room: None,
+            began: None,
+            without_reader: None,
+            periods: 0,
+            backoff: Backoff::new(),
+        }
     }
 
     /// Waits until there may be space at `position`.
@@ -153,9 +162,18 @@ impl<'w> Patience<'w> {
         }
         // Not for one free place: a writer that follows at the reader's heels fights it for every word. Should the reader
         // be slow, a period is the most that this costs.
-        let roomy = position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
+        let mut roomy = position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
+        if let Some(refused) = self.found_room.take() {
+            // At the same position again: the words further on are damaged, for a reader frees one after the other.
+            if refused == position {
+                roomy = position;
+            }
+            // Whoever is refused over and over comes to the limits below.
+            self.backoff.snooze();
+        }
         while !self.backoff.is_completed() {
             if !segment.ring().is_full_at(roomy) {
+                self.found_room = Some(position);
                 return Ok(());
             }
             self.backoff.snooze();
@@ -172,6 +190,8 @@ impl<'w> Patience<'w> {
             // A signal ends the sleep early, which is harmless: the caller looks again.
             let _ = futex_wait(space, value, left.min(PERIOD));
             self.look_for_reader(segment)?;
+        } else {
+            self.found_room = Some(position);
         }
         Ok(())
     }
@@ -195,5 +215,28 @@ impl<'w> Patience<'w> {
             return Err(WriteError::ReaderGone(grace));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Entry as Place;
+    use crate::layout::Entry;
+    use crate::options::Options;
+    use crate::writer::{Style, Writer};
+
+    #[test]
+    fn a_full_ring_in_which_a_later_place_seems_free_keeps_a_writer_no_longer_than_its_limit() {
+        let limit = Duration::from_millis(1);
+        let segment = Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
+        let mut writer = Writer::new(&segment, Place::Unlisted).expect("a cell");
+        for _ in 0..8 {
+            writer.line(&segment, b"line", Style::default()).expect("room");
+        }
+        // The place that the writer waits for.
+        segment.ring().order[1].store(Entry::free(1, 1).0, Ordering::Relaxed);
+        let written = writer.line(&segment, b"one too many", Style::default());
+        assert!(matches!(written, Err(WriteError::TimedOut(_))), "{written:?}");
     }
 }
