@@ -458,7 +458,7 @@ impl Drain {
         }
         source.expected = line.wrapping_add(1) & LINE_MASK;
         source.lines += 1;
-        source.lost += gap;
+        source.lost = source.lost.saturating_add(gap);
         if gap > 0 {
             self.push(Other::Lost { source: id, lines: gap, next: line });
         }

@@ -129,3 +129,19 @@ fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
     drop(writer);
     items_to_the_end(&segment, &mut drain);
 }
+
+#[test]
+fn counts_at_their_ends_stay_there_or_begin_anew() {
+    let segment = segment(Options::new().lines(8).policy(Policy::DropNewest));
+    let mut writer = writer(&segment);
+    let mut drain = Drain::open(&segment).expect("the first");
+    write(&segment, &mut writer, 0..8);
+    segment.cells()[1].writer.0.dropped.store(u64::MAX, Relaxed);
+    write(&segment, &mut writer, 8..10);
+    assert_eq!(segment.cells()[1].writer.0.dropped.load(Relaxed), 1);
+    items(&segment, &mut drain);
+    drain.sources.get_mut(0).expect("it wrote").lost = u64::MAX;
+    write(&segment, &mut writer, 10..11);
+    assert_eq!(items(&segment, &mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
+    assert_eq!(drain.sources.get_mut(0).expect("it wrote").lost, u64::MAX);
+}

@@ -277,7 +277,7 @@ impl Mirror {
         if missing > 0 || line == self.expected {
             self.expected = line.wrapping_add(1) & LINE_MASK;
         }
-        self.lost += missing;
+        self.lost = self.lost.saturating_add(missing);
         missing
     }
 }

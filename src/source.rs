@@ -305,7 +305,7 @@ impl Sources {
         let end = source.end?;
         let gap = lines_between(source.expected, end.lines);
         source.expected = end.lines;
-        source.lost += gap;
+        source.lost = source.lost.saturating_add(gap);
         Some(Due {
             source: id,
             end: end.how,

@@ -305,7 +305,8 @@ impl Writer {
         let cell = self.registration.cell(segment);
         if fate == Fate::Lost {
             let words = &cell.writer.0;
-            words.dropped.store(words.dropped.load(Relaxed) + 1, Relaxed);
+            // Anybody may have written the number.
+            words.dropped.store(words.dropped.load(Relaxed).wrapping_add(1), Relaxed);
         }
         cell.set_pending(self.line, 0);
     }
