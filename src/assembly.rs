@@ -27,6 +27,8 @@ pub(crate) struct Assemblies {
     bytes: usize,
     /// and how many they may be.
     budget: usize,
+    /// The most bytes of one: no writer sends more, but whoever writes parts of its own may.
+    max_line: usize,
     cells: usize,
     /// Bytes of a part that is not the last.
     payload: usize,
@@ -36,7 +38,8 @@ impl Assemblies {
     /// None yet; of all together `budget` bytes will be kept.
     pub(crate) fn new(geometry: &Geometry, budget: usize) -> Self {
         let (cells, payload) = (geometry.cells as usize, geometry.shape().payload());
-        Self { by_cell: Vec::new(), bytes: 0, budget, cells, payload }
+        let max_line = geometry.max_line as usize;
+        Self { by_cell: Vec::new(), bytes: 0, budget, max_line, cells, payload }
     }
 
     fn take(&mut self, cell: usize) -> Option<Assembly> {
@@ -85,7 +88,7 @@ impl Assemblies {
         }
         assembly.next_part = header.part.wrapping_add(1);
         let (length, cut) = trailer(&header, part);
-        let kept = length.min(budget);
+        let kept = length.min(budget).min(self.max_line - line.bytes.len());
         line.bytes.extend_from_slice(&part[..kept]);
         line.missing = line.missing.saturating_add(cut).saturating_add((length - kept) as u64);
         line.truncated |= header.is(flag::TRUNCATED) || kept < length;

@@ -131,6 +131,22 @@ fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
 }
 
 #[test]
+fn parts_that_nobody_ends_make_no_line_longer_than_the_longest() {
+    let segment = segment(Options::new().lines(8).line_bytes(64).max_line(70));
+    let mut writer = writer(&segment);
+    let mut drain = Drain::open(&segment).expect("the first");
+    for part in 0..50 {
+        writer.forge(&segment, part, if part == 0 { flag::FIRST } else { 0 }, &[b'x'; 32]);
+        assert!(!drain.fill(&segment));
+    }
+    writer.forge(&segment, 50, flag::LAST, &[b'x'; 32]);
+    assert!(drain.fill(&segment));
+    let item = drain.item(&segment, 0);
+    let line = item.line().expect("a line");
+    assert_eq!((line.bytes.len(), line.missing, line.truncated), (70, 51 * 32 - 70, true));
+}
+
+#[test]
 fn counts_at_their_ends_stay_there_or_begin_anew() {
     let segment = segment(Options::new().lines(8).policy(Policy::DropNewest));
     let mut writer = writer(&segment);
