@@ -71,6 +71,8 @@ pub(crate) struct Drain {
     deaths: Deaths,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
+    /// The position that was looked at last.
+    before: u64,
     /// Positions before it may have been consumed by the reader before this one.
     inherited: u64,
 }
@@ -153,6 +155,7 @@ impl Drain {
             batches: 0,
             deaths: Deaths::new(),
             overrun: false,
+            before: position.wrapping_sub(1),
             inherited: position.wrapping_add(segment.geometry().shape().positions()),
         })
     }
@@ -359,6 +362,7 @@ impl Drain {
         let mut empty = false;
         for _ in 0..batch(segment) {
             ring.prefetch(self.cursor.wrapping_add(PREFETCH));
+            let position = self.cursor;
             match ring.look(self.cursor, &mut self.arena[self.filled..]) {
                 Seen::Part(header) => self.decode(segment, header),
                 Seen::Empty | Seen::Stale if ring.is_hole(self.cursor) => self.skip_damaged(segment),
@@ -370,6 +374,7 @@ impl Drain {
                 Seen::Passed(laps) => self.passed(segment, laps),
                 Seen::Damaged => self.skip_damaged(segment),
             }
+            self.before = position;
         }
         self.report_ends(segment, empty);
         if self.is_drained() {
@@ -388,7 +393,11 @@ impl Drain {
     }
 
     fn skip_damaged(&mut self, segment: &Segment) {
-        segment.ring().skip(self.cursor, segment.overwrites());
+        self.skip(segment, segment.overwrites());
+    }
+
+    fn skip(&mut self, segment: &Segment, overwrite: bool) {
+        segment.ring().skip(self.cursor, overwrite);
         let position = self.cursor;
         self.cursor = position.wrapping_add(1);
         self.push(Other::Damaged { position });
@@ -401,6 +410,9 @@ impl Drain {
         if inherited && laps == 1 {
             // Taken by the reader before this one, which died before it noted that; or overwritten since.
             self.cursor = self.cursor.wrapping_add(1);
+        } else if segment.overwrites() && ring.are_apart(self.cursor, self.before) {
+            // No newer line: going where it says could lead the reader around for ever.
+            self.skip(segment, false);
         } else if segment.overwrites() {
             // The entry's later lap proves that everything up to a lap before it is gone.
             let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);

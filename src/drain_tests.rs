@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::cell;
-use crate::layout::{Cell, Hold, TicketWord};
-use crate::options::Options;
+use crate::layout::{Cell, Entry, Hold, TicketWord};
+use crate::options::{Options, WakeUp};
 use crate::ticket::Label;
 use crate::writer::{Style, Writer};
 
@@ -128,6 +128,29 @@ fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
     }
     drop(writer);
     items_to_the_end(&segment, &mut drain);
+}
+
+#[test]
+fn laps_that_lead_around_in_a_circle_are_damage() {
+    // Each entry's lap is later than that of the one before, the first one's also than that of the last.
+    for (wake_up, stride) in [(WakeUp::Futex, 1), (WakeUp::Pipe, 1), (WakeUp::Pipe, 2)] {
+        let options = Options::new().lines(8).policy(Policy::OverwriteOldest).wake_up(wake_up);
+        let segment = segment(options);
+        let mut writer = writer(&segment);
+        write(&segment, &mut writer, 0..8);
+        for (word, index) in segment.ring().order.iter().zip(0..) {
+            let entry = Entry(word.load(Relaxed));
+            word.store(Entry::full((index / stride) << 37, entry.slot()).0, Relaxed);
+        }
+        let ring = crate::LineRing::of(segment);
+        let mut reader = ring.reader().expect("no other");
+        let mut items = 0;
+        while reader.try_recv().expect("ours").is_some() {
+            items += 1;
+            assert!(items < 100, "it ends");
+        }
+        assert!(items > 0, "damage is reported");
+    }
 }
 
 #[test]

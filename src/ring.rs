@@ -57,6 +57,9 @@ use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 /// How many positions ahead a writer fetches the slots that will be spares soon.
 const SPARES_AHEAD: u64 = 4;
 
+/// Filled, taken, and the next lap's: no two entries are further apart, whatever was taken or overwritten of them.
+const NEAR_LAPS: i64 = 2;
+
 /// The order ring and its slots, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ring<'a> {
@@ -497,6 +500,16 @@ impl<'a> Ring<'a> {
         let next_filled = is_filled(self.shape, Entry(self.entry(next).load(Acquire)), next);
         // ORD hole:B, acquire; pairs with publish:E; must come after hole:A.
         next_filled && !is_filled(self.shape, Entry(self.entry(position).load(Acquire)), position)
+    }
+
+    /// Whether the entries of two positions are of laps that no ring has at the same time: one of them is damaged.
+    ///
+    /// Positions are filled in order (I4), so when one entry is of some lap all others are of it, or of one that is near.
+    pub(crate) fn are_apart(&self, position: u64, other: u64) -> bool {
+        // ORD apart:A, acquire; pairs with publish:E; by I4 all before a filled position is visible.
+        let at = |position: u64| Entry(self.entry(position).load(Acquire));
+        let (first, there, again) = (at(position), at(other), at(position));
+        there.laps_since(first.lap()) < -NEAR_LAPS || there.laps_since(again.lap()) > NEAR_LAPS
     }
 
     /// Makes the entry of a damaged or empty `position` free for the next lap, whatever it says. Reader only.
