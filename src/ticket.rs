@@ -275,7 +275,8 @@ impl Segment {
             // Whoever collected it may have died before it was free.
             let detail = ticket.detail.load(Relaxed);
             let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
-            ends[kind] += u64::from(!is_in);
+            // Anybody may have written the count.
+            ends[kind] = ends[kind].wrapping_add(u64::from(!is_in));
         }
         (live, ends)
     }
