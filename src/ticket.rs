@@ -293,3 +293,26 @@ impl Segment {
         self.header().counts.0.events.load(Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    /// The last one of a table: no later one makes up for it.
+    #[test]
+    fn a_ticket_is_among_those_that_are_looked_at_before_it_is_somebodys() {
+        let segment = Segment::anonymous(&Options::new().seats(1).mirrors(1)).expect("a segment");
+        for _ in 0..segment.tickets().len() {
+            let taken = segment.take_ticket(|index, ticket| {
+                assert!(
+                    index < segment.used_tickets().len(),
+                    "who dies now leaves a ticket that nobody clears"
+                );
+                Ok(ticket.change(TicketWord::Free, TicketWord::Making))
+            });
+            assert!(taken.is_ok());
+        }
+        assert!(matches!(segment.take_ticket(|_, _| Ok(true)), Err(MirrorError::TooManySeats { .. })));
+    }
+}

@@ -505,7 +505,7 @@ impl<'t> Stage<'t> {
             }
         }
         assert!(left > 0, "more than {} items in {places:?}", places.most_items());
-        self.ring.iter().for_each(|(ring, _)| drop(ring.counts()));
+        self.ring.iter().for_each(|(ring, _)| _ = ring.counts());
     }
 
     // --------------------------------------------------------------------------------------- writing
