@@ -123,3 +123,28 @@ pub(crate) fn publish_last_words(
     ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
     Ok(true)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::layout::Pending;
+    use crate::options::Options;
+    use crate::segment::Segment;
+
+    /// No writer leaves these words behind: whoever did must not speak for another.
+    #[test]
+    fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
+        for (header_cell, line, speaks) in [(1, 7, true), (2, 7, false), (1, 6, false)] {
+            let segment = Segment::anonymous(&Options::new().lines(4).mirrors(2)).expect("a segment");
+            let (ring, cells) = (segment.ring(), segment.cells());
+            let spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
+            ring.fill(&spare, 0, b"words");
+            let header =
+                SlotHeader { cell: header_cell, line, length: 5, flags: flag::FIRST, ..Default::default() };
+            ring.head(&spare, &header);
+            cells[1].set_pending(7, 5);
+            assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
+            assert_eq!(publish_last_words(ring, cells, 1, false), Ok(speaks), "{header:?}");
+        }
+    }
+}
