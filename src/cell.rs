@@ -64,6 +64,8 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
         return Err(MirrorError::TooManyMirrors { limit: segment.cells().len() - 1 });
     };
     let cell = &segment.cells()[index];
+    // A forked child shares none of its parent's locks.
+    prober.live().map_err(system!(MirrorError, "lock the segment"))?;
     let lock = prober.keep().map_err(system!(MirrorError, "keep the lock on a cell"))?;
     drop(no_fork);
     // One number is left out, so that a mirror without lines has an epoch of its own too.

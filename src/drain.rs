@@ -131,6 +131,8 @@ impl Drain {
         let spare = settle_reader(segment.ring(), segment.cells())
             .filter(|spare| segment.ring().has_slot(spare.slot));
         let spare = spare.ok_or(ReadError::Unrepaired)?;
+        // A forked child shares none of its parent's locks.
+        prober.live().map_err(system!(ReadError, "lock the segment"))?;
         let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
         // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
         let accepted = segment.header().read_position.0.load(Acquire);

@@ -66,6 +66,12 @@ pub enum AttachError {
         /// Bytes that could be had without driving others out.
         available: u64,
     },
+    /// A ring in a file, which happens to lie where shared memory has its names. Files stay.
+    #[error("{found} is a ring in a file, expected one that was made with a name")]
+    NotNamed {
+        /// The name that was asked for.
+        found: String,
+    },
     /// The object is too small for a header.
     #[error("the object has {found} bytes, expected at least the {expected} of a ring's header")]
     TooSmall {
@@ -150,19 +156,6 @@ pub enum AttachError {
     Name {
         /// The name that was asked for.
         found: String,
-    },
-    /// The wake-up pipe of the ring's creator cannot be reopened.
-    #[error(
-        "the ring's wake-up pipe, descriptor {descriptor} of process {process}, cannot be opened: {error}"
-    )]
-    WakeUp {
-        /// The creator.
-        process: u32,
-        /// Its descriptor.
-        descriptor: u32,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
     },
     /// The system refused.
     #[error("cannot {doing}: {error}")]

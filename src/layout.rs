@@ -13,6 +13,8 @@ use crate::sync::{AtomicU32, AtomicU64};
 
 /// The first eight bytes of every segment, in file order. Written last at creation.
 pub(crate) const MAGIC: [u8; 8] = *b"LINERING";
+/// The same while a segment is made: where nobody lives in such a one, its maker died.
+pub(crate) const BEING_MADE: [u8; 8] = *b"linering";
 /// The layout described here. Any change of a byte's meaning raises it.
 pub(crate) const LAYOUT_VERSION: u32 = 1;
 /// Written as a native integer: an attacher of the other endianness reads it reversed.
@@ -125,7 +127,7 @@ pub(crate) struct Header {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Look {
-    /// The word that the reader sleeps on: 1 while it does.
+    /// The word that the reader sleeps on: 1 while it does, 2 while somebody is about to wake it.
     pub(crate) reader_sleeps: AtomicU32,
     /// 1 once every writer was told to stop.
     pub(crate) stopped: AtomicU32,

@@ -90,7 +90,7 @@ impl LineRing {
     ///
     /// As [`attach`](Self::attach), and the system's, if there is no such name.
     pub fn open_named(name: &str) -> Result<Self, AttachError> {
-        Ok(Self { segment: Arc::new(Segment::attach_file(open_named(name)?)?) })
+        Ok(Self { segment: Arc::new(Segment::open(open_named(name)?)?) })
     }
 
     /// Takes the name of a ring away that somebody has left there: a process that made it and was killed. `false`, and nothing
@@ -121,7 +121,7 @@ impl LineRing {
     ///
     /// As [`attach`](Self::attach), and the system's, if there is no such file.
     pub fn open_file(path: impl AsRef<Path>) -> Result<Self, AttachError> {
-        Ok(Self { segment: Arc::new(Segment::attach_file(open_file(path.as_ref())?)?) })
+        Ok(Self { segment: Arc::new(Segment::open(open_file(path.as_ref())?)?) })
     }
 
     /// Attaches to the ring behind a descriptor, which is duplicated: one inherited through `exec`, say.
@@ -477,12 +477,12 @@ impl Iterator for Reader {
     }
 }
 
-/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe) the ring's own
-/// descriptor, which is always readable.
+/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe), or where the
+/// process that made the ring was gone before this one attached, the ring's own descriptor, which is always readable.
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self.segment.pipe().and_then(|pipe| pipe.read_end()) {
-            Some(end) => end,
+        match self.segment.pipe() {
+            Some(pipe) => pipe.read_end(),
             // SAFETY: open for as long as the segment is, unless somebody in this process closed it, against
             // which no borrowed descriptor is safe.
             None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },

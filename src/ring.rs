@@ -568,27 +568,46 @@ impl<'a> Ring<'a> {
 
 // --------------------------------------------------------------------------------------- sleeping
 
+/// What the word says that the reader sleeps on.
+const AWAKE: u32 = 0;
+/// Somebody has to wake it.
+pub(crate) const ASLEEP: u32 = 1;
+/// Somebody is about to.
+const BEING_WOKEN: u32 = 2;
+
 /// The reader is about to sleep until `position` is filled: `true` if it may.
 ///
 /// It announces itself and looks once more; a writer publishes and then looks for the announcement. Both
 /// sides are SeqCst, so at least one of them sees the other.
 pub(crate) fn may_sleep(ring: &Ring<'_>, sleeps: &AtomicU32, position: u64) -> bool {
     // ORD sleep:A, SeqCst; pairs with wake:A; a release store could be delayed past the look below.
-    sleeps.store(1, SeqCst);
+    sleeps.store(ASLEEP, SeqCst);
     seq_cst_for_loom();
     if ring.is_filled_at(position) {
-        sleeps.store(0, Relaxed);
+        sleeps.store(AWAKE, Relaxed);
         return false;
     }
     true
 }
 
-/// After a publish: whether this writer has to wake the reader. Of several, one is told so.
+/// After a publish: wakes the reader if it sleeps. Of several writers one does. Until it has done so others do too, since it
+/// may be dead by then.
 #[inline]
-pub(crate) fn must_wake(sleeps: &AtomicU32) -> bool {
+pub(crate) fn wake_sleeper(sleeps: &AtomicU32, wake: impl FnOnce()) {
     seq_cst_for_loom();
     // ORD wake:A, SeqCst; pairs with sleep:A; an acquire load could be satisfied before publish:E.
-    sleeps.load(SeqCst) == 1 && sleeps.swap(0, Relaxed) == 1
+    if sleeps.load(SeqCst) != AWAKE {
+        wake_now(sleeps, wake);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_now(sleeps: &AtomicU32, wake: impl FnOnce()) {
+    let _ = sleeps.compare_exchange(ASLEEP, BEING_WOKEN, Relaxed, Relaxed);
+    wake();
+    // Not if it has woken and sleeps again by now: that sleep is for others to end.
+    let _ = sleeps.compare_exchange(BEING_WOKEN, AWAKE, Relaxed, Relaxed);
 }
 
 // ------------------------------------------------------------------------------------------ bytes

@@ -949,15 +949,36 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
         let heap = Heap::new(1, 5, 2, start);
         let sleeps = AtomicU32::new(0);
         let mut writer = heap.writer(1);
-        assert!(!must_wake(&sleeps), "nobody sleeps");
+        assert!(!wakes(&sleeps), "nobody sleeps");
         assert!(may_sleep(&heap.ring(), &sleeps, start));
         writer.write_at(start);
-        assert!(must_wake(&sleeps));
-        assert!(!must_wake(&sleeps), "once");
+        assert!(wakes(&sleeps));
+        assert!(!wakes(&sleeps), "once");
         assert!(!may_sleep(&heap.ring(), &sleeps, start), "a line is there");
-        assert!(!must_wake(&sleeps), "the announcement was taken back");
+        assert!(!wakes(&sleeps), "the announcement was taken back");
         assert!(may_sleep(&heap.ring(), &sleeps, start.wrapping_add(1)));
     }
+}
+
+/// Whether a writer that has published wakes the reader.
+fn wakes(sleeps: &AtomicU32) -> bool {
+    let woken = Cell::new(false);
+    wake_sleeper(sleeps, || woken.set(true));
+    woken.get()
+}
+
+#[test]
+fn one_that_stands_still_before_it_wakes_the_reader_keeps_no_other_from_it() {
+    let heap = Heap::new(1, 5, 2, LAPS * 2 - 1);
+    let sleeps = AtomicU32::new(0);
+    assert!(may_sleep(&heap.ring(), &sleeps, heap.start));
+    wake_sleeper(&sleeps, || {
+        // Here.
+        assert!(wakes(&sleeps));
+        // The reader wakes, and sleeps again, before it goes on.
+        assert!(may_sleep(&heap.ring(), &sleeps, heap.start));
+    });
+    assert!(wakes(&sleeps), "that sleep was not for the late one to end");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustix::thread::futex;
 
 use crate::error::{ReadError, WriteError};
 use crate::layout::READER_CELL;
-use crate::ring::{may_sleep, must_wake};
+use crate::ring::{ASLEEP, may_sleep, wake_sleeper};
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
@@ -60,11 +60,11 @@ pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bo
     }
     let time = limit.min(PERIOD);
     let slept = match segment.pipe() {
-        None => futex_wait(sleeps, 1, time),
-        Some(pipe) => match pipe.read_end() {
-            Some(end) => poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(time))).map(drop),
-            None => futex_wait(sleeps, 1, time),
-        },
+        None => futex_wait(sleeps, ASLEEP, time),
+        Some(pipe) => {
+            let end = pipe.read_end();
+            poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(time))).map(drop)
+        }
     };
     sleeps.store(0, Ordering::Relaxed);
     if let Some(pipe) = segment.pipe() {
@@ -92,19 +92,12 @@ pub(crate) fn arm(segment: &Segment, position: u64) -> bool {
 #[inline]
 pub(crate) fn wake_reader(segment: &Segment) {
     let sleeps = &segment.header().look.0.reader_sleeps;
-    if must_wake(sleeps) {
-        wake_now(segment, sleeps);
-    }
-}
-
-#[cold]
-fn wake_now(segment: &Segment, sleeps: &AtomicU32) {
-    match segment.pipe() {
+    wake_sleeper(sleeps, || match segment.pipe() {
         None => {
             let _ = futex::wake(sleeps, futex::Flags::empty(), 1);
         }
         Some(pipe) => pipe.wake(),
-    }
+    });
 }
 
 /// Tells writers that sleep on a full ring that there is space. One system call if there are any.

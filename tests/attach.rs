@@ -419,11 +419,75 @@ fn a_closed_descriptor_is_refused() {
 }
 
 #[test]
-fn a_pipe_that_cannot_be_reopened_is_named() {
-    let error = refused(|bytes| set(bytes, WAKE_UP, 1));
-    assert!(matches!(error, AttachError::WakeUp { process: 0, descriptor: 0, .. }), "{error}");
-    let begin = "the ring's wake-up pipe, descriptor 0 of process 0, cannot be opened: ";
-    assert!(error.to_string().starts_with(begin), "{error}");
+fn a_pipe_ring_of_a_dead_creator_can_be_taken_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ring");
+    let creator = fork(|| {
+        let ring = LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
+        ring.mirror().expect("a mirror").write_line(b"acknowledged").expect("room");
+        common::die()
+    });
+    creator.status();
+    let ring = LineRing::open_file(&path).expect("it can be opened");
+    let mut reader = ring.reader().expect("nobody reads");
+    assert_eq!(reader.recv().expect("ours").expect("a line").to_string(), "acknowledged");
+    ring.mirror().expect("a mirror").write_line(b"another").expect("room");
+    while reader.recv().expect("ours").is_some_and(|item| item.to_string() != "another") {}
+}
+
+#[test]
+fn a_dead_reader_with_a_pipe_kills_no_writer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ring");
+    let (ready, go) = (Gate::new(), Gate::new());
+    let creator = fork(|| {
+        let ring = LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
+        let mut reader = ring.reader().expect("nobody reads");
+        let _seat = ring.seat().expect("a seat");
+        ready.open();
+        // Until it is killed.
+        while reader.recv().is_ok() {}
+        0
+    });
+    ready.pass();
+    let writer = fork(|| {
+        // As programs have it that are not written in Rust.
+        // SAFETY: a plain system call.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let Ok(ring) = LineRing::open_file(&path) else { return 1 };
+        let Ok(mut mirror) = ring.mirror() else { return 2 };
+        ready.open();
+        go.pass();
+        u8::from(mirror.write_line(b"line").is_err()) * 3
+    });
+    ready.pass();
+    // Asleep when it dies.
+    let file = std::fs::File::open(&path).expect("it is there");
+    let mut asleep = [0];
+    while asleep == [0] {
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut asleep, 384).expect("the word");
+    }
+    creator.end();
+    go.open();
+    writer.succeeds();
+}
+
+#[test]
+fn an_attached_reader_polls_the_pipe_too() {
+    let ring = LineRing::new(Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
+    let attached = LineRing::attach(ring.descriptor().expect("open")).expect("a ring");
+    let mut mirror = ring.mirror().expect("a mirror");
+    let mut reader = attached.reader().expect("nobody reads");
+    while reader.try_recv().expect("ours").is_some() {}
+    let is_readable = |reader: &linering::Reader| {
+        let mut polled = libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one struct, which lives during the call.
+        unsafe { libc::poll(&raw mut polled, 1, 0) == 1 }
+    };
+    assert!(!is_readable(&reader), "nothing has come");
+    mirror.write_line(b"line").expect("room");
+    assert!(is_readable(&reader));
+    assert_eq!(reader.try_recv().expect("ours").expect("a line").to_string(), "line");
 }
 
 #[test]

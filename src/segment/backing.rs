@@ -2,16 +2,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
+use super::{KeptFile, LIVING, Lock, Prober};
 use crate::error::{AttachError, CreateError, system};
 use crate::fork;
+use crate::layout::BEING_MADE;
 
 /// What keeps a memfd's size as it is.
 pub(super) const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
@@ -37,25 +39,27 @@ impl Backing<'_> {
     }
 
     /// Makes the object: `bytes` zeros, allocated, so that no later write can find memory or disk full and die of
-    /// SIGBUS. Leaves nothing behind if it fails.
-    pub(super) fn create(self, bytes: u64) -> Result<(OwnedFd, Option<Name>), CreateError> {
+    /// SIGBUS. Leaves nothing behind if it fails. What a maker that died has left at that place makes way.
+    pub(super) fn create(self, bytes: u64) -> Result<Made, CreateError> {
         if !matches!(self, Backing::File(_)) {
             check_memory(bytes).map_err(|(needed, available)| CreateError::Memory { needed, available })?;
         }
-        match self {
+        match self.try_create(bytes) {
+            Err(CreateError::Taken { .. }) if self.remove_unfinished() => self.try_create(bytes),
+            made => made,
+        }
+    }
+
+    fn try_create(self, bytes: u64) -> Result<Made, CreateError> {
+        let (file, name) = match self {
             Backing::Memory => {
                 let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
                 let file = rustix::fs::memfd_create("linering", flags);
-                let file = file.map_err(system!(CreateError, "make a memory file"))?;
-                allocate(&file, bytes).map_err(system!(CreateError, "allocate the segment"))?;
-                rustix::fs::fcntl_add_seals(&file, SEALS)
-                    .map_err(system!(CreateError, "seal the segment"))?;
-                Ok((file, None))
+                (file.map_err(system!(CreateError, "make a memory file"))?, None)
             }
             Backing::Named(name) => {
                 let (file, name) = create_named(name, bytes)?;
-                allocate(&file, bytes).map_err(system!(CreateError, "allocate the named segment"))?;
-                Ok((file, Some(name)))
+                (file, Some(name))
             }
             Backing::File(path) => {
                 let mut options = OpenOptions::new();
@@ -64,14 +68,73 @@ impl Backing<'_> {
                     io::ErrorKind::AlreadyExists => CreateError::Taken { found: path.display().to_string() },
                     _ => CreateError::System { doing: "make the file", error },
                 })?;
-                allocate(&file, bytes).map_err(|error| {
-                    // Ours, and useless.
-                    let _ = std::fs::remove_file(path);
-                    CreateError::System { doing: "allocate the file", error }
-                })?;
-                Ok((file.into(), None))
+                (file.into(), None)
             }
+        };
+        let made = self.fill(file, bytes);
+        if let (Err(_), Backing::File(path)) = (&made, self) {
+            // Ours, and useless.
+            let _ = std::fs::remove_file(path);
         }
+        let (file, living) = made?;
+        Ok(Made { file, living, name })
+    }
+
+    /// Says first that somebody lives here, and that it is being made: from then on others know what it is, should this
+    /// process die.
+    fn fill(self, file: OwnedFd, bytes: u64) -> Result<(KeptFile, Lock), CreateError> {
+        let file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+        let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
+        let borrowed = file.borrow();
+        rustix::io::pwrite(borrowed, &BEING_MADE, 0).map_err(system!(CreateError, "write to the segment"))?;
+        allocate(borrowed, bytes).map_err(|error| match self {
+            Backing::Memory => CreateError::System { doing: "allocate the segment", error },
+            Backing::Named(_) => CreateError::System { doing: "allocate the named segment", error },
+            Backing::File(_) => CreateError::System { doing: "allocate the file", error },
+        })?;
+        if matches!(self, Backing::Memory) {
+            rustix::fs::fcntl_add_seals(borrowed, SEALS).map_err(system!(CreateError, "seal the segment"))?;
+        }
+        Ok((file, living))
+    }
+
+    /// Takes away what a maker that died has left; `false` if there is anything else.
+    pub(super) fn remove_unfinished(self) -> bool {
+        let opened = match self {
+            Backing::Memory => return false,
+            Backing::Named(name) => open_named(name),
+            Backing::File(path) => open_file(path),
+        };
+        let Ok(file) = opened else { return false };
+        let mut magic = [0; 8];
+        if file.read_exact_at(&mut magic, 0).is_err() || magic != BEING_MADE {
+            return false;
+        }
+        let Ok(description) = file.try_clone() else { return false };
+        let prober = Prober(description.into());
+        // While it is held nobody else takes it away, and what is removed is what was looked at.
+        if !prober.take(LIVING).unwrap_or(false) {
+            return false;
+        }
+        match self {
+            Backing::Named(name) => unlink_name(name, &file).is_ok(),
+            Backing::File(path) => is_at(&file, path) && std::fs::remove_file(path).is_ok(),
+            Backing::Memory => false,
+        }
+    }
+}
+
+/// A segment's object, in which this process lives.
+pub(super) struct Made {
+    pub(super) file: KeptFile,
+    pub(super) living: Lock,
+    pub(super) name: Option<Name>,
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.symlink_metadata()) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
     }
 }
 
@@ -86,11 +149,11 @@ pub(super) fn check_memory(needed: u64) -> Result<(), (u64, u64)> {
     }
 }
 
-fn allocate(file: &impl AsFd, bytes: u64) -> io::Result<()> {
+fn allocate(file: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     let Ok(bytes) = bytes.try_into() else { return Err(io::ErrorKind::FileTooLarge.into()) };
     // SAFETY: a plain system call on an open descriptor. The C library writes zeros where the file system cannot
     // allocate.
-    match unsafe { libc::posix_fallocate(file.as_fd().as_raw_fd(), 0, bytes) } {
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
@@ -114,7 +177,11 @@ fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), CreateError> 
     made.set_owner(false);
     let mut name = Name { name: name.to_owned(), token: fork::token(), file: (0, 0) };
     let opened = open_name(&name.name, shm::OFlags::RDWR).and_then(|file| Ok((name.note(&file)?, file)));
-    let ((), file) = opened.map_err(|error| CreateError::System { doing, error })?;
+    let ((), file) = opened.map_err(|error| {
+        // Not known to be ours by its number yet, but it is: nobody else could make it.
+        let _ = shm::unlink(format!("/{}", name.name));
+        CreateError::System { doing, error }
+    })?;
     Ok((file, name))
 }
 

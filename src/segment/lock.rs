@@ -11,6 +11,7 @@ use std::ptr;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
+use super::{LIVING, USED};
 use crate::fork;
 
 /// A lock on one byte of a segment, held while this value lives in the process that took it.
@@ -72,6 +73,14 @@ impl Prober {
     /// Shares the lock on this byte with whoever shares it; `false` if somebody has it alone.
     pub(crate) fn share(&self, byte: u64) -> io::Result<bool> {
         self.set(request(libc::F_RDLCK as libc::c_short, byte))
+    }
+
+    /// Says that somebody lives here, and does not only look.
+    pub(crate) fn live(&self) -> io::Result<()> {
+        if self.share(LIVING)? && self.share(USED)? {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone"))
     }
 
     /// Whether the lock on this byte could be taken. Only asks: proves nothing about the next moment.

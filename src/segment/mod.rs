@@ -28,7 +28,7 @@ use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
 pub(crate) use backing::{Backing, open_file, open_named, view_file, view_named};
-use backing::{Name, SEALS, check_memory, unlink_name};
+use backing::{Made, Name, SEALS, check_memory, unlink_name};
 pub(crate) use lock::{Lock, Prober};
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
@@ -51,10 +51,10 @@ pub(crate) struct Segment {
     geometry: Geometry,
     parts: Parts,
     pipe: Option<WakePipe>,
+    /// Taken away with this value, and before the lock is: else it could be another ring's by then.
+    _name: Option<Name>,
     /// Says that somebody lives here.
     _living: Lock,
-    /// Taken away with this value.
-    _name: Option<Name>,
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
@@ -133,11 +133,9 @@ impl Segment {
                 Some(pipe)
             }
         };
-        let (file, name) = backing.create(geometry.total_bytes)?;
-        let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file);
+        let Made { file, living, name } = backing.create(geometry.total_bytes)?;
+        let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file.borrow());
         let map = map.map_err(system!(CreateError, "map the segment"))?;
-        let file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
-        let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
         let segment = Self {
             _name: name,
             assembly_budget: options.budget(geometry.max_line as usize),
@@ -152,6 +150,19 @@ impl Segment {
     pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
         let file = descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?;
         Self::attach_file(file.into())
+    }
+
+    /// Attaches to a segment that was opened by its name or path, and still has it.
+    pub(crate) fn open(file: File) -> Result<Self, AttachError> {
+        let segment = Self::attach_file(file)?;
+        // From now on somebody lives there, so nobody takes it away any more.
+        let stat =
+            rustix::fs::fstat(segment.file.borrow()).map_err(system!(AttachError, "look at the segment"))?;
+        if stat.st_nlink == 0 {
+            let error = io::Error::new(io::ErrorKind::NotFound, "it was taken away just now");
+            return Err(AttachError::System { doing: "open the ring", error });
+        }
+        Ok(segment)
     }
 
     /// Attaches to a segment.
@@ -171,7 +182,8 @@ impl Segment {
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
         let map = map.map_err(system!(AttachError, "map the segment"))?;
         let piped = geometry.wake_up == WakeUp::Pipe as u16;
-        let pipe = if piped { Some(WakePipe::reopen(&geometry)?) } else { None };
+        // Without its maker nobody finds the pipe any more: its reader sleeps without it, and wakes in each period.
+        let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
         let file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
         let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
         Ok(Self::over(map, file, geometry, pipe, living))
@@ -287,8 +299,7 @@ impl Segment {
 
     pub(crate) fn borrow_descriptor(&self) -> Result<BorrowedFd<'_>, MirrorError> {
         self.file.check()?;
-        // SAFETY: checked to be our file just now, and only `self` closes it.
-        Ok(unsafe { BorrowedFd::borrow_raw(self.file.descriptor) })
+        Ok(self.file.borrow())
     }
 
     /// A new description of the segment's file, to try locks with. Three system calls.
@@ -350,16 +361,17 @@ impl KeptFile {
     fn live(&self) -> io::Result<Lock> {
         let _no_fork = fork::no_fork();
         let prober = Prober(self.reopen().map_err(io::Error::other)?);
-        if !prober.share(LIVING)? || !prober.share(USED)? {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone"));
-        }
+        prober.live()?;
         prober.keep()
     }
 
+    fn borrow(&self) -> BorrowedFd<'_> {
+        // SAFETY: only used for the length of a call, which a closed number gives an error.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
+    }
+
     fn check(&self) -> Result<(), MirrorError> {
-        // SAFETY: only looked at, for the length of this call; a closed number gives an error.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
-        match rustix::fs::fstat(descriptor) {
+        match rustix::fs::fstat(self.borrow()) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == self.file => Ok(()),
             _ => Err(MirrorError::DescriptorClosed { descriptor: self.descriptor }),
         }
@@ -392,9 +404,14 @@ impl Drop for KeptFile {
 
 /// Takes the name of a segment away in which nobody lives; `false` if somebody does.
 pub(crate) fn remove_named(name: &str) -> Result<bool, AttachError> {
+    if (Backing::Named(name)).remove_unfinished() {
+        return Ok(true);
+    }
     let file = open_named(name)?;
     let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
-    read_geometry(&file, found)?;
+    if read_geometry(&file, found)?.backing != Backing::Named(name).number() {
+        return Err(AttachError::NotNamed { found: name.to_owned() });
+    }
     let descriptor = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
     let prober = Prober(descriptor.into());
     // While it is held nobody comes to live there.

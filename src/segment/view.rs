@@ -72,10 +72,10 @@ impl View {
         if self.is_used {
             return None;
         }
-        let (descriptor, _) = Backing::Memory.create(self.geometry.total_bytes).ok()?;
+        let made = Backing::Memory.create(self.geometry.total_bytes).ok()?;
         // SAFETY: this process's own memory, which nobody changes.
         let bytes = unsafe { core::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) };
-        let file = File::from(descriptor);
+        let file = File::from(made.file.borrow().try_clone_to_owned().ok()?);
         file.write_all_at(bytes, 0).ok()?;
         // Nobody sleeps there, and the process that had the pipe is gone.
         let geometry = Geometry { wake_up: 0, ..self.geometry };

@@ -1,7 +1,7 @@
 //! The pipe that wakes a reader in an event loop.
 //!
-//! A pipe and not an eventfd, since a process that was not forked from the ring's creator can open the write
-//! end of a pipe again (through `/proc`), and cannot do that with an eventfd.
+//! A pipe and not an eventfd, since a process that was not forked from the ring's creator can open a pipe again
+//! (through `/proc`), and cannot do that with an eventfd.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::error::AttachError;
 use crate::layout::Geometry;
 
-/// Both ends of the pipe in the creator and its forked children; the write end alone elsewhere.
+/// Both ends of the pipe. In the creator and its forked children they are two descriptors, elsewhere one that is both: a pipe
+/// that is open for reading wherever it is written to kills nobody with SIGPIPE.
 #[derive(Debug)]
 pub(crate) struct WakePipe {
     read: Option<OwnedFd>,
@@ -25,33 +25,33 @@ impl WakePipe {
         Ok(Self { read: Some(read), write })
     }
 
-    /// Notes in the geometry where attachers find the write end.
+    /// Notes in the geometry where attachers find the pipe.
     pub(super) fn describe(&self, geometry: &mut Geometry) {
         geometry.pipe_process = std::process::id();
         geometry.pipe_descriptor = self.write.as_raw_fd() as u32;
         geometry.pipe_inode = rustix::fs::fstat(&self.write).map_or(0, |stat| stat.st_ino);
     }
 
-    /// Opens the write end that the geometry names.
-    pub(super) fn reopen(geometry: &Geometry) -> Result<Self, AttachError> {
-        let (process, descriptor) = (geometry.pipe_process, geometry.pipe_descriptor);
-        let path = format!("/proc/{process}/fd/{descriptor}");
-        let open = || -> io::Result<OwnedFd> {
-            let write =
-                rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
-            let stat = rustix::fs::fstat(&write)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && stat.st_ino == geometry.pipe_inode {
-                Ok(write)
-            } else {
-                Err(io::Error::other("it is another file by now"))
-            }
+    /// Opens the pipe that the geometry names; `None` if it is not there any more.
+    pub(super) fn reopen(geometry: &Geometry) -> Option<Self> {
+        let path = format!("/proc/{}/fd/{}", geometry.pipe_process, geometry.pipe_descriptor);
+        let is_it = |file: &OwnedFd| {
+            rustix::fs::fstat(file).is_ok_and(|stat| {
+                FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && stat.st_ino == geometry.pipe_inode
+            })
         };
-        let write = open().map_err(|error| AttachError::WakeUp { process, descriptor, error })?;
-        Ok(Self { read: None, write })
+        // First without opening it: to open a device, whose number anybody may have written there, does something.
+        let found = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        if !is_it(&found) {
+            return None;
+        }
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let pipe = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+        is_it(&pipe).then_some(Self { read: None, write: pipe })
     }
 
-    pub(crate) fn read_end(&self) -> Option<BorrowedFd<'_>> {
-        self.read.as_ref().map(AsFd::as_fd)
+    pub(crate) fn read_end(&self) -> BorrowedFd<'_> {
+        self.read.as_ref().unwrap_or(&self.write).as_fd()
     }
 
     /// Makes the read end readable. A full pipe is readable already.
@@ -61,8 +61,6 @@ impl WakePipe {
 
     /// Makes the read end unreadable again.
     pub(crate) fn drain(&self) {
-        if let Some(read) = &self.read {
-            while matches!(rustix::io::read(read, &mut [0_u8; 64]), Ok(64)) {}
-        }
+        while matches!(rustix::io::read(self.read_end(), &mut [0_u8; 64]), Ok(64)) {}
     }
 }
