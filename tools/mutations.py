@@ -99,6 +99,15 @@ MUTATIONS = [
     ("the reader's second look before it sleeps", True, "src/ring.rs",
      "    if ring.is_filled_at(position) {\n        sleeps.store(0, Relaxed);\n        return false;\n    }\n    true", "    true",
      [LOOM, "sleep_x_wake"]),
+    ("laps that are far apart are damage", False, "src/drain.rs",
+     "segment.overwrites() && ring.are_apart(self.cursor, self.before)", "false",
+     [*LIB, "drain::tests::laps_that_lead"]),
+    ("who is refused again looks at its own place", False, "src/wait.rs",
+     "            if refused == position {\n                roomy = position;\n            }\n"
+     "            // Whoever is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
+     "            let _ = refused;\n", [*LIB, "wait::tests::a_full_ring"]),
+    ("no line longer than the longest", True, "src/assembly.rs",
+     ".min(self.max_line - line.bytes.len())", "", [*LIB, "drain::tests::parts_that_nobody"]),
 ]
 
 
