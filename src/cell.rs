@@ -10,10 +10,13 @@ use crate::fork;
 use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL};
 use crate::ring::Spare;
 use crate::segment::{Lock, Prober, Segment};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use crate::ticket::{Label, SeatId};
 
 use Ordering::{Acquire, Relaxed, Release};
+
+/// How often all cells are tried: one may become free behind a look, or be in the hands of who buries its owner.
+const PASSES: u32 = 3;
 
 /// A mirror's cell, held by its lock.
 #[derive(Debug)]
@@ -59,7 +62,14 @@ impl Cell {
 pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration, Spare), MirrorError> {
     let no_fork = fork::no_fork();
     let prober = segment.prober()?;
-    let taken = take_cell(segment, &prober)?;
+    let mut taken = take_cell(segment, &prober)?;
+    for _ in 1..PASSES {
+        if taken.is_some() {
+            break;
+        }
+        std::thread::yield_now();
+        taken = take_cell(segment, &prober)?;
+    }
     let Some((index, spare)) = taken else {
         return Err(MirrorError::TooManyMirrors { limit: segment.cells().len() - 1 });
     };
@@ -82,6 +92,8 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     // ORD epoch:A, release; pairs with epoch:B; the serial belongs to the epoch.
     cell.reader.0.epoch.store(epoch, Release);
     cell.set_owner(Owner::Live);
+    // ORD register:A, release fence; pairs with kept:A; who sees a word of this mirror's lines in the spare sees its epoch.
+    fence(Release);
     let mut registration =
         Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
     if let Entry::Ticket { seat, label, .. } = entry {
@@ -99,9 +111,9 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     Ok((registration, spare))
 }
 
-/// Takes the lock of a cell that nobody lives in: a free one, else one that keeps an error, else a dead one.
+/// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps an error.
 fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)>, MirrorError> {
-    for wanted in [Owner::Free, Owner::KeepsError, Owner::Live] {
+    for wanted in [Owner::Free, Owner::Live, Owner::KeepsError] {
         for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
             if cell.owner() != Some(wanted) {
                 continue;

@@ -1,11 +1,13 @@
 //! Looking for dead mirrors: the kernel gives their cells' locks away.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{MirrorError, ReadError};
 use crate::fork;
-use crate::layout::{Cell, MirrorId, Owner, READER_CELL, TicketWord};
+use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
+use crate::options::Policy;
 use crate::recover::publish_last_words;
 use crate::ring::Refused;
 use crate::segment::Segment;
@@ -43,29 +45,50 @@ pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
     match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
         Ok(true) => crate::wait::wake_reader(segment),
         Ok(false) => {}
+        // Nobody waits for room there.
+        Err(Refused::Full(_)) if segment.policy() == Policy::DropNewest => {
+            drop_last_words(&segment.cells()[index]);
+        }
         Err(Refused::Full(_)) => return Burial::Full,
         Err(Refused::Damaged) => return Burial::Unsettled,
     }
-    note_death(segment, index);
-    segment.cells()[index].set_owner(Owner::Free);
+    let end = note_death(segment, index);
+    let keeps_error = matches!(end, Some(TicketWord::Error(_)));
+    segment.cells()[index].set_owner(if keeps_error { Owner::KeepsError } else { Owner::Free });
     Burial::Done
 }
 
 /// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's any more. The caller
 /// holds the lock of its cell.
 pub(crate) fn give_up(segment: &Segment, index: usize) {
-    note_death(segment, index);
+    let _ = note_death(segment, index);
     segment.cells()[index].set_owner(Owner::KeepsError);
 }
 
-fn note_death(segment: &Segment, index: usize) {
+/// Gives what its ticket says of its end, which may be more than that it died.
+fn note_death(segment: &Segment, index: usize) -> Option<TicketWord> {
     let cell = &segment.cells()[index];
     let mirror = MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
-    let listed = segment.tickets().iter().position(|ticket| ticket.state() == Some(TicketWord::Live(mirror)));
-    if let Some(ticket) = listed {
+    let (live, error) = (TicketWord::Live(mirror), TicketWord::Error(mirror));
+    let states = segment.used_tickets().iter().map(Ticket::state).enumerate();
+    let (index, state) = states.into_iter().find(|(_, state)| [Some(live), Some(error)].contains(state))?;
+    if state == Some(live) {
         let dropped = cell.writer.0.dropped.load(Relaxed);
-        segment.end_ticket(ticket as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
+        segment.end_ticket(index as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
     }
+    state
+}
+
+/// As its writer would have done with a line for which there is no room.
+fn drop_last_words(cell: &Cell) {
+    let words = &cell.writer.0;
+    words.dropped.store(words.dropped.load(Relaxed).wrapping_add(1), Relaxed);
+    cell.set_pending(cell.pending().line.wrapping_add(1) & LINE_MASK, 0);
+}
+
+/// Whether something was scarce that there may be again.
+fn is_want(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// Anything but the words of a cell that nobody has.
@@ -99,8 +122,8 @@ impl Deaths {
         let _no_fork = fork::no_fork();
         let prober = match segment.prober() {
             Ok(prober) => prober,
-            Err(error @ MirrorError::DescriptorClosed { .. }) => return Err(error.into()),
-            Err(_) => return Ok(()),
+            Err(MirrorError::System { error, .. }) if is_want(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
         };
         if may_be_seats {
             segment.clear_unmade_seats(&prober);

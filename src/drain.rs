@@ -134,11 +134,16 @@ impl Drain {
         // A forked child shares none of its parent's locks.
         prober.live().map_err(system!(ReadError, "lock the segment"))?;
         let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
+        segment.finish_collecting();
         // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
         let accepted = segment.header().read_position.0.load(Acquire);
-        // Damaged, if it is ahead of what was written.
-        let tail = segment.ring().tail();
-        let position = if tail.wrapping_sub(accepted) as i64 >= 0 { accepted } else { tail };
+        // Damaged, if it is ahead of what was written, or so far behind that somebody must have overwritten it.
+        let (tail, positions) = (segment.ring().tail(), segment.ring().shape.positions());
+        let position = match tail.wrapping_sub(accepted) as i64 {
+            ..0 => tail,
+            behind if behind as u64 > positions && !segment.overwrites() => tail.wrapping_sub(positions),
+            _ => accepted,
+        };
         Ok(Self {
             _lock: lock,
             token: fork::token(),
@@ -284,12 +289,19 @@ impl Drain {
         for Queued { upto: next, at, .. } in &self.queue[self.first..self.first + count] {
             upto = *next;
             if *at >= OTHER {
-                accept_other(segment, &mut self.sources, &self.others[(at - OTHER) as usize]);
+                note_other(segment, &self.sources, &self.others[(at - OTHER) as usize]);
                 continue;
             }
             // Before the line is taken: a reader that dies in between has it delivered twice, and not counted as lost.
             let (header, _) = image_of(&self.arena[*at as usize..]);
             note_delivered(segment, header.cell, header.line.wrapping_add(1));
+        }
+        self.take(segment, upto);
+        // After the lines before them are taken: should they come again, it is still known whose they are.
+        for Queued { at, .. } in &self.queue[self.first..self.first + count] {
+            if *at >= OTHER {
+                collect_other(segment, &mut self.sources, &self.others[(at - OTHER) as usize]);
+            }
         }
         self.first += count;
         if self.is_drained() {
@@ -297,7 +309,6 @@ impl Drain {
             self.others.clear();
             self.first = 0;
         }
-        self.take(segment, upto);
     }
 
     fn take(&mut self, segment: &Segment, upto: u64) {
@@ -544,7 +555,9 @@ impl Drain {
         let kept = if due.error_is_lost { self.kept_error(segment, due.source) } else { None };
         let gap = due.gap - u64::from(kept.is_some());
         if gap > 0 {
-            self.push(Other::Lost { source: due.source, lines: gap, next: due.lines });
+            // The error, if it is kept, is a line of its own, and not accepted with these.
+            let next = due.lines.wrapping_sub(u64::from(kept.is_some())) & LINE_MASK;
+            self.push(Other::Lost { source: due.source, lines: gap, next });
         }
         if let Some(error) = kept {
             if let Some(source) = self.sources.get_mut(due.source) {
@@ -559,15 +572,16 @@ impl Drain {
     fn kept_error(&self, segment: &Segment, id: u32) -> Option<Long> {
         let mirror = self.sources.get(id)?.mirror;
         let cell = &segment.cells()[usize::from(mirror.cell)];
-        let keeps =
-            || cell.owner() == Some(Owner::KeepsError) && cell.reader.0.epoch.load(Relaxed) == mirror.epoch;
+        // Still its own, if it died before it could say that it keeps it.
+        let is_kept = |owner| matches!(owner, Some(Owner::KeepsError | Owner::Live));
+        let keeps = || is_kept(cell.owner()) && cell.reader.0.epoch.load(Relaxed) == mirror.epoch;
         if !keeps() {
             return None;
         }
         let spare = Spare::of(cell.writer.0.hold.load(Acquire))?;
         let mut bytes = vec![0; segment.geometry().shape().payload()];
         let mut header = peek_payload(segment.ring(), spare.slot, &mut bytes)?;
-        // ORD kept:A, acquire fence; pairs with owner:A; a new mirror of the cell sets its epoch and owner before
+        // ORD kept:A, acquire fence; pairs with register:A; a new mirror of the cell sets its epoch and owner before
         // it writes into the spare.
         fence(Acquire);
         if !keeps() || usize::from(header.length) > bytes.len() {
@@ -583,17 +597,23 @@ impl Drain {
 /// How the dead owner of a ticket exited, if it was a child of this process that nobody has awaited.
 fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
     let process = segment.tickets()[ticket as usize].process()?;
-    // Its lock is gone a moment before its parent can know.
     for _ in 0..EXIT_LOOKS {
-        if let Some(known) = look_at_child(process) {
+        // Not if another has its number by now, nor if it lives on as another program.
+        let is_ending = process.is_ending()?;
+        if let Some(known) = look_at_child(process.number()) {
             return known;
         }
+        if !is_ending {
+            return None;
+        }
+        // Its lock is gone a moment before its parent can know.
         thread::sleep(EXIT_EVERY);
     }
     None
 }
 
-fn accept_other(segment: &Segment, sources: &mut Sources, other: &Other) {
+/// It was accepted: the part that comes before its line is taken.
+fn note_other(segment: &Segment, sources: &Sources, other: &Other) {
     match other {
         Other::Long(Long { header, .. }) => {
             note_delivered(segment, header.cell, header.line.wrapping_add(1));
@@ -603,9 +623,16 @@ fn accept_other(segment: &Segment, sources: &mut Sources, other: &Other) {
                 note_delivered(segment, source.mirror.cell, *next);
             }
         }
+        Other::Ended { .. } | Other::NeverOpened { .. } | Other::Damaged { .. } => {}
+    }
+}
+
+/// The part that comes after.
+fn collect_other(segment: &Segment, sources: &mut Sources, other: &Other) {
+    match other {
         Other::Ended { source, .. } => sources.forget(segment, *source),
         Other::NeverOpened { ticket, .. } => sources.collect_never_opened(segment, *ticket),
-        Other::Damaged { .. } => {}
+        Other::Long(_) | Other::Lost { .. } | Other::Damaged { .. } => {}
     }
 }
 

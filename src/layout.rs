@@ -168,7 +168,7 @@ pub(crate) struct Ticket {
     /// At its end: lines that its writer dropped.
     pub(crate) dropped: AtomicU64,
     /// While reserved: the monotonic millisecond at which the seat is given up, 0 for never.
-    /// Since it was opened: bit 63, and the number of the process that did.
+    /// Since it was opened: bit 63, and the process that did.
     /// While its end is collected: bit 62, and what the count of such ends is with it.
     pub(crate) detail: AtomicU64,
     /// A label of up to 24 bytes, padded with zeros.

@@ -68,6 +68,8 @@ mod options;
 mod pool;
 #[cfg(not(loom))]
 mod proc_buffer;
+#[cfg(not(loom))]
+mod process;
 mod recover;
 #[cfg(not(loom))]
 mod rotate;

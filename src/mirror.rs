@@ -338,6 +338,10 @@ impl Group<'_> {
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
+        // A forked child's drop of its parent's does nothing.
+        if self.mirror.is_inherited() {
+            return;
+        }
         let _ = self.finish();
     }
 }

@@ -16,6 +16,7 @@
 use crate::error::{MirrorError, system};
 use crate::fork;
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
+use crate::process::Process;
 use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -28,10 +29,13 @@ pub(crate) struct SeatId {
     pub(crate) serial: u64,
 }
 
-/// In a ticket's detail: the rest is a process's number, and no deadline;
+/// In a ticket's detail: the rest is a [`Process`], and no deadline;
 const PROCESS: u64 = 1 << 63;
 /// the rest is what its end makes of the count of such ends.
 const COUNTED: u64 = 1 << 62;
+
+/// How often ends are counted anew while the reader collects some.
+const LOOKS: u32 = 16;
 
 /// A label, checked for its length and padded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,9 +73,9 @@ impl Ticket {
     }
 
     /// The process that opened the mirror, as it knows it.
-    pub(crate) fn process(&self) -> Option<u32> {
+    pub(crate) fn process(&self) -> Option<Process> {
         let detail = self.detail.load(Relaxed);
-        (detail & PROCESS != 0).then_some(detail as u32)
+        (detail & PROCESS != 0).then_some(Process(detail & !(PROCESS | COUNTED)))
     }
 
     fn set_label(&self, label: Label) {
@@ -202,7 +206,7 @@ impl Segment {
                 ticket
             }
         };
-        self.tickets()[ticket as usize].detail.store(PROCESS | u64::from(std::process::id()), Relaxed);
+        self.tickets()[ticket as usize].detail.store(PROCESS | Process::this().0, Relaxed);
         self.note_event();
         Ok(ticket)
     }
@@ -245,6 +249,15 @@ impl Segment {
         self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
     }
 
+    /// Collects what the reader before this one died in the middle of: once another end was counted, what it noted is wrong.
+    pub(crate) fn finish_collecting(&self) {
+        for (index, entry) in self.used_tickets().iter().enumerate() {
+            if self.count_of(entry).is_some() && entry.detail.load(Relaxed) & COUNTED != 0 {
+                self.collect(index as u32);
+            }
+        }
+    }
+
     /// The count of ends such as this ticket's.
     fn count_of(&self, ticket: &Ticket) -> Option<&AtomicU64> {
         let counts = &self.header().counts.0;
@@ -260,7 +273,21 @@ impl Segment {
     pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
         let counts = &self.header().counts.0;
         // ORD counted:B, acquire; pairs with counted:A; as there.
-        let collected = [&counts.eofs, &counts.errors, &counts.deaths].map(|count| count.load(Acquire));
+        let collected = || [&counts.eofs, &counts.errors, &counts.deaths].map(|count| count.load(Acquire));
+        let mut before = collected();
+        for _ in 0..LOOKS {
+            let counted = self.count_ends(before);
+            let now = collected();
+            if now == before {
+                return counted;
+            }
+            // One that was collected meanwhile may be in neither.
+            before = now;
+        }
+        self.count_ends(before)
+    }
+
+    fn count_ends(&self, collected: [u64; 3]) -> (u64, [u64; 3]) {
         let (mut live, mut ends) = (0, collected);
         for ticket in self.used_tickets() {
             let kind = match ticket.state() {
@@ -275,7 +302,6 @@ impl Segment {
             // Whoever collected it may have died before it was free.
             let detail = ticket.detail.load(Relaxed);
             let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
-            // Anybody may have written the count.
             ends[kind] = ends[kind].wrapping_add(u64::from(!is_in));
         }
         (live, ends)
