@@ -4,12 +4,11 @@
 //! fork: `fork`, a raw `clone`, a library. `pthread_atfork` would miss some. The counter stands in ordinary
 //! memory, which a child inherits, so its next token is greater than any that its handles can carry.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
@@ -78,24 +77,47 @@ unsafe impl Sync for Gate {}
 
 static GATE: Gate = Gate(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
-extern "C" fn close_gate() {
+fn close_gate() {
     // SAFETY: initialised statically and never moved. Fails only if this thread has it and the kind checks that.
     unsafe { libc::pthread_mutex_lock(GATE.0.get()) };
 }
 
-extern "C" fn open_gate() {
+fn open_gate() {
     // SAFETY: as above; this thread has it, in a forked child too.
     unsafe { libc::pthread_mutex_unlock(GATE.0.get()) };
 }
 
+thread_local! {
+    /// How many handlers of the fork under way have run in this thread.
+    static HANDLERS: Cell<u32> = const { Cell::new(0) };
+}
+
+extern "C" fn before_fork() {
+    if HANDLERS.replace(HANDLERS.get() + 1) == 0 {
+        close_gate();
+    }
+}
+
+extern "C" fn after_fork() {
+    if HANDLERS.replace(HANDLERS.get() - 1) == 1 {
+        open_gate();
+    }
+}
+
+/// Not by a `Once`: a child that is forked while another thread is in there would wait for that thread for ever. So the
+/// handlers may be installed more than once, which they put up with.
 fn install_gate() -> io::Result<()> {
-    static INSTALL: Once = Once::new();
-    let mut refused = 0;
-    INSTALL.call_once(|| {
-        // SAFETY: the three handlers only lock and unlock.
-        refused = unsafe { libc::pthread_atfork(Some(close_gate), Some(open_gate), Some(open_gate)) };
-    });
-    if refused == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(refused)) }
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    // SAFETY: the handlers only count, lock and unlock.
+    let refused = unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) };
+    if refused != 0 {
+        return Err(io::Error::from_raw_os_error(refused));
+    }
+    INSTALLED.store(true, Ordering::Release);
+    Ok(())
 }
 
 /// While it lives, no thread of this process forks, and none but this one has it. Bounded: whoever has it makes a few

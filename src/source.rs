@@ -1,6 +1,6 @@
 //! The mirrors that a reader knows: which of them wrote a line, what is missing, how each ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -45,19 +45,33 @@ pub(crate) struct Sources {
     /// Seats not opened and mirrors not ended, at the last look.
     pub(crate) open: usize,
     /// Ends noted and not reported yet.
-    noted: Vec<u32>,
-    /// Seats that ended without having been opened,
+    noted: VecDeque<u32>,
+    /// Seats that ended without having been opened, to be reported,
     never_opened: Vec<(u32, End)>,
-    /// and those of which that was reported, until it is accepted.
-    reported: Vec<u32>,
+    /// and all of which that is known, until it is accepted.
+    known_unopened: HashSet<u32>,
 }
 
-/// The mirrors that have had a cell, oldest first.
+/// The mirrors that have had a cell, by their first line.
 #[derive(Debug, Default)]
 struct CellSources {
     /// The cell's epoch when the list was made: while it is the same, the list is complete.
     epoch: u64,
-    list: Vec<(u64, u32)>,
+    list: BTreeMap<u64, u32>,
+    /// The one of that epoch, while it is in the list.
+    present: Option<u32>,
+    /// Those that had no ticket when they came, oldest first.
+    unlisted: VecDeque<u64>,
+}
+
+impl CellSources {
+    fn remove(&mut self, first: u64) -> Option<u32> {
+        let id = self.list.remove(&first);
+        if self.present == id {
+            self.present = None;
+        }
+        id
+    }
 }
 
 /// Nobody says when a mirror without a ticket may be forgotten: of each cell's, as many are kept.
@@ -110,10 +124,10 @@ impl Sources {
         let epoch = segment.cells()[index].reader.0.epoch.load(Acquire);
         let known = &self.by_cell[index];
         if known.epoch == epoch
-            && let Some((first, id)) = known.list.last()
-            && line.wrapping_sub(*first) & LINE_MASK <= LINE_MASK / 2
+            && let Some(id) = known.present
+            && line.wrapping_sub(epoch) & LINE_MASK <= LINE_MASK / 2
         {
-            return *id;
+            return id;
         }
         self.search(segment, MirrorId { cell, epoch }, line)
     }
@@ -125,16 +139,19 @@ impl Sources {
         if self.by_cell[index].epoch != epoch || self.by_cell[index].list.is_empty() {
             self.note_all(segment);
             let reader = &segment.cells()[index].reader.0;
-            if !self.by_cell[index].list.iter().any(|(first, _)| *first == epoch) {
+            if !self.by_cell[index].list.contains_key(&epoch) {
                 // Without a ticket, or so new that its ticket is not live yet.
                 let serial = reader.serial.load(Relaxed);
                 self.add(segment, newest, serial, String::new(), None);
             }
-            self.by_cell[index].epoch = epoch;
+            let known = &mut self.by_cell[index];
+            (known.epoch, known.present) = (epoch, known.list.get(&epoch).copied());
         }
         let list = &self.by_cell[index].list;
         let before = |first: u64| line.wrapping_sub(first) & LINE_MASK <= LINE_MASK / 2;
-        if let Some((_, id)) = list.iter().rev().find(|(first, _)| before(*first)) {
+        // Numbers begin again after the greatest.
+        let last = list.range(..=line).next_back().or_else(|| list.last_key_value());
+        if let Some((_, id)) = last.filter(|(first, _)| before(**first)) {
             return *id;
         }
         // A mirror whose end nobody keeps any more.
@@ -153,8 +170,8 @@ impl Sources {
         if self.by_cell.len() <= index {
             self.by_cell.resize_with(segment.cells().len(), CellSources::default);
         }
-        let list = &mut self.by_cell[index].list;
-        if let Some((_, id)) = list.iter().find(|(first, _)| *first == mirror.epoch) {
+        let cell = &mut self.by_cell[index];
+        if let Some(id) = cell.list.get(&mirror.epoch) {
             let id = *id;
             if let (Some(source), Some(ticket)) = (self.known.get_mut(id as usize), ticket) {
                 // It was known by a line before its ticket was live.
@@ -175,16 +192,20 @@ impl Sources {
             lost: 0,
             end: None,
         };
-        let unlisted = list
-            .iter()
-            .position(|(_, other)| self.known.get(*other as usize).is_none_or(|s| s.ticket.is_none()));
-        if let (true, Some(oldest)) = (list.len() >= MOST_OF_A_CELL, unlisted) {
-            self.known.try_remove(list.remove(oldest).1 as usize);
+        if ticket.is_none() {
+            cell.unlisted.push_back(mirror.epoch);
+            if cell.unlisted.len() > MOST_OF_A_CELL
+                && let Some(oldest) = cell.unlisted.pop_front()
+                && let Some(id) = cell.list.get(&oldest)
+                && self.known.get(*id as usize).is_none_or(|source| source.ticket.is_none())
+                && let Some(id) = cell.remove(oldest)
+            {
+                self.known.try_remove(id as usize);
+            }
         }
         // A slot of it is used again only after the end in it was accepted: nothing queued names it then.
         let id = self.known.insert(source) as u32;
-        list.push((mirror.epoch, id));
-        list.sort_unstable_by_key(|(first, _)| *first);
+        cell.list.insert(mirror.epoch, id);
         if let Some(ticket) = ticket {
             self.by_ticket.insert(ticket, id);
         }
@@ -264,13 +285,12 @@ impl Sources {
             // The end was seen before: none of its lines stands at or after the tail.
             let bound = segment.ring().tail();
             source.end = Some(NotedEnd { how, lines, bound });
-            self.noted.push(id);
+            self.noted.push_back(id);
         }
     }
 
     fn note_never_opened(&mut self, ticket: u32, end: End) {
-        let is_known = self.never_opened.iter().any(|(known, _)| *known == ticket);
-        if !is_known && !self.reported.contains(&ticket) {
+        if self.known_unopened.insert(ticket) {
             self.never_opened.push((ticket, end));
         }
     }
@@ -300,7 +320,7 @@ impl Sources {
     }
 
     fn take_due(&mut self, index: usize) -> Option<Due> {
-        let id = self.noted.remove(index);
+        let id = self.noted.remove(index)?;
         let source = self.known.get_mut(id as usize)?;
         let end = source.end?;
         let gap = lines_between(source.expected, end.lines);
@@ -318,14 +338,13 @@ impl Sources {
     /// A seat that ended without having been opened: its ticket, number, label and end.
     pub(crate) fn next_never_opened(&mut self, segment: &Segment) -> Option<(u32, u32, String, End)> {
         let (ticket, end) = self.never_opened.pop()?;
-        self.reported.push(ticket);
         let entry = &segment.tickets()[ticket as usize];
         Some((ticket, entry.serial.load(Relaxed) as u32, entry.label(), end))
     }
 
     /// The end of a seat that was never opened was accepted: its ticket is free.
     pub(crate) fn collect_never_opened(&mut self, segment: &Segment, ticket: u32) {
-        self.reported.retain(|known| *known != ticket);
+        self.known_unopened.remove(&ticket);
         segment.collect(ticket);
     }
 
@@ -333,7 +352,7 @@ impl Sources {
     pub(crate) fn forget(&mut self, segment: &Segment, id: u32) {
         let Some(source) = self.known.try_remove(id as usize) else { return };
         if let Some(known) = self.by_cell.get_mut(usize::from(source.mirror.cell)) {
-            known.list.retain(|(_, other)| *other != id);
+            known.remove(source.mirror.epoch);
         }
         if let Some(ticket) = source.ticket {
             self.by_ticket.remove(&ticket);

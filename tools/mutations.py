@@ -67,7 +67,7 @@ MUTATIONS = [
      "if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }", "Ok(())",
      test("attach", "a_forked_child_may_not_use_its_parents_reader")),
     ("gate around a fork", True, "src/fork.rs",
-     "Some(close_gate), Some(open_gate), Some(open_gate)", "None, None, None",
+     "Some(before_fork), Some(after_fork), Some(after_fork)", "None, None, None",
      test("adversity", "a_fork_beside_a_registration")),
     ("lock: is it free?", True, "src/segment/lock.rs",
      "e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),",

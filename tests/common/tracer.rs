@@ -9,7 +9,7 @@ use super::{Child, fork};
 #[derive(Debug)]
 pub struct Traced {
     child: Option<Child>,
-    process: libc::pid_t,
+    pub process: libc::pid_t,
 }
 
 /// Why a traced child stands still.
