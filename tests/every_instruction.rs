@@ -656,9 +656,12 @@ impl Operation {
         let count = |wanted: End| ends.iter().filter(|(_, end)| *end == wanted).count() as u64;
         let Counts { live, eofs, errors, deaths, .. } = ring.counts();
         assert_eq!(live, 0);
-        // Whatever the child accepted before it died was told to it alone: each mirror ended well there, but for the victim.
-        let told =
-            if self.reads { [2, 0, deaths.min(1)] } else { [End::Eof, End::Error, End::Died].map(count) };
+        // Whatever a reader accepted before it died was told to it alone: each mirror ended well there, but for the victim.
+        let child_ended = of_child.iter().filter(|end| **end == End::Eof).count() as u64;
+        let told = match self.reads {
+            true => [2 + child_ended, 0, deaths.min(1)],
+            false => [End::Eof, End::Error, End::Died].map(count),
+        };
         assert_eq!([eofs - u64::from(knew), errors, deaths], told, "{ends:?}");
         assert_slots_are_conserved(ring);
         // Nothing of the ring's capacity is gone.
