@@ -1,0 +1,101 @@
+//! How many instructions a write, a take and a batch execute, under callgrind, which counts the same on any machine.
+//!
+//! Each case handles [`LINES`] lines of 100 bytes, and fails where it takes 3 % more instructions than its base here. A
+//! change that makes it take less, or has a reason to make it take more, changes the base, in a commit of its own.
+//! The toolchain decides about the code: rust-toolchain.toml names it. Run by
+//! `cd tools/instructions; cargo bench`, which needs valgrind and
+//! `cargo install gungraun-runner --version 0.20.0`.
+
+use std::hint::black_box;
+
+use gungraun::prelude::*;
+use gungraun::{Callgrind, EventKind};
+use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestamps};
+
+/// Lines of one case.
+const LINES: usize = 1024;
+/// Instructions for each line.
+const WRITE: u64 = 318;
+const TAKE: u64 = 897;
+const BATCH: u64 = 580;
+
+/// Fails a case that takes more than 3 % more than this for each line.
+fn at_most(base: u64) -> LibraryBenchmarkConfig {
+    let limit = LINES as u64 * base * 103 / 100;
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, limit)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+const LINE: [u8; 100] = [b'.'; 100];
+
+fn ring(policy: Policy) -> LineRing {
+    let options = Options::new().lines(4096).line_bytes(192).policy(policy).timestamps(Timestamps::Off);
+    LineRing::new(options).expect("there is memory for a ring")
+}
+
+/// A mirror that has written before: all of its way is in the cache and decided.
+fn mirror() -> (LineRing, LineProcMirror) {
+    let ring = ring(Policy::OverwriteOldest);
+    let mut mirror = ring.mirror().expect("a mirror");
+    for _ in 0..LINES {
+        mirror.write_line(&LINE).expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
+/// A reader before as many lines.
+fn reader() -> (LineRing, LineProcMirror, Reader) {
+    let ring = ring(Policy::Block);
+    let mut mirror = ring.mirror().expect("a mirror");
+    for _ in 0..LINES {
+        mirror.write_line(&LINE).expect("there is room");
+    }
+    let reader = ring.reader().expect("nobody reads");
+    (ring, mirror, reader)
+}
+
+#[library_benchmark(config = at_most(WRITE))]
+#[bench::a_line_of_100_bytes(mirror())]
+fn write((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
+    for _ in 0..LINES {
+        mirror.write_line(black_box(&LINE)).expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
+type Read = (LineRing, LineProcMirror, Reader);
+
+#[library_benchmark(config = at_most(TAKE))]
+#[bench::one_after_another(reader())]
+fn take((ring, mirror, mut reader): Read) -> Read {
+    let mut lines = 0;
+    while lines < LINES {
+        if let Some(Item::Line(line)) = black_box(reader.try_recv().expect("ours")) {
+            assert_eq!(line.bytes.len(), LINE.len());
+            lines += 1;
+        }
+    }
+    (ring, mirror, reader)
+}
+
+#[library_benchmark(config = at_most(BATCH))]
+#[bench::in_batches(reader())]
+fn batch((ring, mirror, mut reader): Read) -> Read {
+    let mut lines = 0;
+    while lines < LINES {
+        let batch = reader.batch().expect("ours");
+        for item in batch.iter() {
+            let Item::Line(line) = black_box(item) else { unreachable!("there are lines alone") };
+            assert_eq!(line.bytes.len(), LINE.len());
+            lines += 1;
+        }
+        batch.commit();
+    }
+    (ring, mirror, reader)
+}
+
+library_benchmark_group!(name = hot_paths, benchmarks = [write, take, batch]);
+main!(library_benchmark_groups = hot_paths);
