@@ -1,0 +1,134 @@
+//! The transports, one a file, and the table of them.
+
+use crate::case::{Case, Outcome};
+use crate::measure::{processes, threads};
+use crate::transport::{Kind, Mode, Reading, Transport};
+
+mod array_queue;
+mod channels;
+mod cloudtoid;
+mod disruptor;
+mod faulty;
+mod iceoryx2;
+mod ipc_channel;
+mod ipmpsc;
+mod kernel;
+mod limits;
+mod linering;
+mod mspc_ipc;
+mod mutex_deque;
+mod nexus_logbuf;
+mod promisqs;
+mod rtrb;
+mod shaq;
+mod shared_mutex;
+mod thingbuf;
+mod tracing_appender;
+
+/// Lines that a reader takes at a time where it may choose: as many as linering's.
+const BATCH: usize = 64;
+
+/// What is known of a transport before it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    pub name: &'static str,
+    pub mode: Mode,
+    pub kind: Kind,
+    pub reading: &'static [Reading],
+    pub keeps: bool,
+}
+
+macro_rules! transports {
+    (threads { $($thread:literal $in_threads:ty,)* } processes { $($process:literal $in_processes:ty,)* }) => {
+        /// All of them, in the order in which they are measured and shown.
+        pub const ALL: &[Listed] = &[
+            $({
+                const N: usize = 100;
+                Listed {
+                    name: $thread,
+                    mode: Mode::Threads,
+                    kind: <$in_threads as Transport<N>>::KIND,
+                    reading: <$in_threads as Transport<N>>::READING,
+                    keeps: <$in_threads as Transport<N>>::KEEPS,
+                }
+            },)*
+            $({
+                const N: usize = 100;
+                Listed {
+                    name: $process,
+                    mode: Mode::Processes,
+                    kind: <$in_processes as Transport<N>>::KIND,
+                    reading: <$in_processes as Transport<N>>::READING,
+                    keeps: <$in_processes as Transport<N>>::KEEPS,
+                }
+            },)*
+        ];
+
+        /// Measures what the case names.
+        pub fn measure<const N: usize>(case: &Case) -> Outcome {
+            match (case.mode, case.transport.as_str()) {
+                $((Mode::Threads, $thread) => {
+                    threads::<N, $in_threads>(case)
+                })*
+                $((Mode::Processes, $process) => {
+                    processes::<N, $in_processes>(case)
+                })*
+                (_, other) => Outcome::Fault(format!("there is no transport {other} in this mode")),
+            }
+        }
+    };
+}
+
+transports! {
+    threads {
+        "harness alone" limits::Alone<N>,
+        "copy" limits::Own<N>,
+        "copy + fetch_add" limits::Counted<N>,
+        "linering" linering::Linering<N>,
+        "nexus-logbuf" nexus_logbuf::NexusLogbuf,
+        "disruptor" disruptor::Disruptor<N>,
+        "ArrayQueue" array_queue::ArrayQueue<N>,
+        "crossbeam-channel" channels::CrossbeamChannel<N>,
+        "thingbuf" thingbuf::ThingBuf<N>,
+        "tracing-appender" tracing_appender::TracingAppender<N>,
+        "std mpsc" channels::StdMpsc<N>,
+        "flume" channels::Flume<N>,
+        "kanal" channels::Kanal<N>,
+        "rtrb" rtrb::Rtrb<N>,
+        "mutex + deque" mutex_deque::MutexDeque<N>,
+        "faulty: loses" faulty::Loses<N>,
+        "faulty: doubles" faulty::Doubles<N>,
+        "faulty: tears" faulty::Tears<N>,
+        "faulty: swaps" faulty::Swaps<N>,
+        "faulty: hangs" faulty::Hangs<N>,
+        "faulty: panics" faulty::Panics<N>,
+    }
+    processes {
+        "copy + fetch_add" limits::Counted<N>,
+        "linering" linering::Linering<N>,
+        "shaq" shaq::Shaq<N>,
+        "mspc_ipc" mspc_ipc::MspcIpc<N>,
+        "iceoryx2" iceoryx2::Iceoryx2<N>,
+        "shared mutex" shared_mutex::SharedMutex<N>,
+        "pipe" kernel::Pipe<N>,
+        "seqpacket" kernel::Seqpacket,
+        "ipmpsc" ipmpsc::Ipmpsc,
+        "cloudtoid" cloudtoid::Cloudtoid,
+        "promisqs" promisqs::Promisqs<N>,
+        "ipc-channel" ipc_channel::IpcChannel,
+        "append to a file" kernel::Append,
+        "POSIX queue" kernel::MessageQueue,
+    }
+}
+
+/// A file in memory, without a name.
+fn memory_file() -> Result<std::fs::File, String> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: a name that ends in zero.
+    let file = unsafe { libc::memfd_create(c"compare".as_ptr(), libc::MFD_CLOEXEC) };
+    if file < 0 {
+        return Err(format!("cannot make a file in memory: {}", std::io::Error::last_os_error()));
+    }
+    // SAFETY: opened this moment, and nobody else knows of it.
+    Ok(unsafe { std::fs::File::from_raw_fd(file) })
+}

@@ -1,0 +1,89 @@
+//! The program as its users run it: what goes wrong in a transport is found and said, and costs a time limit at most.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+fn compare(arguments: &[&str]) -> Output {
+    let out = std::env::temp_dir().join(format!("compare-test-{:?}.json", std::thread::current().id()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
+    command.args(arguments);
+    if arguments.first() != Some(&"plot") {
+        command.arg("--out").arg(&out);
+    }
+    let output = command.output().expect("it runs");
+    let _ = std::fs::remove_file(out);
+    output
+}
+
+/// The table of a run with one transport that does something wrong.
+fn table_of(transport: &str) -> String {
+    let arguments = ["--mode", "threads", "--measure", "throughput", "--writers", "1", "--lines", "2000"];
+    let more = ["--limit", "5", "--repeat", "2", "--transport", transport];
+    let output = compare(&[&arguments[..], &more[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "another's fault is reported, and no failure");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn a_lost_line_is_found_without_the_reader_hanging() {
+    let start = Instant::now();
+    assert!(table_of("faulty: loses").contains("lost 1 of 2000"));
+    assert!(start.elapsed() < Duration::from_secs(5), "it is known when all have been sent");
+}
+
+#[test]
+fn a_doubled_line_is_found() {
+    assert!(table_of("faulty: doubles").contains("doubled 1 of 2000"));
+}
+
+#[test]
+fn a_torn_line_is_found() {
+    assert!(table_of("faulty: tears").contains("torn 1 of 2000"));
+}
+
+#[test]
+fn a_reordered_line_is_found() {
+    assert!(table_of("faulty: swaps").contains("out of order 1 of 2000"));
+}
+
+#[test]
+fn a_transport_that_hangs_costs_its_limit_once() {
+    let start = Instant::now();
+    assert!(table_of("faulty: hangs").contains("hangs: 99 of 2000 lines in 5 s"));
+    let time = start.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(9)).contains(&time), "{time:?}");
+}
+
+#[test]
+fn a_writer_that_panics_is_quoted() {
+    assert!(table_of("faulty: panics").contains("(this writer has had enough)"));
+}
+
+#[test]
+fn linering_carries_lines_of_every_length_in_both_modes() {
+    let arguments = ["--quick", "--measure", "throughput", "--transport", "linering"];
+    let output = compare(&[&arguments[..], &["--bytes", "32,100,256,1000,4000"]].concat());
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(table.matches("| linering |").count(), 10, "{table}");
+}
+
+#[test]
+fn wrong_arguments_are_one_sentence_and_exit_code_2() {
+    let wrong: [&[&str]; 6] = [
+        &["--bytes", "7"],
+        &["--transport", "carrier pigeon"],
+        &["--mode", "treads"],
+        &["--writers", "0"],
+        &["--frob"],
+        &["plot", "/nowhere/results.json"],
+    ];
+    for arguments in wrong {
+        let output = compare(arguments);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {words}");
+        assert_eq!(words.lines().count(), 1, "{arguments:?}: {words}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
