@@ -43,10 +43,11 @@ enum Sub {
     /// One measurement, in this process
     #[command(hide = true)]
     One(Case),
-    /// Draw the pictures of a run's results
+    /// Draw the pictures of results
     Plot {
-        /// What `--out` wrote
-        results: PathBuf,
+        /// What `--out` wrote, of one run or of several
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
         /// The folder for the pictures
         #[arg(long, default_value = ".")]
         to: PathBuf,
@@ -90,9 +91,9 @@ struct RunArgs {
     /// Lines of a measurement [default: as many as take about a second]
     #[arg(long)]
     lines: Option<u64>,
-    /// Seconds after which a measurement is given up
-    #[arg(long, default_value = "20", value_parser = clap::value_parser!(u16).range(1..=3600))]
-    limit: u16,
+    /// Seconds after which a measurement is given up [default: 20]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    limit: Option<u16>,
     /// The file for all results, as JSON
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/results.json"))]
     out: PathBuf,
@@ -141,7 +142,8 @@ fn run(args: &RunArgs) -> ExitCode {
     let results = Results { machine: Machine::this(), when, measured };
     println!("{}", results.tables());
     let text = serde_json::to_string_pretty(&results).expect("figures and words are JSON");
-    if let Err(error) = std::fs::write(&args.out, text) {
+    let folder = args.out.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(error) = folder.and_then(|()| std::fs::write(&args.out, text)) {
         eprintln!("compare: cannot write {}: {error}", args.out.display());
         return ExitCode::FAILURE;
     }
@@ -195,7 +197,7 @@ fn groups(args: &RunArgs) -> Vec<Group> {
                     writers,
                     lines,
                     bytes,
-                    limit: args.limit.into(),
+                    limit: args.limit.unwrap_or(if args.quick { 10 } else { 20 }).into(),
                 };
                 groups.extend(group(args, &case));
             };

@@ -1,7 +1,7 @@
 //! Pictures of a run's results: three SVG files, drawn on a ground of their own, so that they read the same everywhere.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -34,16 +34,20 @@ const TEXT: i32 = 13;
 const NAME: i32 = 15;
 
 /// Draws all pictures for which there are results.
-pub fn all(results: &Path, to: &Path) -> Result<(), String> {
-    let text =
-        fs::read_to_string(results).map_err(|error| format!("cannot read {}: {error}", results.display()))?;
-    let results: Results = serde_json::from_str(&text)
-        .map_err(|error| format!("{} has no results of compare: {error}", results.display()))?;
+pub fn all(results: &[PathBuf], to: &Path) -> Result<(), String> {
+    let mut measured = Vec::new();
+    for path in results {
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let results: Results = serde_json::from_str(&text)
+            .map_err(|error| format!("{} has no results of compare: {error}", path.display()))?;
+        measured.extend(results.measured);
+    }
     fs::create_dir_all(to).map_err(|error| format!("cannot make {}: {error}", to.display()))?;
     let pictures: [(&str, Picture); 3] = [("throughput", by_writers), ("cost", costs), ("bytes", by_bytes)];
     for (name, picture) in pictures {
         let path = to.join(format!("compare-{name}.svg"));
-        match picture(&results.measured, &path) {
+        match picture(&measured, &path) {
             Ok(true) => println!("{}", path.display()),
             Ok(false) => eprintln!("No {}: the results have nothing for it.", path.display()),
             Err(error) => return Err(format!("cannot draw {}: {error}", path.display())),

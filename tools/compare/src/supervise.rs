@@ -79,7 +79,12 @@ fn this_program() -> std::path::PathBuf {
 }
 
 fn in_process(mut command: Command, case: &Case) -> Outcome {
-    command.arg("one").args(case.arguments());
+    // For what transports put into files: one that is killed leaves none behind.
+    let scratch = std::env::temp_dir().join(format!("linering-compare-{}", std::process::id()));
+    if let Err(error) = std::fs::create_dir_all(&scratch) {
+        return Outcome::Fault(format!("cannot make {}: {error}", scratch.display()));
+    }
+    command.arg("one").args(case.arguments()).env("TMPDIR", &scratch);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -87,6 +92,7 @@ fn in_process(mut command: Command, case: &Case) -> Outcome {
     };
     let (out, err) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let status = wait(&mut child, Duration::from_secs(case.limit) + GRACE);
+    let _ = std::fs::remove_dir_all(&scratch);
     let read = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
     judge(status, &read(out), &read(err), case.limit)
 }
