@@ -132,8 +132,18 @@ fn run(args: &RunArgs) -> ExitCode {
     if let Err(words) = check(args) {
         return wrong(&words);
     }
+    let traced = match args.measure {
+        Wanted::Syscalls | Wanted::All => supervise::can_trace(),
+        _ => Ok(()),
+    };
+    if let (Wanted::Syscalls, Err(words)) = (args.measure, &traced) {
+        return wrong(words);
+    }
+    if let Err(words) = &traced {
+        eprintln!("{words}");
+    }
     let repeat = args.repeat.map_or(if args.quick { 1 } else { 5 }, usize::from);
-    let groups = groups(args);
+    let groups = groups(args, traced.is_ok());
     if groups.is_empty() {
         return wrong("none of these transports does that in this mode");
     }
@@ -172,7 +182,7 @@ fn check(args: &RunArgs) -> Result<(), String> {
 // ---------------------------------------------------------------------------------- what is measured
 
 /// All measurements that are asked for, those that are compared with each other together.
-fn groups(args: &RunArgs) -> Vec<Group> {
+fn groups(args: &RunArgs, can_trace: bool) -> Vec<Group> {
     let wants = |measure| args.measure == measure || args.measure == Wanted::All;
     let mut groups = Vec::new();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -218,14 +228,11 @@ fn groups(args: &RunArgs) -> Vec<Group> {
                     add(Measure::Memory, polling, writers, [1_000_000, 20_000]);
                 });
             }
-            if wants(Wanted::Syscalls) {
-                match supervise::can_trace() {
-                    Ok(()) => or(&[1]).iter().for_each(|&writers| {
-                        let reading = args.reading.unwrap_or(Reading::Blocking);
-                        add(Measure::Syscalls, reading, writers, [20_000, 1_000]);
-                    }),
-                    Err(words) => eprintln!("{words}"),
-                }
+            if wants(Wanted::Syscalls) && can_trace {
+                or(&[1]).iter().for_each(|&writers| {
+                    let reading = args.reading.unwrap_or(Reading::Blocking);
+                    add(Measure::Syscalls, reading, writers, [20_000, 1_000]);
+                });
             }
         }
     }

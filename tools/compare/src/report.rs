@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Figures, Measure, Named, Outcome};
+use crate::case::{Case, Figures, Measure, Named, Outcome, ROOM};
 use crate::stats::Spread;
 use crate::transport::{Kind, Mode, Reading};
 
@@ -106,6 +106,7 @@ impl Results {
                 Measure::Throughput => throughput(&rows),
                 _ => one_a_row(&rows),
             };
+            text += &rooms(&rows);
             text.push('\n');
         }
         text
@@ -134,6 +135,30 @@ fn table_of(case: &Case) -> Table {
     // Elsewhere who waits otherwise than the others stands among them, and says so.
     let reading = if case.measure == Measure::Paced { case.reading } else { Reading::Polling };
     (case.measure, case.mode, case.bytes, reading, writers)
+}
+
+/// Who has other room than was asked for.
+fn rooms(rows: &[&Measured]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for one in rows.iter().filter(|one| one.case.measure == Measure::Throughput && one.kind == Kind::Rival) {
+        let room = one.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Good(figures) => Some(figures.room),
+            Outcome::Fault(_) => None,
+        });
+        let said = match room {
+            None | Some(Some(ROOM)) => continue,
+            Some(Some(room)) => format!("{} {room}", one.case.transport),
+            Some(None) => format!("{} unknown", one.case.transport),
+        };
+        if !words.contains(&said) {
+            words.push(said);
+        }
+    }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!("\nRoom other than {ROOM} lines: {}.\n", words.join(", "))
+    }
 }
 
 /// How most readers of a table wait: as linering's, if it is there.

@@ -194,10 +194,10 @@ fn calls(table: &str) -> f64 {
 pub fn can_trace() -> Result<(), String> {
     let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
     match tried {
-        Err(_) => Err("System calls are not counted: install strace (Debian's package strace).".into()),
+        Err(_) => Err("system calls are not counted: install strace (Debian's package strace)".into()),
         Ok(output) if !output.status.success() => {
             let words = String::from_utf8_lossy(&output.stderr);
-            Err(format!("System calls are not counted: {}", words.lines().next().unwrap_or("strace fails")))
+            Err(format!("system calls are not counted: {}", words.lines().next().unwrap_or("strace fails")))
         }
         Ok(_) => Ok(()),
     }
