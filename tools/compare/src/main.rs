@@ -2,7 +2,7 @@
 //!
 //! A supervisor ([`supervise`]) runs this program once for each measurement, `compare one ...`, with a time limit. That
 //! process makes one [`transport`], starts its writers as threads or forked children, reads and checks every line
-//! ([`line`]), and prints one line of JSON. The supervisor takes repetitions in turns, and gives medians with their spread.
+//! ([`mod@line`]), and prints one line of JSON. The supervisor takes repetitions in turns, and gives medians with their spread.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -55,6 +55,22 @@ fn a_transport_that_hangs_costs_its_limit_once() {
 }
 
 #[test]
+fn children_of_a_run_that_hangs_are_gone_afterwards() {
+    // A number of lines that no other test has: it stands in the command lines of the children.
+    let lines = "2013";
+    let arguments = ["--mode", "processes", "--measure", "throughput", "--writers", "3", "--lines", lines];
+    let output = compare(&[&arguments[..], &["--limit", "1", "--transport", "faulty: hangs"]].concat());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("hangs: 0 of 2013 lines in 1 s"));
+    let is_ours = |command: Vec<u8>| {
+        let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+        words.contains(&&b"one"[..]) && words.contains(&lines.as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").expect("there is /proc").filter_map(Result::ok);
+    let left = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    assert_eq!(left.map(is_ours).filter(|ours| *ours).count(), 0);
+}
+
+#[test]
 fn a_writer_that_panics_is_quoted() {
     assert!(table_of("faulty: panics").contains("(this writer has had enough)"));
 }

@@ -118,6 +118,7 @@ transports! {
         "ipc-channel" ipc_channel::IpcChannel,
         "append to a file" kernel::Append,
         "POSIX queue" kernel::MessageQueue,
+        "faulty: hangs" faulty::Hangs<N>,
     }
 }
 
