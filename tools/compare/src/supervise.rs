@@ -86,6 +86,13 @@ fn in_process(mut command: Command, case: &Case) -> Outcome {
     }
     command.arg("one").args(case.arguments()).env("TMPDIR", &scratch);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    // SAFETY: one system call between fork and exec: the child dies with this process (Ctrl-C reaches this one alone).
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return Outcome::Fault(format!("cannot be started: {error}")),
