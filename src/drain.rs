@@ -483,8 +483,8 @@ impl Drain {
         }
         source.expected = line.wrapping_add(1) & LINE_MASK;
         source.lines += 1;
-        source.lost = source.lost.saturating_add(gap);
         if gap > 0 {
+            source.lost = source.lost.saturating_add(gap);
             self.push(Other::Lost { source: id, lines: gap, next: line });
         }
     }

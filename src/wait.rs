@@ -4,6 +4,7 @@
 //! with a killed process costs one period, and so that a sleeping writer notices that the reader has died.
 
 use std::sync::atomic::AtomicU32;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
@@ -47,7 +48,11 @@ fn futex_wait(word: &AtomicU32, value: u32, time: Duration) -> Result<(), Errno>
 pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bool) -> Result<(), ReadError> {
     let ring = segment.ring();
     let sleeps = &segment.header().look.0.reader_sleeps;
-    for _ in 0..if spins { GATHER.1 } else { 1 } {
+    for round in 0..if spins { GATHER.1 } else { 1 } {
+        if round > 0 {
+            // The writer that it waits for may be one that it keeps from this very processor.
+            thread::yield_now();
+        }
         for _ in 0..GATHER.0 {
             core::hint::spin_loop();
         }
