@@ -28,6 +28,7 @@ fn take(reader: &mut Reader, check: &mut Check) {
     for _ in 0..LINES {
         check_item(check, reader.try_recv().expect("ours").expect("it is there"));
     }
+    reader.commit().expect("ours");
 }
 
 fn take_batches(reader: &mut Reader, check: &mut Check) {

@@ -23,7 +23,9 @@ struct Assembly {
 #[derive(Debug)]
 pub(crate) struct Assemblies {
     by_cell: Vec<Option<Box<Assembly>>>,
-    /// Bytes of all of them,
+    /// How many lines that are,
+    open: usize,
+    /// bytes of all of them,
     bytes: usize,
     /// and how many they may be.
     budget: usize,
@@ -39,11 +41,18 @@ impl Assemblies {
     pub(crate) fn new(geometry: &Geometry, budget: usize) -> Self {
         let (cells, payload) = (geometry.cells as usize, geometry.shape().payload());
         let max_line = geometry.max_line as usize;
-        Self { by_cell: Vec::new(), bytes: 0, budget, max_line, cells, payload }
+        Self { by_cell: Vec::new(), open: 0, bytes: 0, budget, max_line, cells, payload }
+    }
+
+    /// Whether nothing is being put together.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open == 0
     }
 
     fn take(&mut self, cell: usize) -> Option<Assembly> {
         let assembly = self.by_cell.get_mut(cell)?.take()?;
+        self.open -= 1;
         self.bytes -= assembly.line.bytes.len();
         Some(*assembly)
     }
@@ -77,6 +86,7 @@ impl Assemblies {
         }
         let budget = self.budget.saturating_sub(self.bytes);
         let assembly = self.by_cell[cell].get_or_insert_with(|| {
+            self.open += 1;
             let line = Long { header, source, bytes: Vec::new(), missing: 0, truncated: false };
             Box::new(Assembly { line, next_part: 0 })
         });

@@ -293,8 +293,8 @@ impl Drain {
                 continue;
             }
             // Before the line is taken: a reader that dies in between has it delivered twice, and not counted as lost.
-            let (header, _) = image_of(&self.arena[*at as usize..]);
-            note_delivered(segment, header.cell, header.line.wrapping_add(1));
+            let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
+            note_delivered(segment, cell, line.wrapping_add(1));
         }
         self.take(segment, upto);
         // After the lines before them are taken: should they come again, it is still known whose they are.
@@ -376,6 +376,10 @@ impl Drain {
         for _ in 0..batch(segment) {
             ring.prefetch(self.cursor.wrapping_add(PREFETCH));
             let position = self.cursor;
+            if self.decode_next_line(segment) {
+                self.before = position;
+                continue;
+            }
             match ring.look(self.cursor, &mut self.arena[self.filled..]) {
                 Seen::Part(header) => self.decode(segment, header),
                 Seen::Empty | Seen::Stale if ring.is_hole(self.cursor) => self.skip_damaged(segment),
@@ -437,6 +441,28 @@ impl Drain {
         } else {
             self.skip_damaged(segment);
         }
+    }
+
+    /// The common case of all below: a whole line, which is the next one of its mirror, and nothing else is going on. `false`,
+    /// and nothing is done, if it is anything else.
+    #[inline]
+    fn decode_next_line(&mut self, segment: &Segment) -> bool {
+        let image = &mut self.arena[self.filled..];
+        if segment.ring().look_at_part(self.cursor, image).is_err() {
+            return false;
+        }
+        let (cell, line) = SlotHeader::cell_and_line(image[2]);
+        let (flags, length) = (SlotHeader::flags_of(image[3]), SlotHeader::length_of(image[3]));
+        let is_whole = flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
+        if !is_whole || !self.assemblies.is_empty() {
+            return false;
+        }
+        let Some(source) = self.sources.next_line(segment, cell, line) else { return false };
+        self.overrun = false;
+        self.cursor = self.cursor.wrapping_add(1);
+        self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
+        self.filled += SLOT_HEADER_WORDS + length.div_ceil(8);
+        true
     }
 
     #[inline]

@@ -445,14 +445,30 @@ impl SlotHeader {
             position,
             time: time >> 16,
             tag: time as u16,
-            line: line >> 16,
-            cell: (line >> 4 & 0xfff) as u16,
+            line: Self::cell_and_line(line).1,
+            cell: Self::cell_and_line(line).0,
             level: (line & 0xf) as u8,
             part: (part >> 40) as u32,
-            length: (part >> 24) as u16,
-            flags: (part & 0xff_ffff) as u32,
+            length: Self::length_of(part) as u16,
+            flags: Self::flags_of(part),
         }
     }
+    /// What the third word says.
+    #[inline]
+    pub(crate) fn cell_and_line(word: u64) -> (u16, u64) {
+        ((word >> 4 & 0xfff) as u16, word >> 16)
+    }
+    /// Bytes of payload, by the fourth.
+    #[inline]
+    pub(crate) fn length_of(word: u64) -> usize {
+        usize::from((word >> 24) as u16)
+    }
+    /// The flags, by the same.
+    #[inline]
+    pub(crate) fn flags_of(word: u64) -> u32 {
+        (word & 0xff_ffff) as u32
+    }
+    #[inline]
     pub(crate) fn is(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }

@@ -403,31 +403,37 @@ impl<'a> Ring<'a> {
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
     pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
+        match self.look_at_part(position, image) {
+            Ok(()) => Seen::Part(SlotHeader { position, ..header_of(image) }),
+            Err(entry) => self.seen_instead(position, entry),
+        }
+    }
+
+    /// The same, where a part is what is expected. Gives the entry if there is none.
+    #[inline]
+    pub(crate) fn look_at_part(&self, position: u64, image: &mut [u64]) -> Result<(), Entry> {
         // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
         let entry = Entry(self.entry(position).load(Acquire));
-        if !entry.is_at(Entry::full(self.shape.lap(position), 0)) {
-            let laps = entry.laps_since(self.shape.lap(position));
-            return match (laps, entry.is_full()) {
-                (0, false) if self.has_slot(entry.slot()) => Seen::Empty,
-                (-1, true) => Seen::Stale,
-                (1.., _) => Seen::Passed(laps as u64),
-                _ => Seen::Damaged,
-            };
+        if !entry.is_at(Entry::full(self.shape.lap(position), 0)) || !self.copy(entry.slot(), image) {
+            return Err(entry);
         }
-        let Some(header) = self.copy(entry.slot(), image) else { return Seen::Damaged };
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
         // entry has changed, and the load below sees it.
         fence(Acquire);
         let again = Entry(self.entry(position).load(Relaxed));
-        if again != entry {
-            return match again.laps_since(self.shape.lap(position)) {
-                laps @ 1.. => Seen::Passed(laps as u64),
-                _ => Seen::Damaged,
-            };
+        if again == entry && self.shape.is_same_place(image[0], position) { Ok(()) } else { Err(again) }
+    }
+
+    /// What an entry says of a position at which there is no part.
+    #[cold]
+    fn seen_instead(&self, position: u64, entry: Entry) -> Seen {
+        let laps = entry.laps_since(self.shape.lap(position));
+        match (laps, entry.is_full()) {
+            (0, false) if self.has_slot(entry.slot()) => Seen::Empty,
+            (-1, true) => Seen::Stale,
+            (1.., _) => Seen::Passed(laps as u64),
+            _ => Seen::Damaged,
         }
-        let sound = usize::from(header.length) <= self.shape.payload()
-            && self.shape.is_same_place(header.position, position);
-        if sound { Seen::Part(SlotHeader { position, ..header }) } else { Seen::Damaged }
     }
 
     /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and the entry. `None` if it
@@ -435,37 +441,40 @@ impl<'a> Ring<'a> {
     pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, SlotHeader)> {
         // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
         let entry = Entry(self.order[index].load(Acquire));
-        let header = self.copy(entry.slot(), image)?;
+        let is_sound = self.copy(entry.slot(), image);
         // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
         fence(Acquire);
         let is_same = Entry(self.order[index].load(Relaxed)) == entry;
-        (is_same && usize::from(header.length) <= self.shape.payload()).then_some((entry, header))
+        (is_sound && is_same).then(|| (entry, header_of(image)))
     }
 
-    /// Copies a slot's words, of its payload those that its length names. `None` for an index that no slot has.
+    /// Copies a slot's words, of its payload those that its length names; `false` for a length that no slot has, and for an
+    /// index that no slot has.
     #[inline]
-    fn copy(&self, slot: u32, image: &mut [u64]) -> Option<SlotHeader> {
-        let (head, payload) = self.slot(slot)?.split_first_chunk::<SLOT_HEADER_WORDS>()?;
-        let (to_head, to_payload) = image.split_first_chunk_mut::<SLOT_HEADER_WORDS>()?;
-        *to_head = load(head);
-        let header = SlotHeader::unpack(*to_head);
-        let length = usize::from(header.length);
-        if length <= self.shape.payload() {
-            // In blocks: of all that the reader does for a line, this took the most.
-            let (blocks, rest) = payload.as_chunks::<BLOCK>();
-            let (to_blocks, to_rest) = to_payload.as_chunks_mut::<BLOCK>();
-            let words = length.div_ceil(8);
-            to_blocks
-                .iter_mut()
-                .zip(blocks)
-                .take(words.div_ceil(BLOCK))
-                .for_each(|(to, from)| *to = load(from));
-            // A segment's payloads are whole blocks; those of models and tests are not.
-            if words > blocks.len() * BLOCK {
-                to_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = from.load(Relaxed));
-            }
+    fn copy(&self, slot: u32, image: &mut [u64]) -> bool {
+        let Some((head, payload)) = self.slot(slot).and_then(<[_]>::split_first_chunk::<SLOT_HEADER_WORDS>)
+        else {
+            return false;
+        };
+        let (to_head, to_payload) = image.split_at_mut(SLOT_HEADER_WORDS);
+        let to_head = to_head.first_chunk_mut().expect("it was split off just now");
+        load(head, to_head);
+        let words = SlotHeader::length_of(to_head[SLOT_HEADER_WORDS - 1]).div_ceil(8);
+        if words > payload.len() {
+            return false;
         }
-        Some(header)
+        // In blocks: of all that the reader does for a line, this takes the most.
+        let (blocks, rest) = payload.as_chunks::<BLOCK>();
+        let (to_blocks, to_rest) = to_payload.as_chunks_mut::<BLOCK>();
+        let whole = words.div_ceil(BLOCK).min(blocks.len());
+        for (to, from) in to_blocks[..whole].iter_mut().zip(&blocks[..whole]) {
+            load(from, to);
+        }
+        // A segment's payloads are whole blocks; those of models and tests are not.
+        if words > blocks.len() * BLOCK {
+            to_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = from.load(Relaxed));
+        }
+        true
     }
 
     /// Swaps the reader's spare into the entry of `position`, which a writer may then fill a lap later.
@@ -577,12 +586,19 @@ impl<'a> Ring<'a> {
     }
 }
 
+fn header_of(image: &[u64]) -> SlotHeader {
+    SlotHeader::unpack(*image.first_chunk().expect("there is room for a slot"))
+}
+
 /// Words that are copied at a time.
 const BLOCK: usize = 4;
 
 #[inline(always)]
-fn load<const N: usize>(from: &[AtomicU64; N]) -> [u64; N] {
-    core::array::from_fn(|index| from[index].load(Relaxed))
+fn load<const N: usize>(from: &[AtomicU64; N], to: &mut [u64; N]) {
+    // Not one array out of the other: that goes over the stack.
+    for index in 0..N {
+        to[index] = from[index].load(Relaxed);
+    }
 }
 
 // --------------------------------------------------------------------------------------- sleeping

