@@ -35,7 +35,7 @@ const PROCESS: u64 = 1 << 63;
 const COUNTED: u64 = 1 << 62;
 
 /// How often ends are counted anew while the reader collects some.
-const LOOKS: u32 = 16;
+const LOOKS: u32 = 1024;
 
 /// A label, checked for its length and padded.
 #[derive(Clone, Copy, Debug, Default)]
