@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Child, Gate, exit, fork, wait_for_the_end};
+use common::{Child, Gate, exit, fork, not_run, wait_for_the_end};
 use linering::{End, Item, LineRing, MirrorError, Options};
 
 const MIRRORS: usize = 3;
@@ -134,12 +134,6 @@ fn a_process_with_a_dead_ones_number_is_another() {
     assert_eq!(other.0, number);
     assert_dead(&ring);
     other.end();
-}
-
-/// Says that something was not tried. Where all has to be, that is a failure.
-fn not_run(needs: &str) {
-    assert!(std::env::var_os("LINERING_NEEDS_ALL").is_none(), "this needs the right {needs}");
-    println!("not run: this needs the right {needs}");
 }
 
 /// A child that has a mirror and has made another process by `make`, which gives its number.

@@ -1,14 +1,15 @@
 //! Rings with a name, in shared memory or in a file: who finds them, who takes the name away, what stays.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use linering::{AttachError, CreateError, End, Item, LineRing, Options, Seat};
 
 mod common;
-use common::{Gate, fork};
+use common::{Gate, fork, not_run};
 
 fn options() -> Options {
     Options::new().lines(64)
@@ -279,4 +280,50 @@ fn a_ring_that_memory_has_no_room_for_is_refused_before_it_is_allocated() {
         assert!(is_refused, "{error}");
     }
     assert!(matches!(LineRing::open_named(&name), Err(AttachError::System { .. })), "nothing is left");
+}
+
+/// Mounts an empty file system of 64 KiB there, for this process alone; `false` if it may not.
+fn mount_small(folder: &Path) -> bool {
+    let folder = std::ffi::CString::new(folder.as_os_str().as_bytes()).expect("no zeros");
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: plain system calls, with strings that have their ends, and null where nothing is needed.
+    unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(c"none".as_ptr(), c"/".as_ptr(), core::ptr::null(), private, core::ptr::null())
+                == 0
+            && libc::mount(
+                c"none".as_ptr(),
+                folder.as_ptr(),
+                c"tmpfs".as_ptr(),
+                0,
+                c"size=64k".as_ptr().cast(),
+            ) == 0
+    }
+}
+
+#[test]
+fn a_ring_for_which_the_file_system_is_too_full_is_refused_and_leaves_nothing_there() {
+    const MAY_NOT: u8 = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let child = fork(|| {
+        if !mount_small(folder.path()) {
+            return MAY_NOT;
+        }
+        // None of it is there at first, then less than the ring takes.
+        for filling in [0, 60 << 10] {
+            fs::write(folder.path().join("filling"), vec![1; filling]).expect("room");
+            match LineRing::create_file(folder.path().join("ring"), Options::new().lines(1 << 12)) {
+                Err(CreateError::System { error, .. }) if error.kind() == ErrorKind::StorageFull => {}
+                _ => return 1,
+            }
+            if folder.path().join("ring").exists() {
+                return 2;
+            }
+        }
+        0
+    });
+    match child.status().code() {
+        Some(code) if code == i32::from(MAY_NOT) => not_run("to mount a file system (as root, say)"),
+        code => assert_eq!(code, Some(0)),
+    }
 }

@@ -76,6 +76,12 @@ pub fn fork(work: impl FnOnce() -> u8) -> Child {
     }
 }
 
+/// Says that something was not tried. Where all has to be, that is a failure.
+pub fn not_run(needs: &str) {
+    assert!(std::env::var_os("LINERING_NEEDS_ALL").is_none(), "this needs the right {needs}");
+    println!("not run: this needs the right {needs}");
+}
+
 /// Ends this process at once, without a word.
 pub fn exit(code: u8) -> ! {
     // SAFETY: runs nothing of this process's.
