@@ -121,7 +121,13 @@ fn beginning(c: &mut Criterion) {
         let descriptor = ring.descriptor().expect("open");
         b.iter(|| LineRing::attach(descriptor.as_fd()).expect("a ring"));
     });
-    c.bench_function("open and end a mirror", |b| b.iter(|| ring.mirror().expect("a mirror")));
+    let mut reader = ring.reader().expect("nobody reads");
+    c.bench_function("open and end a mirror, and collect its end", |b| {
+        b.iter(|| {
+            drop(ring.mirror().expect("a mirror"));
+            assert!(matches!(reader.try_recv(), Ok(Some(Item::Ended(_)))));
+        });
+    });
     c.bench_function("bury one who died: its last words and its end", |b| {
         b.iter_custom(|rounds| {
             let mut total = Duration::ZERO;

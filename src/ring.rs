@@ -559,11 +559,14 @@ impl<'a> Ring<'a> {
         if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
     }
 
-    /// Tells the processor to fetch what a look at `position` will read.
+    /// Tells the processor to fetch what a look at `position` will read, if that is there: a slot that a writer is about to
+    /// fill would be taken from its cache.
     #[inline]
     pub(crate) fn prefetch(&self, position: u64) {
         let entry = Entry(self.entry(position).load(Relaxed));
-        self.prefetch_slot::<false>(entry);
+        if entry.is_at(Entry::full(self.shape.lap(position), 0)) {
+            self.prefetch_slot::<false>(entry);
+        }
     }
 
     /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is filled: the

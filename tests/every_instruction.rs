@@ -363,10 +363,10 @@ fn readers() -> Vec<Operation> {
     all
 }
 
-/// Those who find what a kill has left: at each change that the killed one made, or each third, unless all are asked for.
+/// Those who find what a kill has left: at each change that the killed one made, or each fifth, unless all are asked for.
 fn buriers() -> Vec<Operation> {
     let mut all = Vec::new();
-    let step = if std::env::var_os("LINERING_EVERY_VICTIM").is_some() { 1 } else { 3 };
+    let step = if std::env::var_os("LINERING_EVERY_VICTIM").is_some() { 1 } else { 5 };
     let short = writing("", open_victim, |_, hands| hands.mirror().write_line(b"short").is_ok(), &["short"]);
     let begin: fn(&LineRing, &mut Hands) -> bool = |_, hands| hands.mirror().write_all(b"unfinished").is_ok();
     let begun = writing("", open_victim, begin, &["unfinished"]);

@@ -16,8 +16,8 @@ use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestam
 const LINES: usize = 1024;
 /// Instructions for each line.
 const WRITE: u64 = 318;
-const TAKE: u64 = 897;
-const BATCH: u64 = 580;
+const TAKE: u64 = 829;
+const BATCH: u64 = 543;
 
 /// Fails a case that takes more than 3 % more than this for each line.
 fn at_most(base: u64) -> LibraryBenchmarkConfig {
