@@ -115,12 +115,13 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
         }
         let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
         if ready.last() == Some(&true) {
-            return Ok(());
+            // What the workers had written by now was written in time.
+            return sources.iter_mut().try_for_each(|source| source.pass_on_rest(&mut buffer, reads));
         }
         let mut ready = ready.into_iter();
         let mut over = Vec::new();
         for (index, source) in sources.iter_mut().enumerate() {
-            if ready.next() == Some(true) && !source.pass_on(&mut buffer, reads)? {
+            if ready.next() == Some(true) && source.pass_on(&mut buffer, reads)? == 0 {
                 over.push(index);
             }
         }
@@ -131,13 +132,27 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
 }
 
 impl Source {
-    /// Passes on what is there; `false` at the end.
-    fn pass_on(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<bool> {
-        let read = match self.from.read(buffer) {
-            Ok(0) => return Ok(false),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            Err(error) => return Err(error),
+    /// Passes on what is in the pipe, and nothing that comes later: whoever still has it may write for ever.
+    fn pass_on_rest(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<()> {
+        let mut left = rustix::io::ioctl_fionread(&self.from)?;
+        while left > 0 {
+            match self.pass_on(buffer, reads)? {
+                0 => break,
+                read => left = left.saturating_sub(read as u64),
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what is there, waiting for it: how many bytes, 0 at the end.
+    fn pass_on(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<usize> {
+        let read = loop {
+            match self.from.read(buffer) {
+                Ok(0) => return Ok(0),
+                Ok(read) => break read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         };
         let bytes = &buffer[..read];
         if reads.packed {
@@ -153,6 +168,6 @@ impl Source {
             self.mirror.publish_unfinished()?;
             self.since_end = 0;
         }
-        Ok(true)
+        Ok(read)
     }
 }
