@@ -53,6 +53,13 @@ impl Cell {
         // ORD owner:A, release; pairs with owner:B; everything that the owner did comes before.
         self.writer.0.owner.store(owner as u64, Release);
     }
+
+    /// One more line was dropped. For who has the cell's lock.
+    pub(crate) fn count_dropped(&self) {
+        let dropped = &self.writer.0.dropped;
+        // Anybody may have written the number.
+        dropped.store(dropped.load(Relaxed).wrapping_add(1), Relaxed);
+    }
 }
 
 /// Registers a mirror: takes a cell and its lock, and makes its ticket live.

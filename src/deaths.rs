@@ -81,8 +81,7 @@ fn note_death(segment: &Segment, index: usize) -> Option<TicketWord> {
 
 /// As its writer would have done with a line for which there is no room.
 fn drop_last_words(cell: &Cell) {
-    let words = &cell.writer.0;
-    words.dropped.store(words.dropped.load(Relaxed).wrapping_add(1), Relaxed);
+    cell.count_dropped();
     cell.set_pending(cell.pending().line.wrapping_add(1) & LINE_MASK, 0);
 }
 

@@ -376,11 +376,8 @@ impl Drain {
         for _ in 0..batch(segment) {
             ring.prefetch(self.cursor.wrapping_add(PREFETCH));
             let position = self.cursor;
-            if self.decode_next_line(segment) {
-                self.before = position;
-                continue;
-            }
             match ring.look(self.cursor, &mut self.arena[self.filled..]) {
+                Seen::Part(header) if self.decode_next_line(segment, &header) => {}
                 Seen::Part(header) => self.decode(segment, header),
                 Seen::Empty | Seen::Stale if ring.is_hole(self.cursor) => self.skip_damaged(segment),
                 Seen::Stale if !segment.overwrites() => self.skip_damaged(segment),
@@ -446,22 +443,17 @@ impl Drain {
     /// The common case of all below: a whole line, which is the next one of its mirror, and nothing else is going on. `false`,
     /// and nothing is done, if it is anything else.
     #[inline]
-    fn decode_next_line(&mut self, segment: &Segment) -> bool {
-        let image = &mut self.arena[self.filled..];
-        if segment.ring().look_at_part(self.cursor, image).is_err() {
-            return false;
-        }
-        let (cell, line) = SlotHeader::cell_and_line(image[2]);
-        let (flags, length) = (SlotHeader::flags_of(image[3]), SlotHeader::length_of(image[3]));
-        let is_whole = flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
+    fn decode_next_line(&mut self, segment: &Segment, header: &SlotHeader) -> bool {
+        let is_whole =
+            header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
         if !is_whole || !self.assemblies.is_empty() {
             return false;
         }
-        let Some(source) = self.sources.next_line(segment, cell, line) else { return false };
+        let Some(source) = self.sources.next_line(segment, header.cell, header.line) else { return false };
         self.overrun = false;
         self.cursor = self.cursor.wrapping_add(1);
         self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
-        self.filled += SLOT_HEADER_WORDS + length.div_ceil(8);
+        self.filled += SLOT_HEADER_WORDS + usize::from(header.length).div_ceil(8);
         true
     }
 

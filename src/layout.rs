@@ -450,7 +450,7 @@ impl SlotHeader {
             level: (line & 0xf) as u8,
             part: (part >> 40) as u32,
             length: Self::length_of(part) as u16,
-            flags: Self::flags_of(part),
+            flags: (part & 0xff_ffff) as u32,
         }
     }
     /// What the third word says.
@@ -462,11 +462,6 @@ impl SlotHeader {
     #[inline]
     pub(crate) fn length_of(word: u64) -> usize {
         usize::from((word >> 24) as u16)
-    }
-    /// The flags, by the same.
-    #[inline]
-    pub(crate) fn flags_of(word: u64) -> u32 {
-        (word & 0xff_ffff) as u32
     }
     #[inline]
     pub(crate) fn is(&self, flag: u32) -> bool {

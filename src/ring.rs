@@ -403,25 +403,19 @@ impl<'a> Ring<'a> {
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
     pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
-        match self.look_at_part(position, image) {
-            Ok(()) => Seen::Part(SlotHeader { position, ..header_of(image) }),
-            Err(entry) => self.seen_instead(position, entry),
-        }
-    }
-
-    /// The same, where a part is what is expected. Gives the entry if there is none.
-    #[inline]
-    pub(crate) fn look_at_part(&self, position: u64, image: &mut [u64]) -> Result<(), Entry> {
         // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
         let entry = Entry(self.entry(position).load(Acquire));
         if !entry.is_at(Entry::full(self.shape.lap(position), 0)) || !self.copy(entry.slot(), image) {
-            return Err(entry);
+            return self.seen_instead(position, entry);
         }
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
         // entry has changed, and the load below sees it.
         fence(Acquire);
         let again = Entry(self.entry(position).load(Relaxed));
-        if again == entry && self.shape.is_same_place(image[0], position) { Ok(()) } else { Err(again) }
+        if again != entry || !self.shape.is_same_place(image[0], position) {
+            return self.seen_instead(position, again);
+        }
+        Seen::Part(SlotHeader { position, ..header_of(image) })
     }
 
     /// What an entry says of a position at which there is no part.
@@ -607,7 +601,7 @@ fn load<const N: usize>(from: &[AtomicU64; N], to: &mut [u64; N]) {
 // --------------------------------------------------------------------------------------- sleeping
 
 /// What the word says that the reader sleeps on.
-const AWAKE: u32 = 0;
+pub(crate) const AWAKE: u32 = 0;
 /// Somebody has to wake it.
 pub(crate) const ASLEEP: u32 = 1;
 /// Somebody is about to.

@@ -85,6 +85,16 @@ impl Ticket {
     }
 }
 
+/// By EOF, by an error or by death: which of the three; `None` if a mirror has not ended.
+fn kind_of_end(state: TicketWord) -> Option<usize> {
+    match state {
+        TicketWord::Eof(_) => Some(0),
+        TicketWord::Error(_) => Some(1),
+        TicketWord::Dead(_) => Some(2),
+        _ => None,
+    }
+}
+
 impl Parts {
     /// Those that were ever in use.
     pub(crate) fn used_tickets(&self) -> &[Ticket] {
@@ -258,22 +268,21 @@ impl Segment {
         }
     }
 
+    /// How many ends of each kind were collected.
+    fn collected(&self) -> [&AtomicU64; 3] {
+        let counts = &self.header().counts.0;
+        [&counts.eofs, &counts.errors, &counts.deaths]
+    }
+
     /// The count of ends such as this ticket's.
     fn count_of(&self, ticket: &Ticket) -> Option<&AtomicU64> {
-        let counts = &self.header().counts.0;
-        match ticket.state()? {
-            TicketWord::Eof(_) => Some(&counts.eofs),
-            TicketWord::Error(_) => Some(&counts.errors),
-            TicketWord::Dead(_) => Some(&counts.deaths),
-            _ => None,
-        }
+        kind_of_end(ticket.state()?).map(|kind| self.collected()[kind])
     }
 
     /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what the tickets say.
     pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
-        let counts = &self.header().counts.0;
         // ORD counted:B, acquire; pairs with counted:A; as there.
-        let collected = || [&counts.eofs, &counts.errors, &counts.deaths].map(|count| count.load(Acquire));
+        let collected = || self.collected().map(|count| count.load(Acquire));
         let mut before = collected();
         for _ in 0..LOOKS {
             let counted = self.count_ends(before);
@@ -290,14 +299,10 @@ impl Segment {
     fn count_ends(&self, collected: [u64; 3]) -> (u64, [u64; 3]) {
         let (mut live, mut ends) = (0, collected);
         for ticket in self.used_tickets() {
-            let kind = match ticket.state() {
-                Some(TicketWord::Eof(_)) => 0,
-                Some(TicketWord::Error(_)) => 1,
-                Some(TicketWord::Dead(_)) => 2,
-                state => {
-                    live += u64::from(matches!(state, Some(TicketWord::Live(_))));
-                    continue;
-                }
+            let Some(state) = ticket.state() else { continue };
+            let Some(kind) = kind_of_end(state) else {
+                live += u64::from(matches!(state, TicketWord::Live(_)));
+                continue;
             };
             // Whoever collected it may have died before it was free.
             let detail = ticket.detail.load(Relaxed);

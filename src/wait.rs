@@ -14,7 +14,7 @@ use rustix::thread::futex;
 
 use crate::error::{ReadError, WriteError};
 use crate::layout::READER_CELL;
-use crate::ring::{ASLEEP, may_sleep, wake_sleeper};
+use crate::ring::{ASLEEP, AWAKE, may_sleep, wake_sleeper};
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
@@ -71,7 +71,7 @@ pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bo
             poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(time))).map(drop)
         }
     };
-    sleeps.store(0, Ordering::Relaxed);
+    sleeps.store(AWAKE, Ordering::Relaxed);
     if let Some(pipe) = segment.pipe() {
         pipe.drain();
     }

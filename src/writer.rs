@@ -304,9 +304,7 @@ impl Writer {
         }
         let cell = self.registration.cell(segment);
         if fate == Fate::Lost {
-            let words = &cell.writer.0;
-            // Anybody may have written the number.
-            words.dropped.store(words.dropped.load(Relaxed).wrapping_add(1), Relaxed);
+            cell.count_dropped();
         }
         cell.set_pending(self.line, 0);
     }
