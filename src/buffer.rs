@@ -201,8 +201,8 @@ impl LineBuffer {
         // No further than what is there now: writers that never pause must not keep this from returning.
         let until = segment.ring().tail();
         while store.drain.fill_to(segment, until) {
-            let line = match store.drain.item(segment, 0) {
-                Item::Line(line) => Some(line.into_owned()),
+            let line = match store.drain.next_item(segment) {
+                Some(Item::Line(line)) => Some(line.into_owned()),
                 _ => None,
             };
             store.drain.accept(segment, 1);

@@ -25,7 +25,6 @@ use crate::layout::{LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader
 use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
 use crate::pool::look_at_child;
-use crate::recover::settle_reader;
 use crate::ring::{Seen, Spare, peek_payload};
 use crate::segment::{Lock, Segment};
 use crate::source::{Due, Sources, lines_between};
@@ -42,14 +41,13 @@ const CLOCK_EVERY: u32 = 64;
 const EXIT_LOOKS: u32 = 20;
 const EXIT_EVERY: Duration = Duration::from_millis(1);
 /// How many positions ahead the next slots are fetched.
-const PREFETCH: u64 = 8;
+const PREFETCH: usize = 8;
 
 /// The one reader's state.
 #[derive(Debug)]
 pub(crate) struct Drain {
     _lock: Lock,
     token: u64,
-    spare: Spare,
     /// The next position to decode.
     cursor: u64,
     /// Every position before it was taken.
@@ -82,15 +80,24 @@ pub(crate) struct Drain {
 struct Queued {
     /// Accepting it takes every position before this one.
     upto: u64,
-    /// The mirror, of a short line.
+    /// The mirror, of a short line; else `NOBODY`.
     source: u32,
     /// A line of one slot: the word of the arena at which its image begins. It stands right before `upto`. Anything
     /// else: `OTHER` and its index among the rest.
     at: u32,
 }
 
+impl Queued {
+    /// Whether `next` is a short line of the same mirror.
+    fn goes_on(&self, next: &Self) -> bool {
+        self.source == next.source && self.source != NOBODY
+    }
+}
+
 /// More words than an arena has.
 const OTHER: u32 = 1 << 31;
+/// No mirror's number among the sources.
+const NOBODY: u32 = u32::MAX;
 
 /// Everything but a line of one slot.
 #[derive(Debug)]
@@ -128,9 +135,6 @@ impl Drain {
             return Err(ReadError::HasReader { process });
         }
         segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
-        let spare = settle_reader(segment.ring(), segment.cells())
-            .filter(|spare| segment.ring().has_slot(spare.slot));
-        let spare = spare.ok_or(ReadError::Unrepaired)?;
         // A forked child shares none of its parent's locks.
         prober.live().map_err(system!(ReadError, "lock the segment"))?;
         let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
@@ -147,7 +151,6 @@ impl Drain {
         Ok(Self {
             _lock: lock,
             token: fork::token(),
-            spare,
             cursor: position,
             taken: position,
             freed: 0,
@@ -205,14 +208,21 @@ impl Drain {
         self.queue.len() - self.first
     }
 
-    /// The queued item at `index`.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer.
+    /// The queued items, in order.
     #[inline]
-    pub(crate) fn item(&self, segment: &Segment, index: usize) -> Item<'_> {
-        let Queued { upto, source, at } = self.queue[self.first + index];
+    pub(crate) fn items<'d>(&'d self, segment: &'d Segment) -> impl Iterator<Item = Item<'d>> {
+        self.queue[self.first..].iter().map(|queued| self.item(segment, queued))
+    }
+
+    /// The first of them.
+    #[inline]
+    pub(crate) fn next_item<'d>(&'d self, segment: &'d Segment) -> Option<Item<'d>> {
+        self.items(segment).next()
+    }
+
+    #[inline]
+    fn item(&self, segment: &Segment, queued: &Queued) -> Item<'_> {
+        let Queued { upto, source, at } = *queued;
         if at >= OTHER {
             return self.other(segment, &self.others[(at - OTHER) as usize]);
         }
@@ -285,21 +295,24 @@ impl Drain {
 
     /// The caller has the first `count` queued items: they leave the ring.
     pub(crate) fn accept(&mut self, segment: &Segment, count: usize) {
-        let mut upto = self.taken;
-        for Queued { upto: next, at, .. } in &self.queue[self.first..self.first + count] {
-            upto = *next;
+        let accepted = self.first..self.first + count;
+        // Before the lines are taken: a reader that dies in between has them delivered twice, and not counted as lost.
+        for run in self.queue[accepted.clone()].chunk_by(Queued::goes_on) {
+            // Of a run of lines the last one says it all.
+            let Some(Queued { at, .. }) = run.last() else { continue };
             if *at >= OTHER {
                 note_other(segment, &self.sources, &self.others[(at - OTHER) as usize]);
                 continue;
             }
-            // Before the line is taken: a reader that dies in between has it delivered twice, and not counted as lost.
             let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
             note_delivered(segment, cell, line.wrapping_add(1));
         }
-        self.take(segment, upto);
+        if let Some(last) = self.queue[accepted.clone()].last() {
+            self.take(segment, last.upto);
+        }
         // After the lines before them are taken: should they come again, it is still known whose they are.
-        for Queued { at, .. } in &self.queue[self.first..self.first + count] {
-            if *at >= OTHER {
+        if !self.others.is_empty() {
+            for Queued { at, .. } in self.queue[accepted].iter().filter(|queued| queued.at >= OTHER) {
                 collect_other(segment, &mut self.sources, &self.others[(at - OTHER) as usize]);
             }
         }
@@ -316,14 +329,16 @@ impl Drain {
         if upto.wrapping_sub(self.taken) as i64 <= 0 {
             return;
         }
-        let ring = segment.ring();
-        let hold = &segment.cells()[READER_CELL].writer.0.hold;
+        // Of its own: what lies behind a reference is read anew after each store.
+        let ring = *segment.ring();
         let overwrite = segment.overwrites();
         self.freed += upto.wrapping_sub(self.taken);
-        while self.taken != upto {
-            ring.take(hold, &mut self.spare, self.taken, overwrite);
-            self.taken = self.taken.wrapping_add(1);
+        let mut position = self.taken;
+        while position != upto {
+            ring.take(position, overwrite);
+            position = position.wrapping_add(1);
         }
+        self.taken = upto;
         // ORD read:A, release; pairs with read:B; after the positions were taken.
         segment.header().read_position.0.store(upto, Release);
         if self.freed >= ring.shape.positions() / wait::ROOMY {
@@ -371,15 +386,20 @@ impl Drain {
     fn fill_once(&mut self, segment: &Segment) -> bool {
         self.filled = 0;
         self.note_events(segment);
-        let ring = segment.ring();
         let mut empty = false;
-        for _ in 0..batch(segment) {
-            ring.prefetch(self.cursor.wrapping_add(PREFETCH));
+        let mut left = batch(segment);
+        while left > 0 {
+            let lines = self.decode_lines(segment, left);
+            left -= lines;
+            if lines > 0 {
+                continue;
+            }
+            left -= 1;
             let position = self.cursor;
-            match ring.look(self.cursor, &mut self.arena[self.filled..]) {
-                Seen::Part(header) if self.decode_next_line(segment, &header) => {}
+            let ring = segment.ring();
+            match ring.look(position, &mut self.arena[self.filled..]) {
                 Seen::Part(header) => self.decode(segment, header),
-                Seen::Empty | Seen::Stale if ring.is_hole(self.cursor) => self.skip_damaged(segment),
+                Seen::Empty | Seen::Stale if ring.is_hole(position) => self.skip_damaged(segment),
                 Seen::Stale if !segment.overwrites() => self.skip_damaged(segment),
                 Seen::Empty | Seen::Stale => {
                     empty = true;
@@ -402,7 +422,7 @@ impl Drain {
     }
 
     fn push(&mut self, other: Other) {
-        self.queue.push(Queued { upto: self.cursor, source: 0, at: OTHER + self.others.len() as u32 });
+        self.queue.push(Queued { upto: self.cursor, source: NOBODY, at: OTHER + self.others.len() as u32 });
         self.others.push(other);
     }
 
@@ -440,24 +460,44 @@ impl Drain {
         }
     }
 
-    /// The common case of all below: a whole line, which is the next one of its mirror, and nothing else is going on. `false`,
-    /// and nothing is done, if it is anything else.
-    #[inline]
-    fn decode_next_line(&mut self, segment: &Segment, header: &SlotHeader) -> bool {
-        let is_whole =
-            header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
-        if !is_whole || !self.assemblies.is_empty() {
-            return false;
+    /// The common case of all below: decodes whole lines, `most` at most, of which each is the next one of its mirror, while
+    /// nothing else is going on. How many that were; the one after them is as it was.
+    fn decode_lines(&mut self, segment: &Segment, most: usize) -> usize {
+        if !self.assemblies.is_empty() || self.sources.has_noted() {
+            return 0;
         }
-        let Some(source) = self.sources.next_line(segment, header.cell, header.line) else { return false };
-        self.overrun = false;
-        self.cursor = self.cursor.wrapping_add(1);
-        self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
-        self.filled += SLOT_HEADER_WORDS + usize::from(header.length).div_ceil(8);
-        true
+        let ring = segment.ring();
+        let (words, full) = ring.run(self.cursor);
+        let mut filled = self.filled;
+        let mut lines = 0;
+        for word in words.iter().take(most) {
+            if let Some(ahead) = words.get(lines + PREFETCH) {
+                ring.prefetch(ahead, full);
+            }
+            let position = self.cursor.wrapping_add(lines as u64);
+            let image = &mut self.arena[filled..];
+            let Ok(copied) = ring.copy_part(word, full, position, image) else { break };
+            let header = SlotHeader::unpack(*image.first_chunk().expect("an image has a header"));
+            let is_whole =
+                header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
+            if !is_whole {
+                break;
+            }
+            let Some(source) = self.sources.next_line(segment, header.cell, header.line) else { break };
+            self.queue.push(Queued { upto: position.wrapping_add(1), source, at: filled as u32 });
+            filled += copied;
+            lines += 1;
+        }
+        if lines > 0 {
+            self.filled = filled;
+            self.cursor = self.cursor.wrapping_add(lines as u64);
+            self.before = self.cursor.wrapping_sub(1);
+            self.overrun = false;
+        }
+        lines
     }
 
-    #[inline]
+    #[inline(never)]
     fn decode(&mut self, segment: &Segment, header: SlotHeader) {
         let cell = usize::from(header.cell);
         if cell == READER_CELL || cell >= segment.cells().len() {
@@ -655,6 +695,7 @@ fn collect_other(segment: &Segment, sources: &mut Sources, other: &Other) {
 }
 
 /// Every line of `cell` before line `next` was accepted, or is known to be lost.
+#[inline]
 fn note_delivered(segment: &Segment, cell: u16, next: u64) {
     if let Some(cell) = segment.cells().get(usize::from(cell)) {
         cell.reader.0.delivered.store(next & LINE_MASK, Relaxed);

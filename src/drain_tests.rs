@@ -24,7 +24,7 @@ fn write(segment: &Segment, writer: &mut Writer, lines: core::ops::Range<u32>) {
 fn items(segment: &Segment, drain: &mut Drain) -> Vec<String> {
     let mut items = Vec::new();
     while drain.fill(segment) {
-        items.push(drain.item(segment, 0).to_string());
+        items.extend(drain.next_item(segment).map(|item| item.to_string()));
         drain.accept(segment, 1);
     }
     items
@@ -164,7 +164,7 @@ fn parts_that_nobody_ends_make_no_line_longer_than_the_longest() {
     }
     writer.forge(&segment, 50, flag::LAST, &[b'x'; 32]);
     assert!(drain.fill(&segment));
-    let item = drain.item(&segment, 0);
+    let item = drain.next_item(&segment).expect("it is queued");
     let line = item.line().expect("a line");
     assert_eq!((line.bytes.len(), line.missing, line.truncated), (70, 51 * 32 - 70, true));
 }

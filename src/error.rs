@@ -273,9 +273,6 @@ pub enum ReadError {
         /// Its number, as it knows it.
         process: u32,
     },
-    /// The reader before this one died in the middle of a step.
-    #[error("the ring's last reader died in the middle of taking a line, and that was not repaired yet")]
-    Unrepaired,
     /// The kept descriptor of the segment is another file's by now.
     #[error(transparent)]
     Mirror(#[from] MirrorError),

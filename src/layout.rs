@@ -439,6 +439,7 @@ impl SlotHeader {
     pub(crate) fn part_word(&self) -> u64 {
         u64::from(self.part) << 40 | u64::from(self.length) << 24 | u64::from(self.flags)
     }
+    #[inline]
     pub(crate) fn unpack(words: [u64; SLOT_HEADER_WORDS]) -> Self {
         let [position, time, line, part] = words;
         Self {
@@ -480,6 +481,7 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// Positions in one lap.
+    #[inline]
     pub(crate) fn positions(self) -> u64 {
         1 << self.order_bits
     }
@@ -488,15 +490,18 @@ impl Shape {
     pub(crate) fn index(self, position: u64) -> usize {
         (position & (self.positions() - 1)) as usize
     }
+    #[inline]
     pub(crate) fn lap(self, position: u64) -> u64 {
         position >> self.order_bits & LAP_MASK
     }
     /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from the tail
     /// hint, which anybody can write.
+    #[inline]
     pub(crate) fn is_same_place(self, a: u64, b: u64) -> bool {
         (a ^ b) << (64 - LAP_BITS - self.order_bits) == 0
     }
     /// Bytes of payload in a slot.
+    #[inline]
     pub(crate) fn payload(self) -> usize {
         (self.slot_words - SLOT_HEADER_WORDS) * 8
     }

@@ -24,6 +24,7 @@ mod layout;
 #[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
 mod ring;
 mod sync;
+mod words;
 
 /// The README's examples are tests too.
 #[cfg(doctest)]

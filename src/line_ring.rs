@@ -447,8 +447,9 @@ impl Reader {
     }
 
     fn hand_out(&mut self) -> Option<Item<'_>> {
-        self.handed = self.drain.queued().min(1);
-        (self.handed == 1).then(|| self.drain.item(&self.segment, 0))
+        let item = self.drain.next_item(&self.segment);
+        self.handed = usize::from(item.is_some());
+        item
     }
 
     /// Waits until something is queued, everything is over, or `limit` has passed.
@@ -511,7 +512,7 @@ impl Batch<'_> {
     /// The items, in order.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        (0..self.len()).map(|index| self.reader.drain.item(&self.reader.segment, index))
+        self.reader.drain.items(&self.reader.segment)
     }
 
     /// Accepts all of them.

@@ -22,6 +22,7 @@ pub enum Stream {
 }
 
 impl Stream {
+    #[inline]
     pub(crate) fn from_bits(bits: u32) -> Self {
         match bits & 3 {
             1 => Stream::Stderr,
@@ -52,6 +53,7 @@ pub enum Level {
 }
 
 impl Level {
+    #[inline]
     pub(crate) fn from_bits(bits: u8) -> Self {
         match bits {
             1 => Level::Trace,
@@ -84,6 +86,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline]
     pub(crate) fn from_bits(bits: u32) -> Self {
         match bits & 7 {
             1 => Kind::Text,
@@ -443,6 +446,7 @@ pub(crate) fn line_of<'a>(
 }
 
 /// The time of a slot: microseconds since the segment's creation, plus one.
+#[inline]
 pub(crate) fn time_of(raw: u64, created: u64) -> Option<SystemTime> {
     let micros = raw.checked_sub(1)?;
     let since = Duration::from_nanos(created) + Duration::from_micros(micros);

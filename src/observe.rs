@@ -9,14 +9,13 @@ use std::path::Path;
 
 use crate::assembly::{Assemblies, Long, image_of, trailer};
 use crate::error::AttachError;
-use crate::layout::{Hold, LINE_MASK, MirrorId, READER_CELL, SlotHeader, TicketWord, flag};
+use crate::layout::{LINE_MASK, MirrorId, READER_CELL, SlotHeader, TicketWord, flag};
 use crate::line_ring::LineRing;
 use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
-use crate::ring::peek_payload;
 use crate::segment::{Parts, Segment, View, view_file, view_named};
 use crate::source::lines_between;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 use Ordering::{Acquire, Relaxed};
 
@@ -183,22 +182,6 @@ impl Observer {
             // A line that was not taken stands in its place, one that was anywhere.
             if is_here || !entry.is_full() {
                 found.push(Part { header, payload: image_of(&image).1.to_vec() });
-            }
-        }
-        // The line that was taken last is in the reader's spare, which nobody writes.
-        let hold = &cells[READER_CELL].writer.0.hold;
-        let held = hold.load(Acquire);
-        if let (Hold::Held(slot), _) = Hold::unpack(held) {
-            let mut payload = vec![0; ring.shape.payload()];
-            let header = peek_payload(ring, slot, &mut payload);
-            // ORD observe:E, acquire fence; pairs with publish:G; a word above that is of the slot's next use was written
-            // after the reader had given the slot away, and the word below says so.
-            fence(Acquire);
-            if let Some(header) = header.filter(|header| usize::from(header.length) <= payload.len())
-                && hold.load(Relaxed) == held
-            {
-                payload.truncate(header.length.into());
-                found.push(Part { header, payload });
             }
         }
         found.retain(|part| {

@@ -254,7 +254,7 @@ impl Store {
         if !self.drain.fill(segment) {
             return None;
         }
-        let message = match self.drain.item(segment, 0) {
+        let message = match self.drain.next_item(segment)? {
             Item::Line(line) => Some(Message::from(line)),
             Item::Ended(ended) => {
                 let Item::Ended(ended) = Item::Ended(ended).into_owned() else {

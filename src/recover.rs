@@ -4,7 +4,7 @@
 //! cell's lock, which the kernel gives away only when the owner is gone. Each step is safe to repeat, so whoever
 //! recovers may die too, and the next one begins again.
 
-use crate::layout::{Cell, Hold, LINE_MASK, READER_CELL, SlotHeader, flag};
+use crate::layout::{Cell, Hold, LINE_MASK, SlotHeader, flag};
 use crate::ring::{Refused, Ring, Spare, peek_payload};
 use crate::sync::Ordering;
 
@@ -21,11 +21,11 @@ struct Owned {
     finished: bool,
 }
 
-/// Finds out which slot a dead cell owns, and writes it down. Also for the reader's cell.
+/// Finds out which slot a dead cell owns, and writes it down.
 fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
     let word = &cells[index].writer.0.hold;
-    // ORD recover:A, acquire; pairs with publish:D, publish:F, publish:H, take:B and take:E; what the dead one
-    // had done before it wrote this is seen.
+    // ORD recover:A, acquire; pairs with publish:D, publish:F and publish:H; what the dead one had done before it wrote
+    // this is seen.
     let (hold, changes) = Hold::unpack(word.load(Acquire));
     let Hold::Intent(given, wanted) = hold else {
         return Spare::of(word.load(Relaxed)).map(|spare| Owned { spare, finished: false });
@@ -40,11 +40,6 @@ fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
     // ORD settle:A, release; pairs with recover:A; as publish:F.
     word.store(settled, Release);
     Spare::of(settled).map(|spare| Owned { spare, finished: !exchanged })
-}
-
-/// The same for the reader's cell, whose owner holds its lock by now.
-pub(crate) fn settle_reader(ring: &Ring<'_>, cells: &[Cell]) -> Option<Spare> {
-    settle(ring, cells, READER_CELL).map(|owned| owned.spare)
 }
 
 /// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it just now.

@@ -7,11 +7,12 @@
 //!
 //! The order ring has N entries. Position `p` stands in entry `p mod N`, and `p / N` is its lap. Every entry
 //! and every cell has exactly one slot at every moment. A writer fills its cell's slot (its spare) and swaps
-//! it into an entry; what was there becomes its spare. The reader swaps a slot out in the same way.
+//! it into an entry; what was there becomes its spare. The reader, which has copied the line by then, only says that
+//! the entry can be filled again.
 //!
 //! ```text
 //!              publish                          take
-//!   (lap, free, B) ────► (lap, full, A) ────────────────► (lap + 1, free, R)
+//!   (lap, free, B) ────► (lap, full, A) ────────────────► (lap + 1, free, A)
 //!                              │                                   │
 //!                              │ publish in lap + 1                │ publish in lap + 1
 //!                              ▼ (OverwriteOldest only)            ▼
@@ -38,19 +39,18 @@
 //! | publish:E | publish:A | the next writer sees that the position is filled, and so fills the one after it (I4) |
 //! | take:D | publish:A | the writer owns the slot only after the reader has finished reading it |
 //! | publish:E | observe:C | as look:A |
-//! | take:D | observe:C | an observer sees the slot that the reader gave as the reader found it |
+//! | take:D | observe:C | an observer sees the slot as the reader found it |
 //! | publish:G | observe:D | as observe:B |
 //! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
 //! | publish:D | recover:A | who finds the exchange done or not done also finds the intent |
 //! | publish:F | recover:A | who finds the new spare held finds the exchange done |
-//! | take:B | recover:A | as publish:D, for the reader |
-//! | take:E | recover:A | as publish:F, for the reader |
 //! | pending:A | unfinished:A | the unfinished line's bytes are in the spare |
 //! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
 //! | sleep:A | wake:A | (both SeqCst) or the writer sees that the reader sleeps |
 
 use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, seq_cst_for_loom};
+use crate::words::{load_block, load_bytes, load_words, prefetch, store_bytes};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
@@ -68,6 +68,8 @@ pub(crate) struct Ring<'a> {
     /// The tail hint (I5).
     pub(crate) next_position: &'a AtomicU64,
     pub(crate) shape: Shape,
+    /// How many slots there are.
+    slot_count: usize,
 }
 
 /// A cell's slot, as its owner knows it.
@@ -194,6 +196,19 @@ fn is_filled(shape: Shape, entry: Entry, position: u64) -> bool {
 }
 
 impl<'a> Ring<'a> {
+    /// # Panics
+    ///
+    /// If there is not one entry for each position.
+    pub(crate) fn new(
+        order: &'a [AtomicU64],
+        slots: &'a [AtomicU64],
+        next_position: &'a AtomicU64,
+        shape: Shape,
+    ) -> Self {
+        assert_eq!(order.len() as u64, shape.positions());
+        Self { order, slots, next_position, shape, slot_count: slots.len() / shape.slot_words }
+    }
+
     #[inline]
     fn entry(&self, position: u64) -> &'a AtomicU64 {
         &self.order[self.shape.index(position)]
@@ -214,7 +229,7 @@ impl<'a> Ring<'a> {
     /// Checks an index that came from shared memory.
     #[inline]
     pub(crate) fn has_slot(&self, slot: u32) -> bool {
-        self.slot(slot).is_some()
+        (slot as usize) < self.slot_count
     }
 
     // ------------------------------------------------------------------------------------ the spare
@@ -226,7 +241,7 @@ impl<'a> Ring<'a> {
     /// If they do not fit in a slot.
     #[inline]
     pub(crate) fn fill(&self, spare: &Spare, at: usize, bytes: &[u8]) {
-        write_bytes(&self.own(spare)[SLOT_HEADER_WORDS..], at, bytes);
+        store_bytes(&self.own(spare)[SLOT_HEADER_WORDS..], at, bytes);
     }
 
     /// Puts the header's words except the position into the owner's spare.
@@ -403,19 +418,39 @@ impl<'a> Ring<'a> {
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
     pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
-        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
-        let entry = Entry(self.entry(position).load(Acquire));
-        if !entry.is_at(Entry::full(self.shape.lap(position), 0)) || !self.copy(entry.slot(), image) {
-            return self.seen_instead(position, entry);
+        let full = Entry::full(self.shape.lap(position), 0);
+        match self.copy_part(self.entry(position), full, position, image) {
+            Ok(_) => Seen::Part(SlotHeader { position, ..header_of(image) }),
+            Err(entry) => self.seen_instead(position, entry),
         }
+    }
+
+    /// The entries of the positions from `position` on, to the end of its lap, and what those that are filled say.
+    #[inline]
+    pub(crate) fn run(&self, position: u64) -> (&'a [AtomicU64], Entry) {
+        (&self.order[self.shape.index(position)..], Entry::full(self.shape.lap(position), 0))
+    }
+
+    /// Copies what `word`, the entry of `position`, has, if it is as `full` says and stays so meanwhile: how many words;
+    /// otherwise gives what the entry says instead.
+    #[inline]
+    pub(crate) fn copy_part(
+        &self,
+        word: &AtomicU64,
+        full: Entry,
+        position: u64,
+        image: &mut [u64],
+    ) -> Result<usize, Entry> {
+        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
+        let entry = Entry(word.load(Acquire));
+        let Some(words) = (if entry.is_at(full) { self.copy(entry.slot(), image) } else { None }) else {
+            return Err(entry);
+        };
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
         // entry has changed, and the load below sees it.
         fence(Acquire);
-        let again = Entry(self.entry(position).load(Relaxed));
-        if again != entry || !self.shape.is_same_place(image[0], position) {
-            return self.seen_instead(position, again);
-        }
-        Seen::Part(SlotHeader { position, ..header_of(image) })
+        let again = Entry(word.load(Relaxed));
+        if again == entry && self.shape.is_same_place(image[0], position) { Ok(words) } else { Err(again) }
     }
 
     /// What an entry says of a position at which there is no part.
@@ -435,73 +470,46 @@ impl<'a> Ring<'a> {
     pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, SlotHeader)> {
         // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
         let entry = Entry(self.order[index].load(Acquire));
-        let is_sound = self.copy(entry.slot(), image);
+        let is_sound = self.copy(entry.slot(), image).is_some();
         // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
         fence(Acquire);
         let is_same = Entry(self.order[index].load(Relaxed)) == entry;
         (is_sound && is_same).then(|| (entry, header_of(image)))
     }
 
-    /// Copies a slot's words, of its payload those that its length names; `false` for a length that no slot has, and for an
-    /// index that no slot has.
+    /// Copies a slot's words, of its payload those that its length names, and some more: how many. `None` for a length that no
+    /// slot has, and for an index that no slot has.
     #[inline]
-    fn copy(&self, slot: u32, image: &mut [u64]) -> bool {
-        let Some((head, payload)) = self.slot(slot).and_then(<[_]>::split_first_chunk::<SLOT_HEADER_WORDS>)
-        else {
-            return false;
-        };
-        let (to_head, to_payload) = image.split_at_mut(SLOT_HEADER_WORDS);
-        let to_head = to_head.first_chunk_mut().expect("it was split off just now");
-        load(head, to_head);
-        let words = SlotHeader::length_of(to_head[SLOT_HEADER_WORDS - 1]).div_ceil(8);
-        if words > payload.len() {
-            return false;
-        }
-        // In blocks: of all that the reader does for a line, this takes the most.
-        let (blocks, rest) = payload.as_chunks::<BLOCK>();
-        let (to_blocks, to_rest) = to_payload.as_chunks_mut::<BLOCK>();
-        let whole = words.div_ceil(BLOCK).min(blocks.len());
-        for (to, from) in to_blocks[..whole].iter_mut().zip(&blocks[..whole]) {
-            load(from, to);
-        }
-        // A segment's payloads are whole blocks; those of models and tests are not.
-        if words > blocks.len() * BLOCK {
-            to_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = from.load(Relaxed));
-        }
-        true
+    fn copy(&self, slot: u32, image: &mut [u64]) -> Option<usize> {
+        let (head, payload) = self.slot(slot)?.split_first_chunk::<SLOT_HEADER_WORDS>()?;
+        let (to_head, to_payload) = image.split_first_chunk_mut()?;
+        load_block(head, to_head);
+        let length = SlotHeader::length_of(to_head[SLOT_HEADER_WORDS - 1]);
+        Some(SLOT_HEADER_WORDS + load_words(payload, to_payload, length.div_ceil(8))?)
     }
 
-    /// Swaps the reader's spare into the entry of `position`, which a writer may then fill a lap later.
+    /// Makes the entry of `position` free for the next lap. Its slot stays there, with the line, until a writer gets it.
     ///
     /// `false` if something else stands there: the line was overwritten, or the position is damaged. Only the
     /// reader may call this, and only once the line was accepted.
     #[inline]
-    pub(crate) fn take(&self, hold: &AtomicU64, spare: &mut Spare, position: u64, overwrite: bool) -> bool {
+    pub(crate) fn take(&self, position: u64, overwrite: bool) -> bool {
         let lap = self.shape.lap(position);
         let word = self.entry(position);
-        // ORD take:A, acquire; pairs with publish:E; the slot below is the published one, so it may be given on.
+        // ORD take:A, acquire; pairs with publish:E; the slot is given on as it was published, also to observers.
         let entry = Entry(word.load(Acquire));
-        if entry != Entry::full(lap, entry.slot()) || !self.has_slot(entry.slot()) {
+        if !entry.is_at(Entry::full(lap, 0)) || !self.has_slot(entry.slot()) {
             return false;
         }
-        // ORD take:B, release; pairs with recover:A; as publish:D.
-        hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);
-        let freed = Entry::free(lap.wrapping_add(1), spare.slot);
-        let taken = if overwrite {
+        let freed = Entry::free(lap.wrapping_add(1), entry.slot());
+        if overwrite {
             // ORD take:C, AcqRel; pairs with publish:A and publish:E; as take:D, against an overwriting writer.
-            word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok()
-        } else {
-            // Nobody else changes a full entry, so a store is enough.
-            // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it gives away.
-            word.store(freed.0, Release);
-            true
-        };
-        if taken {
-            spare.slot = entry.slot();
+            return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();
         }
-        // ORD take:E, release; pairs with recover:A; as publish:F.
-        hold.store(spare.next(Hold::Held(spare.slot)), Release);
-        taken
+        // Nobody else changes a full entry, so a store is enough.
+        // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it gives away.
+        word.store(freed.0, Release);
+        true
     }
 
     /// Whether `position`, which is not filled although it should be, can never be filled any more.
@@ -553,12 +561,12 @@ impl<'a> Ring<'a> {
         if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
     }
 
-    /// Tells the processor to fetch what a look at `position` will read, if that is there: a slot that a writer is about to
-    /// fill would be taken from its cache.
+    /// Tells the processor to fetch what `word` has, if it is as `full` says: a slot that a writer is about to fill would
+    /// be taken from its cache.
     #[inline]
-    pub(crate) fn prefetch(&self, position: u64) {
-        let entry = Entry(self.entry(position).load(Relaxed));
-        if entry.is_at(Entry::full(self.shape.lap(position), 0)) {
+    pub(crate) fn prefetch(&self, word: &AtomicU64, full: Entry) {
+        let entry = Entry(word.load(Relaxed));
+        if entry.is_at(full) {
             self.prefetch_slot::<false>(entry);
         }
     }
@@ -585,17 +593,6 @@ impl<'a> Ring<'a> {
 
 fn header_of(image: &[u64]) -> SlotHeader {
     SlotHeader::unpack(*image.first_chunk().expect("there is room for a slot"))
-}
-
-/// Words that are copied at a time.
-const BLOCK: usize = 4;
-
-#[inline(always)]
-fn load<const N: usize>(from: &[AtomicU64; N], to: &mut [u64; N]) {
-    // Not one array out of the other: that goes over the stack.
-    for index in 0..N {
-        to[index] = from[index].load(Relaxed);
-    }
 }
 
 // --------------------------------------------------------------------------------------- sleeping
@@ -642,87 +639,15 @@ fn wake_now(sleeps: &AtomicU32, wake: impl FnOnce()) {
     let _ = sleeps.compare_exchange(BEING_WOKEN, AWAKE, Relaxed, Relaxed);
 }
 
-// ------------------------------------------------------------------------------------------ bytes
-
-/// Stores `bytes` from byte `at` of `words` on, as relaxed words: an observer may be reading a stale view of
-/// them, and a plain store would be a data race. What follows in the last word becomes zero.
-#[inline]
-fn write_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
-    let mut index = at / 8;
-    let mut rest = bytes;
-    let offset = at % 8;
-    if offset != 0 && !rest.is_empty() {
-        let (head, tail) = rest.split_at(rest.len().min(8 - offset));
-        let mut word = words[index].load(Relaxed).to_ne_bytes();
-        word[offset..].fill(0);
-        word[offset..offset + head.len()].copy_from_slice(head);
-        words[index].store(u64::from_ne_bytes(word), Relaxed);
-        index += 1;
-        rest = tail;
-    }
-    let chunks = rest.chunks_exact(8);
-    let tail = chunks.remainder();
-    let words = &words[index..index + rest.len().div_ceil(8)];
-    for (word, chunk) in words.iter().zip(chunks) {
-        word.store(u64::from_ne_bytes(chunk.try_into().expect("8 bytes")), Relaxed);
-    }
-    if !tail.is_empty() {
-        let word = match rest.last_chunk::<8>() {
-            // Eight bytes that overlap those before: one load and a shift, where a copy of 1 to 7 bytes is a call.
-            Some(last) => (u64::from_le_bytes(*last) >> (8 * (8 - tail.len()))).to_le(),
-            None => {
-                let mut word = [0; 8];
-                word[..tail.len()].copy_from_slice(tail);
-                u64::from_ne_bytes(word)
-            }
-        };
-        words[words.len() - 1].store(word, Relaxed);
-    }
-}
-
-/// Loads as many bytes as `bytes` has from the start of `words`.
-#[inline]
-fn read_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
-    let whole = bytes.len() / 8;
-    let mut chunks = bytes.chunks_exact_mut(8);
-    for (word, chunk) in words.iter().zip(&mut chunks) {
-        chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
-    }
-    let tail = chunks.into_remainder();
-    if !tail.is_empty() {
-        let word = words[whole].load(Relaxed).to_ne_bytes();
-        for (byte, from) in tail.iter_mut().zip(word) {
-            *byte = from;
-        }
-    }
-}
+// ------------------------------------------------------------------------------------------- peek
 
 /// Loads `bytes.len()` payload bytes of the slot `slot`, which somebody else may be writing.
 pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Option<SlotHeader> {
     let words = ring.slot(slot)?;
     let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));
     let length = bytes.len().min(ring.shape.payload());
-    read_bytes(&words[SLOT_HEADER_WORDS..], &mut bytes[..length]);
+    load_bytes(&words[SLOT_HEADER_WORDS..], &mut bytes[..length]);
     Some(header)
-}
-
-#[inline(always)]
-fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    {
-        // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly, since the
-        // intrinsic for writing falls back to reading on the baseline processor, where `prefetchw` does nothing worse
-        // than nothing.
-        unsafe {
-            if WRITE {
-                core::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
-            } else {
-                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
-            }
-        }
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-    let _ = at;
 }
 
 #[cfg(test)]

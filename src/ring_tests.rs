@@ -41,7 +41,7 @@ impl Heap {
     }
 
     fn ring(&self) -> Ring<'_> {
-        Ring { order: &self.order, slots: &self.slots, next_position: &self.next_position, shape: self.shape }
+        Ring::new(&self.order, &self.slots, &self.next_position, self.shape)
     }
 
     fn positions(&self) -> u64 {
@@ -66,7 +66,7 @@ impl Heap {
 
     fn reader(&self) -> Reader<'_> {
         let payload = vec![0; self.shape.payload()];
-        Reader { heap: self, spare: self.spare(0), position: self.start, passed: 0, payload }
+        Reader { heap: self, position: self.start, passed: 0, payload }
     }
 
     /// I2: the order ring and the cells have each slot exactly once.
@@ -147,7 +147,6 @@ impl Writer<'_> {
 
 struct Reader<'a> {
     heap: &'a Heap,
-    spare: Spare,
     position: u64,
     /// Positions whose lines were overwritten.
     passed: u64,
@@ -162,14 +161,18 @@ fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> Seen {
     seen
 }
 
+fn prefetch(ring: &Ring<'_>, position: u64) {
+    let (words, full) = ring.run(position);
+    ring.prefetch(&words[0], full);
+}
+
 impl Reader<'_> {
     fn look(&mut self) -> Seen {
         look(self.heap.ring(), self.position, &mut self.payload)
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
-        let hold = &self.heap.holds[0];
-        self.heap.ring().take(hold, &mut self.spare, self.position, overwrite)
+        self.heap.ring().take(self.position, overwrite)
     }
 
     /// The next line, checked and taken: its writer's cell and its number.
@@ -410,9 +413,11 @@ fn only_a_published_line_is_taken_and_only_once() {
         let heap = Heap::new(2, 6, 2, LAPS * 4 - 1);
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         assert!(!reader.take(overwrite), "not yet written");
-        assert_eq!(Hold::unpack(heap.holds[0].load(Relaxed)).0, Hold::Held(4));
         writer.write_at(reader.position);
+        let Entry(filled) = heap.entry(reader.position);
         assert!(reader.take(overwrite));
+        let lap = heap.shape.lap(reader.position);
+        assert_eq!(heap.entry(reader.position), Entry::free(lap.wrapping_add(1), Entry(filled).slot()));
         assert!(!reader.take(overwrite), "already taken");
         assert_eq!(reader.look(), Seen::Passed(1));
         heap.assert_slots_conserved();
@@ -426,11 +431,9 @@ fn the_hold_word_changes_with_each_step_and_survives_the_overflow_of_its_count()
     for line in 0..40_000_u64 {
         writer.write_at(heap.start.wrapping_add(line));
         assert_eq!(reader.next(false), Some((1, line)));
-        for (cell, spare) in [(0, &reader.spare), (1, &writer.spare)] {
-            let changes = 2 * (line + 1) % (1 << 15);
-            let held = (Hold::Held(spare.slot), changes);
-            assert_eq!(Hold::unpack(heap.holds[cell].load(Relaxed)), held, "intent, then held");
-        }
+        let changes = 2 * (line + 1) % (1 << 15);
+        let held = (Hold::Held(writer.spare.slot), changes);
+        assert_eq!(Hold::unpack(heap.holds[1].load(Relaxed)), held, "intent, then held");
     }
 }
 
@@ -652,12 +655,12 @@ proptest! {
             expected[at..end].copy_from_slice(bytes);
             expected[end..end.next_multiple_of(8)].fill(0);
         }
-        write_bytes(&words, at, bytes);
+        store_bytes(&words, at, bytes);
         let found: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
         prop_assert_eq!(&found, &expected);
 
         let mut read = vec![0xaa; at];
-        read_bytes(&words, &mut read);
+        load_bytes(&words, &mut read);
         prop_assert_eq!(&read[..], &expected[..at]);
     }
 }
@@ -754,7 +757,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             heap.set_entry(start, if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) });
             assert_eq!(reader.look(), Seen::Damaged);
             assert!(!reader.take(false) && !reader.take(true));
-            heap.ring().prefetch(start);
+            prefetch(&heap.ring(), start);
             if !full {
                 assert_eq!(writer.write(false), Err(Refused::Damaged));
             }
@@ -904,12 +907,11 @@ proptest! {
                 1 => { reader.take(off % 2 == 0); }
                 2 => ring.skip(position, false),
                 3 => { ring.is_hole(position); ring.is_full_at(position); }
-                4 => ring.prefetch(position),
+                4 => prefetch(&ring, position),
                 _ => { may_sleep(&ring, &AtomicU32::new(0), position); }
             }
-            prop_assert!(ring.has_slot(reader.spare.slot));
         }
-        prop_assert!(ring.has_slot(heap.spare(0).slot) && ring.has_slot(heap.spare(1).slot));
+        prop_assert!(ring.has_slot(heap.spare(1).slot));
     }
 
     #[test]

@@ -75,12 +75,9 @@ impl Parts {
     fn of(map: &MmapRaw, geometry: &Geometry) -> Self {
         let (offsets, shape) = (geometry.offsets(), geometry.shape());
         let header: &Header = &part(map, 0, 1)[0];
-        let ring = Ring {
-            order: part(map, offsets.order, 1 << shape.order_bits),
-            slots: part(map, offsets.slots, geometry.slots() * shape.slot_words),
-            next_position: &header.next_position.0,
-            shape,
-        };
+        let order = part(map, offsets.order, 1 << shape.order_bits);
+        let slots = part(map, offsets.slots, geometry.slots() * shape.slot_words);
+        let ring = Ring::new(order, slots, &header.next_position.0, shape);
         Self {
             ring,
             cells: part(map, offsets.cells, geometry.cells as usize),

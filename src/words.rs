@@ -1,0 +1,188 @@
+//! Bytes in and out of shared words.
+//!
+//! Somebody else may be writing what is read here, or reading what is written: every word is an atomic, and relaxed.
+//! What is read makes sense only once the reader has found, by what `ring.rs` says, that it did not change meanwhile.
+
+use crate::sync::{AtomicU64, Ordering};
+
+use Ordering::Relaxed;
+
+/// Words that are copied at a time. The payload of each slot of a segment is so many, or a multiple.
+pub(crate) const BLOCK: usize = 4;
+const BLOCK_BYTES: usize = 8 * BLOCK;
+
+/// Stores `bytes` from byte `at` of `words` on. What follows in the last word becomes zero.
+///
+/// # Panics
+///
+/// If they do not fit.
+#[inline]
+pub(crate) fn store_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
+    let mut index = at / 8;
+    let mut rest = bytes;
+    let offset = at % 8;
+    if offset != 0 && !rest.is_empty() {
+        let (head, tail) = rest.split_at(rest.len().min(8 - offset));
+        let mut word = words[index].load(Relaxed).to_ne_bytes();
+        word[offset..].fill(0);
+        word[offset..offset + head.len()].copy_from_slice(head);
+        words[index].store(u64::from_ne_bytes(word), Relaxed);
+        index += 1;
+        rest = tail;
+    }
+    let words = &words[index..index + rest.len().div_ceil(8)];
+    let (blocks, rest_bytes) = rest.as_chunks::<BLOCK_BYTES>();
+    let (to_blocks, to_rest) = words.split_at(blocks.len() * BLOCK);
+    for (to, from) in to_blocks.as_chunks().0.iter().zip(blocks) {
+        block::store(to, from);
+    }
+    let (chunks, tail) = rest_bytes.as_chunks::<8>();
+    for (word, chunk) in to_rest.iter().zip(chunks) {
+        word.store(u64::from_ne_bytes(*chunk), Relaxed);
+    }
+    if !tail.is_empty() {
+        let word = match rest.last_chunk::<8>() {
+            // Eight bytes that overlap those before: one load and a shift, where a copy of 1 to 7 bytes is a call.
+            Some(last) => (u64::from_le_bytes(*last) >> (8 * (8 - tail.len()))).to_le(),
+            None => {
+                let mut word = [0; 8];
+                word[..tail.len()].copy_from_slice(tail);
+                u64::from_ne_bytes(word)
+            }
+        };
+        words[words.len() - 1].store(word, Relaxed);
+    }
+}
+
+/// Loads as many bytes as `bytes` has from the start of `words`.
+#[inline]
+pub(crate) fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
+    let whole = bytes.len() / 8;
+    let mut chunks = bytes.chunks_exact_mut(8);
+    for (word, chunk) in words.iter().zip(&mut chunks) {
+        chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+    let tail = chunks.into_remainder();
+    if !tail.is_empty() {
+        let word = words[whole].load(Relaxed).to_ne_bytes();
+        for (byte, from) in tail.iter_mut().zip(word) {
+            *byte = from;
+        }
+    }
+}
+
+/// Loads the first `count` words of `from`, and the rest of the last block: how many that were. `None` if there are
+/// fewer, or less room for them.
+#[inline]
+pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], count: usize) -> Option<usize> {
+    let (blocks, _) = from.as_chunks::<BLOCK>();
+    let (to_blocks, _) = to.as_chunks_mut::<BLOCK>();
+    let whole = count.div_ceil(BLOCK);
+    let (Some(blocks), Some(to_blocks)) = (blocks.get(..whole), to_blocks.get_mut(..whole)) else {
+        return load_each(from, to, count);
+    };
+    for (to, from) in to_blocks.iter_mut().zip(blocks) {
+        load_block(from, to);
+    }
+    Some(whole * BLOCK)
+}
+
+/// The payloads of models and tests are not whole blocks.
+#[cold]
+fn load_each(from: &[AtomicU64], to: &mut [u64], count: usize) -> Option<usize> {
+    let (from, to) = (from.get(..count)?, to.get_mut(..count)?);
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Relaxed));
+    Some(count)
+}
+
+/// Loads four words.
+#[inline(always)]
+pub(crate) fn load_block(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
+    block::load(from, to);
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+mod block {
+    //! Two words at a time: of all that is done for a line, copying it takes the most.
+    //!
+    //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data race. The processor
+    //! makes each half of such an access as it makes that of an aligned word.
+
+    use core::arch::asm;
+    use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
+
+    use super::{AtomicU64, BLOCK, BLOCK_BYTES};
+
+    #[inline(always)]
+    pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: both are as long as two of these; the loads need no alignment, and of the stores atomics may be shared.
+        unsafe {
+            let (first, second) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
+            asm!(
+                "movups [{to}], {first}",
+                "movups [{to} + 16], {second}",
+                to = in(reg) to.as_ptr(),
+                first = in(xmm_reg) first,
+                second = in(xmm_reg) second,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn load(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
+        let (first, second): (__m128i, __m128i);
+        let to = to.as_mut_ptr().cast::<__m128i>();
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "movups {first}, [{from}]",
+                "movups {second}, [{from} + 16]",
+                from = in(reg) from.as_ptr(),
+                first = lateout(xmm_reg) first,
+                second = lateout(xmm_reg) second,
+                options(nostack, preserves_flags, readonly),
+            );
+            _mm_storeu_si128(to, first);
+            _mm_storeu_si128(to.add(1), second);
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+mod block {
+    use super::{AtomicU64, BLOCK, BLOCK_BYTES, Relaxed};
+
+    pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
+        for (to, from) in to.iter().zip(from.as_chunks::<8>().0) {
+            to.store(u64::from_ne_bytes(*from), Relaxed);
+        }
+    }
+
+    pub(super) fn load(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.load(Relaxed);
+        }
+    }
+}
+
+/// Tells the processor to fetch what is at `at`, to write it if `WRITE`.
+#[inline(always)]
+pub(crate) fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    {
+        // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly, since the
+        // intrinsic for writing falls back to reading on the baseline processor, where `prefetchw` does nothing worse
+        // than nothing.
+        unsafe {
+            if WRITE {
+                core::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+            } else {
+                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+            }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    let _ = at;
+}
