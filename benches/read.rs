@@ -40,12 +40,16 @@ fn take_batches(reader: &mut Reader, check: &mut Check) {
     }
 }
 
-/// As fast, and nothing is looked at.
+/// As fast, for who has the bytes and whose they are, and does nothing with them.
 fn take_batches_unseen(reader: &mut Reader, _: &mut Check) {
     let mut left = LINES;
     while left > 0 {
         let batch = reader.batch().expect("ours");
-        left -= batch.iter().map(black_box).count();
+        for item in batch.iter() {
+            let Item::Line(line) = item else { unreachable!("there are lines alone") };
+            black_box((&*line.bytes, line.worker, line.position));
+            left -= 1;
+        }
         batch.commit();
     }
 }

@@ -21,7 +21,7 @@ use crate::assembly::{Assemblies, Long, image_of, trailer};
 use crate::deaths::Deaths;
 use crate::error::{ReadError, system};
 use crate::fork;
-use crate::layout::{LINE_MASK, Owner, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
+use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
 use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
 use crate::pool::look_at_child;
@@ -171,6 +171,7 @@ impl Drain {
     }
 
     /// Refuses in a forked child.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), ReadError> {
         if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }
     }
@@ -220,7 +221,7 @@ impl Drain {
         self.items(segment).next()
     }
 
-    #[inline]
+    #[inline(always)]
     fn item(&self, segment: &Segment, queued: &Queued) -> Item<'_> {
         let Queued { upto, source, at } = *queued;
         if at >= OTHER {
@@ -273,7 +274,7 @@ impl Drain {
         self.sources.get(source).map_or((u32::MAX, "".into()), |s| (s.worker, Cow::Borrowed(&*s.label)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn line<'d>(
         &'d self,
         segment: &Segment,
@@ -324,21 +325,22 @@ impl Drain {
         }
     }
 
+    #[inline]
     fn take(&mut self, segment: &Segment, upto: u64) {
         // Behind, if the reader was overrun meanwhile.
         if upto.wrapping_sub(self.taken) as i64 <= 0 {
             return;
         }
-        // Of its own: what lies behind a reference is read anew after each store.
-        let ring = *segment.ring();
-        let overwrite = segment.overwrites();
+        let (ring, overwrite) = (segment.ring(), segment.overwrites());
         self.freed += upto.wrapping_sub(self.taken);
-        let mut position = self.taken;
-        while position != upto {
-            ring.take(position, overwrite);
-            position = position.wrapping_add(1);
+        while self.taken != upto {
+            let run = ring.run(self.taken);
+            let most = upto.wrapping_sub(self.taken).min(run.words.len() as u64);
+            for word in &run.words[..most as usize] {
+                ring.take(word, &run, overwrite);
+            }
+            self.taken = self.taken.wrapping_add(most);
         }
-        self.taken = upto;
         // ORD read:A, release; pairs with read:B; after the positions were taken.
         segment.header().read_position.0.store(upto, Release);
         if self.freed >= ring.shape.positions() / wait::ROOMY {
@@ -346,6 +348,7 @@ impl Drain {
         }
     }
 
+    #[cold]
     fn tell_space(&mut self, segment: &Segment) {
         self.freed = 0;
         if segment.policy() == Policy::Block {
@@ -467,29 +470,31 @@ impl Drain {
             return 0;
         }
         let ring = segment.ring();
-        let (words, full) = ring.run(self.cursor);
-        let mut filled = self.filled;
+        let run = ring.run(self.cursor);
+        let stride = ring.shape.slot_words;
+        let images = self.arena[self.filled..].chunks_exact_mut(stride);
         let mut lines = 0;
-        for word in words.iter().take(most) {
-            if let Some(ahead) = words.get(lines + PREFETCH) {
-                ring.prefetch(ahead, full);
+        for (word, image) in run.words.iter().zip(images).take(most) {
+            if let Some(ahead) = run.words.get(lines + PREFETCH) {
+                ring.prefetch(ahead, run.full);
             }
             let position = self.cursor.wrapping_add(lines as u64);
-            let image = &mut self.arena[filled..];
-            let Ok(copied) = ring.copy_part(word, full, position, image) else { break };
+            if ring.copy_part(word, run.full, position, image).is_err() {
+                break;
+            }
             let header = SlotHeader::unpack(*image.first_chunk().expect("an image has a header"));
             let is_whole =
                 header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
             if !is_whole {
                 break;
             }
-            let Some(source) = self.sources.next_line(segment, header.cell, header.line) else { break };
-            self.queue.push(Queued { upto: position.wrapping_add(1), source, at: filled as u32 });
-            filled += copied;
+            let Some(source) = self.sources.next_line(header.cell, header.line) else { break };
+            let at = (self.filled + lines * stride) as u32;
+            self.queue.push(Queued { upto: position.wrapping_add(1), source, at });
             lines += 1;
         }
         if lines > 0 {
-            self.filled = filled;
+            self.filled += lines * stride;
             self.cursor = self.cursor.wrapping_add(lines as u64);
             self.before = self.cursor.wrapping_sub(1);
             self.overrun = false;
@@ -527,7 +532,7 @@ impl Drain {
             return;
         }
         self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
-        self.filled += SLOT_HEADER_WORDS + usize::from(header.length).div_ceil(8);
+        self.filled += segment.ring().shape.slot_words;
     }
 
     /// Notes that line `line` of a mirror has come, and that those before it will not if they have not.

@@ -234,6 +234,11 @@ impl Entry {
     pub(crate) fn slot(self) -> u32 {
         (self.0 & SLOT_MASK) as u32
     }
+    /// The same with another slot.
+    #[inline]
+    pub(crate) fn with_slot(self, slot: u32) -> Self {
+        Self(self.0 & !SLOT_MASK | u64::from(slot))
+    }
     pub(crate) fn is_full(self) -> bool {
         self.0 & FULL_BIT != 0
     }

@@ -354,9 +354,12 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError::Interrupted`] when a signal handler ran; [`ReadError::Forked`] in a forked child.
+    #[inline]
     pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
-        self.wait_for_some(None)?;
+        if self.drain.queued() == 0 {
+            self.wait_for_some(None)?;
+        }
         Ok(self.hand_out())
     }
 
@@ -370,8 +373,17 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError::Forked`] in a forked child.
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
+        if self.drain.queued() == 0 {
+            self.look_for_some()?;
+        }
+        Ok(self.hand_out())
+    }
+
+    /// Queues what is there; arms the wake-up pipe if nothing is.
+    fn look_for_some(&mut self) -> Result<(), ReadError> {
         while !self.drain.fill(&self.segment) {
             self.drain.look_for_deaths(&self.segment)?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
@@ -379,7 +391,7 @@ impl Reader {
                 break;
             }
         }
-        Ok(self.hand_out())
+        Ok(())
     }
 
     /// The next item, or `None` if none has come for `limit`, or every mirror has ended.
@@ -432,6 +444,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError::Forked`] in a forked child.
+    #[inline]
     pub fn commit(&mut self) -> Result<(), ReadError> {
         self.drain.check()?;
         if self.handed > 0 {
@@ -446,6 +459,7 @@ impl Reader {
         self.handed == 0 && self.drain.is_over(&self.segment)
     }
 
+    #[inline]
     fn hand_out(&mut self) -> Option<Item<'_>> {
         let item = self.drain.next_item(&self.segment);
         self.handed = usize::from(item.is_some());

@@ -106,7 +106,8 @@ impl Heap {
     }
 
     fn take(&self, position: u64, overwrite: bool) -> bool {
-        self.ring().take(position, overwrite)
+        let run = self.ring().run(position);
+        self.ring().take(&run.words[0], &run, overwrite)
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.

@@ -72,25 +72,38 @@ pub(crate) struct Ring<'a> {
     slot_count: usize,
 }
 
+/// Positions of one lap, one after another.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    /// Their entries.
+    pub(crate) words: &'a [AtomicU64],
+    /// What those say that are filled, but for the slot,
+    pub(crate) full: Entry,
+    /// and those that are taken.
+    taken: Entry,
+}
+
 /// A cell's slot, as its owner knows it.
 #[derive(Debug)]
 pub(crate) struct Spare {
     pub(crate) slot: u32,
     changes: u64,
+    /// The position after the one that the owner filled last, if it has filled one.
+    next: Option<u64>,
 }
 
 impl Spare {
     /// The spare of a cell whose hold word is this; `None` while it is undecided.
     pub(crate) fn of(hold: u64) -> Option<Self> {
         match Hold::unpack(hold) {
-            (Hold::Held(slot), changes) => Some(Self { slot, changes }),
+            (Hold::Held(slot), changes) => Some(Self { slot, changes, next: None }),
             (Hold::Intent(..), _) => None,
         }
     }
 
     /// The word that says `hold`, with a new change count.
     #[inline]
-    fn next(&mut self, hold: Hold) -> u64 {
+    fn word(&mut self, hold: Hold) -> u64 {
         self.changes = self.changes.wrapping_add(1);
         hold.pack(self.changes)
     }
@@ -239,18 +252,25 @@ impl<'a> Ring<'a> {
     /// # Panics
     ///
     /// If they do not fit in a slot.
-    #[inline]
     pub(crate) fn fill(&self, spare: &Spare, at: usize, bytes: &[u8]) {
         store_bytes(&self.own(spare)[SLOT_HEADER_WORDS..], at, bytes);
     }
 
     /// Puts the header's words except the position into the owner's spare.
-    #[inline]
     pub(crate) fn head(&self, spare: &Spare, header: &SlotHeader) {
-        let [_, time, line, part] = self.own(spare).first_chunk().expect("a slot has a header");
-        time.store(header.time_word(), Relaxed);
-        line.store(header.line_word(), Relaxed);
-        part.store(header.part_word(), Relaxed);
+        put_header(self.own(spare), header);
+    }
+
+    /// Puts a header, but for the position, and a payload into the owner's spare: a line that comes in one piece.
+    ///
+    /// # Panics
+    ///
+    /// If the payload does not fit in a slot.
+    #[inline]
+    pub(crate) fn put(&self, spare: &Spare, header: &SlotHeader, bytes: &[u8]) {
+        let words = self.own(spare);
+        store_bytes(&words[SLOT_HEADER_WORDS..], 0, bytes);
+        put_header(words, header);
     }
 
     /// Puts the order of an unfinished line where its position will be.
@@ -277,7 +297,7 @@ impl<'a> Ring<'a> {
     ) -> Result<u64, Refused> {
         // The common case: the hint is right, and nobody else is at that position.
         let position = self.next_position.load(Relaxed);
-        if let Plan::Exchange(entry) = self.plan(position, overwrite)
+        if let Plan::Exchange(entry) = self.plan(position, overwrite, spare.next)
             && self.exchange(hold, spare, position, entry, &then)
         {
             return Ok(position);
@@ -302,7 +322,7 @@ impl<'a> Ring<'a> {
     ) -> Result<u64, Refused> {
         // A walk along a sound ring is short: this bounds one along words that make no sense.
         for _ in 0..8 * self.shape.positions() + 0x1_0000 {
-            match self.plan(position, overwrite) {
+            match self.plan(position, overwrite, spare.next) {
                 Plan::GoOn(other) => position = other,
                 Plan::Exchange(entry) => {
                     if self.exchange(hold, spare, position, entry, &then) {
@@ -317,9 +337,9 @@ impl<'a> Ring<'a> {
         Err(Refused::Damaged)
     }
 
-    /// What a writer that wants to publish does at `position`.
+    /// What a writer that wants to publish does at `position`, and has itself filled the one before `next`.
     #[inline]
-    fn plan(&self, position: u64, overwrite: bool) -> Plan {
+    fn plan(&self, position: u64, overwrite: bool, next: Option<u64>) -> Plan {
         // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody else's any
         // more once the exchange succeeds, and a filled position carries I4 along.
         let entry = Entry(self.entry(position).load(Acquire));
@@ -331,7 +351,7 @@ impl<'a> Ring<'a> {
         let before = position.wrapping_sub(1);
         // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to whoever sees
         // this one.
-        if !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {
+        if next != Some(position) && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {
             return Plan::GoOn(before);
         }
         match place {
@@ -354,21 +374,22 @@ impl<'a> Ring<'a> {
         self.own(spare)[0].store(position, Relaxed);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is seen, and the
         // intent is seen by whoever sees the exchange.
-        hold.store(spare.next(Hold::Intent(spare.slot, entry.slot())), Release);
+        hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
         let filled = Entry::full(self.shape.lap(position), spare.slot);
         // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are visible to
         // whoever sees the entry. AcqRel fails against a reader that falls asleep: wake:A could be read before.
         if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
             return false;
         }
-        spare.slot = entry.slot();
+        let next = position.wrapping_add(1);
+        (spare.slot, spare.next) = (entry.slot(), Some(next));
         then();
         // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.
-        hold.store(spare.next(Hold::Held(spare.slot)), Release);
+        hold.store(spare.word(Hold::Held(spare.slot)), Release);
         // ORD publish:G, release fence; pairs with observe:B; before the first store into the new spare: who
         // sees such a store sees that the entry changed.
         fence(Release);
-        self.next_position.store(position.wrapping_add(1), Relaxed);
+        self.next_position.store(next, Relaxed);
         self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
         true
     }
@@ -396,7 +417,7 @@ impl<'a> Ring<'a> {
     /// Notes that the spare did not leave, whatever was intended.
     fn keep(&self, hold: &AtomicU64, spare: &mut Spare) {
         // ORD publish:H, release; pairs with recover:A; as publish:F.
-        hold.store(spare.next(Hold::Held(spare.slot)), Release);
+        hold.store(spare.word(Hold::Held(spare.slot)), Release);
     }
 
     /// Whether a writer that was refused at `position` would be refused again.
@@ -420,19 +441,24 @@ impl<'a> Ring<'a> {
     pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
         let full = Entry::full(self.shape.lap(position), 0);
         match self.copy_part(self.entry(position), full, position, image) {
-            Ok(_) => Seen::Part(SlotHeader { position, ..header_of(image) }),
+            Ok(()) => Seen::Part(SlotHeader { position, ..header_of(image) }),
             Err(entry) => self.seen_instead(position, entry),
         }
     }
 
-    /// The entries of the positions from `position` on, to the end of its lap, and what those that are filled say.
+    /// The positions from `position` on, to the end of its lap.
     #[inline]
-    pub(crate) fn run(&self, position: u64) -> (&'a [AtomicU64], Entry) {
-        (&self.order[self.shape.index(position)..], Entry::full(self.shape.lap(position), 0))
+    pub(crate) fn run(&self, position: u64) -> Run<'a> {
+        let lap = self.shape.lap(position);
+        Run {
+            words: &self.order[self.shape.index(position)..],
+            full: Entry::full(lap, 0),
+            taken: Entry::free(lap.wrapping_add(1), 0),
+        }
     }
 
-    /// Copies what `word`, the entry of `position`, has, if it is as `full` says and stays so meanwhile: how many words;
-    /// otherwise gives what the entry says instead.
+    /// Copies what `word`, the entry of `position`, has, if it is as `full` says and stays so meanwhile; otherwise gives
+    /// what the entry says instead.
     #[inline]
     pub(crate) fn copy_part(
         &self,
@@ -440,17 +466,17 @@ impl<'a> Ring<'a> {
         full: Entry,
         position: u64,
         image: &mut [u64],
-    ) -> Result<usize, Entry> {
+    ) -> Result<(), Entry> {
         // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
         let entry = Entry(word.load(Acquire));
-        let Some(words) = (if entry.is_at(full) { self.copy(entry.slot(), image) } else { None }) else {
+        if !entry.is_at(full) || !self.copy(entry.slot(), image) {
             return Err(entry);
-        };
+        }
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
         // entry has changed, and the load below sees it.
         fence(Acquire);
         let again = Entry(word.load(Relaxed));
-        if again == entry && self.shape.is_same_place(image[0], position) { Ok(words) } else { Err(again) }
+        if again == entry && self.shape.is_same_place(image[0], position) { Ok(()) } else { Err(again) }
     }
 
     /// What an entry says of a position at which there is no part.
@@ -470,38 +496,38 @@ impl<'a> Ring<'a> {
     pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, SlotHeader)> {
         // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
         let entry = Entry(self.order[index].load(Acquire));
-        let is_sound = self.copy(entry.slot(), image).is_some();
+        let is_sound = self.copy(entry.slot(), image);
         // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
         fence(Acquire);
         let is_same = Entry(self.order[index].load(Relaxed)) == entry;
         (is_sound && is_same).then(|| (entry, header_of(image)))
     }
 
-    /// Copies a slot's words, of its payload those that its length names, and some more: how many. `None` for a length that no
-    /// slot has, and for an index that no slot has.
+    /// Copies a slot's words, of its payload those that its length names, and some more; `false` for a length that no slot
+    /// has, and for an index that no slot has.
     #[inline]
-    fn copy(&self, slot: u32, image: &mut [u64]) -> Option<usize> {
-        let (head, payload) = self.slot(slot)?.split_first_chunk::<SLOT_HEADER_WORDS>()?;
-        let (to_head, to_payload) = image.split_first_chunk_mut()?;
+    fn copy(&self, slot: u32, image: &mut [u64]) -> bool {
+        let Some((head, payload)) = self.slot(slot).and_then(<[_]>::split_first_chunk) else { return false };
+        let Some((to_head, to_payload)) = image.split_first_chunk_mut::<SLOT_HEADER_WORDS>() else {
+            return false;
+        };
         load_block(head, to_head);
         let length = SlotHeader::length_of(to_head[SLOT_HEADER_WORDS - 1]);
-        Some(SLOT_HEADER_WORDS + load_words(payload, to_payload, length.div_ceil(8))?)
+        load_words(payload, to_payload, length)
     }
 
-    /// Makes the entry of `position` free for the next lap. Its slot stays there, with the line, until a writer gets it.
+    /// Makes `word`, an entry of the run, free for the next lap. Its slot stays there, with the line, until a writer gets it.
     ///
     /// `false` if something else stands there: the line was overwritten, or the position is damaged. Only the
     /// reader may call this, and only once the line was accepted.
     #[inline]
-    pub(crate) fn take(&self, position: u64, overwrite: bool) -> bool {
-        let lap = self.shape.lap(position);
-        let word = self.entry(position);
+    pub(crate) fn take(&self, word: &AtomicU64, run: &Run<'_>, overwrite: bool) -> bool {
         // ORD take:A, acquire; pairs with publish:E; the slot is given on as it was published, also to observers.
         let entry = Entry(word.load(Acquire));
-        if !entry.is_at(Entry::full(lap, 0)) || !self.has_slot(entry.slot()) {
+        if !entry.is_at(run.full) || !self.has_slot(entry.slot()) {
             return false;
         }
-        let freed = Entry::free(lap.wrapping_add(1), entry.slot());
+        let freed = run.taken.with_slot(entry.slot());
         if overwrite {
             // ORD take:C, AcqRel; pairs with publish:A and publish:E; as take:D, against an overwriting writer.
             return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();
@@ -589,6 +615,14 @@ impl<'a> Ring<'a> {
             prefetch::<WRITE>(start.wrapping_add(16));
         }
     }
+}
+
+#[inline]
+fn put_header(slot: &[AtomicU64], header: &SlotHeader) {
+    let [_, time, line, part] = slot.first_chunk().expect("a slot has a header");
+    time.store(header.time_word(), Relaxed);
+    line.store(header.line_word(), Relaxed);
+    part.store(header.part_word(), Relaxed);
 }
 
 fn header_of(image: &[u64]) -> SlotHeader {

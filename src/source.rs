@@ -132,14 +132,11 @@ impl Sources {
         self.search(segment, MirrorId { cell, epoch }, line)
     }
 
-    /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that has the cell, which is known: which
-    /// mirror that is.
+    /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that was known to have the cell last: which
+    /// mirror that is. (One that came after it has other numbers: each leaves one out at its beginning.)
     #[inline]
-    pub(crate) fn next_line(&mut self, segment: &Segment, cell: u16, line: u64) -> Option<u32> {
-        let known = self.by_cell.get(usize::from(cell))?;
-        // ORD epoch:D, acquire; pairs with epoch:A; as epoch:B.
-        let epoch = segment.cells().get(usize::from(cell))?.reader.0.epoch.load(Acquire);
-        let id = known.present.filter(|_| known.epoch == epoch)?;
+    pub(crate) fn next_line(&mut self, cell: u16, line: u64) -> Option<u32> {
+        let id = self.by_cell.get(usize::from(cell))?.present?;
         let source = self.known.get_mut(id as usize).filter(|source| source.expected == line)?;
         source.expected = line.wrapping_add(1) & LINE_MASK;
         source.lines += 1;

@@ -30,14 +30,13 @@ pub(crate) fn store_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
         index += 1;
         rest = tail;
     }
-    let words = &words[index..index + rest.len().div_ceil(8)];
-    let (blocks, rest_bytes) = rest.as_chunks::<BLOCK_BYTES>();
-    let (to_blocks, to_rest) = words.split_at(blocks.len() * BLOCK);
+    let (blocks, last_block) = rest.as_chunks::<BLOCK_BYTES>();
+    let (to_blocks, to_last) = words[index..].split_at(blocks.len() * BLOCK);
     for (to, from) in to_blocks.as_chunks().0.iter().zip(blocks) {
         block::store(to, from);
     }
-    let (chunks, tail) = rest_bytes.as_chunks::<8>();
-    for (word, chunk) in to_rest.iter().zip(chunks) {
+    let (chunks, tail) = last_block.as_chunks::<8>();
+    for (word, chunk) in to_last[..chunks.len()].iter().zip(chunks) {
         word.store(u64::from_ne_bytes(*chunk), Relaxed);
     }
     if !tail.is_empty() {
@@ -50,7 +49,7 @@ pub(crate) fn store_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
                 u64::from_ne_bytes(word)
             }
         };
-        words[words.len() - 1].store(word, Relaxed);
+        to_last[chunks.len()].store(word, Relaxed);
     }
 }
 
@@ -71,28 +70,28 @@ pub(crate) fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
     }
 }
 
-/// Loads the first `count` words of `from`, and the rest of the last block: how many that were. `None` if there are
+/// Loads the words that `bytes` bytes from the start of `from` take, and the rest of the last block; `false` if there are
 /// fewer, or less room for them.
 #[inline]
-pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], count: usize) -> Option<usize> {
+pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], bytes: usize) -> bool {
     let (blocks, _) = from.as_chunks::<BLOCK>();
     let (to_blocks, _) = to.as_chunks_mut::<BLOCK>();
-    let whole = count.div_ceil(BLOCK);
+    let whole = bytes.div_ceil(BLOCK_BYTES);
     let (Some(blocks), Some(to_blocks)) = (blocks.get(..whole), to_blocks.get_mut(..whole)) else {
-        return load_each(from, to, count);
+        return load_each(from, to, bytes.div_ceil(8));
     };
     for (to, from) in to_blocks.iter_mut().zip(blocks) {
         load_block(from, to);
     }
-    Some(whole * BLOCK)
+    true
 }
 
 /// The payloads of models and tests are not whole blocks.
 #[cold]
-fn load_each(from: &[AtomicU64], to: &mut [u64], count: usize) -> Option<usize> {
-    let (from, to) = (from.get(..count)?, to.get_mut(..count)?);
+fn load_each(from: &[AtomicU64], to: &mut [u64], words: usize) -> bool {
+    let (Some(from), Some(to)) = (from.get(..words), to.get_mut(..words)) else { return false };
     to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Relaxed));
-    Some(count)
+    true
 }
 
 /// Loads four words.

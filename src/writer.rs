@@ -204,16 +204,29 @@ impl Writer {
             let added = self.append(segment, bytes, style);
             return added.and(self.finish(segment, style, 0));
         }
-        let ring = segment.ring();
-        ring.fill(&self.spare, 0, bytes);
-        let flags = flag::FIRST | flag::LAST;
-        ring.head(&self.spare, &self.header(style, stamp(segment), 0, bytes.len(), flags));
-        let outcome = self.publish(segment, true);
+        let header = self.header(style, stamp(segment), 0, bytes.len(), flag::FIRST | flag::LAST);
+        segment.ring().put(&self.spare, &header, bytes);
+        match self.try_publish(segment, true) {
+            Ok(()) => {
+                wake_reader(segment);
+                self.line = self.line.wrapping_add(1) & LINE_MASK;
+                Ok(())
+            }
+            Err(refused) => self.line_later(segment, refused),
+        }
+    }
+
+    /// The same for one that was refused at first.
+    #[cold]
+    #[inline(never)]
+    fn line_later(&mut self, segment: &Segment, refused: Refused) -> Result<(), WriteError> {
+        let outcome = self.publish_later(segment, true, refused);
         let published = matches!(outcome, Ok(Outcome::Published));
         self.end_line(segment, if published { Fate::Published } else { Fate::Lost });
         outcome.map(drop)
     }
 
+    #[inline]
     fn header(&self, style: Style, time: u64, part: u32, length: usize, flags: u32) -> SlotHeader {
         SlotHeader {
             position: 0,
@@ -234,7 +247,6 @@ impl Writer {
     ///
     /// What the spare held is not pending any more from the exchange on. Were that noted only after the new spare
     /// is, who finds this writer dead could take an older part of the same line, in the new spare, for its last words.
-    #[inline]
     fn publish(&mut self, segment: &Segment, last: bool) -> Result<Outcome, WriteError> {
         match self.try_publish(segment, last) {
             Ok(()) => {
@@ -295,7 +307,6 @@ impl Writer {
     }
 
     /// The line has its number for good.
-    #[inline]
     fn end_line(&mut self, segment: &Segment, fate: Fate) {
         self.line = self.line.wrapping_add(1) & LINE_MASK;
         self.unfinished = None;

@@ -72,7 +72,7 @@ impl<const N: usize> Reader<N> for LineReader {
                     lines += 1;
                 }
                 Item::Ended(_) => {}
-                other => panic!("{other}"),
+                _ => panic!("neither a line nor an end"),
             }
         }
         batch.commit();
