@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::process::ExitStatus;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{MirrorError, ReadError};
 use crate::fork;
 use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
 use crate::options::Policy;
+use crate::pool::look_at_child;
 use crate::recover::publish_last_words;
 use crate::ring::Refused;
 use crate::segment::Segment;
@@ -20,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
 /// after these it is damaged.
 const MOST_ROUNDS: u32 = 64;
+/// How often, and after what time each, a dead child is looked at that has not exited yet.
+const EXIT_LOOKS: u32 = 20;
+const EXIT_EVERY: Duration = Duration::from_millis(1);
 
 /// The reader's memory of its looks.
 #[derive(Debug)]
@@ -157,4 +163,22 @@ impl Deaths {
             }
         }
     }
+}
+
+/// How the dead owner of a ticket exited, if it was a child of this process that nobody has awaited.
+pub(crate) fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
+    let process = segment.tickets()[ticket as usize].process()?;
+    for _ in 0..EXIT_LOOKS {
+        // Not if another has its number by now, nor if it lives on as another program.
+        let is_ending = process.is_ending()?;
+        if let Some(known) = look_at_child(process.number()) {
+            return known;
+        }
+        if !is_ending {
+            return None;
+        }
+        // Its lock is gone a moment before its parent can know.
+        thread::sleep(EXIT_EVERY);
+    }
+    None
 }

@@ -11,20 +11,14 @@
 //! one, or by `commit`), so a reader that dies loses nothing it had not handed over. Parts of a line that is not
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
-use std::borrow::Cow;
-use std::process::ExitStatus;
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
-
-use crate::assembly::{Assemblies, Long, image_of, trailer};
-use crate::deaths::Deaths;
+use crate::assembly::{Assemblies, Long, image_of};
+use crate::deaths::{Deaths, exit_of};
+use crate::decoded::{Decoded, Other};
 use crate::error::{ReadError, system};
 use crate::fork;
 use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
-use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
+use crate::message::{End, Item};
 use crate::options::Policy;
-use crate::pool::look_at_child;
 use crate::ring::{Seen, Spare, peek_payload};
 use crate::segment::{Lock, Segment};
 use crate::source::{Due, Sources, lines_between};
@@ -37,9 +31,6 @@ use Ordering::{Acquire, Relaxed, Release};
 const BATCH: usize = 64;
 /// How many batches of a busy ring go by between two looks at the clock.
 const CLOCK_EVERY: u32 = 64;
-/// How often, and after what time each, a dead child is looked at that has not exited yet.
-const EXIT_LOOKS: u32 = 20;
-const EXIT_EVERY: Duration = Duration::from_millis(1);
 /// How many positions ahead the next slots are fetched.
 const PREFETCH: usize = 8;
 
@@ -54,14 +45,8 @@ pub(crate) struct Drain {
     taken: u64,
     /// Positions taken since writers were last told of space.
     freed: u64,
-    /// Decoded and not accepted: from `first` on.
-    queue: Vec<Queued>,
-    first: usize,
-    others: Vec<Other>,
-    /// The images of the slots that were decoded: of the queue's short lines.
-    arena: Vec<u64>,
-    /// Words of it that are in use.
-    filled: usize,
+    /// Decoded and not accepted.
+    decoded: Decoded,
     sources: Sources,
     assemblies: Assemblies,
     events: u64,
@@ -73,56 +58,6 @@ pub(crate) struct Drain {
     before: u64,
     /// Positions before it may have been consumed by the reader before this one.
     inherited: u64,
-}
-
-/// A decoded item, in the order in which it will be handed out. Small, since every line goes through it.
-#[derive(Clone, Copy, Debug)]
-struct Queued {
-    /// Accepting it takes every position before this one.
-    upto: u64,
-    /// The mirror, of a short line; else `NOBODY`.
-    source: u32,
-    /// A line of one slot: the word of the arena at which its image begins. It stands right before `upto`. Anything
-    /// else: `OTHER` and its index among the rest.
-    at: u32,
-}
-
-impl Queued {
-    /// Whether `next` is a short line of the same mirror.
-    fn goes_on(&self, next: &Self) -> bool {
-        self.source == next.source && self.source != NOBODY
-    }
-}
-
-/// More words than an arena has.
-const OTHER: u32 = 1 << 31;
-/// No mirror's number among the sources.
-const NOBODY: u32 = u32::MAX;
-
-/// Everything but a line of one slot.
-#[derive(Debug)]
-enum Other {
-    Long(Long),
-    /// `next` is the number of the line after them.
-    Lost {
-        source: u32,
-        lines: u64,
-        next: u64,
-    },
-    Ended {
-        source: u32,
-        end: crate::End,
-        exit: Option<ExitStatus>,
-    },
-    NeverOpened {
-        ticket: u32,
-        worker: u32,
-        label: Arc<str>,
-        end: crate::End,
-    },
-    Damaged {
-        position: u64,
-    },
 }
 
 impl Drain {
@@ -154,11 +89,7 @@ impl Drain {
             cursor: position,
             taken: position,
             freed: 0,
-            queue: Vec::with_capacity(BATCH),
-            first: 0,
-            others: Vec::new(),
-            arena: vec![0; BATCH * segment.geometry().shape().slot_words],
-            filled: 0,
+            decoded: Decoded::new(BATCH, segment.geometry().shape()),
             sources: Sources::default(),
             assemblies: Assemblies::new(segment.geometry(), segment.assembly_budget),
             events: 0,
@@ -198,21 +129,21 @@ impl Drain {
         self.cursor
     }
 
-    // ------------------------------------------------------------------------------------- hand out
+    // --------------------------------------------------------------------------------------- accept
 
     fn is_drained(&self) -> bool {
-        self.first == self.queue.len()
+        self.decoded.len() == 0
     }
 
     #[inline]
     pub(crate) fn queued(&self) -> usize {
-        self.queue.len() - self.first
+        self.decoded.len()
     }
 
     /// The queued items, in order.
     #[inline]
     pub(crate) fn items<'d>(&'d self, segment: &'d Segment) -> impl Iterator<Item = Item<'d>> {
-        self.queue[self.first..].iter().map(|queued| self.item(segment, queued))
+        self.decoded.items(segment, &self.sources)
     }
 
     /// The first of them.
@@ -221,108 +152,16 @@ impl Drain {
         self.items(segment).next()
     }
 
-    #[inline(always)]
-    fn item(&self, segment: &Segment, queued: &Queued) -> Item<'_> {
-        let Queued { upto, source, at } = *queued;
-        if at >= OTHER {
-            return self.other(segment, &self.others[(at - OTHER) as usize]);
-        }
-        let (header, payload) = image_of(&self.arena[at as usize..]);
-        let header = SlotHeader { position: upto.wrapping_sub(1), ..header };
-        let (length, missing) = trailer(&header, payload);
-        Item::Line(self.line(
-            segment,
-            &header,
-            source,
-            &payload[..length],
-            missing,
-            header.is(flag::TRUNCATED),
-        ))
-    }
-
-    #[cold]
-    fn other<'d>(&'d self, segment: &Segment, other: &'d Other) -> Item<'d> {
-        match other {
-            Other::Long(long) => {
-                let Long { header, source, bytes, missing, truncated } = long;
-                Item::Line(self.line(segment, header, *source, bytes, *missing, *truncated))
-            }
-            Other::Lost { source, lines, .. } => {
-                let (worker, label) = self.name(*source);
-                let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
-                Item::Lost(Lost { worker, label, lines: *lines, cause })
-            }
-            Other::Ended { source, end, exit } => {
-                let (worker, label) = self.name(*source);
-                let (lines, lost) = self.sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
-                Item::Ended(Ended { worker, label, end: *end, lines, lost, exit: *exit })
-            }
-            Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
-                worker: *worker,
-                label: Cow::Borrowed(label),
-                end: *end,
-                lines: 0,
-                lost: 0,
-                exit: None,
-            }),
-            Other::Damaged { position } => Item::Damaged { position: *position },
-        }
-    }
-
-    #[inline]
-    fn name(&self, source: u32) -> (u32, Cow<'_, str>) {
-        self.sources.get(source).map_or((u32::MAX, "".into()), |s| (s.worker, Cow::Borrowed(&*s.label)))
-    }
-
-    #[inline(always)]
-    fn line<'d>(
-        &'d self,
-        segment: &Segment,
-        header: &SlotHeader,
-        source: u32,
-        bytes: &'d [u8],
-        missing: u64,
-        truncated: bool,
-    ) -> Line<'d> {
-        let (worker, label) = self.name(source);
-        Line {
-            truncated,
-            missing,
-            ..line_of(header, segment.geometry().created, worker, label, bytes.into())
-        }
-    }
-
-    // --------------------------------------------------------------------------------------- accept
-
     /// The caller has the first `count` queued items: they leave the ring.
     pub(crate) fn accept(&mut self, segment: &Segment, count: usize) {
-        let accepted = self.first..self.first + count;
         // Before the lines are taken: a reader that dies in between has them delivered twice, and not counted as lost.
-        for run in self.queue[accepted.clone()].chunk_by(Queued::goes_on) {
-            // Of a run of lines the last one says it all.
-            let Some(Queued { at, .. }) = run.last() else { continue };
-            if *at >= OTHER {
-                note_other(segment, &self.sources, &self.others[(at - OTHER) as usize]);
-                continue;
-            }
-            let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
-            note_delivered(segment, cell, line.wrapping_add(1));
-        }
-        if let Some(last) = self.queue[accepted.clone()].last() {
-            self.take(segment, last.upto);
+        self.decoded.note_delivered(count, segment, &self.sources);
+        if let Some(upto) = self.decoded.upto(count) {
+            self.take(segment, upto);
         }
         // After the lines before them are taken: should they come again, it is still known whose they are.
-        if !self.others.is_empty() {
-            for Queued { at, .. } in self.queue[accepted].iter().filter(|queued| queued.at >= OTHER) {
-                collect_other(segment, &mut self.sources, &self.others[(at - OTHER) as usize]);
-            }
-        }
-        self.first += count;
-        if self.is_drained() {
-            self.queue.clear();
-            self.others.clear();
-            self.first = 0;
-        }
+        self.decoded.collect_ends(count, segment, &mut self.sources);
+        self.decoded.drop_first(count);
     }
 
     #[inline]
@@ -387,7 +226,6 @@ impl Drain {
 
     /// Decodes a batch; `true` if nothing more is there.
     fn fill_once(&mut self, segment: &Segment) -> bool {
-        self.filled = 0;
         self.note_events(segment);
         let mut empty = false;
         let mut left = batch(segment);
@@ -400,7 +238,7 @@ impl Drain {
             left -= 1;
             let position = self.cursor;
             let ring = segment.ring();
-            match ring.look(position, &mut self.arena[self.filled..]) {
+            match ring.look(position, self.decoded.next_image()) {
                 Seen::Part(header) => self.decode(segment, header),
                 Seen::Empty | Seen::Stale if ring.is_hole(position) => self.skip_damaged(segment),
                 Seen::Stale if !segment.overwrites() => self.skip_damaged(segment),
@@ -425,8 +263,7 @@ impl Drain {
     }
 
     fn push(&mut self, other: Other) {
-        self.queue.push(Queued { upto: self.cursor, source: NOBODY, at: OTHER + self.others.len() as u32 });
-        self.others.push(other);
+        self.decoded.push(self.cursor, other);
     }
 
     fn skip_damaged(&mut self, segment: &Segment) {
@@ -471,9 +308,8 @@ impl Drain {
         }
         let ring = segment.ring();
         let run = ring.run(self.cursor);
-        let stride = ring.shape.slot_words;
-        let images = self.arena[self.filled..].chunks_exact_mut(stride);
         let mut lines = 0;
+        let (images, mut queue) = self.decoded.images();
         for (word, image) in run.words.iter().zip(images).take(most) {
             if let Some(ahead) = run.words.get(lines + PREFETCH) {
                 ring.prefetch(ahead, run.full);
@@ -489,12 +325,10 @@ impl Drain {
                 break;
             }
             let Some(source) = self.sources.next_line(header.cell, header.line) else { break };
-            let at = (self.filled + lines * stride) as u32;
-            self.queue.push(Queued { upto: position.wrapping_add(1), source, at });
+            queue.push_line(position.wrapping_add(1), source);
             lines += 1;
         }
         if lines > 0 {
-            self.filled += lines * stride;
             self.cursor = self.cursor.wrapping_add(lines as u64);
             self.before = self.cursor.wrapping_sub(1);
             self.overrun = false;
@@ -525,14 +359,13 @@ impl Drain {
             return;
         }
         if !whole {
-            let (_, part) = image_of(&self.arena[self.filled..]);
+            let (_, part) = image_of(self.decoded.next_image());
             if let Some(line) = self.assemblies.add(source, header, part) {
                 self.push(Other::Long(line));
             }
             return;
         }
-        self.queue.push(Queued { upto: self.cursor, source, at: self.filled as u32 });
-        self.filled += segment.ring().shape.slot_words;
+        self.decoded.push_line(self.cursor, source);
     }
 
     /// Notes that line `line` of a mirror has come, and that those before it will not if they have not.
@@ -654,56 +487,6 @@ impl Drain {
         let missing = header.position;
         header.position = self.cursor.wrapping_sub(1);
         Some(Long { header, source: id, bytes, missing, truncated: missing > 0 })
-    }
-}
-
-/// How the dead owner of a ticket exited, if it was a child of this process that nobody has awaited.
-fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
-    let process = segment.tickets()[ticket as usize].process()?;
-    for _ in 0..EXIT_LOOKS {
-        // Not if another has its number by now, nor if it lives on as another program.
-        let is_ending = process.is_ending()?;
-        if let Some(known) = look_at_child(process.number()) {
-            return known;
-        }
-        if !is_ending {
-            return None;
-        }
-        // Its lock is gone a moment before its parent can know.
-        thread::sleep(EXIT_EVERY);
-    }
-    None
-}
-
-/// It was accepted: the part that comes before its line is taken.
-fn note_other(segment: &Segment, sources: &Sources, other: &Other) {
-    match other {
-        Other::Long(Long { header, .. }) => {
-            note_delivered(segment, header.cell, header.line.wrapping_add(1));
-        }
-        Other::Lost { source, next, .. } => {
-            if let Some(source) = sources.get(*source) {
-                note_delivered(segment, source.mirror.cell, *next);
-            }
-        }
-        Other::Ended { .. } | Other::NeverOpened { .. } | Other::Damaged { .. } => {}
-    }
-}
-
-/// The part that comes after.
-fn collect_other(segment: &Segment, sources: &mut Sources, other: &Other) {
-    match other {
-        Other::Ended { source, .. } => sources.forget(segment, *source),
-        Other::NeverOpened { ticket, .. } => sources.collect_never_opened(segment, *ticket),
-        Other::Long(_) | Other::Lost { .. } | Other::Damaged { .. } => {}
-    }
-}
-
-/// Every line of `cell` before line `next` was accepted, or is known to be lost.
-#[inline]
-fn note_delivered(segment: &Segment, cell: u16, next: u64) {
-    if let Some(cell) = segment.cells().get(usize::from(cell)) {
-        cell.reader.0.delivered.store(next & LINE_MASK, Relaxed);
     }
 }
 

@@ -50,6 +50,8 @@ mod crowd;
 #[cfg(not(loom))]
 mod deaths;
 #[cfg(not(loom))]
+mod decoded;
+#[cfg(not(loom))]
 mod drain;
 #[cfg(not(loom))]
 mod error;
