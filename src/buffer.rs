@@ -193,8 +193,8 @@ impl LineBuffer {
         Ok(self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Moves everything that has come into the store.
-    fn drain(&self, store: &mut Store) {
+    /// Moves everything that has come into the store, which keeps the last `keep` lines.
+    fn drain(&self, store: &mut Store, keep: usize) {
         let segment = &self.shared.segment;
         // Only a forked child can die and leave the others here; that it did is seen another time, if not now.
         let _ = store.drain.look_for_deaths(segment);
@@ -207,7 +207,7 @@ impl LineBuffer {
             };
             store.drain.accept(segment, 1);
             if let Some(line) = line {
-                if store.lines.len() == self.maxlen {
+                if store.lines.len() >= keep {
                     store.lines.pop_front();
                 }
                 store.lines.push_back(line);
@@ -223,7 +223,7 @@ impl LineBuffer {
     ///
     /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the drain, or is still in
     /// the look. The crowd's lines have no numbers to tell that by, so its lock is held.
-    fn drained(&self) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
+    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
         let mut store = self.lock()?;
         let segment = &self.shared.segment;
         let cells = READER_CELL + 1..segment.cells().len();
@@ -235,12 +235,12 @@ impl LineBuffer {
         let with_crowd = WRITERS.try_with(|writers| {
             let Ok(_borrowed) = writers.try_borrow() else { return false };
             let crowd = crowd.map(CrowdNode::lock);
-            self.drain(&mut store);
+            self.drain(&mut store, keep);
             begun.extend(crowd.iter().flat_map(|crowd| crowd.begun()));
             true
         });
         if with_crowd != Ok(true) {
-            self.drain(&mut store);
+            self.drain(&mut store, keep);
         }
         let views = cells.zip(spares);
         begun.extend(views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view)));
@@ -255,11 +255,33 @@ impl LineBuffer {
     ///
     /// [`ReadError::Forked`] in a forked child: only the process that made the buffer reads it.
     pub fn read(&self, count: Option<usize>) -> Result<Vec<Line<'static>>, ReadError> {
-        let (store, begun) = self.drained()?;
+        let (store, begun) = self.drained(self.maxlen)?;
         let count = count.unwrap_or(self.maxlen).min(self.maxlen);
         let skip = (store.lines.len() + begun.len()).saturating_sub(count);
         let begun = begun.into_iter().map(|begun| begun.line);
         Ok(store.lines.iter().cloned().chain(begun).skip(skip).collect())
+    }
+
+    /// Takes the finished lines out, oldest first: all that have come since they were last looked at, as long as they fitted in
+    /// the ring. Beside them those that threads have begun, which stay. For who keeps lines in a place of their own.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// let buffer = linering::LineBuffer::new(1)?;
+    /// write!(&buffer, "one\ntwo\nthr")?;
+    /// let (finished, begun) = buffer.take()?;
+    /// assert_eq!((finished.len(), &*begun[0].bytes), (2, &b"thr"[..]));
+    /// assert_eq!(buffer.len()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn take(&self) -> Result<(Vec<Line<'static>>, Vec<Line<'static>>), ReadError> {
+        let (mut store, begun) = self.drained(usize::MAX)?;
+        let finished = core::mem::take(&mut store.lines).into();
+        Ok((finished, begun.into_iter().map(|begun| begun.line).collect()))
     }
 
     /// How many lines [`read`](Self::read) would give.
@@ -269,7 +291,7 @@ impl LineBuffer {
     /// As [`read`](Self::read).
     #[expect(clippy::len_without_is_empty, reason = "it drains, and so can fail")]
     pub fn len(&self) -> Result<usize, ReadError> {
-        let (store, begun) = self.drained()?;
+        let (store, begun) = self.drained(self.maxlen)?;
         Ok((store.lines.len() + begun.len()).min(self.maxlen))
     }
 
@@ -279,7 +301,7 @@ impl LineBuffer {
     ///
     /// As [`read`](Self::read).
     pub fn clear(&self) -> Result<(), ReadError> {
-        self.drained()?.0.lines.clear();
+        self.drained(self.maxlen)?.0.lines.clear();
         // Closed, or a thread without cell: then it has no unfinished line to forget.
         let _ = self.with_way(|shared, way| {
             match way {

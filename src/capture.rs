@@ -70,8 +70,33 @@ impl Capture {
         Self::start(ring, Stream::Stderr, io::stderr().as_fd())
     }
 
+    /// Captures descriptor 1 into a mirror that you have, with its number and label, for the stream stdout.
+    ///
+    /// # Errors
+    ///
+    /// As [`stdout`](Self::stdout); the mirror is dropped, which ends it.
+    pub fn stdout_into(mirror: LineProcMirror) -> Result<Self, CaptureError> {
+        Self::start_into(mirror, Stream::Stdout, io::stdout().as_fd())
+    }
+
+    /// Captures descriptor 2 into a mirror that you have, with its number and label, for the stream stderr.
+    ///
+    /// # Errors
+    ///
+    /// As [`stdout_into`](Self::stdout_into).
+    pub fn stderr_into(mirror: LineProcMirror) -> Result<Self, CaptureError> {
+        Self::start_into(mirror, Stream::Stderr, io::stderr().as_fd())
+    }
+
     fn start(ring: &LineRing, stream: Stream, descriptor: BorrowedFd<'_>) -> Result<Self, CaptureError> {
-        let mut mirror = ring.mirror()?;
+        Self::start_into(ring.mirror()?, stream, descriptor)
+    }
+
+    fn start_into(
+        mut mirror: LineProcMirror,
+        stream: Stream,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<Self, CaptureError> {
         mirror.set_stream(stream);
         let saved = descriptor.try_clone_to_owned().map_err(system!(CaptureError, "keep the descriptor"))?;
         let (pipe, write) = io::pipe().map_err(system!(CaptureError, "make a pipe"))?;

@@ -105,4 +105,5 @@ pub use crate::{
     proc_buffer::LineProcBuffer,
     rotate::RotatingFile,
     split::{LineSplitter, Piece, Pieces},
+    wait::around_writers_sleeps,
 };

@@ -49,6 +49,8 @@ pub struct LineRing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
+    /// Seats that nobody has opened yet.
+    pub seats: u64,
     /// Mirrors that are open.
     pub live: u64,
     /// Mirrors that ended with EOF.
@@ -219,7 +221,7 @@ impl LineRing {
     pub fn counts(&self) -> Counts {
         let (live, [eofs, errors, deaths]) = self.segment.ends();
         let found_full = self.segment.header().counts.0.found_full.load(Relaxed);
-        Counts { live, eofs, errors, deaths, found_full }
+        Counts { seats: self.segment.kept_seats(), live, eofs, errors, deaths, found_full }
     }
 }
 
@@ -290,6 +292,13 @@ impl Seat {
     /// The number that its mirror's lines will carry.
     pub fn worker(&self) -> u32 {
         self.id.serial as u32
+    }
+}
+
+/// Its ring.
+impl AsRef<LineRing> for Seat {
+    fn as_ref(&self) -> &LineRing {
+        &self.ring
     }
 }
 

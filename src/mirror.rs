@@ -115,6 +115,27 @@ impl LineProcMirror {
         self.with(|writer, segment, style| writer.write_packed(segment, bytes, style))
     }
 
+    /// Ends the unfinished line, as a `\n` would. Nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn new_line(&mut self) -> Result<(), WriteError> {
+        self.with(|writer, segment, _| writer.end_unfinished(segment, 0))
+    }
+
+    /// Forgets the unfinished line, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`.
+    pub fn forget_unfinished(&mut self) -> Result<(), WriteError> {
+        self.with(|writer, segment, _| {
+            writer.forget_unfinished(segment);
+            Ok(())
+        })
+    }
+
     /// Publishes the unfinished line as it is, flagged `unfinished`: a prompt, say. Nothing if there is none.
     ///
     /// # Errors
@@ -212,6 +233,15 @@ impl LineProcMirror {
         self.send_trace(text, &Backtrace::capture())
     }
 
+    /// Ends the mirror with an error of which this text is all there is to say: lines, each with its `\n`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_error`](Self::send_error).
+    pub fn send_error_text(&mut self, text: &str) -> Result<(), WriteError> {
+        self.send_text(text)
+    }
+
     /// Ends the mirror with a panic's payload, as [`std::panic::catch_unwind`] gives it.
     ///
     /// # Errors
@@ -235,6 +265,10 @@ impl LineProcMirror {
         if trace.status() == BacktraceStatus::Captured {
             let _ = writeln!(text, "stack backtrace:\n{trace}");
         }
+        self.send_text(&text)
+    }
+
+    fn send_text(&mut self, text: &str) -> Result<(), WriteError> {
         if self.is_inherited() {
             self.register_child()?;
         }

@@ -296,6 +296,12 @@ impl Segment {
         self.count_ends(before)
     }
 
+    /// Seats that nobody has opened or given up yet.
+    pub(crate) fn kept_seats(&self) -> u64 {
+        let is_kept = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Reserved(_)));
+        self.used_tickets().iter().filter(is_kept).count() as u64
+    }
+
     fn count_ends(&self, collected: [u64; 3]) -> (u64, [u64; 3]) {
         let (mut live, mut ends) = (0, collected);
         for ticket in self.used_tickets() {

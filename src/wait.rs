@@ -3,6 +3,8 @@
 //! Nothing is decided by a timeout here. Every sleep is short and timed only so that a wake-up that was lost
 //! with a killed process costs one period, and so that a sleeping writer notices that the reader has died.
 
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,6 +125,20 @@ pub(crate) fn tell_space(segment: &Segment) {
 
 // ---------------------------------------------------------------------------------------- writers
 
+/// What a program does around a sleep; see [`around_writers_sleeps`].
+type Around = fn(&mut dyn FnMut()) -> ControlFlow<()>;
+
+static AROUND: OnceLock<Around> = OnceLock::new();
+
+/// Has `around` called for each sleep of a writer on a full ring, in the writer's thread; it calls its argument, which sleeps
+/// for some milliseconds at most. For programs that hold a lock while they write, which others need meanwhile: an interpreter's.
+/// If it gives [`ControlFlow::Break`] the write is given up, with [`WriteError::GivenUp`].
+///
+/// For the whole process and for good: `false`, and nothing is done, the second time.
+pub fn around_writers_sleeps(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> bool {
+    AROUND.set(around).is_ok()
+}
+
 /// One writer's wait for space, over as many refusals as it takes.
 #[derive(Debug)]
 pub(crate) struct Patience<'w> {
@@ -152,7 +168,7 @@ impl<'w> Patience<'w> {
     ///
     /// # Errors
     ///
-    /// [`WriteError::TimedOut`] and [`WriteError::ReaderGone`], when that is so.
+    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::GivenUp`], when that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
         if *self.gone {
             self.periods = 0;
@@ -186,7 +202,17 @@ impl<'w> Patience<'w> {
         let value = space.fetch_or(1, Ordering::SeqCst) | 1;
         if segment.ring().is_full_at(roomy) {
             // A signal ends the sleep early, which is harmless: the caller looks again.
-            let _ = futex_wait(space, value, left.min(PERIOD));
+            let mut sleep = || {
+                let _ = futex_wait(space, value, left.min(PERIOD));
+            };
+            match AROUND.get() {
+                None => sleep(),
+                Some(around) => {
+                    if around(&mut sleep).is_break() {
+                        return Err(WriteError::GivenUp);
+                    }
+                }
+            }
             self.look_for_reader(segment)?;
         } else {
             self.found_room = Some(position);

@@ -168,3 +168,21 @@ fn its_end_is_a_mirrors_end() {
     });
     child.succeeds();
 }
+
+#[test]
+fn what_is_captured_into_a_mirror_has_its_number() {
+    let (child, _) = child("into-a-mirror", |ring| {
+        let (Ok(_first), Ok(seat)) = (ring.seat(), ring.seat_labelled("second")) else { return 1 };
+        let Ok(capture) = seat.open().map_err(|_| ()).and_then(|it| Capture::stderr_into(it).map_err(|_| ()))
+        else {
+            return 2;
+        };
+        let _ = io::stderr().write_all(b"captured\n");
+        drop(capture);
+        let Ok(mut reader) = ring.reader() else { return 3 };
+        let Ok(Some(Item::Line(line))) = reader.recv() else { return 4 };
+        let found = (line.worker, &*line.label, line.stream, &*line.bytes);
+        u8::from(found != (1, "second", Stream::Stderr, b"captured")) * 5
+    });
+    child.succeeds();
+}

@@ -1021,3 +1021,17 @@ fn an_option_out_of_bounds_is_named_with_the_number_that_was_asked_for() {
         }
     }
 }
+
+#[test]
+fn lines_that_are_taken_are_all_that_came_and_come_once_and_begun_ones_stay() {
+    let buffer = small(2);
+    write(&buffer, b"one\ntwo\nthree\nfo");
+    let (finished, begun) = buffer.take().expect("this process made it");
+    assert_eq!(bytes(&finished), [&b"one"[..], b"two", b"three"], "more than maxlen");
+    assert_eq!(bytes(&begun), [b"fo"]);
+    write(&buffer, b"ur\n");
+    let (finished, begun) = buffer.take().expect("this process made it");
+    assert_eq!(bytes(&finished), [b"four"]);
+    assert_eq!(begun, []);
+    assert_eq!(texts(&buffer), [""; 0]);
+}

@@ -1336,3 +1336,45 @@ fn sorted_lines_of_a_pool_are_all_there() {
     pool.wait(&buffer).expect("ours");
     assert_eq!(sorted(&buffer), (0..8).map(|worker| format!("worker {worker}")).collect::<Vec<_>>());
 }
+
+// ------------------------------------------------------------------------------ what mirrors can say
+
+#[test]
+fn a_new_line_ends_what_was_begun_and_nothing_else() {
+    let buffer = small(5);
+    let mut mirror = buffer.mirror().expect("a mirror");
+    mirror.new_line().expect("nothing to end");
+    mirror.write_all(b"begun").expect("room");
+    mirror.new_line().expect("room");
+    mirror.new_line().expect("nothing to end");
+    mirror.write_all(b"forgotten").expect("room");
+    mirror.forget_unfinished().expect("not ended");
+    mirror.send_eof().expect("room");
+    wait(&buffer);
+    assert_eq!(texts(&buffer), ["begun"]);
+    let Message::Line(line) = &buffer.read(None).expect("this process made it")[0] else { panic!("a line") };
+    assert!(!line.unfinished);
+}
+
+#[test]
+fn an_error_of_a_text_alone_says_that_text_and_no_more() {
+    let buffer = small(5);
+    let mut mirror = buffer.mirror().expect("a mirror");
+    mirror.send_error_text("Traceback:\nValueError: no\n").expect("room");
+    assert_eq!(wait(&buffer), [(0, End::Error)]);
+    assert_eq!(texts(&buffer), ["Traceback:\nValueError: no"]);
+}
+
+#[test]
+fn seats_that_nobody_opened_are_counted_until_they_are_opened_or_given_up() {
+    let buffer = small(5);
+    let seats = || buffer.ring().counts().seats;
+    let (first, second) = (buffer.seat().expect("a seat"), buffer.seat().expect("a seat"));
+    assert_eq!(seats(), 2);
+    let mirror = first.open().expect("a mirror");
+    assert_eq!(seats(), 1);
+    second.cancel();
+    drop(mirror);
+    assert_eq!(seats(), 0);
+    assert_eq!(second.as_ref().counts(), buffer.ring().counts(), "a seat knows its ring");
+}
