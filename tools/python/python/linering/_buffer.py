@@ -1,0 +1,132 @@
+"""`LineBuffer`: the last lines of this process's threads."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from ._file import Redirection, TextFile
+from ._line import Line
+from ._linering import ThreadBuffer
+from ._storage import check_maxlen, last_of
+
+
+class LineBuffer(ThreadBuffer, TextFile):
+    """Keeps the last `maxlen` lines that are written into it, by any number of threads.
+
+    Lines are put together for each thread, so what one thread prints in pieces is mixed with nothing. A line ends at `\\n`;
+    `\\r\\n` counts as one, and a lone `\\r` lets what follows rewrite the line. A write never waits.
+
+    In a `with` block standard output and standard error go into it. A forked child that inherits it may write: its lines come
+    too.
+    """
+
+    def __new__(cls, maxlen: int = 20, *args: Any, **options: Any) -> LineBuffer:
+        eager = cls.parse_lines is not LineBuffer.parse_lines
+        lines = options.get("lines", 4096)
+        line_bytes = options.get("line_bytes", 256)
+        maxlen = check_maxlen(maxlen)
+        return super().__new__(cls, maxlen, lines=lines, line_bytes=line_bytes, eager=eager)
+
+    def __init__(self, maxlen: int = 20, *, lines: int = 4096, line_bytes: int = 256) -> None:
+        """`lines` of `line_bytes` bytes are the room for what nobody has read yet; longer lines take several.
+
+        Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out of their bounds.
+        """
+        self._storage: collections.deque[str] = collections.deque(maxlen=maxlen)
+        self._lock = threading.RLock()
+        self._settling = False
+        self._redirection = Redirection()
+
+    # A subclass may have its own, and calls this one to store what it wants stored.
+    def parse_lines(self, lines: Sequence[str]) -> None:
+        """Called with finished lines before they are stored; stores them. To be overridden.
+
+        An override is called by the thread whose write finished the lines; else it happens when somebody reads.
+        """
+        self._storage.extend(lines)
+
+    @property
+    def storage(self) -> collections.deque[str]:
+        """The finished lines that are kept."""
+        self._settle()
+        return self._storage
+
+    def _settle(self) -> list[Line]:
+        """Moves what has come into the storage; gives what threads have begun."""
+        with self._lock:
+            finished, begun = self._take()
+            # Printed by `parse_lines` itself: stored, and not parsed.
+            if self._settling:
+                self._storage.extend(finished)
+            elif finished:
+                self._settling = True
+                try:
+                    self.parse_lines(finished)
+                finally:
+                    self._settling = False
+            return begun
+
+    def read(self, size: int | None = None) -> tuple[str, ...]:
+        """The last `size` lines (all that are kept, for `None`), oldest first; the ones that threads have begun come last.
+
+        They stay. Raises `OSError` when it is closed, `RuntimeError` in a forked child.
+        """
+        if self.closed:
+            self._unsupported("lines any more: it is closed")
+        with self._lock:
+            begun = self._settle()
+            return last_of(self._storage, begun, size, self.maxlen)
+
+    def __len__(self) -> int:
+        """How many lines `read` would give."""
+        with self._lock:
+            begun = self._settle()
+            return min(len(self._storage) + len(begun), self.maxlen)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def clear(self) -> None:
+        """Forgets all lines, and what this thread has begun. What other threads have begun stays theirs."""
+        with self._lock:
+            self._forget()
+            self._storage.clear()
+
+    def new_line(self) -> None:
+        """Ends this thread's line, if it has begun one. Raises `OSError` when it is closed."""
+        self._new_line()
+        if type(self).parse_lines is not LineBuffer.parse_lines:
+            self._settle()
+
+    def flush(self) -> None:
+        """Does nothing: what was written can be read already."""
+
+    def close(self) -> None:
+        """Forgets all lines, and has further writes and reads raise `OSError`. A second time it does nothing."""
+        if not self.closed:
+            self.clear()
+            self._close()
+
+    def readable(self) -> bool:
+        """Whether it is open."""
+        return not self.closed
+
+    def writable(self) -> bool:
+        """Whether it is open."""
+        return not self.closed
+
+    def __enter__(self) -> LineBuffer:
+        self._redirection.begin(self, self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._redirection.end()

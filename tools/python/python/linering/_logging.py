@@ -1,0 +1,162 @@
+"""`logging` through a mirror: `LogHandler` in the workers, `LogListener` in the parent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from types import TracebackType
+from typing import Any
+
+from ._line import Line
+from ._mirror import LineProcMirror
+from ._proc import _MOMENT, LineProcBuffer
+
+_FIELDS = (
+    "name", "levelno", "levelname", "created", "pathname", "lineno", "funcName", "process", "processName", "thread",
+    "threadName",
+)  # fmt: skip
+_NUMBERS = {"levelno": int, "created": float, "lineno": int, "process": int, "thread": int}
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_HEAD, _BETWEEN = "\x1e", "\x1f"
+_TRACES = logging.Formatter()
+
+
+class LogHandler(logging.Handler):
+    """Sends records into a mirror: the message, and behind it the trace of an exception. One record stays together.
+
+    Level, logger's name, time, place, process, thread and what `extra` added travel with it, and `LogListener` makes the
+    record again. Who reads without one gets a `Line` of the stream `"log"` with the message and the trace in it. The message
+    is formatted here, so its arguments need not be picklable; `extra` arrives as JSON has it, what JSON cannot hold as its
+    `repr`.
+    """
+
+    def __init__(self, mirror: LineProcMirror, level: int | str = logging.NOTSET) -> None:
+        super().__init__(level)
+        self.mirror = mirror
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Sends a record. What fails goes to `handleError`, but for `Stopped` and signals' exceptions."""
+        try:
+            text = self._text(record)
+        except Exception:
+            self.handleError(record)
+            return
+        try:
+            self.mirror._send_record(text, record.levelno)
+        except OSError:
+            self.handleError(record)
+
+    def _text(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = _TRACES.formatException(record.exc_info)
+        trace, stack = record.exc_text or "", record.stack_info or ""
+        text = message
+        if trace or stack:
+            text = "\n".join(part for part in (message, trace, stack) if part)
+        if self.mirror._plain:
+            return f"{record.levelname} {record.name}: {text}"
+        fields = record.__dict__
+        lengths = f"{len(message)},{len(trace)}"
+        head = [str(fields[name]) for name in _FIELDS]
+        extra = ""
+        if fields.keys() - _OWN or fields.get("taskName") is not None:
+            # The task's name is a field since 3.12.
+            added = {name: value for name, value in fields.items() if name not in _OWN or name == "taskName"}
+            extra = json.dumps(added, default=repr)
+        joined = _BETWEEN.join([*head, lengths, extra])
+        if joined.count(_BETWEEN) != len(_FIELDS) + 1 or _HEAD in joined:
+            # Somebody's name has them.
+            plain = [part.replace(_BETWEEN, " ").replace(_HEAD, " ") for part in head]
+            joined = _BETWEEN.join([*plain, lengths, extra])
+        return f"{joined}{_HEAD}{text}"
+
+
+def record_of(line: Line) -> logging.LogRecord | None:
+    """The record of a line that a `LogHandler` sent; `None` for any other line."""
+    head = line._head()
+    if head is None:
+        return None
+    *texts, lengths, extra = head.split(_BETWEEN)
+    found: dict[str, Any] = dict(zip(_FIELDS, texts))
+    for name, number in _NUMBERS.items():
+        text = found.get(name, "None")
+        found[name] = None if text == "None" else number(text)
+    if extra:
+        found.update(json.loads(extra))
+    of_message, of_trace = map(int, lengths.split(","))
+    found["msg"], found["args"] = line[:of_message], None
+    rest = line[of_message:].lstrip("\n") if of_message else str(line)
+    found["exc_text"] = rest[:of_trace] or None
+    found["stack_info"] = rest[of_trace:].lstrip("\n") or None
+    record = logging.makeLogRecord(found)
+    record.msecs = int((record.created - int(record.created)) * 1000) + 0.0
+    return record
+
+
+class LogListener:
+    """Hands the records of workers to handlers in this process, as `logging.handlers.QueueListener` does.
+
+    As a context manager, or between `start` and `stop`, a thread takes everything out of the buffer: records go to the
+    handlers, all else is stored, for `read`. Without it, `handle` takes a record's `Line`, as `drain` gives them.
+    """
+
+    def __init__(
+        self, buffer: LineProcBuffer, *handlers: logging.Handler, respect_handler_level: bool = False
+    ) -> None:
+        """`respect_handler_level`: a handler gets records of its level and above only."""
+        self.buffer = buffer
+        self.handlers = handlers
+        self.respect_handler_level = respect_handler_level
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def handle(self, line: Line) -> bool:
+        """Hands a line's record to the handlers; `False` if it is none."""
+        record = record_of(line)
+        if record is None:
+            return False
+        for handler in self.handlers:
+            if not self.respect_handler_level or record.levelno >= handler.level:
+                handler.handle(record)
+        return True
+
+    def start(self) -> None:
+        """Starts the thread. Raises `RuntimeError` if it runs already."""
+        if self._thread is not None:
+            raise RuntimeError("the listener was started already, expected one that is stopped")
+        self._stop.clear()
+        self.buffer._on_record = self._handle_or_store
+        self._thread = threading.Thread(target=self._run, name="linering listener", daemon=True)
+        self._thread.start()
+
+    def _handle_or_store(self, line: Line) -> None:
+        if not self.handle(line):
+            self.buffer.parse_lines([line])
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.buffer._pump(_MOMENT)
+            self.buffer._watch()
+
+    def stop(self) -> None:
+        """Takes what has come by now, and ends the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._stop.set()
+            thread.join()
+            self.buffer._pump(0, None)
+            self.buffer._on_record = None
+
+    def __enter__(self) -> LogListener:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,97 @@
+//! `Lines`: what Python's `LineBuffer` is made of.
+
+use std::io::Write as _;
+
+use linering::{LineBuffer, Options, WriteError};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::items::{self, Common};
+use crate::{errors, text};
+
+/// Lines that are written between two looks of a subclass that wants to see them all.
+const AT_A_TIME: usize = 1024;
+
+#[pyclass(subclass, frozen, weakref, module = "linering._linering")]
+#[derive(Debug)]
+pub struct ThreadBuffer {
+    buffer: LineBuffer,
+    /// A subclass wants to see lines when they are written.
+    eager: bool,
+}
+
+impl ThreadBuffer {
+    fn put(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        (&self.buffer).write_all(bytes).map_err(|error| match error.downcast::<WriteError>() {
+            Ok(error) => errors::of_write(py, error),
+            Err(error) => error.into(),
+        })
+    }
+}
+
+#[pymethods]
+impl ThreadBuffer {
+    #[new]
+    #[pyo3(signature = (maxlen, *, lines, line_bytes, eager))]
+    fn new(maxlen: usize, lines: usize, line_bytes: usize, eager: bool) -> PyResult<Self> {
+        let options = Options::new().seats(1).mirrors(255).lines(lines).line_bytes(line_bytes);
+        let buffer = LineBuffer::with_options(maxlen, options).map_err(|error| match error {
+            linering::CreateError::Option { .. } => PyValueError::new_err(error.to_string()),
+            _ => PyOSError::new_err(error.to_string()),
+        })?;
+        Ok(Self { buffer, eager })
+    }
+
+    /// Write text: whole lines are stored, what follows the last line's end waits for its own.
+    fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
+        let (py, me) = (this.py(), this.get());
+        text::with_bytes(data, |bytes| -> PyResult<()> {
+            if !me.eager {
+                return me.put(py, bytes);
+            }
+            let mut rest = bytes;
+            while let Some(last) = memchr::memchr_iter(b'\n', rest).take(AT_A_TIME).last() {
+                let (now, later) = rest.split_at(last + 1);
+                me.put(py, now)?;
+                this.call_method0(intern!(py, "_settle"))?;
+                rest = later;
+            }
+            me.put(py, rest)
+        })??;
+        data.len()
+    }
+
+    fn _new_line(&self, py: Python<'_>) -> PyResult<()> {
+        self.buffer.new_line().map_err(|error| errors::of_write(py, error))
+    }
+
+    fn _close(&self) {
+        self.buffer.close();
+    }
+
+    fn _forget(&self) -> PyResult<()> {
+        self.buffer.clear().map_err(errors::of_read)
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.buffer.is_closed()
+    }
+
+    #[getter]
+    fn maxlen(&self) -> usize {
+        self.buffer.maxlen()
+    }
+
+    /// The finished lines, which are taken out, and those that threads have begun.
+    fn _take<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Bound<'py, PyAny>>, Vec<Bound<'py, PyAny>>)> {
+        let (finished, begun) = py.detach(|| self.buffer.take()).map_err(errors::of_read)?;
+        let mut common = Common::default();
+        let mut convert = |lines: Vec<linering::Line<'static>>| {
+            lines.iter().map(|line| items::line(py, &mut common, line)).collect::<PyResult<Vec<_>>>()
+        };
+        Ok((convert(finished)?, convert(begun)?))
+    }
+}

@@ -1,0 +1,304 @@
+//! `Reader`: takes items out of the ring and hands them to Python, without the interpreter lock wherever it waits or drains.
+//!
+//! What was taken stands in a backlog until Python has it: an exception in between, Ctrl-C's say, loses nothing.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use linering::{Ended, Item, Kind, Line, ReadError, Stream};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::items::{self, Begun, Common};
+use crate::{errors, fork};
+
+/// Items that are taken at a time.
+const MOST: usize = 1024;
+
+#[pyclass(frozen, module = "linering._linering")]
+#[derive(Debug)]
+pub struct Reader {
+    generation: u32,
+    state: Mutex<State>,
+    common: Mutex<Common>,
+}
+
+#[derive(Debug)]
+struct State {
+    reader: linering::Reader,
+    backlog: VecDeque<Out>,
+    begun: Begun,
+    ends: Vec<Ended<'static>>,
+    lost: u64,
+}
+
+/// What goes to Python.
+#[derive(Debug)]
+enum Out {
+    Line(Line<'static>),
+    Lost(linering::Lost<'static>),
+}
+
+impl State {
+    fn accept(&mut self, item: Item<'static>) {
+        match item {
+            Item::Line(line) => self.backlog.extend(self.begun.assemble(line, true).map(Out::Line)),
+            Item::Lost(lost) => {
+                self.lost += lost.lines;
+                self.backlog.push_back(Out::Lost(lost));
+            }
+            Item::Ended(ended) => {
+                // Flagged `unfinished`, as they were.
+                self.backlog.extend(self.begun.end(ended.worker).into_iter().map(Out::Line));
+                self.ends.push(ended);
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits for `limit` at most and takes what is there.
+    fn fill(&mut self, limit: Duration) -> Result<bool, ReadError> {
+        let mut limit = if self.backlog.is_empty() { limit } else { Duration::ZERO };
+        while self.backlog.len() < MOST && self.reader.wait_timeout(limit)? {
+            limit = Duration::ZERO;
+            let batch = self.reader.batch()?;
+            let items: Vec<Item<'static>> = batch.iter().map(Item::into_owned).collect();
+            batch.commit();
+            items.into_iter().for_each(|item| self.accept(item));
+        }
+        Ok(!self.backlog.is_empty())
+    }
+}
+
+/// What a call of [`Reader::pop`] hands on.
+enum Next<'py> {
+    Line(Bound<'py, PyAny>),
+    Record(Bound<'py, PyAny>),
+    Message(Bound<'py, PyAny>),
+    Nothing,
+}
+
+impl Reader {
+    pub fn new(reader: linering::Reader) -> Self {
+        let state = State {
+            reader,
+            backlog: VecDeque::new(),
+            begun: Begun::default(),
+            ends: Vec::new(),
+            lost: 0,
+        };
+        Self { generation: fork::generation(), state: Mutex::new(state), common: Mutex::default() }
+    }
+
+    /// The state; another thread that has it may be waiting.
+    fn state(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, State>> {
+        // Its lock may be another thread's in the parent, which will never release it here.
+        if self.generation != fork::generation() {
+            return Err(errors::of_read(ReadError::Forked));
+        }
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Ok(state),
+                Err(TryLockError::Poisoned(state)) => return Ok(state.into_inner()),
+                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.state.lock())),
+            }
+        }
+    }
+
+    fn fill_for(&self, py: Python<'_>, limit: Duration) -> PyResult<bool> {
+        drop(self.state(py)?);
+        match py.detach(|| self.state.lock().unwrap_or_else(|it| it.into_inner()).fill(limit)) {
+            Ok(came) => Ok(came),
+            Err(ReadError::Interrupted) => py.check_signals().map(|()| false),
+            Err(error) => Err(errors::of_read(error)),
+        }
+    }
+
+    fn convert<'py>(&self, py: Python<'py>, out: &Out) -> PyResult<Next<'py>> {
+        let mut own = Common::default();
+        // Taken: a collection in the middle of a conversion runs code that reads.
+        let mut shared = self.common.try_lock().ok();
+        let common = shared.as_deref_mut().unwrap_or(&mut own);
+        match out {
+            Out::Lost(lost) => Ok(Next::Line(items::lost(py, lost)?)),
+            Out::Line(line) => {
+                let made = items::line(py, common, line)?;
+                drop(shared);
+                match (line.stream, line.kind) {
+                    (Stream::Log, Kind::Text) => Ok(Next::Record(made)),
+                    (_, Kind::Line) => Ok(Next::Line(made)),
+                    _ => Ok(Next::Message(items::group(py, &made)?)),
+                }
+            }
+        }
+    }
+
+    /// The next of the backlog that is wanted: states of lines that change only with `changes`, losses only with `losses`.
+    fn pop<'py>(&self, py: Python<'py>, changes: bool, losses: bool) -> PyResult<Next<'py>> {
+        loop {
+            let Some(out) = self.state(py)?.backlog.pop_front() else { return Ok(Next::Nothing) };
+            let wanted = match &out {
+                Out::Line(line) => changes || !line.unfinished || line.kind != Kind::Line,
+                Out::Lost(_) => losses,
+            };
+            if !wanted {
+                continue;
+            }
+            match self.convert(py, &out) {
+                Ok(next) => return Ok(next),
+                Err(error) => {
+                    self.state(py)?.backlog.push_front(out);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Reader {
+    /// Waits for `seconds` at most and takes what is there; whether something is.
+    fn fill(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        self.fill_for(py, Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
+    /// Hands everything that was taken to `sink`: lines to its `parse_lines` (straight into its storage, if `plain`), groups to
+    /// its storage, records to `on_record`. How many there were.
+    fn hand_on(
+        &self,
+        sink: &Bound<'_, PyAny>,
+        storage: &Bound<'_, PyAny>,
+        plain: bool,
+        losses: bool,
+        on_record: Option<&Bound<'_, PyAny>>,
+        most: usize,
+    ) -> PyResult<usize> {
+        let py = sink.py();
+        let mut handed = 0;
+        let mut lines = Vec::new();
+        loop {
+            let next = if handed < most { self.pop(py, false, losses) } else { Ok(Next::Nothing) };
+            let ends_run = !matches!(next, Ok(Next::Line(_)))
+                && !(on_record.is_none() && matches!(next, Ok(Next::Record(_))));
+            if ends_run && !lines.is_empty() {
+                let run = PyList::new(py, lines.drain(..))?;
+                if plain {
+                    storage.call_method1(intern!(py, "extend"), (run,))?;
+                } else {
+                    sink.call_method1(intern!(py, "parse_lines"), (run,))?;
+                }
+            }
+            match (next?, on_record) {
+                (Next::Nothing, _) => return Ok(handed),
+                (Next::Record(record), Some(on_record)) => drop(on_record.call1((record,))?),
+                (Next::Line(line) | Next::Record(line), _) => lines.push(line),
+                (Next::Message(message), _) => {
+                    storage.call_method1(intern!(py, "append"), (message,))?;
+                }
+            }
+            handed += 1;
+        }
+    }
+
+    /// The next line or group that was taken.
+    fn next<'py>(&self, py: Python<'py>, changes: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match self.pop(py, changes, true)? {
+            Next::Line(line) | Next::Record(line) | Next::Message(line) => Some(line),
+            Next::Nothing => None,
+        })
+    }
+
+    /// Takes what is there, or has the descriptor become readable when something comes: `False`.
+    fn arm(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.fill_for(py, Duration::ZERO)? {
+            return Ok(true);
+        }
+        let mut state = self.state(py)?;
+        let State { reader, .. } = &mut *state;
+        let item = reader.try_recv().map_err(errors::of_read)?.map(Item::into_owned);
+        reader.commit().map_err(errors::of_read)?;
+        let came = item.is_some();
+        item.into_iter().for_each(|item| state.accept(item));
+        Ok(came)
+    }
+
+    /// The ends that have come since the last call.
+    fn ends<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let ends = std::mem::take(&mut self.state(py)?.ends);
+        ends.iter().map(|end| items::ended(py, end)).collect()
+    }
+
+    /// The lines that were begun and sent ahead.
+    fn begun<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let lines = self.state(py)?.begun.lines();
+        lines.iter().map(|line| items::line(py, &mut Common::default(), line)).collect()
+    }
+
+    /// Forgets the lines that were begun.
+    fn forget_begun(&self, py: Python<'_>) -> PyResult<()> {
+        self.state(py)?.begun.clear();
+        Ok(())
+    }
+
+    /// Whether every mirror and seat has ended and everything was handed on.
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        let state = self.state(py)?;
+        Ok(state.backlog.is_empty() && state.reader.is_over())
+    }
+
+    /// Lines that were lost so far.
+    #[getter]
+    fn lost(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.state(py)?.lost)
+    }
+
+    /// The descriptor that becomes readable after `arm` gave `False`.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        Ok(self.state(py)?.reader.as_fd().as_raw_fd())
+    }
+}
+
+/// Iterates over a reader's lines, of an object that has `_wait_for_more()`: waits a moment and says whether more can come.
+#[pyclass(frozen, module = "linering._linering")]
+#[derive(Debug)]
+pub struct Lines {
+    owner: Py<PyAny>,
+    reader: Py<Reader>,
+    changes: bool,
+}
+
+#[pymethods]
+impl Lines {
+    #[new]
+    fn new(owner: Py<PyAny>, reader: Py<Reader>, changes: bool) -> Self {
+        Self { owner, reader, changes }
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        loop {
+            if let Some(line) = self.reader.get().next(py, self.changes)? {
+                return Ok(Some(line));
+            }
+            if self.reader.get().fill_for(py, Duration::ZERO)? {
+                continue;
+            }
+            let more = self.owner.bind(py).call_method0(intern!(py, "_wait_for_more"))?;
+            if !more.is_truthy()? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The error for a reader that is somebody else's.
+pub fn taken(error: ReadError) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}

@@ -1,0 +1,103 @@
+//! Writers that wait for room in a full ring: without the interpreter lock, and with an ear for signals.
+
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyTimeoutError;
+use pyo3::prelude::*;
+
+thread_local! {
+    /// What this thread is about, if it is writing for Python.
+    static WRITING: Writing = const { Writing::new() };
+}
+
+struct Writing {
+    /// It has the interpreter lock. A thread that captures a descriptor writes without.
+    locked: Cell<bool>,
+    limit: Cell<Option<Duration>>,
+    began: Cell<Option<Instant>>,
+    failure: RefCell<Option<PyErr>>,
+}
+
+impl Writing {
+    const fn new() -> Self {
+        Self {
+            locked: Cell::new(false),
+            limit: Cell::new(None),
+            began: Cell::new(None),
+            failure: RefCell::new(None),
+        }
+    }
+}
+
+/// Runs `write`, whose waits for room release the interpreter lock, end with an exception of a signal's handler, and last no
+/// longer than `limit`.
+#[inline]
+pub fn writing<R>(limit: Option<Duration>, write: impl FnOnce() -> R) -> R {
+    WRITING.with(|now| {
+        let before = (now.locked.replace(true), now.limit.replace(limit), now.began.take());
+        let result = write();
+        now.locked.set(before.0);
+        now.limit.set(before.1);
+        now.began.set(before.2);
+        result
+    })
+}
+
+/// Why the last write was given up.
+pub fn failure() -> Option<PyErr> {
+    WRITING.with(|now| now.failure.borrow_mut().take())
+}
+
+/// See [`linering::around_writers_sleeps`].
+pub fn around(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
+    WRITING.with(|now| {
+        if !now.locked.get() {
+            sleep();
+            return ControlFlow::Continue(());
+        }
+        if now.failure.borrow().is_some() {
+            // The lines after the one that was given up.
+            return ControlFlow::Break(());
+        }
+        let began = now.began.get().unwrap_or_else(Instant::now);
+        now.began.set(Some(began));
+        if let Some(limit) = now.limit.get()
+            && began.elapsed() >= limit
+        {
+            let words = format!("the ring stayed full for {limit:?}, which is the mirror's timeout");
+            *now.failure.borrow_mut() = Some(PyTimeoutError::new_err(words));
+            return ControlFlow::Break(());
+        }
+        Python::attach(|py| {
+            let mut sleep = Sleep(sleep);
+            py.detach(|| sleep.run());
+            // A handler may write too, into another mirror.
+            let state = (now.limit.get(), now.began.get());
+            let checked = py.check_signals();
+            now.locked.set(true);
+            now.limit.set(state.0);
+            now.began.set(state.1);
+            match checked {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    *now.failure.borrow_mut() = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+    })
+}
+
+/// A sleep that runs in this very thread.
+struct Sleep<'s>(&'s mut dyn FnMut());
+
+impl Sleep<'_> {
+    fn run(&mut self) {
+        (self.0)();
+    }
+}
+
+// SAFETY: `Python::detach` runs its argument in the same thread; it asks for `Send` to keep Python's objects out.
+unsafe impl Send for Sleep<'_> {}

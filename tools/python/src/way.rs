@@ -1,0 +1,230 @@
+//! One thread's way into a mirror, for one stream: a mirror of the library's own, so that what this thread writes in pieces
+//! is mixed with nothing.
+
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+
+use linering::{LineProcMirror, Stream, WriteError};
+
+use crate::fork;
+
+/// Tags of pieces of a line that came before its end: which thread's, times four, and what it is to the piece before.
+pub const CONTINUES: u16 = 1;
+pub const REPLACES: u16 = 2;
+pub const PIECE_BITS: u32 = 2;
+
+thread_local! {
+    static ME: Me = Me::new();
+}
+
+/// This thread, told from all others that ever were; alive as long as `alive` is.
+struct Me {
+    number: u64,
+    alive: Arc<()>,
+}
+
+impl Me {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Relaxed);
+        Self { number, alive: Arc::new(()) }
+    }
+}
+
+/// The key of this thread's way for a stream.
+#[inline]
+pub fn key_of(stream: Stream) -> u64 {
+    ME.with(|me| me.number << 1) | u64::from(stream == Stream::Stderr)
+}
+
+/// Nobody's: the first who writes takes it.
+pub const FREE: u64 = 0;
+
+#[derive(Debug)]
+pub struct Way {
+    pub key: AtomicU64,
+    /// Whether its thread lives.
+    owner: Mutex<Weak<()>>,
+    /// Only ever tried, and by others than its thread only to end it.
+    pub held: Mutex<Held>,
+    /// Somebody wanted to end it while its thread was in the middle of a write.
+    pub end_wanted: AtomicBool,
+}
+
+impl Way {
+    pub fn free() -> Self {
+        Self {
+            key: AtomicU64::new(FREE),
+            owner: Mutex::new(Weak::new()),
+            held: Mutex::new(Held::default()),
+            end_wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes it this thread's.
+    pub fn take(&self, key: u64) {
+        ME.with(|me| *self.owner.lock().unwrap_or_else(|it| it.into_inner()) = Arc::downgrade(&me.alive));
+        self.key.store(key, Relaxed);
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        let owner = self.owner.lock().unwrap_or_else(|it| it.into_inner());
+        self.key.load(Relaxed) != FREE && owner.strong_count() == 0
+    }
+}
+
+/// What a way holds between writes.
+#[derive(Debug, Default)]
+pub struct Held {
+    pub mirror: Option<LineProcMirror>,
+    /// Its thread's number in tags.
+    thread: u16,
+    /// The process that the rest is about.
+    generation: u32,
+    /// What was written of the line that has no end yet.
+    pub begun: Vec<u8>,
+    /// How much of it was sent ahead.
+    sent: usize,
+    /// The next line's first piece was sent ahead: what follows carries a tag.
+    tagged: bool,
+}
+
+impl Held {
+    pub fn opened(&mut self, mut mirror: LineProcMirror, thread: u16) {
+        // Every line says which thread's it is, so that pieces find their beginning.
+        mirror.set_tag(thread << PIECE_BITS);
+        *self = Self { thread, generation: fork::generation(), mirror: Some(mirror), ..Self::default() };
+    }
+
+    /// It was opened before its thread was known.
+    pub fn belongs_to(&mut self, thread: u16) {
+        self.thread = thread;
+        self.tag(0);
+    }
+
+    fn tag(&mut self, piece: u16) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.set_tag(self.thread << PIECE_BITS | piece);
+        }
+    }
+
+    /// Writes a piece of text. The mirror is open.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        if self.generation != fork::generation() {
+            // What was begun is the parent's.
+            self.generation = fork::generation();
+            (self.begun, self.sent, self.tagged) = (Vec::new(), 0, false);
+            self.tag(0);
+        }
+        let mut rest = bytes;
+        if self.sent > 0 || self.tagged {
+            rest = self.go_on(bytes)?;
+        }
+        let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
+        if rest == b"\n" {
+            self.begun.clear();
+            return whole(mirror.write_all(rest));
+        }
+        if !rest.is_empty() {
+            if let Some(end) = memchr::memrchr(b'\n', rest) {
+                self.begun.clear();
+                self.begun.extend_from_slice(&rest[end + 1..]);
+            } else {
+                self.begun.extend_from_slice(rest);
+            }
+            // A bar that is redrawn for hours must not be kept whole.
+            if self.begun.len() > MOST_BEGUN {
+                let last = memchr::memrchr(b'\r', &self.begun).unwrap_or(0);
+                self.begun.drain(..last);
+            }
+            return whole(mirror.write_all(rest));
+        }
+        Ok(())
+    }
+
+    /// Goes on with a line of which something was sent ahead, up to its end; gives what comes after it.
+    #[cold]
+    fn go_on<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], WriteError> {
+        if bytes.is_empty() {
+            return Ok(bytes);
+        }
+        if self.sent > 0 {
+            let returns = self.begun.last() == Some(&b'\r') || bytes[0] == b'\r';
+            let replaces = returns && !(bytes.starts_with(b"\r\n") || bytes == b"\n");
+            self.tag(if replaces { REPLACES } else { CONTINUES });
+            (self.sent, self.tagged) = (0, true);
+            if replaces {
+                self.begun.clear();
+            }
+        }
+        let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
+        match memchr::memchr(b'\n', bytes) {
+            None => {
+                self.begun.extend_from_slice(bytes);
+                whole(mirror.write_all(bytes))?;
+                Ok(&[])
+            }
+            Some(end) => {
+                let (line, rest) = bytes.split_at(end + 1);
+                let written = whole(mirror.write_all(line));
+                self.tag(0);
+                self.tagged = false;
+                self.begun.clear();
+                written?;
+                Ok(rest)
+            }
+        }
+    }
+
+    /// Sends ahead what was begun, so that the reader sees it now.
+    pub fn send_ahead(&mut self) -> Result<(), WriteError> {
+        if self.begun.is_empty() || self.generation != fork::generation() || self.sent == self.begun.len() {
+            return Ok(());
+        }
+        let Some(mirror) = &mut self.mirror else { return Ok(()) };
+        mirror.publish_unfinished()?;
+        self.sent = self.begun.len();
+        Ok(())
+    }
+
+    /// Ends the line that was begun, if there is one.
+    pub fn new_line(&mut self) -> Result<(), WriteError> {
+        if self.begun.is_empty() || self.generation != fork::generation() {
+            return Ok(());
+        }
+        self.write(b"\n")
+    }
+
+    /// Forgets the line that was begun. What was sent ahead of it is replaced by nothing.
+    pub fn forget(&mut self) -> Result<(), WriteError> {
+        if self.begun.is_empty() || self.generation != fork::generation() {
+            return Ok(());
+        }
+        self.begun.clear();
+        let Some(mirror) = &mut self.mirror else { return Ok(()) };
+        mirror.forget_unfinished()?;
+        if self.sent > 0 || self.tagged {
+            (self.sent, self.tagged) = (0, true);
+            self.tag(REPLACES);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a begun line that are kept for who reads them back.
+const MOST_BEGUN: usize = 1 << 16;
+
+/// The library's error, out of the one that its `Write` wraps it in.
+fn whole(written: std::io::Result<()>) -> Result<(), WriteError> {
+    written.map_err(|error| match error.downcast::<WriteError>() {
+        Ok(error) => error,
+        Err(_) => WriteError::Damaged,
+    })
+}
+
+/// The number that tags have for the thread of this key.
+pub fn thread_of(key: u64) -> u16 {
+    (key >> 1) as u16 & (u16::MAX >> PIECE_BITS)
+}
