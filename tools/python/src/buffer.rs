@@ -1,20 +1,24 @@
 //! `Lines`: what Python's `LineBuffer` is made of.
 
+use std::ffi::CStr;
 use std::io::Write as _;
 
 use linering::{LineBuffer, Options, WriteError};
+use pyo3::Borrowed;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::items::{self, Common};
-use crate::{errors, text};
+use crate::{errors, fast, text};
+
+type Objects<'py> = Vec<Bound<'py, PyAny>>;
 
 /// Lines that are written between two looks of a subclass that wants to see them all.
 const AT_A_TIME: usize = 1024;
 
-#[pyclass(subclass, frozen, weakref, module = "linering._linering")]
+#[pyclass(subclass, frozen, weakref, dict, module = "linering._linering")]
 #[derive(Debug)]
 pub struct ThreadBuffer {
     buffer: LineBuffer,
@@ -31,6 +35,39 @@ impl ThreadBuffer {
     }
 }
 
+impl fast::Write for ThreadBuffer {
+    const WRITE_DOC: &'static CStr =
+        c"write($self, data, /)\n--\n\nWrite text; give its length in characters.\n\n\
+        Whole lines are stored; what follows the last line's end waits for its own.";
+
+    #[inline]
+    fn write(this: Borrowed<'_, '_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
+        let me = this.get();
+        if me.eager {
+            write_eagerly(&this, data)?;
+        } else {
+            text::with_bytes(data, |bytes| me.put(data.py(), bytes))??;
+        }
+        data.len()
+    }
+}
+
+/// For a subclass that looks at each line: it sees them all, however many come at once.
+#[cold]
+fn write_eagerly(this: &Bound<'_, ThreadBuffer>, data: &Bound<'_, PyString>) -> PyResult<()> {
+    let (py, me) = (this.py(), this.get());
+    text::with_bytes(data, |bytes| {
+        let mut rest = bytes;
+        while let Some(last) = memchr::memchr_iter(b'\n', rest).take(AT_A_TIME).last() {
+            let (now, later) = rest.split_at(last + 1);
+            me.put(py, now)?;
+            this.call_method0(intern!(py, "_settle"))?;
+            rest = later;
+        }
+        me.put(py, rest)
+    })?
+}
+
 #[pymethods]
 impl ThreadBuffer {
     #[new]
@@ -42,25 +79,6 @@ impl ThreadBuffer {
             _ => PyOSError::new_err(error.to_string()),
         })?;
         Ok(Self { buffer, eager })
-    }
-
-    /// Write text: whole lines are stored, what follows the last line's end waits for its own.
-    fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
-        let (py, me) = (this.py(), this.get());
-        text::with_bytes(data, |bytes| -> PyResult<()> {
-            if !me.eager {
-                return me.put(py, bytes);
-            }
-            let mut rest = bytes;
-            while let Some(last) = memchr::memchr_iter(b'\n', rest).take(AT_A_TIME).last() {
-                let (now, later) = rest.split_at(last + 1);
-                me.put(py, now)?;
-                this.call_method0(intern!(py, "_settle"))?;
-                rest = later;
-            }
-            me.put(py, rest)
-        })??;
-        data.len()
     }
 
     fn _new_line(&self, py: Python<'_>) -> PyResult<()> {
@@ -86,7 +104,7 @@ impl ThreadBuffer {
     }
 
     /// The finished lines, which are taken out, and those that threads have begun.
-    fn _take<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Bound<'py, PyAny>>, Vec<Bound<'py, PyAny>>)> {
+    fn _take<'py>(&self, py: Python<'py>) -> PyResult<(Objects<'py>, Objects<'py>)> {
         let (finished, begun) = py.detach(|| self.buffer.take()).map_err(errors::of_read)?;
         let mut common = Common::default();
         let mut convert = |lines: Vec<linering::Line<'static>>| {

@@ -6,9 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::UNIX_EPOCH;
 
 use linering::{Ended, Kind, Level, Line, Lost, Stream};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::intern;
 use pyo3::types::{PyString, PyTuple, PyType};
 
 use crate::text;

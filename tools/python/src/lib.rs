@@ -3,7 +3,9 @@
 
 mod buffer;
 mod capture;
+mod claim;
 mod errors;
+mod fast;
 mod fork;
 mod items;
 mod mirror;
@@ -34,9 +36,10 @@ mod _linering {
     use crate::ring::Ring;
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
         linering::around_writers_sleeps(crate::sleep::around);
-        Ok(())
+        crate::fast::add::<Mirror>(module.py())?;
+        crate::fast::add::<ThreadBuffer>(module.py())
     }
 }

@@ -1,19 +1,21 @@
 //! `Mirror`: what Python's `LineProcMirror` is made of. A seat, and a way for each thread and stream that writes.
 
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use linering::{Level, LineProcMirror, LineRing, Seat, Stream, WriteError};
+use pyo3::Borrowed;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::way::{FREE, Held, Way, key_of, thread_of};
-use crate::{errors, fork, sleep, text};
+use crate::{errors, fast, fork, sleep, text};
 
 /// A way into a ring for a process. `seat` is a seat's string, or a [`Kept`] seat of this process.
-#[pyclass(subclass, frozen, weakref, module = "linering._linering")]
+#[pyclass(subclass, frozen, weakref, dict, module = "linering._linering")]
 #[derive(Debug)]
 pub struct Mirror {
     seat: Mutex<Place>,
@@ -95,30 +97,30 @@ impl Mirror {
     }
 
     /// Opens the first way, for whichever thread comes first.
-    fn open_first(&self) -> PyResult<()> {
+    fn open_first(&self, py: Python<'_>) -> PyResult<()> {
         let mirror = self.open(Stream::Stdout)?;
-        let held = &mut self.first.held.try_lock().map_err(|_| reentrant())?;
+        let held = &mut self.first.held.claim(py).ok_or_else(reentrant)?;
         held.opened(mirror, 0);
         Ok(())
     }
 
     /// This thread's way, when it is not the first one.
     #[cold]
-    fn find(&self, key: u64, stream: Stream) -> Option<Arc<Way>> {
+    fn find(&self, py: Python<'_>, key: u64, stream: Stream) -> Option<Arc<Way>> {
         let mut more = lock(&self.more);
         if let Some(way) = more.iter().find(|way| way.key.load(Relaxed) == key) {
             return Some(Arc::clone(way));
         }
         if stream != Stream::Stderr && self.first.key.load(Relaxed) == FREE {
             self.first.take(key);
-            if let Ok(mut held) = self.first.held.try_lock() {
+            if let Some(mut held) = self.first.held.claim(py) {
                 held.belongs_to(thread_of(key));
             }
             return None;
         }
         for gone in [&self.first].into_iter().chain(more.iter().map(|way| &**way)) {
             if gone.is_abandoned()
-                && let Ok(mut held) = gone.held.try_lock()
+                && let Some(mut held) = gone.held.claim(py)
             {
                 let _ = sleep::writing(self.limit(), || end_way(gone, &mut held, End::Eof));
             }
@@ -147,16 +149,16 @@ impl Mirror {
         let found;
         let mut way = &self.first;
         if way.key.load(Relaxed) != key {
-            found = self.find(key, stream);
+            found = self.find(py, key, stream);
             way = found.as_deref().unwrap_or(way);
         }
         // Taken: by this very thread, in whose write a signal's handler runs.
-        let mut held = way.held.try_lock().map_err(|_| reentrant())?;
+        let mut held = way.held.claim(py).ok_or_else(reentrant)?;
         if held.mirror.is_none() {
             held.opened(self.open(stream)?, thread_of(key));
         }
         let done = sleep::writing(self.limit(), || action(&mut held));
-        if way.end_wanted.swap(false, Relaxed) {
+        if way.end_wanted.load(Relaxed) && way.end_wanted.swap(false, Relaxed) {
             let _ = sleep::writing(self.limit(), || end_way(way, &mut held, End::Eof));
         }
         done.map_err(|error| errors::of_write(py, error))
@@ -177,16 +179,16 @@ impl Mirror {
     }
 
     pub fn flush_stream(&self, py: Python<'_>, stream: Stream) -> PyResult<()> {
-        match self.begun(stream).is_empty() {
+        match self.begun(py, stream).is_empty() {
             true => Ok(()),
             false => self.with_way(py, stream, |held| held.send_ahead()),
         }
     }
 
     /// What this thread has begun and not ended.
-    pub fn begun(&self, stream: Stream) -> Vec<u8> {
+    pub fn begun(&self, py: Python<'_>, stream: Stream) -> Vec<u8> {
         let key = key_of(stream);
-        let begun = |way: &Way| way.held.try_lock().map(|held| held.begun.clone()).unwrap_or_default();
+        let begun = |way: &Way| way.held.claim(py).map(|held| held.begun.clone()).unwrap_or_default();
         if self.first.key.load(Relaxed) == key {
             return begun(&self.first);
         }
@@ -200,16 +202,16 @@ impl Mirror {
         let mut result = Ok(());
         if let End::Error(_) = how {
             // Its text goes out through a way that is open.
-            if self.first.held.try_lock().is_ok_and(|held| held.mirror.is_none()) {
-                self.open_first()?;
+            if self.first.held.claim(py).is_some_and(|held| held.mirror.is_none()) {
+                self.open_first(py)?;
             }
         } else if !self.taken.load(Relaxed) {
             // It counts from its making, so it has an end.
-            self.open_first()?;
+            self.open_first(py)?;
         }
         for way in ways.iter().map(|way| &**way).chain([&self.first]) {
             let how = if std::ptr::eq(way, &self.first) { how } else { End::Eof };
-            let Ok(mut held) = way.held.try_lock() else {
+            let Some(mut held) = way.held.claim(py) else {
                 way.end_wanted.store(true, Relaxed);
                 continue;
             };
@@ -259,11 +261,6 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// Write text: whole lines go to the buffer, what follows the last line's end waits for its own.
-    fn write(&self, data: &Bound<'_, PyString>) -> PyResult<usize> {
-        self.write_str(Stream::Stdout, data)
-    }
-
     fn _write_stderr(&self, data: &Bound<'_, PyString>) -> PyResult<usize> {
         self.write_str(Stream::Stderr, data)
     }
@@ -285,7 +282,7 @@ impl Mirror {
     /// End the line that was begun, if there is one.
     fn new_line(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.begun(stream).is_empty() {
+            if !self.begun(py, stream).is_empty() {
                 self.with_way(py, stream, |held| held.new_line())?;
             }
         }
@@ -295,7 +292,7 @@ impl Mirror {
     /// Forget the line that was begun, if there is one.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.begun(stream).is_empty() {
+            if !self.begun(py, stream).is_empty() {
                 self.with_way(py, stream, |held| held.forget())?;
             }
         }
@@ -303,7 +300,7 @@ impl Mirror {
     }
 
     fn _begun<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let begun = self.begun(Stream::Stdout);
+        let begun = self.begun(py, Stream::Stdout);
         let last = memchr::memrchr(b'\r', &begun).map_or(0, |at| at + 1);
         text::to_str(py, &begun[last..])
     }
@@ -384,8 +381,8 @@ impl Mirror {
     }
 
     /// Opens it now, for whichever thread writes first; what fails is said at the first write.
-    fn _open(&self) {
-        let _ = self.open_first();
+    fn _open(&self, py: Python<'_>) {
+        let _ = self.open_first(py);
     }
 
     /// A seat's string for a process that will open it: this one's own, if nobody has it yet.
@@ -406,6 +403,17 @@ impl Mirror {
     /// Gives the seat up; `False` if somebody has opened it.
     fn _cancel(&self) -> bool {
         self._is_kept() && self.seat().is_ok_and(|seat| seat.cancel())
+    }
+}
+
+impl fast::Write for Mirror {
+    const WRITE_DOC: &'static CStr =
+        c"write($self, data, /)\n--\n\nWrite text; give its length in characters.\n\n\
+        Whole lines go to the buffer; what follows the last line's end waits for its own.";
+
+    #[inline]
+    fn write(this: Borrowed<'_, '_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
+        this.get().write_str(Stream::Stdout, data)
     }
 }
 

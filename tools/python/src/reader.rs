@@ -84,13 +84,8 @@ enum Next<'py> {
 
 impl Reader {
     pub fn new(reader: linering::Reader) -> Self {
-        let state = State {
-            reader,
-            backlog: VecDeque::new(),
-            begun: Begun::default(),
-            ends: Vec::new(),
-            lost: 0,
-        };
+        let state =
+            State { reader, backlog: VecDeque::new(), begun: Begun::default(), ends: Vec::new(), lost: 0 };
         Self { generation: fork::generation(), state: Mutex::new(state), common: Mutex::default() }
     }
 
@@ -182,9 +177,12 @@ impl Reader {
         let mut lines = Vec::new();
         loop {
             let next = if handed < most { self.pop(py, false, losses) } else { Ok(Next::Nothing) };
-            let ends_run = !matches!(next, Ok(Next::Line(_)))
-                && !(on_record.is_none() && matches!(next, Ok(Next::Record(_))));
-            if ends_run && !lines.is_empty() {
+            let is_stored = match &next {
+                Ok(Next::Line(_)) => true,
+                Ok(Next::Record(_)) => on_record.is_none(),
+                _ => false,
+            };
+            if !is_stored && !lines.is_empty() {
                 let run = PyList::new(py, lines.drain(..))?;
                 if plain {
                     storage.call_method1(intern!(py, "extend"), (run,))?;

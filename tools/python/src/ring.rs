@@ -25,7 +25,6 @@ fn seconds(option: &str, given: Option<f64>) -> PyResult<Option<Duration>> {
 impl Ring {
     #[new]
     #[pyo3(signature = (lines, line_bytes, policy, *, mirrors, seats, seat_limit, block_limit, max_line))]
-    #[expect(clippy::too_many_arguments, reason = "by name, of one caller")]
     fn new(
         lines: usize,
         line_bytes: usize,

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 
 thread_local! {
     /// What this thread is about, if it is writing for Python.
-    static WRITING: Writing = const { Writing::new() };
+    static WRITING: Writing = const { Writing { locked: Cell::new(false), limit: Cell::new(None), began: Cell::new(None) } };
+    static FAILURE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
 struct Writing {
@@ -17,18 +18,6 @@ struct Writing {
     locked: Cell<bool>,
     limit: Cell<Option<Duration>>,
     began: Cell<Option<Instant>>,
-    failure: RefCell<Option<PyErr>>,
-}
-
-impl Writing {
-    const fn new() -> Self {
-        Self {
-            locked: Cell::new(false),
-            limit: Cell::new(None),
-            began: Cell::new(None),
-            failure: RefCell::new(None),
-        }
-    }
 }
 
 /// Runs `write`, whose waits for room release the interpreter lock, end with an exception of a signal's handler, and last no
@@ -36,18 +25,18 @@ impl Writing {
 #[inline]
 pub fn writing<R>(limit: Option<Duration>, write: impl FnOnce() -> R) -> R {
     WRITING.with(|now| {
-        let before = (now.locked.replace(true), now.limit.replace(limit), now.began.take());
+        now.locked.set(true);
+        now.limit.set(limit);
+        now.began.set(None);
         let result = write();
-        now.locked.set(before.0);
-        now.limit.set(before.1);
-        now.began.set(before.2);
+        now.locked.set(false);
         result
     })
 }
 
 /// Why the last write was given up.
 pub fn failure() -> Option<PyErr> {
-    WRITING.with(|now| now.failure.borrow_mut().take())
+    FAILURE.with(|failure| failure.borrow_mut().take())
 }
 
 /// See [`linering::around_writers_sleeps`].
@@ -57,34 +46,34 @@ pub fn around(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
             sleep();
             return ControlFlow::Continue(());
         }
-        if now.failure.borrow().is_some() {
+        if FAILURE.with(|failure| failure.borrow().is_some()) {
             // The lines after the one that was given up.
             return ControlFlow::Break(());
         }
+        let give_up = |error| {
+            FAILURE.with(|failure| *failure.borrow_mut() = Some(error));
+            ControlFlow::Break(())
+        };
         let began = now.began.get().unwrap_or_else(Instant::now);
         now.began.set(Some(began));
         if let Some(limit) = now.limit.get()
             && began.elapsed() >= limit
         {
             let words = format!("the ring stayed full for {limit:?}, which is the mirror's timeout");
-            *now.failure.borrow_mut() = Some(PyTimeoutError::new_err(words));
-            return ControlFlow::Break(());
+            return give_up(PyTimeoutError::new_err(words));
         }
         Python::attach(|py| {
             let mut sleep = Sleep(sleep);
             py.detach(|| sleep.run());
             // A handler may write too, into another mirror.
-            let state = (now.limit.get(), now.began.get());
+            let before = (now.limit.get(), now.began.get());
             let checked = py.check_signals();
             now.locked.set(true);
-            now.limit.set(state.0);
-            now.began.set(state.1);
+            now.limit.set(before.0);
+            now.began.set(before.1);
             match checked {
                 Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    *now.failure.borrow_mut() = Some(error);
-                    ControlFlow::Break(())
-                }
+                Err(error) => give_up(error),
             }
         })
     })

@@ -1,12 +1,14 @@
 //! One thread's way into a mirror, for one stream: a mirror of the library's own, so that what this thread writes in pieces
 //! is mixed with nothing.
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
 use linering::{LineProcMirror, Stream, WriteError};
 
+use crate::claim::Claim;
 use crate::fork;
 
 /// Tags of pieces of a line that came before its end: which thread's, times four, and what it is to the piece before.
@@ -15,27 +17,26 @@ pub const REPLACES: u16 = 2;
 pub const PIECE_BITS: u32 = 2;
 
 thread_local! {
-    static ME: Me = Me::new();
-}
-
-/// This thread, told from all others that ever were; alive as long as `alive` is.
-struct Me {
-    number: u64,
-    alive: Arc<()>,
-}
-
-impl Me {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Relaxed);
-        Self { number, alive: Arc::new(()) }
-    }
+    /// This thread's number, times two; 0 until it has one.
+    static KEY: Cell<u64> = const { Cell::new(0) };
+    static ALIVE: Arc<()> = Arc::new(());
 }
 
 /// The key of this thread's way for a stream.
 #[inline]
 pub fn key_of(stream: Stream) -> u64 {
-    ME.with(|me| me.number << 1) | u64::from(stream == Stream::Stderr)
+    let key = match KEY.get() {
+        0 => new_key(),
+        key => key,
+    };
+    key | u64::from(stream == Stream::Stderr)
+}
+
+#[cold]
+fn new_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    KEY.set(NEXT.fetch_add(1, Relaxed) << 1);
+    KEY.get()
 }
 
 /// Nobody's: the first who writes takes it.
@@ -46,8 +47,8 @@ pub struct Way {
     pub key: AtomicU64,
     /// Whether its thread lives.
     owner: Mutex<Weak<()>>,
-    /// Only ever tried, and by others than its thread only to end it.
-    pub held: Mutex<Held>,
+    /// By others than its thread claimed only to end it.
+    pub held: Claim<Held>,
     /// Somebody wanted to end it while its thread was in the middle of a write.
     pub end_wanted: AtomicBool,
 }
@@ -57,14 +58,16 @@ impl Way {
         Self {
             key: AtomicU64::new(FREE),
             owner: Mutex::new(Weak::new()),
-            held: Mutex::new(Held::default()),
+            held: Claim::default(),
             end_wanted: AtomicBool::new(false),
         }
     }
 
     /// Makes it this thread's.
     pub fn take(&self, key: u64) {
-        ME.with(|me| *self.owner.lock().unwrap_or_else(|it| it.into_inner()) = Arc::downgrade(&me.alive));
+        // Past its end: nobody's, and abandoned.
+        let alive = ALIVE.try_with(Arc::downgrade).unwrap_or_default();
+        *self.owner.lock().unwrap_or_else(|it| it.into_inner()) = alive;
         self.key.store(key, Relaxed);
     }
 
@@ -123,9 +126,10 @@ impl Held {
             rest = self.go_on(bytes)?;
         }
         let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
-        if rest == b"\n" {
+        if rest == b"\n" && self.begun.last().is_some_and(|last| *last != b'\r') {
+            // The second half of a print: no need to look for line ends.
             self.begun.clear();
-            return whole(mirror.write_all(rest));
+            return mirror.new_line();
         }
         if !rest.is_empty() {
             if let Some(end) = memchr::memrchr(b'\n', rest) {

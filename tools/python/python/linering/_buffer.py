@@ -24,6 +24,8 @@ class LineBuffer(ThreadBuffer, TextFile):
     too.
     """
 
+    __slots__ = ("_storage", "_lock", "_settling", "_redirection")
+
     def __new__(cls, maxlen: int = 20, *args: Any, **options: Any) -> LineBuffer:
         eager = cls.parse_lines is not LineBuffer.parse_lines
         lines = options.get("lines", 4096)

@@ -15,6 +15,9 @@ class _Writes(Protocol):
 class TextFile:
     """The methods of a text file that everything printable has here. Text is UTF-8."""
 
+    # An object with attributes of its own in a `dict` is slower to print into.
+    __slots__ = ()
+
     encoding = "utf-8"
     errors = "surrogateescape"
     newlines = None

@@ -36,13 +36,12 @@ class _Bytes:
 class _Stderr(TextFile):
     """A mirror's way for standard error."""
 
+    __slots__ = ("_mirror", "write")
+
     def __init__(self, mirror: LineProcMirror) -> None:
         self._mirror = mirror
-        self._write = mirror._write_stderr
-
-    def write(self, data: str) -> int:
-        """As the mirror's, for the stream `stderr`."""
-        return self._write(data)
+        # As the mirror's, for the stream `stderr`.
+        self.write = mirror._write_stderr
 
     def flush(self) -> None:
         """As the mirror's."""
@@ -85,6 +84,8 @@ class LineProcMirror(Mirror, TextFile):
     A write raises `Stopped` (a `StopIteration`) after `stop_all_mirrors`, and where the buffer's policy is to wait for room
     `TimeoutError` after `timeout` seconds, or `OSError` when nobody has read for 5 s because the buffer's process is gone.
     """
+
+    __slots__ = ("_redirection", "_witnesses", "_plain")
 
     def __init__(
         self,
