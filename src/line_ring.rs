@@ -289,6 +289,11 @@ impl Seat {
         self.ring.segment.cancel(self.id)
     }
 
+    /// Whether nobody has opened it or given it up, and its time limit has not been found to have passed.
+    pub fn is_kept(&self) -> bool {
+        self.ring.segment.is_kept(self.id)
+    }
+
     /// The number that its mirror's lines will carry.
     pub fn worker(&self) -> u32 {
         self.id.serial as u32

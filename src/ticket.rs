@@ -296,6 +296,11 @@ impl Segment {
         self.count_ends(before)
     }
 
+    /// Whether nobody has opened a seat or given it up.
+    pub(crate) fn is_kept(&self, seat: SeatId) -> bool {
+        self.tickets()[seat.ticket as usize].state() == Some(TicketWord::Reserved(seat.serial))
+    }
+
     /// Seats that nobody has opened or given up yet.
     pub(crate) fn kept_seats(&self) -> u64 {
         let is_kept = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Reserved(_)));

@@ -1371,9 +1371,12 @@ fn seats_that_nobody_opened_are_counted_until_they_are_opened_or_given_up() {
     let seats = || buffer.ring().counts().seats;
     let (first, second) = (buffer.seat().expect("a seat"), buffer.seat().expect("a seat"));
     assert_eq!(seats(), 2);
+    assert!(first.is_kept());
     let mirror = first.open().expect("a mirror");
+    assert!(!first.is_kept() && second.is_kept());
     assert_eq!(seats(), 1);
     second.cancel();
+    assert!(!second.is_kept());
     drop(mirror);
     assert_eq!(seats(), 0);
     assert_eq!(second.as_ref().counts(), buffer.ring().counts(), "a seat knows its ring");

@@ -19,13 +19,13 @@ use crate::way::{CONTINUES, PIECE_BITS, REPLACES};
 pub struct Begun(HashMap<(u32, u16), Line<'static>>);
 
 impl Begun {
-    /// Puts a line's pieces together. What was begun and goes on stays here; with `changes` each state of it is handed out.
-    pub fn assemble(&mut self, mut line: Line<'static>, changes: bool) -> Option<Line<'static>> {
+    /// Puts a line's pieces together; `true` if it has no end yet, and stays here too.
+    pub fn assemble(&mut self, mut line: Line<'static>) -> (Line<'static>, bool) {
         let (piece, thread) = (line.tag & ((1 << PIECE_BITS) - 1), line.tag >> PIECE_BITS);
         let is_whole = piece == 0 && !line.unfinished;
         // Only lines and their pieces: what the others' tags mean is their writers' business.
         if is_whole || line.kind != Kind::Line {
-            return Some(line);
+            return (line, false);
         }
         let key = (line.worker, thread);
         match self.0.remove(&key) {
@@ -40,9 +40,9 @@ impl Begun {
         }
         if line.unfinished {
             self.0.insert(key, line.clone());
-            return changes.then_some(line);
+            return (line, true);
         }
-        Some(line)
+        (line, false)
     }
 
     /// The lines that a worker had begun: they have an end now.

@@ -12,10 +12,28 @@ mod mirror;
 mod reader;
 mod ring;
 mod sleep;
+mod stand;
 mod text;
 mod way;
 
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
+
+/// Classes, and which thread has the lock, are for the whole process here. CPython refuses by itself from 3.12 on.
+fn only_in_the_main_interpreter(py: Python<'_>) -> PyResult<()> {
+    // SAFETY: the calling thread has the interpreter's lock.
+    match unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) } {
+        0 => Ok(()),
+        -1 => Err(PyErr::fetch(py)),
+        found => {
+            let words = format!(
+                "interpreter {found} is a subinterpreter, expected the main one: linering supports no other"
+            );
+            Err(PyImportError::new_err(words))
+        }
+    }
+}
 
 /// Declares that it needs the interpreter lock: a free-threaded interpreter refuses the abi3 file before it comes to this.
 #[pymodule(gil_used = true)]
@@ -29,14 +47,17 @@ mod _linering {
     #[pymodule_export]
     use crate::errors::Stopped;
     #[pymodule_export]
-    use crate::mirror::{Kept, Mirror};
+    use crate::mirror::Mirror;
     #[pymodule_export]
     use crate::reader::{Lines, Reader};
     #[pymodule_export]
     use crate::ring::Ring;
+    #[pymodule_export]
+    use crate::stand::Kept;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::only_in_the_main_interpreter(module.py())?;
         crate::fork::watch();
         linering::around_writers_sleeps(crate::sleep::around);
         crate::fast::add::<Mirror>(module.py())?;

@@ -5,39 +5,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use linering::{Level, LineProcMirror, LineRing, Seat, Stream, WriteError};
+use linering::{Level, LineProcMirror, Stream, WriteError};
 use pyo3::Borrowed;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::stand::{Kept, Stand};
 use crate::way::{FREE, Held, Way, key_of, thread_of};
-use crate::{errors, fast, fork, sleep, text};
+use crate::{errors, fast, sleep, text};
 
 /// A way into a ring for a process. `seat` is a seat's string, or a [`Kept`] seat of this process.
 #[pyclass(subclass, frozen, weakref, dict, module = "linering._linering")]
 #[derive(Debug)]
 pub struct Mirror {
-    seat: Mutex<Place>,
-    /// The process, counted in forks, that keeps the seat and may give it up.
-    home: u32,
-    /// The seat is somebody's: opened, or in a pickle.
-    taken: AtomicBool,
-    /// A pickle carried the seat off: whoever uses this one all the same gets another.
-    handed_over: AtomicBool,
+    stand: Arc<Stand>,
     first: Way,
     /// Those of further threads, and of standard error. Locked for moments only, without a call into Python.
     more: Mutex<Vec<Arc<Way>>>,
     aggressive: AtomicBool,
     /// Milliseconds that a write may wait for room.
     limit: AtomicU64,
-}
-
-#[derive(Debug)]
-enum Place {
-    Seat(Seat),
-    /// Why the string could not be used. Said at the first use: unpickling happens where an exception would be lost.
-    Fault(String),
 }
 
 /// No limit.
@@ -54,46 +42,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mirror {
-    pub fn in_seat(seat: Seat) -> Self {
-        Self::at(Place::Seat(seat), false)
-    }
-
-    fn at(place: Place, taken: bool) -> Self {
-        Self {
-            seat: Mutex::new(place),
-            home: fork::generation(),
-            taken: AtomicBool::new(taken),
-            handed_over: AtomicBool::new(false),
-            first: Way::free(),
-            more: Mutex::default(),
-            aggressive: AtomicBool::new(false),
-            limit: AtomicU64::new(FOREVER),
-        }
-    }
-
-    fn seat(&self) -> PyResult<Seat> {
-        match &*lock(&self.seat) {
-            Place::Seat(seat) => Ok(seat.clone()),
-            Place::Fault(words) => Err(PyOSError::new_err(words.clone())),
-        }
-    }
-
-    fn new_seat(seat: &Seat) -> PyResult<Seat> {
-        let ring: &LineRing = seat.as_ref();
-        ring.seat().map_err(errors::of_mirror)
-    }
-
-    /// Opens a mirror in the seat: the seat's own the first time, one more with its number afterwards.
+    /// Opens a mirror of the library's in the seat.
     pub fn open(&self, stream: Stream) -> PyResult<LineProcMirror> {
-        let mut seat = self.seat()?;
-        if self.handed_over.swap(false, Relaxed) {
-            seat = Self::new_seat(&seat)?;
-            *lock(&self.seat) = Place::Seat(seat.clone());
-        }
-        let mut mirror = seat.open().map_err(errors::of_mirror)?;
-        self.taken.store(true, Relaxed);
-        mirror.set_stream(stream);
-        Ok(mirror)
+        self.stand.open(stream)
     }
 
     /// Opens the first way, for whichever thread comes first.
@@ -118,17 +69,17 @@ impl Mirror {
             }
             return None;
         }
-        for gone in [&self.first].into_iter().chain(more.iter().map(|way| &**way)) {
-            if gone.is_abandoned()
-                && let Some(mut held) = gone.held.claim(py)
-            {
-                let _ = sleep::writing(self.limit(), || end_way(gone, &mut held, End::Eof));
+        let gone: Vec<Arc<Way>> = more.extract_if(.., |way| way.is_abandoned()).collect();
+        drop(more);
+        // May wait for room, and others need the list meanwhile.
+        for way in gone.iter().map(|way| &**way).chain(self.first.is_abandoned().then_some(&self.first)) {
+            if let Some(mut held) = way.held.claim(py) {
+                let _ = sleep::writing(self.limit(), || end_way(way, &mut held, End::Eof));
             }
         }
-        more.retain(|way| !way.is_abandoned());
         let way = Arc::new(Way::free());
         way.take(key);
-        more.push(Arc::clone(&way));
+        lock(&self.more).push(Arc::clone(&way));
         Some(way)
     }
 
@@ -205,7 +156,7 @@ impl Mirror {
             if self.first.held.claim(py).is_some_and(|held| held.mirror.is_none()) {
                 self.open_first(py)?;
             }
-        } else if !self.taken.load(Relaxed) {
+        } else if !self.stand.is_taken() {
             // It counts from its making, so it has an end.
             self.open_first(py)?;
         }
@@ -247,16 +198,17 @@ impl Mirror {
     #[new]
     #[pyo3(signature = (seat, aggressive = false, timeout = None))]
     fn new(seat: &Bound<'_, PyAny>, aggressive: bool, timeout: Option<f64>) -> PyResult<Self> {
-        let mirror = if let Ok(kept) = seat.cast::<Kept>() {
-            Self::in_seat(kept.get().0.clone())
-        } else {
-            let text: String = seat.extract()?;
-            match text.parse() {
-                Ok(seat) => Self::at(Place::Seat(seat), true),
-                Err(error) => Self::at(Place::Fault(error.to_string()), true),
-            }
+        let stand = match seat.cast::<Kept>() {
+            Ok(kept) => Arc::clone(&kept.get().0),
+            Err(_) => Arc::new(Stand::of(&seat.extract::<String>()?)),
         };
-        mirror.aggressive.store(aggressive, Relaxed);
+        let mirror = Self {
+            stand,
+            first: Way::free(),
+            more: Mutex::default(),
+            aggressive: AtomicBool::new(aggressive),
+            limit: AtomicU64::new(FOREVER),
+        };
         mirror.set_timeout(timeout)?;
         Ok(mirror)
     }
@@ -346,7 +298,7 @@ impl Mirror {
 
     #[getter]
     fn worker(&self) -> PyResult<u32> {
-        Ok(self.seat()?.worker())
+        Ok(self.stand.seat()?.worker())
     }
 
     #[getter]
@@ -385,24 +337,9 @@ impl Mirror {
         let _ = self.open_first(py);
     }
 
-    /// A seat's string for a process that will open it: this one's own, if nobody has it yet.
-    fn _hand_over(&self) -> PyResult<String> {
-        let seat = self.seat()?;
-        if self.home == fork::generation() && !self.taken.swap(true, Relaxed) {
-            self.handed_over.store(true, Relaxed);
-            return Ok(seat.to_string());
-        }
-        Ok(Self::new_seat(&seat)?.to_string())
-    }
-
-    /// Whether nobody has its seat yet, as far as this process knows.
-    fn _is_kept(&self) -> bool {
-        self.home == fork::generation() && !self.taken.load(Relaxed)
-    }
-
-    /// Gives the seat up; `False` if somebody has opened it.
-    fn _cancel(&self) -> bool {
-        self._is_kept() && self.seat().is_ok_and(|seat| seat.cancel())
+    /// A seat's string for a process that will open it; `only`: there will be no other.
+    fn _hand_over(&self, only: bool) -> PyResult<String> {
+        self.stand.hand_over(only)
     }
 }
 
@@ -423,19 +360,9 @@ pub fn stream_of(stderr: bool) -> Stream {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
-        if self._is_kept() {
-            self._cancel();
-            return;
+        // Of one that was never opened the seat is the buffer's business.
+        if self.stand.is_taken() {
+            Python::attach(|py| drop(self.end(py, End::Eof)));
         }
-        Python::attach(|py| {
-            if self.taken.load(Relaxed) {
-                let _ = self.end(py, End::Eof);
-            }
-        });
     }
 }
-
-/// A seat of this process's.
-#[pyclass(frozen, module = "linering._linering")]
-#[derive(Debug)]
-pub struct Kept(pub Seat);

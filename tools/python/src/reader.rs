@@ -40,13 +40,18 @@ struct State {
 #[derive(Debug)]
 enum Out {
     Line(Line<'static>),
+    /// A state of a line that goes on.
+    Change(Line<'static>),
     Lost(linering::Lost<'static>),
 }
 
 impl State {
     fn accept(&mut self, item: Item<'static>) {
         match item {
-            Item::Line(line) => self.backlog.extend(self.begun.assemble(line, true).map(Out::Line)),
+            Item::Line(line) => self.backlog.push_back(match self.begun.assemble(line) {
+                (line, true) => Out::Change(line),
+                (line, false) => Out::Line(line),
+            }),
             Item::Lost(lost) => {
                 self.lost += lost.lines;
                 self.backlog.push_back(Out::Lost(lost));
@@ -120,7 +125,7 @@ impl Reader {
         let common = shared.as_deref_mut().unwrap_or(&mut own);
         match out {
             Out::Lost(lost) => Ok(Next::Line(items::lost(py, lost)?)),
-            Out::Line(line) => {
+            Out::Line(line) | Out::Change(line) => {
                 let made = items::line(py, common, line)?;
                 drop(shared);
                 match (line.stream, line.kind) {
@@ -137,7 +142,8 @@ impl Reader {
         loop {
             let Some(out) = self.state(py)?.backlog.pop_front() else { return Ok(Next::Nothing) };
             let wanted = match &out {
-                Out::Line(line) => changes || !line.unfinished || line.kind != Kind::Line,
+                Out::Line(_) => true,
+                Out::Change(_) => changes,
                 Out::Lost(_) => losses,
             };
             if !wanted {

@@ -1,13 +1,14 @@
 //! `Ring`: the shared memory that a `LineProcBuffer` stands on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use linering::{LineRing, Options, Policy, WakeUp};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::mirror::Kept;
 use crate::reader::Reader;
+use crate::stand::{Kept, Stand};
 use crate::{errors, reader};
 
 #[pyclass(frozen, module = "linering._linering")]
@@ -66,7 +67,7 @@ impl Ring {
 
     /// Keeps a seat, with a label of at most 24 bytes.
     fn seat(&self, label: &str) -> PyResult<Kept> {
-        self.0.seat_labelled(label).map(Kept).map_err(errors::of_mirror)
+        self.0.seat_labelled(label).map(|seat| Kept(Arc::new(Stand::kept(seat)))).map_err(errors::of_mirror)
     }
 
     /// Becomes the ring's reader.

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._linering import Kept
     from ._mirror import LineProcMirror
+
+
+PICKLING = 1.0
+"""Seconds after which nobody is taken to be about to pickle a mirror again, if all others have ended."""
 
 
 class Witness:
@@ -35,24 +42,52 @@ class Witness:
         os.close(self._descriptor)
 
 
-_kept: weakref.WeakSet[LineProcMirror] = weakref.WeakSet()
-"""Mirrors of this process's buffers whose seats nobody has opened yet."""
+class Seat:
+    """A seat that a buffer keeps for the mirror that it handed out, and who inherited that mirror."""
+
+    __slots__ = ("kept", "mirror", "pickled", "witnesses", "__weakref__")
+
+    def __init__(self, kept: Kept, mirror: LineProcMirror) -> None:
+        self.kept = kept
+        self.mirror = weakref.ref(mirror, self._collected)
+        self.pickled: float | None = None
+        self.witnesses: list[Witness] = []
+        mirror._seat = self
+        _seats.add(self)
+
+    def _collected(self, _mirror: object) -> None:
+        # A fork's child may have it still, unless it went to others in pickles.
+        if not self.witnesses or self.pickled is not None:
+            self.kept.cancel()
+
+    def is_deserted(self) -> bool:
+        """Whether everybody who inherited it is dead."""
+        return bool(self.witnesses) and all(witness.is_gone() for witness in self.witnesses)
+
+    def is_spent(self) -> bool:
+        """Whether its mirror is only a leftover: it was pickled, and nobody is about to pickle it again."""
+        mirror = self.mirror()
+        if mirror is None or self.pickled is None or not self.kept.is_kept():
+            return False
+        # One reference, besides the two here: a variable of somebody who has sent it already. A task that still waits for its
+        # pickling has one of its own. More may be variables too, and that cannot be known.
+        return sys.getrefcount(mirror) <= 3 or time.monotonic() - self.pickled > PICKLING
+
+
+_seats: weakref.WeakSet[Seat] = weakref.WeakSet()
+"""Those of this process's buffers."""
 _forking = threading.local()
 _inherited: list[int] = []
 """Write ends that this process inherited. Its death closes them."""
 
 
-def keep(mirror: LineProcMirror) -> None:
-    """To be called with each mirror whose seat a fork's child may open."""
-    _kept.add(mirror)
+def _could_be_inherited() -> list[Seat]:
+    return [seat for seat in list(_seats) if seat.kept.is_kept() and seat.mirror() is not None]
 
 
 def _before() -> None:
     _forking.pipe = None
-    for mirror in list(_kept):
-        if not mirror._is_kept():
-            _kept.discard(mirror)
-    if _kept:
+    if _could_be_inherited():
         try:
             _forking.pipe = os.pipe()
         except OSError:
@@ -66,15 +101,15 @@ def _in_parent() -> None:
         return
     os.close(pipe[1])
     witness = Witness(pipe[0])
-    for mirror in list(_kept):
-        mirror._witnesses.append(witness)
+    for seat in _could_be_inherited():
+        seat.witnesses.append(witness)
 
 
 def _in_child() -> None:
     pipe = _forking.pipe
-    for mirror in list(_kept):
-        mirror._witnesses.clear()
-    _kept.clear()
+    for seat in list(_seats):
+        seat.witnesses.clear()
+    _seats.clear()
     if pipe is not None:
         os.close(pipe[0])
         _inherited.append(pipe[1])

@@ -86,11 +86,15 @@ def record_of(line: Line) -> logging.LogRecord | None:
     if extra:
         found.update(json.loads(extra))
     of_message, of_trace = map(int, lengths.split(","))
-    found["msg"], found["args"] = line[:of_message], None
     rest = line[of_message:].lstrip("\n") if of_message else str(line)
     found["exc_text"] = rest[:of_trace] or None
     found["stack_info"] = rest[of_trace:].lstrip("\n") or None
-    record = logging.makeLogRecord(found)
+    record = logging.LogRecord(
+        found["name"], found["levelno"], found["pathname"], found["lineno"], line[:of_message], None, None
+    )
+    # Its own clock is that of another process.
+    record.relativeCreated += (found["created"] - record.created) * 1000
+    record.__dict__.update(found)
     record.msecs = int((record.created - int(record.created)) * 1000) + 0.0
     return record
 

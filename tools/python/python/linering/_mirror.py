@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from ._file import Redirection, TextFile
-from ._fork import Witness
+from ._fork import Seat
 from ._linering import Kept, Mirror
 from ._message import _trace, _warning_text
 
@@ -85,7 +87,7 @@ class LineProcMirror(Mirror, TextFile):
     `TimeoutError` after `timeout` seconds, or `OSError` when nobody has read for 5 s because the buffer's process is gone.
     """
 
-    __slots__ = ("_redirection", "_witnesses", "_plain")
+    __slots__ = ("_redirection", "_plain", "_seat")
 
     def __init__(
         self,
@@ -95,8 +97,8 @@ class LineProcMirror(Mirror, TextFile):
     ) -> None:
         """`seat` is a seat's string, as `environ` has it. Such mirrors come from `LineProcBuffer.mirror` and `from_environ`."""
         self._redirection = Redirection()
-        self._witnesses: list[Witness] = []
         self._plain = False
+        self._seat: Seat | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> LineProcMirror | None:
@@ -115,10 +117,16 @@ class LineProcMirror(Mirror, TextFile):
 
     def environ(self) -> dict[str, str]:
         """A copy of the environment for a subprocess that opens a mirror of its own with `from_environ`."""
-        return {**os.environ, SEAT: self._hand_over(), READER: "python"}
+        return {**os.environ, SEAT: self._hand_over(True), READER: "python"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self._hand_over(), self.aggressive, self.timeout, self._plain)
+        # A process that is being spawned is the one that the mirror is for. Who else pickles it, a pool's task queue, say, may
+        # pickle it again, some time: until it is collected it has a seat then.
+        spawning = _is_spawning()
+        seat = self._hand_over(spawning)
+        if self._seat is not None and not spawning:
+            self._seat.pickled = time.monotonic()
+        return _unpickle, (type(self), seat, self.aggressive, self.timeout, self._plain)
 
     @property
     def stderr(self) -> _Stderr:
@@ -186,6 +194,12 @@ class LineProcMirror(Mirror, TextFile):
     ) -> None:
         self._redirection.end()
         self.close(error)
+
+
+def _is_spawning() -> bool:
+    """Whether `multiprocessing` is in the middle of starting a process in this thread."""
+    context = sys.modules.get("multiprocessing.context")
+    return context is not None and context.get_spawning_popen() is not None
 
 
 def _unpickle(

@@ -6,7 +6,6 @@ import collections
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -88,9 +87,10 @@ class LineProcBuffer(TextFile):
         self._reader = self._ring.reader()
         self._stopped = False
         self._ends: list[Ended] = []
-        # Those that a fork's child may open, and the numbers of seats whose children died before they did.
-        self._kept: list[weakref.ref[LineProcMirror]] = []
+        # Those that nobody has opened yet, and the numbers of those whose owners died before they did.
+        self._seats: list[_fork.Seat] = []
         self._deserted: set[int] = set()
+        self._few = 64
 
     # ------------------------------------------------------------------------------------- mirrors
 
@@ -112,17 +112,21 @@ class LineProcBuffer(TextFile):
         """
         if self._stopped:
             self.reset_states()
-        mirror = LineProcMirror(self._ring.seat(label), aggressive, timeout)
-        _fork.keep(mirror)
+        kept = self._ring.seat(label)
+        mirror = LineProcMirror(kept, aggressive, timeout)
+        seat = _fork.Seat(kept, mirror)
         with self._lock:
-            self._kept = [kept for kept in self._kept if self._is_kept(kept)]
-            self._kept.append(weakref.ref(mirror))
+            if len(self._seats) >= 2 * self._few:
+                self._forget_seats()
+            self._seats.append(seat)
         return mirror
 
-    @staticmethod
-    def _is_kept(kept: weakref.ref[LineProcMirror]) -> bool:
-        mirror = kept()
-        return mirror is not None and mirror._is_kept()
+    def _forget_seats(self) -> None:
+        """Forgets those that have gone to somebody, or were given up."""
+        self._seats = [
+            seat for seat in self._seats if seat.kept.is_kept() and (seat.mirror() is not None or seat.witnesses)
+        ]
+        self._few = max(64, len(self._seats))
 
     @property
     def n_mirrors(self) -> int:
@@ -208,12 +212,19 @@ class LineProcBuffer(TextFile):
 
     def _watch(self) -> None:
         """Gives up seats of which every process that could open them is dead."""
-        for kept in self._kept:
-            mirror = kept()
-            if mirror is None or not mirror._witnesses or not mirror._is_kept():
-                continue
-            if all(witness.is_gone() for witness in mirror._witnesses) and mirror._cancel():
-                self._deserted.add(mirror.worker)
+        if not self._seats:
+            return
+        with self._lock:
+            for seat in self._seats:
+                if seat.is_deserted() and seat.kept.cancel():
+                    self._deserted.add(seat.kept.worker)
+            self._forget_seats()
+            kept, live = self._ring.waiting_for()
+            if live == 0 and 0 < kept <= len(self._seats):
+                spent = [seat for seat in self._seats if seat.is_spent()]
+                if len(spent) == kept:
+                    for seat in spent:
+                        seat.kept.cancel()
 
     def _is_over(self) -> bool:
         return self._stopped or self._reader.is_over()

@@ -1,0 +1,54 @@
+//! The Python package: its tests, run by their one command.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Leaves Python out, where somebody has none and says so.
+const WITHOUT: &str = "LINERING_WITHOUT_PYTHON";
+
+#[test]
+fn the_python_package_passes_its_tests() {
+    if std::env::var_os(WITHOUT).is_some_and(|value| value == "1") {
+        // On the terminal, which the test harness would keep it from.
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "Python is left out, as {WITHOUT}=1 says");
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/python/test");
+    let mut command = Command::new(script);
+    // What cargo says of this package is nothing to the one that builds that.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_BIN_")
+            || text.starts_with("CARGO_MANIFEST_")
+        {
+            command.env_remove(name);
+        }
+    }
+    let done = command.output().expect("tools/python/test can be run: it is a script for bash");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "tools/python/test: {}\n{out}\n{err}\n{WITHOUT}=1 leaves Python out",
+        done.status
+    );
+}
+
+#[test]
+fn where_python_is_missing_a_sentence_says_what_to_install() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/python/test");
+    let bin = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without-python");
+    std::fs::create_dir_all(&bin).expect("a directory");
+    for tool in ["bash", "dirname", "cargo"] {
+        let link = bin.join(tool);
+        let _ = std::fs::remove_file(&link);
+        let found = Command::new("bash").args(["-c", &format!("command -v {tool}")]).output().expect("bash");
+        let found = String::from_utf8(found.stdout).expect("a path");
+        std::os::unix::fs::symlink(found.trim(), link).expect("a link");
+    }
+    let done = Command::new(script).env("PATH", &bin).output().expect("a script for bash");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success());
+    assert!(said.contains("needs Python 3.9 or later: install python3"), "{said}");
+}

@@ -1,0 +1,130 @@
+"""The extension module. Only `Stopped` is for users; the rest is what the package's classes are made of."""
+
+from collections.abc import Callable, Iterator
+from typing import final
+
+from typing_extensions import Self
+
+from ._line import Line
+from ._message import GroupedMessage
+
+__all__ = [
+    "Capture",
+    "Kept",
+    "Lines",
+    "Mirror",
+    "Reader",
+    "Ring",
+    "Stopped",
+    "ThreadBuffer",
+]
+
+class Stopped(StopIteration):
+    """The buffer's process told all mirrors to stop: raised by the next write."""
+
+@final
+class Kept:
+    @property
+    def worker(self) -> int: ...
+    def is_kept(self) -> bool: ...
+    def cancel(self) -> bool: ...
+
+class Mirror:
+    aggressive: bool
+    """Whether what a write leaves of a begun line is sent ahead at once."""
+    timeout: float | None
+    """Seconds that a write may wait for room, where the buffer's policy is to wait; `None`: for ever."""
+    def __new__(cls, seat: str | Kept, aggressive: bool = False, timeout: float | None = None) -> Self: ...
+    def write(self, data: str, /) -> int:
+        """Write text; give its length in characters.
+
+        Whole lines go to the buffer; what follows the last line's end waits for its own.
+        """
+    def flush(self) -> None:
+        """Send the line that was begun ahead, so that the buffer's process sees it now."""
+    def new_line(self) -> None:
+        """End the line that was begun, if there is one."""
+    def clear(self) -> None:
+        """Forget the line that was begun, if there is one."""
+    @property
+    def worker(self) -> int:
+        """The number that its lines carry: mirrors are numbered in the order of their making."""
+    def _write_stderr(self, data: str) -> int: ...
+    def _flush_stderr(self) -> None: ...
+    def _write_bytes(self, data: bytes, stderr: bool) -> int: ...
+    def _begun(self) -> str: ...
+    def _send_eof(self) -> None: ...
+    def _send_error(self, text: str) -> None: ...
+    def _send_warning(self, text: str) -> None: ...
+    def _send_record(self, text: str, level: int) -> None: ...
+    def _open(self) -> None: ...
+    def _hand_over(self, only: bool) -> str: ...
+
+class ThreadBuffer:
+    def __new__(cls, maxlen: int, *, lines: int, line_bytes: int, eager: bool) -> Self: ...
+    def write(self, data: str, /) -> int:
+        """Write text; give its length in characters.
+
+        Whole lines are stored; what follows the last line's end waits for its own.
+        """
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+    @property
+    def maxlen(self) -> int:
+        """How many lines are kept."""
+    def _take(self) -> tuple[list[Line], list[Line]]: ...
+    def _new_line(self) -> None: ...
+    def _close(self) -> None: ...
+    def _forget(self) -> None: ...
+
+@final
+class Ring:
+    def __new__(
+        cls,
+        lines: int,
+        line_bytes: int,
+        policy: str,
+        *,
+        mirrors: int,
+        seats: int,
+        seat_limit: float | None,
+        block_limit: float | None,
+        max_line: int | None,
+    ) -> Self: ...
+    def seat(self, label: str) -> Kept: ...
+    def reader(self) -> Reader: ...
+    def stop(self) -> None: ...
+    def waiting_for(self) -> tuple[int, int]: ...
+
+@final
+class Reader:
+    def fill(self, seconds: float) -> bool: ...
+    def hand_on(
+        self,
+        sink: object,
+        storage: object,
+        plain: bool,
+        losses: bool,
+        on_record: Callable[[Line], object] | None,
+        most: int,
+    ) -> int: ...
+    def next(self, changes: bool) -> Line | GroupedMessage | None: ...
+    def arm(self) -> bool: ...
+    def ends(self) -> list[tuple[int, str, str, int, int, int | None]]: ...
+    def begun(self) -> list[Line]: ...
+    def forget_begun(self) -> None: ...
+    def is_over(self) -> bool: ...
+    @property
+    def lost(self) -> int: ...
+    def fileno(self) -> int: ...
+
+@final
+class Lines(Iterator[Line | GroupedMessage]):
+    def __new__(cls, owner: object, reader: Reader, changes: bool) -> Self: ...
+    def __next__(self) -> Line | GroupedMessage: ...
+
+@final
+class Capture:
+    def __new__(cls, mirror: Mirror, stderr: bool) -> Self: ...
+    def stop(self) -> None: ...

@@ -1,0 +1,138 @@
+"""The stdlib's logging through mirrors; captured descriptors."""
+
+import io
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+import workers
+
+import linering
+
+
+class Collect(logging.Handler):
+    def __init__(self, level=logging.NOTSET):
+        super().__init__(level)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+@pytest.fixture
+def buffer():
+    return linering.LineProcBuffer(100, policy="block")
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_records_travel_whole(buffer, method):
+    process = multiprocessing.get_context(method).Process(target=workers.logs, args=(buffer.mirror,))
+    everything, serious = Collect(), Collect(logging.ERROR)
+    with linering.LogListener(buffer, everything, serious, respect_handler_level=True):
+        process.start()
+        process.join()
+    debug, warning, error = everything.records
+    assert serious.records == [error]
+    assert (debug.getMessage(), debug.levelno, debug.levelname, debug.name) == ("debug 1", 10, "DEBUG", "shop.till")
+    assert (debug.funcName, os.path.basename(debug.pathname), debug.module) == ("logs", "workers.py", "workers")
+    assert (debug.process, debug.processName) == (process.pid, process.name)
+    assert debug.created <= warning.created <= error.created
+    assert (warning.getMessage(), warning.customer, warning.exc_text) == ("two\nlines", 7, None)
+    assert error.getMessage() == "cannot sell"
+    assert error.exc_text.startswith("Traceback (most recent call last):\n")
+    assert error.exc_text.endswith("KeyError: 'price'")
+    formatted = io.StringIO()
+    handler = logging.StreamHandler(formatted)
+    handler.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
+    handler.handle(error)
+    assert formatted.getvalue().startswith("ERROR:shop.till:cannot sell\nTraceback (most recent call last):\n")
+
+
+def test_who_reads_without_a_listener_gets_readable_lines(buffer):
+    workers.logs(buffer.mirror)
+    debug, warning, error = buffer.drain()
+    assert (debug, debug.stream, debug.level) == ("debug 1", "log", "DEBUG")
+    assert (warning, warning.level) == ("two\nlines", "WARNING")
+    assert error.startswith("cannot sell\nTraceback (most recent call last):\n") and error.level == "ERROR"
+    assert error.record.getMessage() == "cannot sell"
+
+
+def test_what_is_no_record_is_stored_while_a_listener_runs(buffer):
+    collect = Collect()
+    mirror = buffer.mirror
+    with linering.LogListener(buffer, collect) as listener:
+        print("printed", file=mirror)
+        workers.logs(mirror)
+        with pytest.raises(RuntimeError, match="started already"):
+            listener.start()
+    assert len(collect.records) == 3
+    assert buffer.read() == ("printed",)
+    assert listener.handle(linering.Line("no record")) is False
+
+
+def test_extra_that_json_cannot_hold_and_names_with_anything_in_them_arrive(buffer):
+    mirror = buffer.mirror
+    logger = logging.Logger("odd\x1f\x1ename")
+    logger.addHandler(linering.LogHandler(mirror))
+    logger.info("message\x1e", extra={"what": object, "number": 1.5}, stack_info=True)
+    mirror.send_eof()
+    (line,) = buffer.drain()
+    record = line.record
+    assert (record.name, record.getMessage()) == ("odd  name", "message\x1e")
+    assert (record.what, record.number) == (repr(object), 1.5)
+    assert record.exc_text is None and record.stack_info.startswith("Stack (most recent call last):")
+
+
+def test_a_record_that_cannot_be_formatted_is_the_handlers_error_and_not_the_programs(buffer, capsys):
+    logger = logging.Logger("bad")
+    logger.addHandler(linering.LogHandler(buffer.mirror))
+    logger.info("%d", "no number")
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
+def test_python_warnings_arrive_on_the_stream_of_errors(buffer):
+    process = multiprocessing.get_context("spawn").Process(target=workers.warns_python, args=(buffer.mirror,))
+    process.start()
+    lines = list(buffer.drain())
+    process.join()
+    assert "UserWarning: from python" in lines[0] and lines[0].stream == "stderr"
+
+
+def test_what_c_code_and_subprocesses_print_is_captured():
+    program = """
+import linering, os, sys
+buffer = linering.LineProcBuffer(100)
+print("before")
+with linering.capture(buffer) as mirror:
+    os.write(1, b"from c\\n")
+    os.system("echo from a shell; echo error >&2")
+    print("from python", flush=True)
+mirror.send_eof()
+print("after", flush=True)
+ends = buffer.wait()
+assert {end.end for end in ends} == {"eof"}, ends
+for line in buffer.read():
+    print(line.worker, line.stream, line)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[:2] == ["before", "after"]
+    assert sorted(done.stdout.splitlines()[2:]) == [
+        "0 stderr error", "0 stdout from a shell", "0 stdout from c", "0 stdout from python",
+    ]  # fmt: skip
+
+
+def test_a_logger_of_linering_run_writes_for_people(buffer):
+    """Another reader than Python's has no use for what `LogListener` needs."""
+    environment = buffer.mirror.environ()
+    del environment["LINERING_READER"]
+    mirror = linering.LineProcMirror.from_environ(environment)
+    logger = logging.Logger("plain")
+    logger.addHandler(linering.LogHandler(mirror))
+    logger.error("readable")
+    mirror.send_eof()
+    (line,) = buffer.drain()
+    assert (line, line.level, line.record) == ("ERROR plain: readable", "ERROR", None)

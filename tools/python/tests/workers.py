@@ -1,0 +1,124 @@
+"""What workers do: in a module of their own, so that those that are spawned find it."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+
+
+def hello(mirror):
+    """Prints to both streams."""
+    with mirror:
+        print("hello", "world")
+        print("oh", file=sys.stderr)
+
+
+def lines(mirror, count):
+    with mirror:
+        for number in range(count):
+            print("line", number)
+
+
+def fails(mirror):
+    with mirror:
+        print("before")
+        raise ValueError("as planned")
+
+
+def warns(mirror):
+    with mirror:
+        print("begun", end="")
+        mirror.send_warning(UserWarning("careful"))
+        print("after")
+
+
+def prints_without_end(mirror):
+    print("no eof", file=mirror)
+
+
+def does_nothing(_mirror):
+    pass
+
+
+def exits_before_it_prints(mirror):
+    os._exit(3)
+
+
+def exits_in_the_middle(mirror):
+    print("whole", file=mirror)
+    print("in the mid", end="", file=mirror)
+    os._exit(3)
+
+
+def killed_after(mirror, count):
+    for number in range(count):
+        print("line", number, file=mirror)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def prints_for_ever(mirror, ready=None):
+    number = 0
+    while True:
+        print("worker", mirror.worker, "line", number, file=mirror)
+        number += 1
+        if ready is not None and number == 100:
+            ready.set()
+
+
+def prints_until_stopped(mirror, ready):
+    with mirror:
+        while True:
+            print("still here")
+            ready.set()
+
+
+def writes_pieces_in_threads(mirror, threads, count):
+    """Each thread prints each of its lines in pieces."""
+    begin = threading.Barrier(threads)
+
+    def work(thread):
+        begin.wait()
+        for number in range(count):
+            print(f"thread {thread} ", end="")
+            print(f"line {number} ", end="")
+            print("end")
+
+    with mirror:
+        started = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join()
+
+
+def logs(mirror):
+    import linering
+
+    logger = logging.Logger("shop.till", logging.DEBUG)
+    logger.addHandler(linering.LogHandler(mirror))
+    logger.debug("debug %d", 1)
+    logger.warning("two\nlines", extra={"customer": 7})
+    try:
+        raise KeyError("price")
+    except KeyError:
+        logger.exception("cannot sell")
+    mirror.send_eof()
+
+
+def warns_python(mirror):
+    with mirror:
+        warnings.warn("from python")
+
+
+def bars(mirror, steps):
+    import tqdm
+
+    with mirror:
+        for _ in tqdm.tqdm(range(steps), desc=f"worker {mirror.worker}", mininterval=0, miniters=1, file=sys.stderr):
+            pass
+
+
+def identity(value):
+    return value
