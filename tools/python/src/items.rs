@@ -19,6 +19,18 @@ use crate::way::{CONTINUES, PIECE_BITS, REPLACES};
 pub struct Begun(HashMap<(u32, u16), Line<'static>>);
 
 impl Begun {
+    /// Lines that were begun and will not go on, now that this one comes.
+    pub fn ended_by(&mut self, line: &Line<'_>) -> Vec<Line<'static>> {
+        let (piece, thread) = (line.tag & ((1 << PIECE_BITS) - 1), line.tag >> PIECE_BITS);
+        match line.kind {
+            _ if self.0.is_empty() => Vec::new(),
+            // A mirror's last, and of no thread.
+            Kind::Error => self.end(line.worker),
+            Kind::Line if piece != 0 => Vec::new(),
+            _ => self.0.remove(&(line.worker, thread)).into_iter().collect(),
+        }
+    }
+
     /// Puts a line's pieces together; `true` if it has no end yet, and stays here too.
     pub fn assemble(&mut self, mut line: Line<'static>) -> (Line<'static>, bool) {
         let (piece, thread) = (line.tag & ((1 << PIECE_BITS) - 1), line.tag >> PIECE_BITS);

@@ -48,10 +48,13 @@ enum Out {
 impl State {
     fn accept(&mut self, item: Item<'static>) {
         match item {
-            Item::Line(line) => self.backlog.push_back(match self.begun.assemble(line) {
-                (line, true) => Out::Change(line),
-                (line, false) => Out::Line(line),
-            }),
+            Item::Line(line) => {
+                self.backlog.extend(self.begun.ended_by(&line).into_iter().map(Out::Line));
+                self.backlog.push_back(match self.begun.assemble(line) {
+                    (line, true) => Out::Change(line),
+                    (line, false) => Out::Line(line),
+                });
+            }
             Item::Lost(lost) => {
                 self.lost += lost.lines;
                 self.backlog.push_back(Out::Lost(lost));

@@ -247,6 +247,18 @@ def test_stop_all_mirrors_has_the_next_print_raise(buffer):
     assert buffer.read()[-1] == "afresh"
 
 
+def test_what_was_begun_when_a_mirror_was_stopped_comes_before_its_error(buffer):
+    mirror = buffer.mirror
+    mirror.write("begun")
+    buffer.stop_all_mirrors()
+    with pytest.raises(linering.Stopped) as stopped:
+        mirror.write(" and\n")
+    mirror.send_error(stopped.value)
+    buffer.wait()
+    begun, error = buffer.read()
+    assert (begun, begun.unfinished, error.type) == ("begun", True, "error")
+
+
 def test_reset_states_refuses_while_mirrors_are_open(buffer):
     mirror = buffer.mirror
     with pytest.raises(TypeError, match="1 mirrors have not ended"):
