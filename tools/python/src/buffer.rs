@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::items::{self, Common};
+use crate::items;
 use crate::{errors, fast, text};
 
 type Objects<'py> = Vec<Bound<'py, PyAny>>;
@@ -106,9 +106,8 @@ impl ThreadBuffer {
     /// The finished lines, which are taken out, and those that threads have begun.
     fn _take<'py>(&self, py: Python<'py>) -> PyResult<(Objects<'py>, Objects<'py>)> {
         let (finished, begun) = py.detach(|| self.buffer.take()).map_err(errors::of_read)?;
-        let mut common = Common::default();
-        let mut convert = |lines: Vec<linering::Line<'static>>| {
-            lines.iter().map(|line| items::line(py, &mut common, line)).collect::<PyResult<Vec<_>>>()
+        let convert = |lines: Vec<linering::Line<'static>>| {
+            lines.iter().map(|line| items::line(py, line)).collect::<PyResult<Vec<_>>>()
         };
         Ok((convert(finished)?, convert(begun)?))
     }

@@ -9,8 +9,9 @@ use linering::{Ended, Kind, Level, Line, Lost, Stream};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyTuple, PyType};
 
+use crate::line::{self, HAS_POSITION, HAS_TIME, Info, LOST, TRUNCATED, UNACKNOWLEDGED, UNFINISHED};
 use crate::text;
 use crate::way::{CONTINUES, PIECE_BITS, REPLACES};
 
@@ -87,68 +88,12 @@ fn line_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     LINE.import(py, "linering._line", "Line")
 }
 
-fn stream_name<'py>(py: Python<'py>, stream: Stream) -> &'py Bound<'py, PyString> {
-    match stream {
-        Stream::Stderr => intern!(py, "stderr"),
-        Stream::Log => intern!(py, "log"),
-        _ => intern!(py, "stdout"),
-    }
-}
-
-fn kind_name<'py>(py: Python<'py>, kind: Kind) -> &'py Bound<'py, PyString> {
-    match kind {
-        Kind::Line => intern!(py, "line"),
-        Kind::Warning => intern!(py, "warning"),
-        Kind::Error => intern!(py, "error"),
-        _ => intern!(py, "text"),
-    }
-}
-
-fn level_name<'py>(py: Python<'py>, level: Level) -> Option<&'py Bound<'py, PyString>> {
-    match level {
-        Level::Trace => Some(intern!(py, "TRACE")),
-        Level::Debug => Some(intern!(py, "DEBUG")),
-        Level::Info => Some(intern!(py, "INFO")),
-        Level::Warn => Some(intern!(py, "WARNING")),
-        Level::Error => Some(intern!(py, "ERROR")),
-        _ => None,
-    }
-}
-
-/// What all lines of a mirror have in common, and the last such tuple: most lines are like the one before.
-#[derive(Debug, Default)]
-pub struct Common {
-    of: Option<(u32, Stream, Level, Kind, u8, String)>,
-    tuple: Option<Py<PyTuple>>,
-}
-
-impl Common {
-    /// `(worker, label, stream, level, kind, flags)`.
-    fn of<'py>(&mut self, py: Python<'py>, line: &Line<'_>) -> PyResult<Bound<'py, PyTuple>> {
-        let flags =
-            u8::from(line.truncated) | u8::from(line.unfinished) << 1 | u8::from(line.unacknowledged) << 2;
-        if let (Some(of), Some(tuple)) = (&self.of, &self.tuple)
-            && (of.0, of.1, of.2, of.3, of.4) == (line.worker, line.stream, line.level, line.kind, flags)
-            && *of.5 == *line.label
-        {
-            return Ok(tuple.bind(py).clone());
-        }
-        let worker = (line.worker != u32::MAX).then_some(line.worker);
-        let names = (stream_name(py, line.stream), level_name(py, line.level), kind_name(py, line.kind));
-        let tuple = (worker, &*line.label, names.0, names.1, names.2, flags).into_pyobject(py)?;
-        self.of = Some((line.worker, line.stream, line.level, line.kind, flags, line.label.to_string()));
-        self.tuple = Some(tuple.clone().unbind());
-        Ok(tuple)
-    }
-}
-
-/// A `Line`, or a `GroupedMessage` for what a mirror sent in one piece.
-pub fn line<'py>(py: Python<'py>, common: &mut Common, line: &Line<'_>) -> PyResult<Bound<'py, PyAny>> {
+/// A `Line`; a record's head makes it a `Record`.
+pub fn line<'py>(py: Python<'py>, line: &Line<'_>) -> PyResult<Bound<'py, PyAny>> {
     let mut bytes = &*line.bytes;
     if line.kind != Kind::Line {
         bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     }
-    // What `LogHandler` puts before a record.
     let mut head = None;
     if line.stream == Stream::Log
         && line.kind == Kind::Text
@@ -156,22 +101,40 @@ pub fn line<'py>(py: Python<'py>, common: &mut Common, line: &Line<'_>) -> PyRes
     {
         (head, bytes) = (Some(&bytes[..end]), &bytes[end + 1..]);
     }
-    let made = line_class(py)?.call1((text::to_str(py, bytes)?,))?;
-    let time = line.time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_secs_f64());
-    let at = (common.of(py, line)?, line.position, time, line.missing);
-    made.setattr(intern!(py, "_at"), at)?;
-    if let Some(head) = head {
-        made.setattr(intern!(py, "_record"), text::to_str(py, head)?)?;
+    let mut info = Info::new(line.worker, &line.label, line.stream, line.level, line.kind);
+    info.position = line.position;
+    info.missing = line.missing;
+    info.flags = HAS_POSITION;
+    for (is_so, flag) in
+        [(line.truncated, TRUNCATED), (line.unfinished, UNFINISHED), (line.unacknowledged, UNACKNOWLEDGED)]
+    {
+        info.flags |= if is_so { flag } else { 0 };
     }
+    if let Some(time) = line.time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+        info.time = time.as_secs_f64();
+        info.flags |= HAS_TIME;
+    }
+    let Some(head) = head else { return make(line_class(py)?, bytes, info) };
+    static RECORD_CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let made = make(RECORD_CLASS.import(py, "linering._line", "Record")?, bytes, info)?;
+    made.setattr(intern!(py, "_record"), text::to_str(py, head)?)?;
+    Ok(made)
+}
+
+/// A line of a class that derives from `Text`.
+fn make<'py>(class: &Bound<'py, PyType>, bytes: &[u8], info: Info) -> PyResult<Bound<'py, PyAny>> {
+    let made = class.call1((text::to_str(class.py(), bytes)?,))?;
+    // SAFETY: of that class.
+    unsafe { line::tell(&made, info) };
     Ok(made)
 }
 
 /// A `Line` that says how many were lost.
 pub fn lost<'py>(py: Python<'py>, lost: &Lost<'_>) -> PyResult<Bound<'py, PyAny>> {
-    let made = line_class(py)?.call1((lost.to_string(),))?;
-    let common = (lost.worker, &*lost.label, intern!(py, "stdout"), py.None(), intern!(py, "lost"), 0_u8);
-    made.setattr(intern!(py, "_at"), (common, py.None(), py.None(), lost.lines))?;
-    Ok(made)
+    let mut info = Info::new(lost.worker, &lost.label, Stream::Stdout, Level::None, Kind::Line);
+    info.kind = LOST;
+    info.missing = lost.lines;
+    make(line_class(py)?, lost.to_string().as_bytes(), info)
 }
 
 /// `(worker, label, end, lines, lost, exit)`, of which Python makes an `Ended`.

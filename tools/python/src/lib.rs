@@ -8,6 +8,7 @@ mod errors;
 mod fast;
 mod fork;
 mod items;
+mod line;
 mod mirror;
 mod reader;
 mod ring;
@@ -47,6 +48,8 @@ mod _linering {
     #[pymodule_export]
     use crate::errors::Stopped;
     #[pymodule_export]
+    use crate::line::{restore, state};
+    #[pymodule_export]
     use crate::mirror::Mirror;
     #[pymodule_export]
     use crate::reader::{Lines, Reader};
@@ -60,6 +63,7 @@ mod _linering {
         crate::only_in_the_main_interpreter(module.py())?;
         crate::fork::watch();
         linering::around_writers_sleeps(crate::sleep::around);
+        module.add("Text", crate::line::class(module.py())?)?;
         crate::fast::add::<Mirror>(module.py())?;
         crate::fast::add::<ThreadBuffer>(module.py())
     }

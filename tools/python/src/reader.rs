@@ -13,7 +13,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use crate::items::{self, Begun, Common};
+use crate::items::{self, Begun};
 use crate::{errors, fork};
 
 /// Items that are taken at a time.
@@ -24,7 +24,6 @@ const MOST: usize = 1024;
 pub struct Reader {
     generation: u32,
     state: Mutex<State>,
-    common: Mutex<Common>,
 }
 
 #[derive(Debug)]
@@ -94,7 +93,7 @@ impl Reader {
     pub fn new(reader: linering::Reader) -> Self {
         let state =
             State { reader, backlog: VecDeque::new(), begun: Begun::default(), ends: Vec::new(), lost: 0 };
-        Self { generation: fork::generation(), state: Mutex::new(state), common: Mutex::default() }
+        Self { generation: fork::generation(), state: Mutex::new(state) }
     }
 
     /// The state; another thread that has it may be waiting.
@@ -121,22 +120,16 @@ impl Reader {
         }
     }
 
-    fn convert<'py>(&self, py: Python<'py>, out: &Out) -> PyResult<Next<'py>> {
-        let mut own = Common::default();
-        // Taken: a collection in the middle of a conversion runs code that reads.
-        let mut shared = self.common.try_lock().ok();
-        let common = shared.as_deref_mut().unwrap_or(&mut own);
-        match out {
-            Out::Lost(lost) => Ok(Next::Line(items::lost(py, lost)?)),
-            Out::Line(line) | Out::Change(line) => {
-                let made = items::line(py, common, line)?;
-                drop(shared);
-                match (line.stream, line.kind) {
-                    (Stream::Log, Kind::Text) => Ok(Next::Record(made)),
-                    (_, Kind::Line) => Ok(Next::Line(made)),
-                    _ => Ok(Next::Message(items::group(py, &made)?)),
-                }
-            }
+    fn convert<'py>(py: Python<'py>, out: &Out) -> PyResult<Next<'py>> {
+        let line = match out {
+            Out::Lost(lost) => return Ok(Next::Line(items::lost(py, lost)?)),
+            Out::Line(line) | Out::Change(line) => line,
+        };
+        let made = items::line(py, line)?;
+        match (line.stream, line.kind) {
+            (Stream::Log, Kind::Text) => Ok(Next::Record(made)),
+            (_, Kind::Line) => Ok(Next::Line(made)),
+            _ => Ok(Next::Message(items::group(py, &made)?)),
         }
     }
 
@@ -152,7 +145,7 @@ impl Reader {
             if !wanted {
                 continue;
             }
-            match self.convert(py, &out) {
+            match Self::convert(py, &out) {
                 Ok(next) => return Ok(next),
                 Err(error) => {
                     self.state(py)?.backlog.push_front(out);
@@ -242,7 +235,7 @@ impl Reader {
     /// The lines that were begun and sent ahead.
     fn begun<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let lines = self.state(py)?.begun.lines();
-        lines.iter().map(|line| items::line(py, &mut Common::default(), line)).collect()
+        lines.iter().map(|line| items::line(py, line)).collect()
     }
 
     /// Forgets the lines that were begun.

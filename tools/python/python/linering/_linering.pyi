@@ -1,7 +1,7 @@
 """The extension module. Only `Stopped` is for users; the rest is what the package's classes are made of."""
 
 from collections.abc import Callable, Iterator
-from typing import final
+from typing import Any, final
 
 from typing_extensions import Self
 
@@ -16,8 +16,49 @@ __all__ = [
     "Reader",
     "Ring",
     "Stopped",
+    "Text",
     "ThreadBuffer",
+    "restore",
+    "state",
 ]
+
+class Text(str):
+    @property
+    def worker(self) -> int | None:
+        """The number of its mirror, in the order of their making; `None` in a `LineBuffer`."""
+    @property
+    def label(self) -> str:
+        """Its mirror's label, or ""."""
+    @property
+    def stream(self) -> str:
+        """`"stdout"`, `"stderr"` or `"log"`."""
+    @property
+    def level(self) -> str | None:
+        """Of a logger's record `"TRACE"`, `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"` (critical ones too); else `None`."""
+    @property
+    def kind(self) -> str:
+        """`"line"`; `"text"`, `"warning"` and `"error"` for groups; `"lost"` for a note of lost lines."""
+    @property
+    def truncated(self) -> bool:
+        """Whether some of it is missing: it was too long, or a part of it was lost."""
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has no end: it goes on, or its writer died."""
+    @property
+    def unacknowledged(self) -> bool:
+        """Whether its writer died before `write` returned."""
+    @property
+    def position(self) -> int | None:
+        """Its place in the one order of the ring. Positions grow, with gaps."""
+    @property
+    def time(self) -> float | None:
+        """Seconds since 1970 at which its first byte was written, to a few milliseconds."""
+    @property
+    def missing(self) -> int:
+        """Bytes that are missing of a truncated line; of a note of lost lines, how many were lost."""
+
+def state(line: Text) -> tuple[Any, ...]: ...
+def restore(line: Text, state: tuple[Any, ...]) -> None: ...
 
 class Stopped(StopIteration):
     """The buffer's process told all mirrors to stop: raised by the next write."""

@@ -8,7 +8,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from ._line import Line
+from ._line import Line, Record
 from ._mirror import LineProcMirror
 from ._proc import _MOMENT, LineProcBuffer
 
@@ -75,10 +75,9 @@ class LogHandler(logging.Handler):
 
 def record_of(line: Line) -> logging.LogRecord | None:
     """The record of a line that a `LogHandler` sent; `None` for any other line."""
-    head = line._head()
-    if head is None:
+    if not isinstance(line, Record):
         return None
-    *texts, lengths, extra = head.split(_BETWEEN)
+    *texts, lengths, extra = line._record.split(_BETWEEN)
     found: dict[str, Any] = dict(zip(_FIELDS, texts))
     for name, number in _NUMBERS.items():
         text = found.get(name, "None")
