@@ -6,14 +6,9 @@ import signal
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, TypedDict
 
 from ._line import Line
-
-try:
-    from typing import TypedDict
-except ImportError:  # pragma: no cover
-    raise
 
 SerializedMessage = TypedDict(
     "SerializedMessage",
