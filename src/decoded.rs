@@ -137,7 +137,7 @@ impl Decoded {
     fn item<'d>(&'d self, segment: &Segment, sources: &'d Sources, queued: &Queued) -> Item<'d> {
         let Queued { upto, source, at } = *queued;
         if at >= OTHER {
-            return other_item(segment, sources, &self.others[(at - OTHER) as usize]);
+            return *other_item(segment, sources, &self.others[(at - OTHER) as usize]);
         }
         let (header, payload) = image_of(&self.arena[at as usize..]);
         let header = SlotHeader { position: upto.wrapping_sub(1), ..header };
@@ -212,9 +212,12 @@ impl Tail<'_> {
     }
 }
 
+/// Boxed: if it came in the item's own memory, each line would have to be put together there too, and moved from there in
+/// words that were just stored in pieces, for which the processor waits longer than all else takes that is done for a line.
 #[cold]
-fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> Item<'d> {
-    match other {
+#[inline(never)]
+fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> Box<Item<'d>> {
+    Box::new(match other {
         Other::Long(long) => {
             let Long { header, source, bytes, missing, truncated } = long;
             Item::Line(line(segment, sources, header, *source, bytes, *missing, *truncated))
@@ -238,7 +241,7 @@ fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> 
             exit: None,
         }),
         Other::Damaged { position } => Item::Damaged { position: *position },
-    }
+    })
 }
 
 #[inline]

@@ -32,7 +32,7 @@ const BATCH: usize = 64;
 /// How many batches of a busy ring go by between two looks at the clock.
 const CLOCK_EVERY: u32 = 64;
 /// How many positions ahead the next slots are fetched.
-const PREFETCH: usize = 8;
+const PREFETCH: usize = 16;
 
 /// The one reader's state.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ use crate::words::{load_block, load_bytes, load_words, prefetch, store_bytes};
 use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 /// How many positions ahead a writer fetches the slots that will be spares soon.
-const SPARES_AHEAD: u64 = 4;
+const SPARES_AHEAD: u64 = 8;
 
 /// Filled, taken, and the next lap's: no two entries are further apart, whatever was taken or overwritten of them.
 const NEAR_LAPS: i64 = 2;

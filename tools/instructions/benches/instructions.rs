@@ -16,8 +16,8 @@ use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestam
 const LINES: usize = 1024;
 /// Instructions for each line.
 const WRITE: u64 = 283;
-const TAKE: u64 = 565;
-const BATCH: u64 = 289;
+const TAKE: u64 = 597;
+const BATCH: u64 = 286;
 
 /// Fails a case that takes more than 3 % more than this for each line.
 fn at_most(base: u64) -> LibraryBenchmarkConfig {
