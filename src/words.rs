@@ -8,7 +8,7 @@ use crate::sync::{AtomicU64, Ordering};
 use Ordering::Relaxed;
 
 /// Words that are copied at a time. The payload of each slot of a segment is so many, or a multiple.
-pub(crate) const BLOCK: usize = 4;
+const BLOCK: usize = 4;
 const BLOCK_BYTES: usize = 8 * BLOCK;
 
 /// Stores `bytes` from byte `at` of `words` on. What follows in the last word becomes zero.
