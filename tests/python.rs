@@ -1,5 +1,6 @@
 //! The Python package: its tests, run by their one command.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,13 +27,14 @@ fn the_python_package_passes_its_tests() {
             command.env_remove(name);
         }
     }
-    let done = command.output().expect("tools/python/test can be run: it is a script for bash");
-    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(
-        done.status.success(),
-        "tools/python/test: {}\n{out}\n{err}\n{WITHOUT}=1 leaves Python out",
-        done.status
-    );
+    // Into a file: a process that a failed test has left behind would keep a pipe open.
+    let said = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-tests.log");
+    let log = File::create(&said).expect("a file in the target folder");
+    command.stderr(log.try_clone().expect("a second descriptor")).stdout(log);
+    let status = command.status().expect("tools/python/test can be run: it is a script for bash");
+    let said = std::fs::read(said).expect("the file made above");
+    let said = String::from_utf8_lossy(&said);
+    assert!(status.success(), "tools/python/test: {status}\n{said}\n{WITHOUT}=1 leaves Python out");
 }
 
 #[test]

@@ -13,6 +13,9 @@ LIMIT = 30
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# Who runs this in the background may have had Ctrl-C ignored, which the programs that are started here would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def no_hang(request):
