@@ -97,8 +97,7 @@ Receive = Callable[[int], "Iterable[str]"]
 Transport = Callable[[int], "tuple[Send, Receive]"]
 
 
-def of_mirrors(_each: int) -> tuple[Send, Receive]:
-    buffer = linering.LineProcBuffer(10, policy="block")
+def printing_into(buffer: linering.LineProcBuffer) -> Send:
     mirrors = [buffer.mirror for _ in range(WORKERS)]
 
     def send(worker: int, lines: list[str]) -> None:
@@ -106,6 +105,13 @@ def of_mirrors(_each: int) -> tuple[Send, Receive]:
         for line in lines:
             print(line, file=mirror)
         mirror.send_eof()
+
+    return send
+
+
+def of_mirrors(_each: int) -> tuple[Send, Receive]:
+    buffer = linering.LineProcBuffer(10, policy="block")
+    send = printing_into(buffer)
 
     def receive(_total: int) -> Iterable[str]:
         return buffer.drain()  # type: ignore[return-value]
@@ -115,13 +121,7 @@ def of_mirrors(_each: int) -> tuple[Send, Receive]:
 
 def of_wait(each: int) -> tuple[Send, Receive]:
     buffer = linering.LineProcBuffer(WORKERS * each, policy="block", lines=4096)
-    mirrors = [buffer.mirror for _ in range(WORKERS)]
-
-    def send(worker: int, lines: list[str]) -> None:
-        mirror = mirrors[worker]
-        for line in lines:
-            print(line, file=mirror)
-        mirror.send_eof()
+    send = printing_into(buffer)
 
     def receive(_total: int) -> Iterable[str]:
         buffer.wait()
