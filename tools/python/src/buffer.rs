@@ -106,9 +106,6 @@ impl ThreadBuffer {
     /// The finished lines, which are taken out, and those that threads have begun.
     fn _take<'py>(&self, py: Python<'py>) -> PyResult<(Objects<'py>, Objects<'py>)> {
         let (finished, begun) = py.detach(|| self.buffer.take()).map_err(errors::of_read)?;
-        let convert = |lines: Vec<linering::Line<'static>>| {
-            lines.iter().map(|line| items::line(py, line)).collect::<PyResult<Vec<_>>>()
-        };
-        Ok((convert(finished)?, convert(begun)?))
+        Ok((items::lines(py, &finished)?, items::lines(py, &begun)?))
     }
 }

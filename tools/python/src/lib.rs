@@ -1,6 +1,8 @@
 //! The extension module of the Python package `linering`: what has to be fast, or to know the ring. The rest, which is what
 //! users see, is in `python/linering`.
 
+mod backlog;
+mod begun;
 mod buffer;
 mod capture;
 mod claim;

@@ -7,8 +7,9 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
-use linering::{Kind, Level, Stream};
+use linering::{Kind, Line, Lost, Stream};
 use pyo3::IntoPyObjectExt;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -32,18 +33,19 @@ pub struct Info {
     pub flags: u8,
 }
 
-pub const TRUNCATED: u8 = 1;
-pub const UNFINISHED: u8 = 2;
-pub const UNACKNOWLEDGED: u8 = 4;
-pub const HAS_POSITION: u8 = 8;
-pub const HAS_TIME: u8 = 16;
+const TRUNCATED: u8 = 1;
+const UNFINISHED: u8 = 2;
+const UNACKNOWLEDGED: u8 = 4;
+const HAS_POSITION: u8 = 8;
+const HAS_TIME: u8 = 16;
 
 const STREAMS: [&str; 3] = ["stdout", "stderr", "log"];
 const LEVELS: [Option<&str>; 6] =
     [None, Some("TRACE"), Some("DEBUG"), Some("INFO"), Some("WARNING"), Some("ERROR")];
 const KINDS: [&str; 5] = ["line", "text", "warning", "error", "lost"];
-/// The place of "lost" among them.
-pub const LOST: u8 = 4;
+/// Places of some among them.
+const TEXT: u8 = 1;
+const LOST: u8 = 4;
 
 /// All labels that lines ever had, of which there are few.
 static LABELS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -52,24 +54,53 @@ static LABELS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 impl Info {
-    pub fn new(worker: u32, label: &str, stream: Stream, level: Level, kind: Kind) -> Self {
+    /// What the ring knows of a line, but for its label, which needs the interpreter lock.
+    pub fn of(line: &Line<'_>) -> Self {
         let mut info = Self {
-            worker: worker.wrapping_add(1),
-            stream: stream as u8,
-            level: level as u8,
-            kind: match kind {
+            worker: line.worker.wrapping_add(1),
+            stream: line.stream as u8,
+            level: line.level as u8,
+            kind: match line.kind {
                 Kind::Line => 0,
                 Kind::Warning => 2,
                 Kind::Error => 3,
-                _ => 1,
+                _ => TEXT,
             },
+            position: line.position,
+            missing: line.missing,
+            flags: HAS_POSITION,
             ..Self::default()
         };
-        info.set_label(label);
+        for (is_so, flag) in [
+            (line.truncated, TRUNCATED),
+            (line.unfinished, UNFINISHED),
+            (line.unacknowledged, UNACKNOWLEDGED),
+        ] {
+            info.flags |= if is_so { flag } else { 0 };
+        }
+        if let Some(time) = line.time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+            info.time = time.as_secs_f64();
+            info.flags |= HAS_TIME;
+        }
         info
     }
 
-    fn set_label(&mut self, label: &str) {
+    /// Of a note that says how many lines were lost.
+    pub fn of_lost(lost: &Lost<'_>) -> Self {
+        Self { worker: lost.worker.wrapping_add(1), kind: LOST, missing: lost.lines, ..Self::default() }
+    }
+
+    pub fn is_line(&self) -> bool {
+        matches!(self.kind, 0 | LOST)
+    }
+
+    /// Whether a logger sent it.
+    pub fn is_record(&self) -> bool {
+        self.kind == TEXT && self.stream == Stream::Log as u8
+    }
+
+    /// With the interpreter lock held, so that nobody has the labels locked when the process forks.
+    pub fn set_label(&mut self, label: &str) {
         self.label = 0;
         if !label.is_empty() {
             let mut labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +120,14 @@ impl Info {
 
     fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+}
+
+/// A line's bytes as Python has them: a group's last line has no end either.
+pub fn text_of<'l>(line: &'l Line<'_>) -> &'l [u8] {
+    match line.kind {
+        Kind::Line => &line.bytes,
+        _ => line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes),
     }
 }
 

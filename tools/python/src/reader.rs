@@ -1,20 +1,17 @@
 //! `Reader`: takes items out of the ring and hands them to Python, without the interpreter lock wherever it waits or drains.
-//!
-//! What was taken stands in a backlog until Python has it: an exception in between, Ctrl-C's say, loses nothing.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use linering::{Ended, Item, Kind, Line, ReadError, Stream};
+use linering::ReadError;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use crate::items::{self, Begun};
-use crate::{errors, fork};
+use crate::backlog::{Backlog, Taken, What};
+use crate::{errors, fork, items};
 
 /// Items that are taken at a time.
 const MOST: usize = 1024;
@@ -29,53 +26,16 @@ pub struct Reader {
 #[derive(Debug)]
 struct State {
     reader: linering::Reader,
-    backlog: VecDeque<Out>,
-    begun: Begun,
-    ends: Vec<Ended<'static>>,
-    lost: u64,
-}
-
-/// What goes to Python.
-#[derive(Debug)]
-enum Out {
-    Line(Line<'static>),
-    /// A state of a line that goes on.
-    Change(Line<'static>),
-    Lost(linering::Lost<'static>),
+    backlog: Backlog,
 }
 
 impl State {
-    fn accept(&mut self, item: Item<'static>) {
-        match item {
-            Item::Line(line) => {
-                self.backlog.extend(self.begun.ended_by(&line).into_iter().map(Out::Line));
-                self.backlog.push_back(match self.begun.assemble(line) {
-                    (line, true) => Out::Change(line),
-                    (line, false) => Out::Line(line),
-                });
-            }
-            Item::Lost(lost) => {
-                self.lost += lost.lines;
-                self.backlog.push_back(Out::Lost(lost));
-            }
-            Item::Ended(ended) => {
-                // Flagged `unfinished`, as they were.
-                self.backlog.extend(self.begun.end(ended.worker).into_iter().map(Out::Line));
-                self.ends.push(ended);
-            }
-            _ => {}
-        }
-    }
-
-    /// Waits for `limit` at most and takes what is there.
+    /// Waits for `limit` at most and takes what is there; whether there is something.
     fn fill(&mut self, limit: Duration) -> Result<bool, ReadError> {
         let mut limit = if self.backlog.is_empty() { limit } else { Duration::ZERO };
         while self.backlog.len() < MOST && self.reader.wait_timeout(limit)? {
             limit = Duration::ZERO;
-            let batch = self.reader.batch()?;
-            let items: Vec<Item<'static>> = batch.iter().map(Item::into_owned).collect();
-            batch.commit();
-            items.into_iter().for_each(|item| self.accept(item));
+            self.backlog.take(&mut self.reader)?;
         }
         Ok(!self.backlog.is_empty())
     }
@@ -91,8 +51,7 @@ enum Next<'py> {
 
 impl Reader {
     pub fn new(reader: linering::Reader) -> Self {
-        let state =
-            State { reader, backlog: VecDeque::new(), begun: Begun::default(), ends: Vec::new(), lost: 0 };
+        let state = State { reader, backlog: Backlog::default() };
         Self { generation: fork::generation(), state: Mutex::new(state) }
     }
 
@@ -120,38 +79,33 @@ impl Reader {
         }
     }
 
-    fn convert<'py>(py: Python<'py>, out: &Out) -> PyResult<Next<'py>> {
-        let line = match out {
-            Out::Lost(lost) => return Ok(Next::Line(items::lost(py, lost)?)),
-            Out::Line(line) | Out::Change(line) => line,
-        };
-        let made = items::line(py, line)?;
-        match (line.stream, line.kind) {
-            (Stream::Log, Kind::Text) => Ok(Next::Record(made)),
-            (_, Kind::Line) => Ok(Next::Line(made)),
-            _ => Ok(Next::Message(items::group(py, &made)?)),
-        }
+    fn convert<'py>(py: Python<'py>, taken: &Taken) -> PyResult<Next<'py>> {
+        let info = taken.info();
+        let made = items::line(py, info, taken.label(), taken.bytes())?;
+        Ok(match info.is_line() {
+            true => Next::Line(made),
+            false if info.is_record() => Next::Record(made),
+            false => Next::Message(items::group(py, &made)?),
+        })
     }
 
     /// The next of the backlog that is wanted: states of lines that change only with `changes`, losses only with `losses`.
     fn pop<'py>(&self, py: Python<'py>, changes: bool, losses: bool) -> PyResult<Next<'py>> {
         loop {
-            let Some(out) = self.state(py)?.backlog.pop_front() else { return Ok(Next::Nothing) };
-            let wanted = match &out {
-                Out::Line(_) => true,
-                Out::Change(_) => changes,
-                Out::Lost(_) => losses,
+            let Some(taken) = self.state(py)?.backlog.pop() else { return Ok(Next::Nothing) };
+            let wanted = match taken.what() {
+                What::Line => true,
+                What::Change => changes,
+                What::Lost => losses,
             };
             if !wanted {
                 continue;
             }
-            match Self::convert(py, &out) {
-                Ok(next) => return Ok(next),
-                Err(error) => {
-                    self.state(py)?.backlog.push_front(out);
-                    return Err(error);
-                }
+            let next = Self::convert(py, &taken);
+            if next.is_err() {
+                self.state(py)?.backlog.give_back(taken);
             }
+            return next;
         }
     }
 }
@@ -217,30 +171,25 @@ impl Reader {
         if self.fill_for(py, Duration::ZERO)? {
             return Ok(true);
         }
-        let mut state = self.state(py)?;
-        let State { reader, .. } = &mut *state;
-        let item = reader.try_recv().map_err(errors::of_read)?.map(Item::into_owned);
-        reader.commit().map_err(errors::of_read)?;
-        let came = item.is_some();
-        item.into_iter().for_each(|item| state.accept(item));
-        Ok(came)
+        let State { reader, backlog } = &mut *self.state(py)?;
+        backlog.take_one(reader).map_err(errors::of_read)
     }
 
     /// The ends that have come since the last call.
     fn ends<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let ends = std::mem::take(&mut self.state(py)?.ends);
+        let ends = self.state(py)?.backlog.ends();
         ends.iter().map(|end| items::ended(py, end)).collect()
     }
 
     /// The lines that were begun and sent ahead.
     fn begun<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let lines = self.state(py)?.begun.lines();
-        lines.iter().map(|line| items::line(py, line)).collect()
+        let lines = self.state(py)?.backlog.begun();
+        items::lines(py, &lines)
     }
 
     /// Forgets the lines that were begun.
     fn forget_begun(&self, py: Python<'_>) -> PyResult<()> {
-        self.state(py)?.begun.clear();
+        self.state(py)?.backlog.forget_begun();
         Ok(())
     }
 
@@ -253,7 +202,7 @@ impl Reader {
     /// Lines that were lost so far.
     #[getter]
     fn lost(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.state(py)?.lost)
+        Ok(self.state(py)?.backlog.lost())
     }
 
     /// The descriptor that becomes readable after `arm` gave `False`.

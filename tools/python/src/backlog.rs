@@ -1,0 +1,194 @@
+//! What was taken out of the ring and Python does not have yet.
+//!
+//! It is filled without the interpreter lock, so nothing here is Python's: bytes, and plain data about them. An exception
+//! between the taking and the handing on loses nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use linering::{Ended, Item, Line, ReadError, Reader};
+
+use crate::begun::Begun;
+use crate::line::{Info, text_of};
+
+/// One thing for Python.
+#[derive(Clone, Copy, Debug)]
+struct Out {
+    what: What,
+    info: Info,
+    /// How many labels its chunk had then, of which the last is its own; 0 for none.
+    labels: u32,
+    /// Its bytes begin where those of the one before end.
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Line,
+    /// A state of a line that goes on.
+    Change,
+    Lost,
+}
+
+/// What was taken in one go.
+#[derive(Debug, Default)]
+struct Chunk {
+    outs: Vec<Out>,
+    bytes: Vec<u8>,
+    labels: Vec<String>,
+}
+
+impl Chunk {
+    fn push(&mut self, what: What, info: Info, label: &str, bytes: &[u8]) {
+        if !label.is_empty() && self.labels.last().is_none_or(|last| last != label) {
+            self.labels.push(label.to_owned());
+        }
+        self.bytes.extend_from_slice(bytes);
+        let labels = if label.is_empty() { 0 } else { self.labels.len() as u32 };
+        self.outs.push(Out { what, info, labels, end: self.bytes.len() });
+    }
+
+    fn push_line(&mut self, what: What, line: &Line<'_>) {
+        self.push(what, Info::of(line), &line.label, text_of(line));
+    }
+}
+
+/// One of the backlog, which stays valid whatever becomes of that.
+#[derive(Debug)]
+pub struct Taken {
+    chunk: Arc<Chunk>,
+    index: usize,
+}
+
+impl Taken {
+    fn out(&self) -> &Out {
+        &self.chunk.outs[self.index]
+    }
+
+    pub fn what(&self) -> What {
+        self.out().what
+    }
+
+    pub fn info(&self) -> Info {
+        self.out().info
+    }
+
+    pub fn label(&self) -> &str {
+        (self.out().labels as usize).checked_sub(1).map_or("", |last| &self.chunk.labels[last])
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        let begin = self.index.checked_sub(1).map_or(0, |before| self.chunk.outs[before].end);
+        &self.chunk.bytes[begin..self.out().end]
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// None is empty.
+    chunks: VecDeque<Arc<Chunk>>,
+    /// The first of the first chunk that was not popped.
+    next: usize,
+    /// What was popped and given back; the oldest last.
+    returned: Vec<Taken>,
+    begun: Begun,
+    ends: Vec<Ended<'static>>,
+    lost: u64,
+}
+
+impl Backlog {
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.returned.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.outs.len()).sum::<usize>() - self.next + self.returned.len()
+    }
+
+    /// Takes what is decoded next.
+    pub fn take(&mut self, reader: &mut Reader) -> Result<(), ReadError> {
+        let batch = reader.batch()?;
+        let mut chunk = Chunk::default();
+        chunk.outs.reserve(batch.len());
+        batch.iter().for_each(|item| self.accept(&mut chunk, item));
+        batch.commit();
+        self.push(chunk);
+        Ok(())
+    }
+
+    /// Takes one item; if there is none, the reader's descriptor becomes readable when one comes: `false`.
+    pub fn take_one(&mut self, reader: &mut Reader) -> Result<bool, ReadError> {
+        let Some(item) = reader.try_recv()? else { return Ok(false) };
+        let mut chunk = Chunk::default();
+        self.accept(&mut chunk, item);
+        reader.commit()?;
+        self.push(chunk);
+        Ok(true)
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        if !chunk.outs.is_empty() {
+            self.chunks.push_back(Arc::new(chunk));
+        }
+    }
+
+    fn accept(&mut self, chunk: &mut Chunk, item: Item<'_>) {
+        match item {
+            Item::Line(line) if self.begun.is_unconcerned(&line) => chunk.push_line(What::Line, &line),
+            Item::Line(line) => {
+                self.begun.ended_by(&line).iter().for_each(|ended| chunk.push_line(What::Line, ended));
+                let (line, goes_on) = self.begun.assemble(line.into_owned());
+                chunk.push_line(if goes_on { What::Change } else { What::Line }, &line);
+            }
+            Item::Lost(lost) => {
+                self.lost += lost.lines;
+                let words = lost.to_string();
+                chunk.push(What::Lost, Info::of_lost(&lost), &lost.label, words.as_bytes());
+            }
+            other => {
+                if let Item::Ended(ended) = other.into_owned() {
+                    // Flagged `unfinished`, as they were.
+                    self.begun.end(ended.worker).iter().for_each(|line| chunk.push_line(What::Line, line));
+                    self.ends.push(ended);
+                }
+            }
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Taken> {
+        if let Some(taken) = self.returned.pop() {
+            return Some(taken);
+        }
+        let chunk = self.chunks.front()?;
+        let taken = Taken { chunk: Arc::clone(chunk), index: self.next };
+        self.next += 1;
+        if self.next == chunk.outs.len() {
+            self.chunks.pop_front();
+            self.next = 0;
+        }
+        Some(taken)
+    }
+
+    /// It could not be handed on: the next pop gives it again.
+    pub fn give_back(&mut self, taken: Taken) {
+        self.returned.push(taken);
+    }
+
+    /// The lines that were begun and sent ahead, oldest first.
+    pub fn begun(&self) -> Vec<Line<'static>> {
+        self.begun.lines()
+    }
+
+    pub fn forget_begun(&mut self) {
+        self.begun.clear();
+    }
+
+    /// The ends that have come since the last call.
+    pub fn ends(&mut self) -> Vec<Ended<'static>> {
+        std::mem::take(&mut self.ends)
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+}
