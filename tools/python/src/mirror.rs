@@ -275,9 +275,9 @@ impl Mirror {
     }
 
     /// A record of a logger, which stays together.
-    fn _send_record(&self, py: Python<'_>, text: &Bound<'_, PyString>, level: u8) -> PyResult<()> {
+    fn _send_record(&self, py: Python<'_>, text: &Bound<'_, PyString>, level: i64) -> PyResult<()> {
         let level = match level {
-            0 => Level::None,
+            ..1 => Level::None,
             1..10 => Level::Trace,
             10..20 => Level::Debug,
             20..30 => Level::Info,

@@ -86,6 +86,26 @@ def test_extra_that_json_cannot_hold_and_names_with_anything_in_them_arrive(buff
     assert record.exc_text is None and record.stack_info.startswith("Stack (most recent call last):")
 
 
+@pytest.mark.parametrize("level", [1, logging.INFO, logging.CRITICAL, 300])
+def test_every_field_of_a_record_arrives(buffer, level, monkeypatch):
+    monkeypatch.setattr(logging, "logProcesses", level != 1)
+    mirror, sent = buffer.mirror, Collect()
+    logger = logging.Logger("fields", level=1)
+    logger.addHandler(sent)
+    logger.addHandler(linering.LogHandler(mirror))
+    logger.log(level, "one %s", "two")
+    logger.handle(logging.makeLogRecord({"msg": "one two", "name": "", "levelno": level, "levelname": ""}))
+    mirror.send_eof()
+    for line, record in zip(list(buffer.drain()), sent.records):
+        expected = {**record.__dict__, "msg": "one two", "args": None}
+        found = {**line.record.__dict__, "args": None}
+        assert found.pop("relativeCreated") == pytest.approx(expected.pop("relativeCreated"))
+        # The one has it to a millisecond, the other to less.
+        assert found.pop("msecs") == pytest.approx(expected.pop("msecs"), abs=1)
+        assert found == expected
+    assert len(sent.records) == 2
+
+
 def test_a_record_that_cannot_be_formatted_is_the_handlers_error_and_not_the_programs(buffer, capsys):
     logger = logging.Logger("bad")
     logger.addHandler(linering.LogHandler(buffer.mirror))

@@ -65,16 +65,12 @@ def capture(target: LineProcMirror | LineProcBuffer, *, stdout: bool = True, std
     Raises `OSError` when the system refuses; then nothing has changed.
     """
     mirror = target.mirror if isinstance(target, LineProcBuffer) else target
-    captures: list[Capture] = []
-    try:
+    with contextlib.ExitStack() as undo:
         for wanted, file, is_stderr in ((stdout, sys.stdout, False), (stderr, sys.stderr, True)):
             if wanted:
                 if file is not None:
                     file.flush()
-                captures.append(Capture(mirror, is_stderr))
+                undo.callback(Capture(mirror, is_stderr).stop)
+                if file is not None:
+                    undo.callback(file.flush)
         yield mirror
-    finally:
-        for each, file in zip(captures, (sys.stdout, sys.stderr)):
-            if file is not None:
-                file.flush()
-            each.stop()
