@@ -145,7 +145,7 @@ pub(crate) struct Counts {
     pub(crate) ticket_hint: AtomicU64,
     /// Bumped when a ticket changes, so that the reader looks at them.
     pub(crate) events: AtomicU64,
-    /// Unfinished lines begun so far: gives them their order.
+    /// Unfinished lines begun so far by writers without a ticket: gives them their order.
     pub(crate) unfinished: AtomicU64,
     /// How mirrors ended whose tickets are free again: the reader's. The other tickets say the rest.
     pub(crate) eofs: AtomicU64,
@@ -395,8 +395,8 @@ pub(crate) enum Owner {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SlotHeader {
-    /// Where the part stands in the one order. While a line is unfinished: when it was begun, in the order
-    /// of unfinished lines.
+    /// Where the part stands in the one order. While a line is unfinished: its place
+    /// in the order in which they were begun, if its writer has no ticket.
     pub(crate) position: u64,
     /// 1 + microseconds from the segment's creation to the line's first byte; 0 for none.
     pub(crate) time: u64,

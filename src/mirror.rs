@@ -311,6 +311,12 @@ impl io::Write for LineProcMirror {
         Ok(bytes.len())
     }
 
+    /// As `write`, which writes all.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
+    }
+
     /// Does nothing: what was written is in the ring already, and the unfinished line is in the segment.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

@@ -266,7 +266,7 @@ impl<'a> Ring<'a> {
     /// # Panics
     ///
     /// If the payload does not fit in a slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&self, spare: &Spare, header: &SlotHeader, bytes: &[u8]) {
         let words = self.own(spare);
         store_bytes(&words[SLOT_HEADER_WORDS..], 0, bytes);

@@ -153,6 +153,12 @@ impl LineSplitter {
         (held && !self.rewrite).then_some(Piece::Bytes(b"\r"))
     }
 
+    /// Whether it waits for the byte after a `\r`. If not, bytes with neither `\r` nor `\n` in them are one piece.
+    #[inline]
+    pub(crate) const fn holds_back(&self) -> bool {
+        self.held
+    }
+
     /// Forgets what was held back: the next bytes begin a new input. The options stay.
     ///
     /// # Examples

@@ -44,7 +44,7 @@ pub(crate) struct Writer {
 #[derive(Clone, Copy, Debug, Default)]
 struct Unfinished {
     style: Style,
-    /// Its place among all unfinished lines.
+    /// Its place among all unfinished lines, in a [`LineBuffer`](crate::LineBuffer).
     order: u64,
     time: u64,
     /// Parts published, and bytes in the spare.
@@ -55,6 +55,14 @@ struct Unfinished {
     cut: u64,
     /// A part could not be published: all that follows is cut.
     cutting: bool,
+}
+
+impl Unfinished {
+    /// Whether all of it stands in the spare.
+    #[inline]
+    fn is_one_part(&self) -> bool {
+        self.parts == 0 && self.cut == 0
+    }
 }
 
 /// What became of a line.
@@ -93,7 +101,23 @@ impl Writer {
     }
 
     /// Writes any bytes: the splitter says where lines end.
+    #[inline]
     pub(crate) fn write(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        if self.splitter.holds_back() {
+            return self.write_split(segment, bytes, style);
+        }
+        // The common cases, in one look: a piece without an end, a line with its own, and an end.
+        match memchr::memchr2(b'\n', b'\r', bytes) {
+            None if bytes.is_empty() => Ok(()),
+            None => self.append(segment, bytes, style),
+            Some(0) if bytes == b"\n" => self.finish(segment, style, 0),
+            Some(end) if &bytes[end..] == b"\n" => self.line(segment, &bytes[..end], style),
+            Some(_) => self.write_split(segment, bytes, style),
+        }
+    }
+
+    #[inline(never)]
+    fn write_split(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         // Out of `self` and back, since the pieces borrow it.
         let mut splitter = core::mem::take(&mut self.splitter);
         let result = self.write_pieces(segment, splitter.split(bytes), style);
@@ -164,13 +188,13 @@ impl Writer {
 
     /// Ends the unfinished line, if there is one: as if its end had been written, but for the flags.
     pub(crate) fn end_unfinished(&mut self, segment: &Segment, flags: u32) -> Result<(), WriteError> {
-        let mut added = Ok(());
         if let Some(Piece::Bytes(bytes)) = self.splitter.finish() {
-            added = self.append(segment, bytes, Style::default());
+            let added = self.append(segment, bytes, Style::default());
+            return added.and(self.finish(segment, Style::default(), flags));
         }
         match self.unfinished {
-            Some(_) => added.and(self.finish(segment, Style::default(), flags)),
-            None => added,
+            Some(_) => self.finish(segment, Style::default(), flags),
+            None => Ok(()),
         }
     }
 
@@ -206,6 +230,13 @@ impl Writer {
         }
         let header = self.header(style, stamp(segment), 0, bytes.len(), flag::FIRST | flag::LAST);
         segment.ring().put(&self.spare, &header, bytes);
+        self.publish_line(segment)
+    }
+
+    /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished` any more.
+    // All that a whole line needs is to be one piece of code: a call costs as much as the exchange's own steps.
+    #[inline(always)]
+    fn publish_line(&mut self, segment: &Segment) -> Result<(), WriteError> {
         match self.try_publish(segment, true) {
             Ok(()) => {
                 wake_reader(segment);
@@ -257,7 +288,7 @@ impl Writer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_publish(&mut self, segment: &Segment, last: bool) -> Result<(), Refused> {
         let cell = self.registration.cell(segment);
         let line = self.line.wrapping_add(u64::from(last));
@@ -323,15 +354,37 @@ impl Writer {
     // ------------------------------------------------------------------------------- pieces of lines
 
     /// Adds bytes to the unfinished line, which begins with them if there is none.
+    // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
+    #[inline(never)]
     pub(crate) fn append(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        if self.unfinished.is_some() || bytes.len() > self.fits {
+            return self.append_more(segment, bytes, style);
+        }
+        let begun = Unfinished { at: bytes.len(), stored: bytes.len() as u64, ..self.begin(segment, style) };
+        let header = self.header(style, begun.time, 0, begun.at, flag::FIRST);
+        segment.ring().put(&self.spare, &header, bytes);
+        segment.ring().mark_begun(&self.spare, begun.order);
+        self.registration.cell(segment).set_pending(self.line, begun.at);
+        self.unfinished = Some(begun);
+        Ok(())
+    }
+
+    #[inline]
+    fn begin(&self, segment: &Segment, style: Style) -> Unfinished {
+        // A counter that all write to is as dear as the exchange itself, so only those have it whose reader wants it.
+        let order = match self.registration.ticket {
+            None => segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
+            Some(_) => 0,
+        };
+        Unfinished { style, order, time: stamp(segment), ..Unfinished::default() }
+    }
+
+    /// The same for any piece of any line.
+    #[inline(never)]
+    fn append_more(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         let ring = segment.ring();
         let payload = ring.shape.payload();
-        let mut state = self.unfinished.unwrap_or_else(|| Unfinished {
-            style,
-            order: segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
-            time: stamp(segment),
-            ..Unfinished::default()
-        });
+        let mut state = self.unfinished.unwrap_or_else(|| self.begin(segment, style));
         let left = segment.geometry().max_line - state.stored;
         let (mut rest, over) = bytes.split_at(bytes.len().min(left as usize));
         state.cut += over.len() as u64;
@@ -383,8 +436,29 @@ impl Writer {
     }
 
     /// Ends the unfinished line; without one, this is an empty line in `style`.
+    #[inline(never)]
     pub(crate) fn finish(&mut self, segment: &Segment, style: Style, flags: u32) -> Result<(), WriteError> {
-        let Some(mut state) = self.unfinished else { return self.line(segment, &[], style) };
+        match &self.unfinished {
+            None => self.line(segment, &[], style),
+            Some(begun) if begun.is_one_part() => {
+                let flags = flags | flag::FIRST | flag::LAST;
+                let header = self.header(begun.style, begun.time, 0, begun.at, flags);
+                segment.ring().head(&self.spare, &header);
+                self.unfinished = None;
+                self.publish_line(segment)
+            }
+            Some(begun) => self.finish_parts(segment, *begun, flags),
+        }
+    }
+
+    /// The same for one of several parts, or of which something was cut.
+    #[inline(never)]
+    fn finish_parts(
+        &mut self,
+        segment: &Segment,
+        mut state: Unfinished,
+        flags: u32,
+    ) -> Result<(), WriteError> {
         if state.cutting && state.parts == 0 {
             self.end_line(segment, Fate::Lost);
             return Ok(());

@@ -1,4 +1,4 @@
-//! How many instructions a write, a take and a batch execute, under callgrind, which counts the same on any machine.
+//! How many instructions a write, one in pieces, a take and a batch execute, under callgrind, which counts the same on any machine.
 //!
 //! Each case handles [`LINES`] lines of 100 bytes, and fails where it takes 3 % more instructions than its base here. A
 //! change that makes it take less, or has a reason to make it take more, changes the base, in a commit of its own.
@@ -7,6 +7,7 @@
 //! `cargo install gungraun-runner --version 0.20.0`.
 
 use std::hint::black_box;
+use std::io::Write;
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
@@ -16,6 +17,7 @@ use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestam
 const LINES: usize = 1024;
 /// Instructions for each line.
 const WRITE: u64 = 283;
+const PIECES: u64 = 629;
 const TAKE: u64 = 597;
 const BATCH: u64 = 286;
 
@@ -66,6 +68,17 @@ fn write((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcM
     (ring, mirror)
 }
 
+// As Python's `print` does it: the line, and then its end.
+#[library_benchmark(config = at_most(PIECES))]
+#[bench::a_line_and_its_end(mirror())]
+fn pieces((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
+    for _ in 0..LINES {
+        mirror.write_all(black_box(&LINE)).expect("it overwrites");
+        mirror.new_line().expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
 type Read = (LineRing, LineProcMirror, Reader);
 
 #[library_benchmark(config = at_most(TAKE))]
@@ -97,5 +110,5 @@ fn batch((ring, mirror, mut reader): Read) -> Read {
     (ring, mirror, reader)
 }
 
-library_benchmark_group!(name = hot_paths, benchmarks = [write, take, batch]);
+library_benchmark_group!(name = hot_paths, benchmarks = [write, pieces, take, batch]);
 main!(library_benchmark_groups = hot_paths);
