@@ -20,27 +20,19 @@ pub fn line<'py>(py: Python<'py>, mut info: Info, label: &str, bytes: &[u8]) -> 
     if info.is_record()
         && let Some(end) = memchr::memchr(RECORD, bytes)
     {
-        static RECORD_CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let class = RECORD_CLASS.import(py, "linering._line", "Record")?;
-        let made = make(class, &bytes[end + 1..], info)?;
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let class = CLASS.import(py, "linering._line", "Record")?;
+        let made = class.call1((text::to_str(py, &bytes[end + 1..])?,))?;
+        line::tell(&made, info)?;
         made.setattr(intern!(py, "_record"), text::to_str(py, &bytes[..end])?)?;
         return Ok(made);
     }
-    static LINE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    make(LINE.import(py, "linering._line", "Line")?, bytes, info)
+    line::make(py, bytes, info)
 }
 
 /// The library's lines.
 pub fn lines<'py>(py: Python<'py>, lines: &[Line<'_>]) -> PyResult<Vec<Bound<'py, PyAny>>> {
     lines.iter().map(|it| line(py, Info::of(it), &it.label, line::text_of(it))).collect()
-}
-
-/// A line of a class that derives from `Text`.
-fn make<'py>(class: &Bound<'py, PyType>, bytes: &[u8], info: Info) -> PyResult<Bound<'py, PyAny>> {
-    let made = class.call1((text::to_str(class.py(), bytes)?,))?;
-    // SAFETY: of that class.
-    unsafe { line::tell(&made, info) };
-    Ok(made)
 }
 
 /// `(worker, label, end, lines, lost, exit)`, of which Python makes an `Ended`.

@@ -65,7 +65,7 @@ mod _linering {
         crate::only_in_the_main_interpreter(module.py())?;
         crate::fork::watch();
         linering::around_writers_sleeps(crate::sleep::around);
-        module.add("Text", crate::line::class(module.py())?)?;
+        module.add("Line", crate::line::class_of(module.py())?)?;
         crate::fast::add::<Mirror>(module.py())?;
         crate::fast::add::<ThreadBuffer>(module.py())
     }

@@ -1,19 +1,21 @@
-//! `Text`, of which Python's `Line` is made: a `str` with what the ring knows of it behind the characters.
+//! `Line`: a `str` with what the ring knows of it behind the characters.
 //!
-//! It is not a class of PyO3's, which cannot derive from `str` in the limited interface, and not one of Python's with slots,
-//! whose objects the collector of garbage would visit over and over: a million lines in a list would cost more to visit than to
-//! read. What is added is plain data, so nothing has to be done when a line goes.
+//! It is not a class of PyO3's, which cannot derive from `str` in the limited interface, and not one of Python's, whose objects
+//! the collector of garbage would visit over and over: a million lines in a list would cost more to visit than to read. What is
+//! added is plain data, so nothing has to be done when a line goes.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use linering::{Kind, Line, Lost, Stream};
-use pyo3::IntoPyObjectExt;
-use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::{Borrowed, IntoPyObjectExt, ffi, intern};
+
+use crate::text;
 
 /// What a line has besides its characters. All zero in one of a user's own making.
 #[repr(C)]
@@ -135,21 +137,110 @@ fn place(line: *mut ffi::PyObject) -> *mut Info {
     line.cast::<u8>().wrapping_add(OFFSET.load(Relaxed)).cast()
 }
 
-/// Says what is known of a line. `line` is of the class `Text`, and nobody else has it yet.
-///
-/// # Safety
-///
-/// `line` is an instance of `Text`.
-pub unsafe fn tell(line: &Bound<'_, PyAny>, info: Info) {
-    // SAFETY: the class has the room for it there, aligned as its size makes it; the interpreter lock is held.
-    unsafe { place(line.as_ptr()).write(info) };
+/// The class, and what makes its objects.
+struct Class {
+    class: Py<PyType>,
+    new: ffi::newfunc,
 }
 
-/// Numbers of the attributes, in the order of their names below.
-unsafe extern "C" fn get(line: *mut ffi::PyObject, which: *mut c_void) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls getters with its lock held, on instances of the class, which have the room.
-    let (py, info) = unsafe { (Python::assume_attached(), *place(line)) };
-    match value(py, &info, which as usize) {
+static CLASS: PyOnceLock<Class> = PyOnceLock::new();
+
+/// A line of these bytes.
+pub fn make<'py>(py: Python<'py>, bytes: &[u8], info: Info) -> PyResult<Bound<'py, PyAny>> {
+    let Class { class, new } = CLASS.get_or_try_init(py, || class(py))?;
+    let arguments = PyTuple::new(py, [text::to_str(py, bytes)?])?;
+    // SAFETY: the class's own constructor, with what it takes: without the detour over the class's call, which is as long as it.
+    // A new reference, or null with an exception.
+    let made = unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            new(class.as_ptr().cast(), arguments.as_ptr(), std::ptr::null_mut()),
+        )?
+    };
+    tell(&made, info)?;
+    Ok(made)
+}
+
+/// Says what is known of a line that nobody else has yet, or had in another process.
+pub fn tell(line: &Bound<'_, PyAny>, info: Info) -> PyResult<()> {
+    check(line)?;
+    // SAFETY: the class has the room for it there, aligned as its size makes it; the interpreter lock is held.
+    unsafe { place(line.as_ptr()).write(info) };
+    Ok(())
+}
+
+fn info(line: &Bound<'_, PyAny>) -> PyResult<Info> {
+    check(line)?;
+    // SAFETY: an instance of the class, which has the room.
+    Ok(unsafe { *place(line.as_ptr()) })
+}
+
+fn check(line: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = line.py();
+    let Class { class, .. } = CLASS.get_or_try_init(py, || self::class(py))?;
+    if line.is_instance(class.bind(py))? {
+        return Ok(());
+    }
+    let found = line.get_type().name()?;
+    Err(pyo3::exceptions::PyTypeError::new_err(format!("found a {found}, expected a Line")))
+}
+
+/// An attribute that can be read.
+struct Attribute {
+    name: &'static CStr,
+    doc: &'static CStr,
+    get: for<'py> fn(&Bound<'py, PyAny>, Info) -> PyResult<Bound<'py, PyAny>>,
+}
+
+macro_rules! attribute {
+    ($name:literal, $doc:literal, |$line:pat_param, $info:ident| $value:expr) => {
+        Attribute {
+            name: $name,
+            doc: $doc,
+            get: |line, $info| {
+                let $line = line;
+                $value.into_bound_py_any(line.py())
+            },
+        }
+    };
+}
+
+static ATTRIBUTES: [Attribute; 13] = [
+    attribute!(c"worker", c"The number of its mirror, in the order of their making; `None` in a `LineBuffer`.",
+        |_, info| info.worker.checked_sub(1)),
+    attribute!(c"label", c"Its mirror's label, or \"\".", |_, info| info.label()),
+    attribute!(c"stream", c"`\"stdout\"`, `\"stderr\"` or `\"log\"`.",
+        |_, info| STREAMS.get(usize::from(info.stream))),
+    attribute!(c"level",
+        c"Of a logger's record `\"TRACE\"`, `\"DEBUG\"`, `\"INFO\"`, `\"WARNING\"` or `\"ERROR\"` (critical ones too); else `None`.",
+        |_, info| LEVELS.get(usize::from(info.level)).copied().flatten()),
+    attribute!(c"kind", c"`\"line\"`; `\"text\"`, `\"warning\"` and `\"error\"` for groups; `\"lost\"` for a note of lost lines.",
+        |_, info| KINDS.get(usize::from(info.kind))),
+    attribute!(c"truncated", c"Whether some of it is missing: it was too long, or a part of it was lost.",
+        |_, info| info.is(TRUNCATED)),
+    attribute!(c"unfinished", c"Whether it has no end: it goes on, or its writer died.",
+        |_, info| info.is(UNFINISHED)),
+    attribute!(c"unacknowledged", c"Whether its writer died before `write` returned.",
+        |_, info| info.is(UNACKNOWLEDGED)),
+    attribute!(c"position", c"Its place in the one order of the ring. Positions grow, with gaps.",
+        |_, info| info.is(HAS_POSITION).then_some(info.position)),
+    attribute!(c"time", c"Seconds since 1970 at which its first byte was written, to a few milliseconds.",
+        |_, info| info.is(HAS_TIME).then_some(info.time)),
+    attribute!(c"missing", c"Bytes that are missing of a truncated line; of a note of lost lines, how many were lost.",
+        |_, info| info.missing),
+    attribute!(c"data", c"The bytes as they were written: those that are no UTF-8 are lone surrogates in the `str`.",
+        |line, _info| line.call_method1(intern!(line.py(), "encode"), ("utf-8", "surrogateescape"))?),
+    attribute!(c"record", c"The record of a logger that it is; `None` if it is none.", |_, _info| None::<bool>),
+];
+
+const DOC: &CStr = c"Line(text)\n--\n\n\
+    One line, without its line end: a `str`, and where it came from.\n\n\
+    A record of a logger is one too, with as many lines in it as it had. So is a note of lost lines (`kind` \"lost\") when\n\
+    you drain: `-- worker 3: 2789 lines lost, ring full --`.";
+
+/// What the interpreter gets of a result.
+fn give(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> *mut ffi::PyObject {
+    match result {
         Ok(value) => value.into_ptr(),
         Err(error) => {
             error.restore(py);
@@ -158,34 +249,24 @@ unsafe extern "C" fn get(line: *mut ffi::PyObject, which: *mut c_void) -> *mut f
     }
 }
 
-const NAMES: [&std::ffi::CStr; 11] = [
-    c"worker",
-    c"label",
-    c"stream",
-    c"level",
-    c"kind",
-    c"truncated",
-    c"unfinished",
-    c"unacknowledged",
-    c"position",
-    c"time",
-    c"missing",
-];
+unsafe extern "C" fn get(line: *mut ffi::PyObject, attribute: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls getters with its lock held, on instances of the class.
+    let line = unsafe { Borrowed::from_ptr(Python::assume_attached(), line) };
+    // SAFETY: it gives back what it was given with the getter: one of the attributes.
+    let attribute = unsafe { &*attribute.cast::<Attribute>() };
+    give(line.py(), info(&line).and_then(|info| (attribute.get)(&line, info)))
+}
 
-fn value<'py>(py: Python<'py>, info: &Info, which: usize) -> PyResult<Bound<'py, PyAny>> {
-    match which {
-        0 => info.worker.checked_sub(1).into_bound_py_any(py),
-        1 => info.label().into_bound_py_any(py),
-        2 => STREAMS.get(usize::from(info.stream)).into_bound_py_any(py),
-        3 => LEVELS.get(usize::from(info.level)).copied().flatten().into_bound_py_any(py),
-        4 => KINDS.get(usize::from(info.kind)).into_bound_py_any(py),
-        5 => info.is(TRUNCATED).into_bound_py_any(py),
-        6 => info.is(UNFINISHED).into_bound_py_any(py),
-        7 => info.is(UNACKNOWLEDGED).into_bound_py_any(py),
-        8 => info.is(HAS_POSITION).then_some(info.position).into_bound_py_any(py),
-        9 => info.is(HAS_TIME).then_some(info.time).into_bound_py_any(py),
-        _ => info.missing.into_bound_py_any(py),
-    }
+/// `__reduce__`.
+unsafe extern "C" fn reduce(line: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as above.
+    let line = unsafe { Borrowed::from_ptr(Python::assume_attached(), line) };
+    give(line.py(), reduced(&line))
+}
+
+fn reduced<'py>(line: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let unpickle = line.py().import("linering._line")?.getattr("_line")?;
+    (unpickle, (line.get_type(), line.str()?, state(line)?, line.py().None())).into_bound_py_any(line.py())
 }
 
 /// What pickles carry of a line.
@@ -194,9 +275,7 @@ type State = (u32, String, (u8, u8, u8, u8), (u64, f64, u64));
 /// What is known of a line, for a pickle.
 #[pyfunction]
 pub fn state<'py>(line: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    check(line)?;
-    // SAFETY: an instance of the class, which has the room.
-    let info = unsafe { *place(line.as_ptr()) };
+    let info = info(line)?;
     let bytes = (info.stream, info.level, info.kind, info.flags);
     (info.worker, info.label(), bytes, (info.position, info.time, info.missing)).into_pyobject(line.py())
 }
@@ -204,56 +283,61 @@ pub fn state<'py>(line: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
 /// Says what is known of a line that came out of a pickle.
 #[pyfunction]
 pub fn restore(line: &Bound<'_, PyAny>, state: State) -> PyResult<()> {
-    check(line)?;
     let (worker, label, (stream, level, kind, flags), (position, time, missing)) = state;
     let mut info = Info { position, time, missing, worker, label: 0, stream, level, kind, flags };
     info.set_label(&label);
-    // SAFETY: an instance of the class.
-    unsafe { tell(line, info) };
-    Ok(())
+    tell(line, info)
 }
 
-fn check(line: &Bound<'_, PyAny>) -> PyResult<()> {
-    let class = line.py().import("linering._linering")?.getattr("Text")?;
-    if line.is_instance(&class)? {
-        return Ok(());
-    }
-    let found = line.get_type().name()?;
-    Err(pyo3::exceptions::PyTypeError::new_err(format!("found a {found}, expected a Line")))
+/// The class, for the module.
+pub fn class_of(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    Ok(CLASS.get_or_try_init(py, || class(py))?.class.bind(py))
 }
 
-/// Makes the class. Once, before the first line.
-pub fn class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+fn class(py: Python<'_>) -> PyResult<Class> {
     let base = py.get_type::<PyString>();
     let offset: usize = base.getattr("__basicsize__")?.extract()?;
     OFFSET.store(offset.next_multiple_of(align_of::<Info>()), Relaxed);
-    let mut getters: Vec<ffi::PyGetSetDef> = NAMES
-        .iter()
-        .enumerate()
-        .map(|(index, name)| ffi::PyGetSetDef {
-            name: name.as_ptr(),
-            get: Some(get),
-            set: None,
-            doc: std::ptr::null(),
-            closure: index as *mut c_void,
-        })
-        .collect();
-    getters.push(ffi::PyGetSetDef::default());
+    let getters = ATTRIBUTES.iter().map(|attribute| ffi::PyGetSetDef {
+        name: attribute.name.as_ptr(),
+        get: Some(get),
+        set: None,
+        doc: attribute.doc.as_ptr(),
+        closure: std::ptr::from_ref(attribute).cast_mut().cast(),
+    });
+    let getters: Vec<_> = getters.chain([ffi::PyGetSetDef::default()]).collect();
+    let reduce = ffi::PyMethodDef {
+        ml_name: c"__reduce__".as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: reduce },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: std::ptr::null(),
+    };
+    let methods = vec![reduce, ffi::PyMethodDef::zeroed()];
     let mut slots = [
         ffi::PyType_Slot { slot: ffi::Py_tp_getset, pfunc: getters.leak().as_mut_ptr().cast() },
+        ffi::PyType_Slot { slot: ffi::Py_tp_methods, pfunc: methods.leak().as_mut_ptr().cast() },
+        ffi::PyType_Slot { slot: ffi::Py_tp_doc, pfunc: DOC.as_ptr().cast_mut().cast() },
         ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() },
     ];
     let mut spec = ffi::PyType_Spec {
-        name: c"linering._linering.Text".as_ptr(),
+        name: c"linering.Line".as_ptr(),
         basicsize: (OFFSET.load(Relaxed) + size_of::<Info>()) as c_int,
         itemsize: 0,
         flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE) as _,
         slots: slots.as_mut_ptr(),
     };
     let bases = PyTuple::new(py, [base])?;
-    // SAFETY: a whole specification, of which the interpreter keeps the getters, which live for ever, and copies the rest.
+    // SAFETY: a whole specification, of which the interpreter keeps the getters and methods, which live for ever, and copies
+    // the rest. A new reference, or null with an exception.
     let class = unsafe {
         Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&mut spec, bases.as_ptr()))?
     };
-    Ok(class.cast_into()?)
+    // SAFETY: a class, whose constructor is that of `str`: it is never null.
+    let new = unsafe {
+        std::mem::transmute::<*mut c_void, ffi::newfunc>(ffi::PyType_GetSlot(
+            class.as_ptr().cast(),
+            ffi::Py_tp_new,
+        ))
+    };
+    Ok(Class { class: class.cast_into::<PyType>()?.unbind(), new })
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import multiprocessing
 import os
 import pickle
@@ -61,6 +62,13 @@ def test_a_line_knows_where_it_came_from(buffer):
         assert (other, other.worker, other.position, other.time) == (out, out.worker, out.position, out.time)
     with pytest.raises(ValueError, match="label has 25 bytes, expected at most 24"):
         buffer.new_mirror("x" * 25)
+
+
+def test_the_collector_of_garbage_does_not_visit_lines(buffer):
+    """A million of them in a list would cost more to visit than to read."""
+    with buffer.mirror as mirror:
+        print("one", file=mirror)
+    assert not any(gc.is_tracked(line) for line in buffer.drain())
 
 
 def test_a_line_of_ones_own_making_knows_nothing():

@@ -41,8 +41,7 @@ except ImportError as _error:
 
 from ._buffer import LineBuffer
 from ._drain import Drain
-from ._line import Line
-from ._linering import Stopped
+from ._linering import Line, Stopped
 from ._logging import LogHandler, LogListener
 from ._message import Ended, GroupedMessage, SerializedMessage
 from ._mirror import LineProcMirror

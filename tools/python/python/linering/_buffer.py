@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ._file import Redirection, TextFile
-from ._line import Line
-from ._linering import ThreadBuffer
+from ._linering import Line, ThreadBuffer
 from ._storage import check_maxlen, last_of
 
 

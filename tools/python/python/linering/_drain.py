@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Union
 
-from ._line import Line
-from ._linering import Lines
+from ._linering import Line, Lines
 from ._message import GroupedMessage
 
 if TYPE_CHECKING:

@@ -1,28 +1,34 @@
-"""The extension module. Only `Stopped` is for users; the rest is what the package's classes are made of."""
+"""The extension module. `Line` and `Stopped` are for users; the rest is what the package's classes are made of."""
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
 from typing_extensions import Self
 
-from ._line import Line
 from ._message import GroupedMessage
 
 __all__ = [
     "Capture",
     "Kept",
+    "Line",
     "Lines",
     "Mirror",
     "Reader",
     "Ring",
     "Stopped",
-    "Text",
     "ThreadBuffer",
     "restore",
     "state",
 ]
 
-class Text(str):
+class Line(str):
+    """One line, without its line end: a `str`, and where it came from.
+
+    A record of a logger is one too, with as many lines in it as it had. So is a note of lost lines (`kind` "lost") when
+    you drain: `-- worker 3: 2789 lines lost, ring full --`.
+    """
+
     @property
     def worker(self) -> int | None:
         """The number of its mirror, in the order of their making; `None` in a `LineBuffer`."""
@@ -56,9 +62,16 @@ class Text(str):
     @property
     def missing(self) -> int:
         """Bytes that are missing of a truncated line; of a note of lost lines, how many were lost."""
+    @property
+    def data(self) -> bytes:
+        """The bytes as they were written: those that are no UTF-8 are lone surrogates in the `str`."""
+    @property
+    def record(self) -> logging.LogRecord | None:
+        """The record of a logger that it is; `None` if it is none."""
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
-def state(line: Text) -> tuple[Any, ...]: ...
-def restore(line: Text, state: tuple[Any, ...]) -> None: ...
+def state(line: Line) -> tuple[Any, ...]: ...
+def restore(line: Line, state: tuple[Any, ...]) -> None: ...
 
 class Stopped(StopIteration):
     """The buffer's process told all mirrors to stop: raised by the next write."""

@@ -10,7 +10,8 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from ._line import Line, Record
+from ._line import Record
+from ._linering import Line
 from ._mirror import LineProcMirror
 from ._proc import _MOMENT, LineProcBuffer
 

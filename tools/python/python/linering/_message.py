@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional, TypedDict
 
-from ._line import Line
+from ._linering import Line
 
 SerializedMessage = TypedDict(
     "SerializedMessage",

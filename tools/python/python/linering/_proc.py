@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 from . import _fork
 from ._drain import Drain
 from ._file import TextFile
-from ._line import Line
-from ._linering import Ring
+from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
 from ._storage import check_maxlen, last_of
@@ -47,7 +46,8 @@ class LineProcBuffer(TextFile):
         seat_limit: float | None = 600.0,
         block_limit: float | None = None,
     ) -> None:
-        """A ring of `lines` slots of `line_bytes` bytes (4096, and at least twice `maxlen`, of 256; longer lines take several).
+        """A ring of `lines` slots of `line_bytes` bytes (4096 of 256; longer lines take several). At least twice `maxlen`, so
+        that the last `maxlen` lines are there without anybody having read, unless you give a number and `"block"`.
 
         `policy` is what a worker does when the ring is full because nobody reads: `"overwrite"` the oldest line, `"block"`
         (wait for the reader, `block_limit` seconds at most, `None` for ever), or `"drop"` the new line. The last line lost
@@ -64,8 +64,10 @@ class LineProcBuffer(TextFile):
         when the system has no memory.
         """
         self._maxlen = check_maxlen(maxlen)
+        if lines is None or policy != "block":
+            lines = max(lines or 4096, 2 * maxlen)
         self._make: Callable[[], Ring] = lambda: Ring(
-            max(lines or 4096, 2 * maxlen),
+            lines,
             line_bytes,
             policy,
             mirrors=mirrors,
