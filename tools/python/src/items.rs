@@ -12,16 +12,26 @@ use crate::line::{self, Info};
 use crate::text;
 
 /// Ends what `LogHandler` says of a record; its text follows.
-const RECORD: u8 = 0x1e;
+const HEAD_END: u8 = 0x1e;
+/// Stands between the parts of that, which are so many; see `_record.py`.
+const BETWEEN: u8 = 0x1f;
+const PARTS: usize = 8;
+
+/// Where a record's head ends.
+fn head_of(bytes: &[u8]) -> Option<usize> {
+    // Others may send to the stream of loggers too.
+    let end = memchr::memchr(HEAD_END, bytes)?;
+    (memchr::memchr_iter(BETWEEN, &bytes[..end]).count() == PARTS - 1).then_some(end)
+}
 
 /// A `Line`; a record's head makes it a `Record`.
 pub fn line<'py>(py: Python<'py>, mut info: Info, label: &str, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     info.set_label(label);
     if info.is_record()
-        && let Some(end) = memchr::memchr(RECORD, bytes)
+        && let Some(end) = head_of(bytes)
     {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let class = CLASS.import(py, "linering._line", "Record")?;
+        let class = CLASS.import(py, "linering._record", "Record")?;
         let made = class.call1((text::to_str(py, &bytes[end + 1..])?,))?;
         line::tell(&made, info)?;
         made.setattr(intern!(py, "_record"), text::to_str(py, &bytes[..end])?)?;

@@ -265,7 +265,7 @@ unsafe extern "C" fn reduce(line: *mut ffi::PyObject, _: *mut ffi::PyObject) -> 
 }
 
 fn reduced<'py>(line: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let unpickle = line.py().import("linering._line")?.getattr("_line")?;
+    let unpickle = line.py().import("linering._record")?.getattr("_line")?;
     (unpickle, (line.get_type(), line.str()?, state(line)?, line.py().None())).into_bound_py_any(line.py())
 }
 

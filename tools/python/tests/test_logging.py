@@ -113,6 +113,14 @@ def test_a_record_that_cannot_be_formatted_is_the_handlers_error_and_not_the_pro
     assert "--- Logging error ---" in capsys.readouterr().err
 
 
+def test_what_others_send_to_the_stream_of_loggers_is_a_line(buffer):
+    mirror = buffer.mirror
+    mirror._send_record("odd\x1e\x1ftext", logging.INFO)
+    mirror.send_eof()
+    (line,) = buffer.drain()
+    assert (line, line.stream, line.record) == ("odd\x1e\x1ftext", "log", None)
+
+
 def test_python_warnings_arrive_on_the_stream_of_errors(buffer):
     process = multiprocessing.get_context("spawn").Process(target=workers.warns_python, args=(buffer.mirror,))
     process.start()

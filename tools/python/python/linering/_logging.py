@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
-import os
 import threading
 from types import TracebackType
 from typing import Any
 
-from ._line import Record
 from ._linering import Line
 from ._mirror import LineProcMirror
 from ._proc import _MOMENT, LineProcBuffer
+from ._record import written
 
-_BLANK = logging.makeLogRecord({})
-_OWN = frozenset(_BLANK.__dict__) | {"message", "asctime", "taskName"}
-_STARTED = _BLANK.created - _BLANK.relativeCreated / 1000
-"""When this process's logging began, in seconds since 1970."""
-_HEAD, _BETWEEN = "\x1e", "\x1f"
 _TRACES = logging.Formatter()
 
 
@@ -58,62 +50,7 @@ class LogHandler(logging.Handler):
             text = "\n".join(part for part in (message, trace, stack) if part)
         if self.mirror._plain:
             return f"{record.levelname} {record.name}: {text}"
-        extra = ""
-        if not _OWN.issuperset(record.__dict__) or getattr(record, "taskName", None) is not None:
-            # The task's name is a field since 3.12.
-            added = {name: it for name, it in record.__dict__.items() if name not in _OWN or name == "taskName"}
-            extra = json.dumps(added, default=repr)
-        # In the order in which `record_of` takes them apart.
-        parts = (
-            record.name, record.levelname, record.pathname, record.funcName, record.processName, record.threadName,
-            f"{record.levelno} {record.created!r} {record.lineno} {record.process} {record.thread}"
-            f" {len(message)} {len(trace)}", extra,
-        )  # fmt: skip
-        head = _BETWEEN.join(map(str, parts))
-        if head.count(_BETWEEN) >= len(parts) or _HEAD in head:
-            # Somebody's name has them.
-            head = _BETWEEN.join(str(part).replace(_BETWEEN, " ").replace(_HEAD, " ") for part in parts)
-        return f"{head}{_HEAD}{text}"
-
-
-def _text(text: str) -> str | None:
-    return None if text == "None" else text
-
-
-def _number(text: str) -> Any:
-    return None if text == "None" else int(text)
-
-
-@functools.lru_cache(maxsize=1024)
-def _file_of(pathname: str) -> tuple[str, str]:
-    """A path's file name, and that without its ending."""
-    name = os.path.basename(pathname)
-    return name, os.path.splitext(name)[0]
-
-
-def record_of(line: Line) -> logging.LogRecord | None:
-    """The record of a line that a `LogHandler` sent; `None` for any other line."""
-    if not isinstance(line, Record):
-        return None
-    name, levelname, pathname, function, process_name, thread_name, numbers, extra = line._record.split(_BETWEEN)
-    levelno, created_text, lineno, process, thread, of_message, of_trace = numbers.split(" ")
-    created, end = float(created_text), int(of_message)
-    message, rest = line[:end], line[end:].lstrip("\n")
-    trace, stack = rest[: int(of_trace)], rest[int(of_trace) :].lstrip("\n")
-    # As unpickling does it: what a new one would say of this process is not wanted.
-    record = logging.LogRecord.__new__(logging.LogRecord)
-    filename, module = _file_of(pathname)
-    fields = record.__dict__
-    fields.update(_BLANK.__dict__)
-    fields.update(
-        name=name, msg=message, levelname=levelname, levelno=int(levelno), pathname=pathname, filename=filename,
-        module=module, exc_text=trace or None, stack_info=stack or None, lineno=int(lineno), funcName=_text(function),
-        created=created, msecs=float(int(created % 1 * 1000)), relativeCreated=(created - _STARTED) * 1000,
-        thread=_number(thread), threadName=_text(thread_name), process=_number(process), processName=_text(process_name),
-    )  # fmt: skip
-    if extra:
-        fields.update(json.loads(extra))
-    return record
+        return written(record, message, trace, text)
 
 
 class LogListener:
@@ -135,7 +72,7 @@ class LogListener:
 
     def handle(self, line: Line) -> bool:
         """Hands a line's record to the handlers; `False` if it is none."""
-        record = record_of(line)
+        record = line.record
         if record is None:
             return False
         for handler in self.handlers:
