@@ -18,7 +18,7 @@ type Objects<'py> = Vec<Bound<'py, PyAny>>;
 /// Lines that are written between two looks of a subclass that wants to see them all.
 const AT_A_TIME: usize = 1024;
 
-#[pyclass(subclass, frozen, weakref, dict, module = "linering._linering")]
+#[pyclass(subclass, frozen, module = "linering._linering")]
 #[derive(Debug)]
 pub struct ThreadBuffer {
     buffer: LineBuffer,

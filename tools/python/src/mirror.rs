@@ -16,7 +16,7 @@ use crate::way::{FREE, Held, Way, key_of, thread_of};
 use crate::{errors, fast, sleep, text};
 
 /// A way into a ring for a process. `seat` is a seat's string, or a [`Kept`] seat of this process.
-#[pyclass(subclass, frozen, weakref, dict, module = "linering._linering")]
+#[pyclass(subclass, frozen, module = "linering._linering")]
 #[derive(Debug)]
 pub struct Mirror {
     stand: Arc<Stand>,

@@ -23,7 +23,7 @@ class LineBuffer(ThreadBuffer, TextFile):
     too.
     """
 
-    __slots__ = ("_storage", "_lock", "_settling", "_redirection")
+    __slots__ = ("_storage", "_lock", "_settling", "_redirection", "__dict__", "__weakref__")
 
     def __new__(cls, maxlen: int = 20, *args: Any, **options: Any) -> LineBuffer:
         eager = cls.parse_lines is not LineBuffer.parse_lines

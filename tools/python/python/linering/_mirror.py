@@ -87,7 +87,7 @@ class LineProcMirror(Mirror, TextFile):
     `TimeoutError` after `timeout` seconds, or `OSError` when nobody has read for 5 s because the buffer's process is gone.
     """
 
-    __slots__ = ("_redirection", "_plain", "_seat")
+    __slots__ = ("_redirection", "_plain", "_seat", "__dict__", "__weakref__")
 
     def __init__(
         self,
