@@ -23,10 +23,8 @@ pub(crate) fn store_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
     let offset = at % 8;
     if offset != 0 && !rest.is_empty() {
         let (head, tail) = rest.split_at(rest.len().min(8 - offset));
-        let mut word = words[index].load(Relaxed).to_ne_bytes();
-        word[offset..].fill(0);
-        word[offset..offset + head.len()].copy_from_slice(head);
-        words[index].store(u64::from_ne_bytes(word), Relaxed);
+        let before = u64::from_le(words[index].load(Relaxed)) & ((1 << (8 * offset)) - 1);
+        words[index].store((before | few(head) << (8 * offset)).to_le(), Relaxed);
         index += 1;
         rest = tail;
     }
@@ -41,16 +39,25 @@ pub(crate) fn store_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
     }
     if !tail.is_empty() {
         let word = match rest.last_chunk::<8>() {
-            // Eight bytes that overlap those before: one load and a shift, where a copy of 1 to 7 bytes is a call.
-            Some(last) => (u64::from_le_bytes(*last) >> (8 * (8 - tail.len()))).to_le(),
-            None => {
-                let mut word = [0; 8];
-                word[..tail.len()].copy_from_slice(tail);
-                u64::from_ne_bytes(word)
-            }
+            // Eight bytes that overlap those before: one load and a shift.
+            Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - tail.len())),
+            None => few(tail),
         };
-        to_last[chunks.len()].store(word, Relaxed);
+        to_last[chunks.len()].store(word.to_le(), Relaxed);
     }
+}
+
+/// Up to seven bytes as the lower ones of a little-endian word: copying so few would be a call.
+#[inline]
+fn few(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
+    }
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 0 };
+    // One to three: some of them are the same.
+    let middle = bytes.len() / 2;
+    u64::from(*first) | u64::from(bytes[middle]) << (8 * middle) | u64::from(*last) << (8 * (bytes.len() - 1))
 }
 
 /// Loads as many bytes as `bytes` has from the start of `words`.

@@ -357,15 +357,27 @@ impl Writer {
     // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
     #[inline(never)]
     pub(crate) fn append(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
-        if self.unfinished.is_some() || bytes.len() > self.fits {
-            return self.append_more(segment, bytes, style);
-        }
-        let begun = Unfinished { at: bytes.len(), stored: bytes.len() as u64, ..self.begin(segment, style) };
-        let header = self.header(style, begun.time, 0, begun.at, flag::FIRST);
-        segment.ring().put(&self.spare, &header, bytes);
-        segment.ring().mark_begun(&self.spare, begun.order);
-        self.registration.cell(segment).set_pending(self.line, begun.at);
-        self.unfinished = Some(begun);
+        let ring = segment.ring();
+        let end = match &mut self.unfinished {
+            None if bytes.len() <= self.fits => {
+                let mut begun = self.begin(segment, style);
+                (begun.at, begun.stored) = (bytes.len(), bytes.len() as u64);
+                ring.put(&self.spare, &self.header(style, begun.time, 0, begun.at, flag::FIRST), bytes);
+                ring.mark_begun(&self.spare, begun.order);
+                self.unfinished = Some(begun);
+                bytes.len()
+            }
+            Some(begun) if begun.is_one_part() && begun.at + bytes.len() <= self.fits => {
+                ring.fill(&self.spare, begun.at, bytes);
+                begun.at += bytes.len();
+                begun.stored += bytes.len() as u64;
+                let (style, time, end) = (begun.style, begun.time, begun.at);
+                ring.head(&self.spare, &self.header(style, time, 0, end, flag::FIRST));
+                end
+            }
+            _ => return self.append_more(segment, bytes, style),
+        };
+        self.registration.cell(segment).set_pending(self.line, end);
         Ok(())
     }
 

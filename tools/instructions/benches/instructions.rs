@@ -17,7 +17,7 @@ use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestam
 const LINES: usize = 1024;
 /// Instructions for each line.
 const WRITE: u64 = 283;
-const PIECES: u64 = 629;
+const PIECES: u64 = 650;
 const TAKE: u64 = 597;
 const BATCH: u64 = 286;
 
