@@ -17,7 +17,7 @@ pub struct Claim<T> {
 }
 
 // SAFETY: the value is reached through a `Claimed` alone, of which there is one at a time: the interpreter lock, of which the
-// caller has a proof, orders all claims and all releases. (Free-threaded interpreters cannot load this module.)
+// caller has a proof, orders all claims and all releases. (The package refuses free-threaded interpreters.)
 unsafe impl<T: Send> Sync for Claim<T> {}
 
 impl<T> Claim<T> {

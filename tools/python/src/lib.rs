@@ -38,7 +38,7 @@ fn only_in_the_main_interpreter(py: Python<'_>) -> PyResult<()> {
     }
 }
 
-/// Declares that it needs the interpreter lock: a free-threaded interpreter refuses the abi3 file before it comes to this.
+/// Needs the interpreter lock: the package refuses free-threaded interpreters before it loads this.
 #[pymodule(gil_used = true)]
 mod _linering {
     use pyo3::prelude::*;

@@ -23,21 +23,13 @@ hangs; where the two differ is in the repository's docs/python.md.
 from __future__ import annotations
 
 import platform as _platform
+import sys as _sys
 
 if _platform.system() != "Linux":
     raise ImportError(f"linering runs on {_platform.system()}, expected Linux: its crash safety rests on that kernel")
-
-try:
-    from . import _linering
-except ImportError as _error:
-    import sys as _sys
-
-    if not getattr(_sys, "_is_gil_enabled", lambda: True)() or "t" in getattr(_sys, "abiflags", ""):
-        raise ImportError(
-            "this is a free-threaded Python, expected one with the interpreter lock: linering is built for abi3, which "
-            "free-threaded interpreters cannot load"
-        ) from _error
-    raise
+# Before the extension module is loaded, which such an interpreter may do without saying that it cannot use it.
+if "t" in _sys.abiflags:
+    raise ImportError("this is a free-threaded Python, expected one with the interpreter lock, which linering relies on")
 
 from ._buffer import LineBuffer
 from ._drain import Drain
