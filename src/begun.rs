@@ -100,15 +100,16 @@ pub(crate) fn unfinished(
         time: time_of(header.time, segment.geometry().created),
         tag: header.tag,
         truncated: truncated || cut,
-        ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, [parts, &rest].concat())
+        ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, header.cell, [parts, &rest].concat())
     };
     Some(Begun { order, line })
 }
 
-pub(crate) fn unfinished_line(worker: u32, bytes: Vec<u8>) -> Line<'static> {
+pub(crate) fn unfinished_line(worker: u32, cell: u16, bytes: Vec<u8>) -> Line<'static> {
     Line {
         position: u64::MAX,
         worker,
+        cell,
         label: Cow::Borrowed(""),
         stream: Stream::default(),
         level: Level::default(),

@@ -146,7 +146,7 @@ impl Crowd {
         let lines = self.begun.values().filter(|line| !line.bytes.is_empty());
         lines.map(|l| Begun {
             order: l.order.unwrap_or(u64::MAX),
-            line: unfinished_line(u32::MAX, l.bytes.clone()),
+            line: unfinished_line(u32::MAX, 0, l.bytes.clone()),
         })
     }
 }

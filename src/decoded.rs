@@ -230,10 +230,12 @@ fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> 
         Other::Ended { source, end, exit } => {
             let (worker, label) = name(sources, *source);
             let (lines, lost) = sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
-            Item::Ended(Ended { worker, label, end: *end, lines, lost, exit: *exit })
+            let cell = sources.get(*source).map(|s| s.mirror.cell);
+            Item::Ended(Ended { worker, cell, label, end: *end, lines, lost, exit: *exit })
         }
         Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
             worker: *worker,
+            cell: None,
             label: Cow::Borrowed(label),
             end: *end,
             lines: 0,

@@ -216,6 +216,11 @@ impl LineRing {
         self.segment.header().look.0.stopped.store(1, Relaxed);
     }
 
+    /// Bytes of the longest line; what a writer gives beyond that is cut off, see [`Options::max_line`].
+    pub fn max_line(&self) -> usize {
+        self.segment.geometry().max_line as usize
+    }
+
     /// How many mirrors there are and have been. Taken from their tickets, so that no crash makes it wrong; while
     /// others open and end, those under way may be in it or not.
     pub fn counts(&self) -> Counts {

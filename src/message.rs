@@ -111,6 +111,10 @@ pub struct Line<'a> {
     /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if that is not
     /// known any more.
     pub worker: u32,
+    /// The cell of its mirror. Mirrors that are open at the same time have different ones, even those of one seat, which
+    /// have one number; when a mirror has ended, another may get its cell. 0 of a begun line of a
+    /// thread that shares a cell with others, in a [`LineBuffer`](crate::LineBuffer).
+    pub cell: u16,
     /// Its mirror's label.
     pub label: Cow<'a, str>,
     /// The stream it was written to.
@@ -152,6 +156,7 @@ impl Line<'_> {
             bytes: Cow::Owned(self.bytes.into_owned()),
             position: self.position,
             worker: self.worker,
+            cell: self.cell,
             stream: self.stream,
             level: self.level,
             tag: self.tag,
@@ -244,6 +249,8 @@ pub enum End {
 pub struct Ended<'a> {
     /// The number of the mirror, as in [`Line::worker`].
     pub worker: u32,
+    /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that nobody opened.
+    pub cell: Option<u16>,
     /// Its label.
     pub label: Cow<'a, str>,
     /// How it ended.
@@ -431,6 +438,7 @@ pub(crate) fn line_of<'a>(
     Line {
         position: header.position,
         worker,
+        cell: header.cell,
         label,
         stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
         level: Level::from_bits(header.level),

@@ -146,7 +146,16 @@ impl Observer {
                 lost = known.lost;
                 lines = lines_between(known.id.epoch, next).saturating_sub(lost);
             }
-            items.push(Item::Ended(Ended { worker, label: label.into(), end, lines, lost, exit: None }));
+            let cell = mirror.map(|mirror| mirror.cell);
+            items.push(Item::Ended(Ended {
+                worker,
+                cell,
+                label: label.into(),
+                end,
+                lines,
+                lost,
+                exit: None,
+            }));
         }
         items
     }

@@ -83,7 +83,7 @@ impl Taken {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backlog {
     /// None is empty.
     chunks: VecDeque<Arc<Chunk>>,
@@ -92,11 +92,31 @@ pub struct Backlog {
     /// What was popped and given back; the oldest last.
     returned: Vec<Taken>,
     begun: Begun,
+    /// Whether somebody wants to see the states of lines that change.
+    changes: bool,
     ends: Vec<Ended<'static>>,
     lost: u64,
 }
 
 impl Backlog {
+    /// Of a ring whose longest line has so many bytes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            next: 0,
+            returned: Vec::new(),
+            begun: Begun::new(most),
+            changes: false,
+            ends: Vec::new(),
+            lost: 0,
+        }
+    }
+
+    /// From now on the states of lines that change come too.
+    pub fn want_changes(&mut self) {
+        self.changes = true;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.returned.is_empty()
     }
@@ -137,8 +157,15 @@ impl Backlog {
             Item::Line(line) if self.begun.is_unconcerned(&line) => chunk.push_line(What::Line, &line),
             Item::Line(line) => {
                 self.begun.ended_by(&line).iter().for_each(|ended| chunk.push_line(What::Line, ended));
-                let (line, goes_on) = self.begun.assemble(line.into_owned());
-                chunk.push_line(if goes_on { What::Change } else { What::Line }, &line);
+                let cell = line.cell;
+                match self.begun.assemble(line.into_owned()) {
+                    Some(line) => chunk.push_line(What::Line, &line),
+                    // All that has come of it, each time: only for who wants that.
+                    None if self.changes => {
+                        self.begun.state(cell).into_iter().for_each(|it| chunk.push_line(What::Change, it));
+                    }
+                    None => {}
+                }
             }
             Item::Lost(lost) => {
                 self.lost += lost.lines;
@@ -148,7 +175,8 @@ impl Backlog {
             other => {
                 if let Item::Ended(ended) = other.into_owned() {
                     // Flagged `unfinished`, as they were.
-                    self.begun.end(ended.worker).iter().for_each(|line| chunk.push_line(What::Line, line));
+                    let begun = ended.cell.and_then(|cell| self.begun.end(cell));
+                    begun.iter().for_each(|line| chunk.push_line(What::Line, line));
                     self.ends.push(ended);
                 }
             }

@@ -5,74 +5,81 @@ use std::collections::HashMap;
 
 use linering::{Kind, Line};
 
-use crate::way::{CONTINUES, PIECE_BITS, REPLACES};
+use crate::way::{CONTINUES, REPLACES};
 
-/// Pieces of lines that were sent ahead, by worker and thread.
-#[derive(Debug, Default)]
-pub struct Begun(HashMap<(u32, u16), Line<'static>>);
+/// Pieces of lines that were sent ahead, by the cell of the mirror that they came from: each thread and stream has its own.
+#[derive(Debug)]
+pub struct Begun {
+    lines: HashMap<u16, Line<'static>>,
+    /// Bytes of the longest line.
+    most: usize,
+}
 
 impl Begun {
+    pub fn new(most: usize) -> Self {
+        Self { lines: HashMap::new(), most }
+    }
+
     /// Whether the line is none of anybody's pieces, and ends none: most are so.
     pub fn is_unconcerned(&self, line: &Line<'_>) -> bool {
-        self.0.is_empty() && line.tag & ((1 << PIECE_BITS) - 1) == 0 && !line.unfinished
+        self.lines.is_empty() && line.tag == 0 && !line.unfinished
     }
 
-    /// Lines that were begun and will not go on, now that this one comes.
-    pub fn ended_by(&mut self, line: &Line<'_>) -> Vec<Line<'static>> {
-        let (piece, thread) = (line.tag & ((1 << PIECE_BITS) - 1), line.tag >> PIECE_BITS);
-        match line.kind {
-            _ if self.0.is_empty() => Vec::new(),
-            // A mirror's last, and of no thread.
-            Kind::Error => self.end(line.worker),
-            Kind::Line if piece != 0 => Vec::new(),
-            _ => self.0.remove(&(line.worker, thread)).into_iter().collect(),
-        }
+    /// The line that was begun and will not go on, now that this one comes.
+    pub fn ended_by(&mut self, line: &Line<'_>) -> Option<Line<'static>> {
+        let goes_on = line.kind == Kind::Line && line.tag != 0;
+        if goes_on { None } else { self.end(line.cell) }
     }
 
-    /// Puts a line's pieces together; `true` if it has no end yet, and stays here too.
-    pub fn assemble(&mut self, mut line: Line<'static>) -> (Line<'static>, bool) {
-        let (piece, thread) = (line.tag & ((1 << PIECE_BITS) - 1), line.tag >> PIECE_BITS);
-        let is_whole = piece == 0 && !line.unfinished;
+    /// Puts a line's pieces together; nothing if it has no end yet, and stays here.
+    pub fn assemble(&mut self, mut line: Line<'static>) -> Option<Line<'static>> {
         // Only lines and their pieces: what the others' tags mean is their writers' business.
-        if is_whole || line.kind != Kind::Line {
-            return (line, false);
+        if line.kind != Kind::Line || line.tag == 0 && !line.unfinished {
+            return Some(line);
         }
-        let key = (line.worker, thread);
-        match self.0.remove(&key) {
-            Some(before) if piece == CONTINUES => {
-                let mut bytes = before.bytes.into_owned();
-                bytes.extend_from_slice(&line.bytes);
-                line.bytes = Cow::Owned(bytes);
-                line.time = before.time;
-            }
-            Some(before) if piece == REPLACES => line.time = before.time,
+        match (self.lines.remove(&line.cell), line.tag) {
+            (Some(before), CONTINUES) => self.append(&mut line, before),
+            // What it goes on with was overwritten, or forgotten by a `clear`.
+            (None, CONTINUES) => line.truncated = true,
+            (Some(before), REPLACES) => line.time = before.time,
             _ => {}
         }
         if line.unfinished {
-            self.0.insert(key, line.clone());
-            return (line, true);
+            self.lines.insert(line.cell, line);
+            return None;
         }
-        (line, false)
+        Some(line)
     }
 
-    /// The lines that a worker had begun: they have an end now.
-    pub fn end(&mut self, worker: u32) -> Vec<Line<'static>> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let mut lines: Vec<_> = self.0.extract_if(|key, _| key.0 == worker).map(|(_, line)| line).collect();
-        lines.sort_by_key(|line| line.position);
-        lines
+    fn append(&self, line: &mut Line<'static>, before: Line<'static>) {
+        let mut bytes = before.bytes.into_owned();
+        let room = self.most.saturating_sub(bytes.len()).min(line.bytes.len());
+        let cut = line.bytes.len() - room;
+        bytes.extend_from_slice(&line.bytes[..room]);
+        line.bytes = Cow::Owned(bytes);
+        line.time = before.time;
+        line.truncated |= before.truncated || cut > 0;
+        line.missing += before.missing + cut as u64;
+    }
+
+    /// What was begun in a cell.
+    pub fn state(&self, cell: u16) -> Option<&Line<'static>> {
+        self.lines.get(&cell)
+    }
+
+    /// The line that was begun in a cell: it has an end now.
+    pub fn end(&mut self, cell: u16) -> Option<Line<'static>> {
+        if self.lines.is_empty() { None } else { self.lines.remove(&cell) }
     }
 
     /// All of them, oldest first.
     pub fn lines(&self) -> Vec<Line<'static>> {
-        let mut lines: Vec<_> = self.0.values().cloned().collect();
+        let mut lines: Vec<_> = self.lines.values().cloned().collect();
         lines.sort_by_key(|line| line.position);
         lines
     }
 
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.lines.clear();
     }
 }

@@ -4,6 +4,7 @@
 //! the collector of garbage would visit over and over: a million lines in a list would cost more to visit than to read. What is
 //! added is plain data, so nothing has to be done when a line goes.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -49,8 +50,14 @@ const KINDS: [&str; 5] = ["line", "text", "warning", "error", "lost"];
 const TEXT: u8 = 1;
 const LOST: u8 = 4;
 
-/// All labels that lines ever had, of which there are few.
-static LABELS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// All labels that lines ever had, and where each stands.
+#[derive(Debug)]
+struct Labels {
+    list: Vec<String>,
+    places: BTreeMap<String, u32>,
+}
+
+static LABELS: Mutex<Labels> = Mutex::new(Labels { list: Vec::new(), places: BTreeMap::new() });
 
 /// Where `Info` stands in a line: behind what a `str` has, whose size is the interpreter's business.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
@@ -106,18 +113,21 @@ impl Info {
         self.label = 0;
         if !label.is_empty() {
             let mut labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = labels.iter().position(|known| known == label);
-            let index = known.unwrap_or_else(|| {
-                labels.push(label.to_owned());
-                labels.len() - 1
-            });
-            self.label = index as u32 + 1;
+            let next = labels.list.len() as u32 + 1;
+            self.label = labels.places.get(label).copied().unwrap_or(next);
+            if self.label == next {
+                labels.list.push(label.to_owned());
+                labels.places.insert(label.to_owned(), next);
+            }
         }
     }
 
     fn label(&self) -> String {
         let labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.label as usize).checked_sub(1).and_then(|index| labels.get(index).cloned()).unwrap_or_default()
+        (self.label as usize)
+            .checked_sub(1)
+            .and_then(|index| labels.list.get(index).cloned())
+            .unwrap_or_default()
     }
 
     fn is(&self, flag: u8) -> bool {

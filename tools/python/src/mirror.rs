@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::stand::{Kept, Stand};
-use crate::way::{FREE, Held, Way, key_of, thread_of};
+use crate::way::{FREE, Held, Way, key_of};
 use crate::{errors, fast, sleep, text};
 
 /// A way into a ring for a process. `seat` is a seat's string, or a [`Kept`] seat of this process.
@@ -51,7 +51,7 @@ impl Mirror {
     fn open_first(&self, py: Python<'_>) -> PyResult<()> {
         let mirror = self.open(Stream::Stdout)?;
         let held = &mut self.first.held.claim(py).ok_or_else(reentrant)?;
-        held.opened(mirror, 0);
+        held.opened(mirror);
         Ok(())
     }
 
@@ -64,9 +64,6 @@ impl Mirror {
         }
         if stream != Stream::Stderr && self.first.key.load(Relaxed) == FREE {
             self.first.take(key);
-            if let Some(mut held) = self.first.held.claim(py) {
-                held.belongs_to(thread_of(key));
-            }
             return None;
         }
         let gone: Vec<Arc<Way>> = more.extract_if(.., |way| way.is_abandoned()).collect();
@@ -79,7 +76,10 @@ impl Mirror {
         }
         let way = Arc::new(Way::free());
         way.take(key);
-        lock(&self.more).push(Arc::clone(&way));
+        let mut more = lock(&self.more);
+        // Those that have ended: nobody finds them any more.
+        more.retain(|way| way.key.load(Relaxed) != FREE);
+        more.push(Arc::clone(&way));
         Some(way)
     }
 
@@ -106,7 +106,7 @@ impl Mirror {
         // Taken: by this very thread, in whose write a signal's handler runs.
         let mut held = way.held.claim(py).ok_or_else(reentrant)?;
         if held.mirror.is_none() {
-            held.opened(self.open(stream)?, thread_of(key));
+            held.opened(self.open(stream)?);
         }
         let done = sleep::writing(self.limit(), || action(&mut held));
         if way.end_wanted.load(Relaxed) && way.end_wanted.swap(false, Relaxed) {
@@ -362,7 +362,10 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         // Of one that was never opened the seat is the buffer's business.
         if self.stand.is_taken() {
-            Python::attach(|py| drop(self.end(py, End::Eof)));
+            // Nobody is there to be told: an interrupt, say, while it waited for room.
+            Python::attach(|py| {
+                self.end(py, End::Eof).unwrap_or_else(|error| error.write_unraisable(py, None))
+            });
         }
     }
 }

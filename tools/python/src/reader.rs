@@ -46,12 +46,11 @@ enum Next<'py> {
     Line(Bound<'py, PyAny>),
     Record(Bound<'py, PyAny>),
     Message(Bound<'py, PyAny>),
-    Nothing,
 }
 
 impl Reader {
-    pub fn new(reader: linering::Reader) -> Self {
-        let state = State { reader, backlog: Backlog::default() };
+    pub fn new(reader: linering::Reader, longest: usize) -> Self {
+        let state = State { reader, backlog: Backlog::new(longest) };
         Self { generation: fork::generation(), state: Mutex::new(state) }
     }
 
@@ -90,9 +89,14 @@ impl Reader {
     }
 
     /// The next of the backlog that is wanted: states of lines that change only with `changes`, losses only with `losses`.
-    fn pop<'py>(&self, py: Python<'py>, changes: bool, losses: bool) -> PyResult<Next<'py>> {
+    fn pop<'py>(&self, py: Python<'py>, changes: bool, losses: bool) -> PyResult<Option<(Taken, Next<'py>)>> {
         loop {
-            let Some(taken) = self.state(py)?.backlog.pop() else { return Ok(Next::Nothing) };
+            let mut state = self.state(py)?;
+            if changes {
+                state.backlog.want_changes();
+            }
+            let Some(taken) = state.backlog.pop() else { return Ok(None) };
+            drop(state);
             let wanted = match taken.what() {
                 What::Line => true,
                 What::Change => changes,
@@ -101,11 +105,13 @@ impl Reader {
             if !wanted {
                 continue;
             }
-            let next = Self::convert(py, &taken);
-            if next.is_err() {
-                self.state(py)?.backlog.give_back(taken);
-            }
-            return next;
+            return match Self::convert(py, &taken) {
+                Ok(next) => Ok(Some((taken, next))),
+                Err(error) => {
+                    self.state(py)?.backlog.give_back(taken);
+                    Err(error)
+                }
+            };
         }
     }
 }
@@ -132,22 +138,28 @@ impl Reader {
         let mut handed = 0;
         let mut lines = Vec::new();
         loop {
-            let next = if handed < most { self.pop(py, false, losses) } else { Ok(Next::Nothing) };
+            let next = if handed < most { self.pop(py, false, losses) } else { Ok(None) };
             let is_stored = match &next {
-                Ok(Next::Line(_)) => true,
-                Ok(Next::Record(_)) => on_record.is_none(),
+                Ok(Some((_, Next::Line(_)))) => true,
+                Ok(Some((_, Next::Record(_)))) => on_record.is_none(),
                 _ => false,
             };
             if !is_stored && !lines.is_empty() {
                 let run = PyList::new(py, lines.drain(..))?;
-                if plain {
-                    storage.call_method1(intern!(py, "extend"), (run,))?;
-                } else {
-                    sink.call_method1(intern!(py, "parse_lines"), (run,))?;
+                let stored = match plain {
+                    true => storage.call_method1(intern!(py, "extend"), (run,)),
+                    false => sink.call_method1(intern!(py, "parse_lines"), (run,)),
+                };
+                if let Err(error) = stored {
+                    // The lines are its own to lose; what comes after them is not.
+                    if let Ok(Some((taken, _))) = next {
+                        self.state(py)?.backlog.give_back(taken);
+                    }
+                    return Err(error);
                 }
             }
-            match (next?, on_record) {
-                (Next::Nothing, _) => return Ok(handed),
+            let Some((_, next)) = next? else { return Ok(handed) };
+            match (next, on_record) {
                 (Next::Record(record), Some(on_record)) => drop(on_record.call1((record,))?),
                 (Next::Line(line) | Next::Record(line), _) => lines.push(line),
                 (Next::Message(message), _) => {
@@ -160,10 +172,9 @@ impl Reader {
 
     /// The next line or group that was taken.
     fn next<'py>(&self, py: Python<'py>, changes: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(match self.pop(py, changes, true)? {
-            Next::Line(line) | Next::Record(line) | Next::Message(line) => Some(line),
-            Next::Nothing => None,
-        })
+        Ok(self.pop(py, changes, true)?.map(|(_, next)| match next {
+            Next::Line(line) | Next::Record(line) | Next::Message(line) => line,
+        }))
     }
 
     /// Takes what is there, or has the descriptor become readable when something comes: `False`.

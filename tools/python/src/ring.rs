@@ -72,7 +72,8 @@ impl Ring {
 
     /// Becomes the ring's reader.
     fn reader(&self) -> PyResult<Reader> {
-        self.0.reader().map(Reader::new).map_err(reader::taken)
+        let longest = self.0.max_line();
+        self.0.reader().map(|reader| Reader::new(reader, longest)).map_err(reader::taken)
     }
 
     /// Has every mirror's next write raise `Stopped`.

@@ -11,10 +11,9 @@ use linering::{LineProcMirror, Stream, WriteError};
 use crate::claim::Claim;
 use crate::fork;
 
-/// Tags of pieces of a line that came before its end: which thread's, times four, and what it is to the piece before.
+/// Tags of pieces of a line: what they are to the piece before, which was sent ahead.
 pub const CONTINUES: u16 = 1;
 pub const REPLACES: u16 = 2;
-pub const PIECE_BITS: u32 = 2;
 
 thread_local! {
     /// This thread's number, times two; 0 until it has one.
@@ -81,8 +80,6 @@ impl Way {
 #[derive(Debug, Default)]
 pub struct Held {
     pub mirror: Option<LineProcMirror>,
-    /// Its thread's number in tags.
-    thread: u16,
     /// The process that the rest is about.
     generation: u32,
     /// What was written of the line that has no end yet.
@@ -94,21 +91,13 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn opened(&mut self, mut mirror: LineProcMirror, thread: u16) {
-        // Every line says which thread's it is, so that pieces find their beginning.
-        mirror.set_tag(thread << PIECE_BITS);
-        *self = Self { thread, generation: fork::generation(), mirror: Some(mirror), ..Self::default() };
-    }
-
-    /// It was opened before its thread was known.
-    pub fn belongs_to(&mut self, thread: u16) {
-        self.thread = thread;
-        self.tag(0);
+    pub fn opened(&mut self, mirror: LineProcMirror) {
+        *self = Self { generation: fork::generation(), mirror: Some(mirror), ..Self::default() };
     }
 
     fn tag(&mut self, piece: u16) {
         if let Some(mirror) = &mut self.mirror {
-            mirror.set_tag(self.thread << PIECE_BITS | piece);
+            mirror.set_tag(piece);
         }
     }
 
@@ -138,48 +127,51 @@ impl Held {
             } else {
                 self.begun.extend_from_slice(rest);
             }
-            // A bar that is redrawn for hours must not be kept whole.
-            if self.begun.len() > MOST_BEGUN {
-                let last = memchr::memrchr(b'\r', &self.begun).unwrap_or(0);
-                self.begun.drain(..last);
-            }
+            trim(&mut self.begun);
             return whole(mirror.write_all(rest));
         }
         Ok(())
     }
 
     /// Goes on with a line of which something was sent ahead, up to its end; gives what comes after it.
+    ///
+    /// What a `\r` means is decided here, since the mirror knows nothing of what has left it.
     #[cold]
     fn go_on<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], WriteError> {
-        if bytes.is_empty() {
-            return Ok(bytes);
-        }
-        if self.sent > 0 {
-            let returns = self.begun.last() == Some(&b'\r') || bytes[0] == b'\r';
-            let replaces = returns && !(bytes.starts_with(b"\r\n") || bytes == b"\n");
-            self.tag(if replaces { REPLACES } else { CONTINUES });
-            (self.sent, self.tagged) = (0, true);
-            if replaces {
-                self.begun.clear();
-            }
-        }
+        let end = memchr::memchr(b'\n', bytes);
+        let (line, rest) = end.map_or((bytes, &[][..]), |end| (&bytes[..end], &bytes[end + 1..]));
+        // The `\r`s behind wait for what comes after them, unless that is the end.
+        let text = &line[..line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1)];
+        let replaced = memchr::memrchr(b'\r', text).map(|last| last + 1);
+        let replaced = replaced.or((self.begun.last() == Some(&b'\r')).then_some(0));
+        let (text, begins) = match replaced {
+            Some(from) if !text.is_empty() => (&text[from..], REPLACES),
+            _ => (text, CONTINUES),
+        };
         let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
-        match memchr::memchr(b'\n', bytes) {
-            None => {
-                self.begun.extend_from_slice(bytes);
-                whole(mirror.write_all(bytes))?;
-                Ok(&[])
-            }
-            Some(end) => {
-                let (line, rest) = bytes.split_at(end + 1);
-                let written = whole(mirror.write_all(line));
-                self.tag(0);
-                self.tagged = false;
-                self.begun.clear();
-                written?;
-                Ok(rest)
-            }
+        if begins == REPLACES {
+            mirror.forget_unfinished()?;
+            self.begun.clear();
         }
+        if begins == REPLACES || self.sent > 0 && (!text.is_empty() || end.is_some()) {
+            mirror.set_tag(begins);
+            (self.sent, self.tagged) = (0, true);
+        }
+        if end.is_none() {
+            self.begun.extend_from_slice(text);
+            self.begun.extend(line.iter().rev().take_while(|byte| **byte == b'\r'));
+            trim(&mut self.begun);
+            if !text.is_empty() {
+                whole(mirror.write_all(text))?;
+            }
+            return Ok(rest);
+        }
+        self.begun.clear();
+        self.tagged = false;
+        let written = mirror.write_all(text).and_then(|()| mirror.write_all(b"\n"));
+        mirror.set_tag(0);
+        whole(written)?;
+        Ok(rest)
     }
 
     /// Sends ahead what was begun, so that the reader sees it now.
@@ -220,15 +212,18 @@ impl Held {
 /// Bytes of a begun line that are kept for who reads them back.
 const MOST_BEGUN: usize = 1 << 16;
 
+/// A bar that is redrawn for hours must not be kept whole, and a line that has no end not for ever.
+fn trim(begun: &mut Vec<u8>) {
+    if begun.len() > MOST_BEGUN {
+        let last = memchr::memrchr(b'\r', begun).unwrap_or(0);
+        begun.drain(..last.max(begun.len() - MOST_BEGUN / 2));
+    }
+}
+
 /// The library's error, out of the one that its `Write` wraps it in.
 fn whole(written: std::io::Result<()>) -> Result<(), WriteError> {
     written.map_err(|error| match error.downcast::<WriteError>() {
         Ok(error) => error,
         Err(_) => WriteError::Damaged,
     })
-}
-
-/// The number that tags have for the thread of this key.
-pub fn thread_of(key: u64) -> u16 {
-    (key >> 1) as u16 & (u16::MAX >> PIECE_BITS)
 }

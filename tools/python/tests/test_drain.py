@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+import logging
 import multiprocessing
 import os
 import pickle
@@ -324,3 +325,64 @@ def test_an_event_loops_reader_may_be_cancelled_and_another_goes_on(buffer):
         return first, second
 
     assert asyncio.run(main()) == (["one"], ["two"])
+
+
+@pytest.mark.parametrize("send", ["error", "record"])
+def test_what_parse_lines_raises_loses_nothing_that_comes_after_its_lines(send):
+    class Fails(linering.LineProcBuffer):
+        fails = True
+
+        def parse_lines(self, lines):
+            if self.fails:
+                self.fails = False
+                raise KeyboardInterrupt
+            super().parse_lines(lines)
+
+    buffer = Fails(100, policy="block")
+    mirror = buffer.mirror
+    print("one", file=mirror)
+    if send == "error":
+        mirror.send_error(ValueError("the error that matters"))
+    else:
+        logger = logging.Logger("fails")
+        logger.addHandler(linering.LogHandler(mirror))
+        logger.error("the error that matters")
+        mirror.send_eof()
+    records = []
+    buffer._on_record = records.append
+    with pytest.raises(KeyboardInterrupt):
+        buffer.wait()
+    buffer.wait()
+    (message,) = buffer.read() + tuple(records)
+    assert "the error that matters" in str(message)
+
+
+@pytest.mark.parametrize("lines", [0, -1, 1.5, "x", [], True])
+@pytest.mark.parametrize("policy", ["block", "overwrite"])
+def test_a_number_of_lines_that_is_none_is_refused(lines, policy):
+    with pytest.raises(ValueError, match="lines is .*, expected None or a positive integer"):
+        linering.LineProcBuffer(10, policy=policy, lines=lines)
+
+
+@pytest.mark.parametrize("data", [5, [65, 66], "text"])
+def test_only_bytes_can_be_written_as_bytes(buffer, data):
+    with pytest.raises(TypeError):
+        buffer.mirror.buffer.write(data)
+
+
+def test_a_fork_costs_no_descriptor_for_ever(buffer):
+    kept = buffer.mirror
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+    open_ones = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert len(os.listdir("/proc/self/fd")) <= open_ones
+    kept.send_eof()
+    assert [end.end for end in buffer.wait()] == ["eof"]

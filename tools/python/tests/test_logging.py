@@ -113,6 +113,57 @@ def test_a_record_that_cannot_be_formatted_is_the_handlers_error_and_not_the_pro
     assert "--- Logging error ---" in capsys.readouterr().err
 
 
+def test_a_listener_survives_what_it_cannot_make_a_record_of(buffer):
+    mirror, collect = buffer.mirror, Collect()
+    logger = logging.Logger("odd")
+    logger.addHandler(linering.LogHandler(mirror))
+    with linering.LogListener(buffer, collect):
+        logger.handle(logging.LogRecord("odd", logging.INFO, "", None, "no line number", None, None))
+        mirror._send_record("\x1f" * 7 + "\x1efields that are none", logging.INFO)
+        logger.info("after")
+        mirror.send_eof()
+    assert [(record.getMessage(), record.lineno is None) for record in collect.records] == [
+        ("no line number", True), ("after", False),
+    ]  # fmt: skip
+    assert buffer.read() == ("fields that are none",)
+
+
+@pytest.mark.parametrize("level", [-5, 20.5, 10**30])
+def test_a_level_of_any_size_raises_nothing(buffer, level, capsys):
+    mirror = buffer.mirror
+    linering.LogHandler(mirror).handle(logging.makeLogRecord({"msg": "text", "levelno": level}))
+    mirror.send_eof()
+    (line,) = buffer.drain()
+    assert (line, line.record.levelno) == ("text", level) and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", ["bad \ud800 name", "caf\udcc3\udca9", "lone \udcff"])
+def test_surrogates_do_not_shift_what_is_message_and_what_is_trace(buffer, text):
+    mirror = buffer.mirror
+    logger = logging.Logger("odd")
+    logger.addHandler(linering.LogHandler(mirror))
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logger.exception(text)
+    mirror.send_eof()
+    (line,) = buffer.drain()
+    shown = {"bad \ud800 name": "bad \\ud800 name", "caf\udcc3\udca9": "café"}.get(text, text)
+    assert line.record.getMessage() == shown
+    assert line.record.exc_text.startswith("Traceback") and line.record.exc_text.endswith(shown)
+
+
+def test_a_big_extra_does_not_displace_the_message(buffer):
+    mirror = buffer.mirror
+    logger = logging.Logger("big")
+    logger.addHandler(linering.LogHandler(mirror))
+    logger.error("the disk is full", extra={"dump": "y" * 200_000, "number": 5})
+    mirror.send_eof()
+    (line,) = buffer.drain()
+    assert (line.record.getMessage(), line.record.number) == ("the disk is full", 5)
+    assert "yyy" in line.record.dump
+
+
 def test_what_others_send_to_the_stream_of_loggers_is_a_line(buffer):
     mirror = buffer.mirror
     mirror._send_record("odd\x1e\x1ftext", logging.INFO)

@@ -45,24 +45,32 @@ class Witness:
 class Seat:
     """A seat that a buffer keeps for the mirror that it handed out, and who inherited that mirror."""
 
-    __slots__ = ("kept", "mirror", "pickled", "witnesses", "__weakref__")
+    __slots__ = ("kept", "mirror", "pickled", "inherited", "witnesses", "__weakref__")
 
     def __init__(self, kept: Kept, mirror: LineProcMirror) -> None:
         self.kept = kept
         self.mirror = weakref.ref(mirror, self._collected)
         self.pickled: float | None = None
+        self.inherited = False
+        # Of those who inherited it and may live.
         self.witnesses: list[Witness] = []
         mirror._seat = self
         _seats.add(self)
 
     def _collected(self, _mirror: object) -> None:
         # A fork's child may have it still, unless it went to others in pickles.
-        if not self.witnesses or self.pickled is not None:
+        if not self.inherited or self.pickled is not None:
             self.kept.cancel()
+
+    def add(self, witness: Witness) -> None:
+        """Of one more fork. A descriptor for each that ever was would be too many."""
+        self.witnesses = [each for each in self.witnesses if not each.is_gone()]
+        self.witnesses.append(witness)
+        self.inherited = True
 
     def is_deserted(self) -> bool:
         """Whether everybody who inherited it is dead."""
-        return bool(self.witnesses) and all(witness.is_gone() for witness in self.witnesses)
+        return self.inherited and all(witness.is_gone() for witness in self.witnesses)
 
     def is_spent(self) -> bool:
         """Whether its mirror is only a leftover: it was pickled, and nobody is about to pickle it again."""
@@ -102,7 +110,7 @@ def _in_parent() -> None:
     os.close(pipe[1])
     witness = Witness(pipe[0])
     for seat in _could_be_inherited():
-        seat.witnesses.append(witness)
+        seat.add(witness)
 
 
 def _in_child() -> None:

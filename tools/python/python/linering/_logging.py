@@ -10,7 +10,7 @@ from typing import Any
 from ._linering import Line
 from ._mirror import LineProcMirror
 from ._proc import _MOMENT, LineProcBuffer
-from ._record import written
+from ._record import arriving, written
 
 _TRACES = logging.Formatter()
 
@@ -32,19 +32,20 @@ class LogHandler(logging.Handler):
         """Sends a record. What fails goes to `handleError`, but for `Stopped` and signals' exceptions."""
         try:
             text = self._text(record)
+            level = max(0, min(int(record.levelno), logging.CRITICAL))
         except Exception:
             self.handleError(record)
             return
         try:
-            self.mirror._send_record(text, record.levelno)
+            self.mirror._send_record(text, level)
         except OSError:
             self.handleError(record)
 
     def _text(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
+        message = arriving(record.getMessage())
         if record.exc_info and not record.exc_text:
             record.exc_text = _TRACES.formatException(record.exc_info)
-        trace, stack = record.exc_text or "", record.stack_info or ""
+        trace, stack = arriving(record.exc_text or ""), arriving(record.stack_info or "")
         text = message
         if trace or stack:
             text = "\n".join(part for part in (message, trace, stack) if part)
@@ -90,7 +91,12 @@ class LogListener:
         self._thread.start()
 
     def _handle_or_store(self, line: Line) -> None:
-        if not self.handle(line):
+        try:
+            handled = self.handle(line)
+        except ValueError:
+            # Nothing that a logger sends. The thread must go on: workers may wait for it.
+            handled = False
+        if not handled:
             self.buffer.parse_lines([line])
 
     def _run(self) -> None:

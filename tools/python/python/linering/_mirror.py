@@ -29,7 +29,7 @@ class _Bytes:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Writes bytes; those that are no UTF-8 arrive as lone surrogates, as Python's own streams have it."""
-        return self._mirror._write_bytes(bytes(data), self._stderr)
+        return self._mirror._write_bytes(memoryview(data).tobytes(), self._stderr)
 
     def flush(self) -> None:
         """Does nothing: whole lines are in the ring, and the text file's `flush` sends what was begun ahead."""

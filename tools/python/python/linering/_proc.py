@@ -64,6 +64,8 @@ class LineProcBuffer(TextFile):
         when the system has no memory.
         """
         self._maxlen = check_maxlen(maxlen)
+        if lines is not None and (isinstance(lines, bool) or not isinstance(lines, int) or lines < 1):
+            raise ValueError(f"lines is {lines!r}, expected None or a positive integer")
         if lines is None or policy != "block":
             lines = max(lines or 4096, 2 * maxlen)
         self._make: Callable[[], Ring] = lambda: Ring(
@@ -126,7 +128,7 @@ class LineProcBuffer(TextFile):
     def _forget_seats(self) -> None:
         """Forgets those that have gone to somebody, or were given up."""
         self._seats = [
-            seat for seat in self._seats if seat.kept.is_kept() and (seat.mirror() is not None or seat.witnesses)
+            seat for seat in self._seats if seat.kept.is_kept() and (seat.mirror() is not None or seat.inherited)
         ]
         self._few = max(64, len(self._seats))
 

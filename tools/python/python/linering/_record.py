@@ -17,13 +17,34 @@ _STARTED = _BLANK.created - _BLANK.relativeCreated / 1000
 _HEAD, _BETWEEN = "\x1e", "\x1f"
 
 
+_MOST_EXTRA = 4096
+"""Characters of what a record carries besides: the message comes behind it, and must not be what is cut off."""
+
+
+def arriving(text: str) -> str:
+    """The text as it will arrive, whose characters can be counted."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        pass
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "surrogateescape")
+
+
 def written(record: logging.LogRecord, message: str, trace: str, text: str) -> str:
-    """What carries a record: a head, and the text for people, which begins with the message."""
+    """What carries a record: a head, and the text for people, which begins with the message. All are as they will arrive."""
     extra = ""
     if not _OWN.issuperset(record.__dict__) or getattr(record, "taskName", None) is not None:
         # The task's name is a field since 3.12.
         added = {name: it for name, it in record.__dict__.items() if name not in _OWN or name == "taskName"}
         extra = json.dumps(added, default=repr)
+        if len(extra) > _MOST_EXTRA:
+            most = _MOST_EXTRA // len(added)
+            extra = json.dumps({name: it if len(repr(it)) <= most else repr(it)[:most] for name, it in added.items()}, default=repr)
     # In the order in which `record` takes them apart. How many there are the extension module knows too.
     parts = (
         record.name, record.levelname, record.pathname, record.funcName, record.processName, record.threadName,
@@ -41,8 +62,10 @@ def _text_or_none(text: str) -> str | None:
     return None if text == "None" else text
 
 
-def _int_or_none(text: str) -> Any:
-    return None if text == "None" else int(text)
+def _number_or_none(text: str) -> Any:
+    if text == "None":
+        return None
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -71,11 +94,11 @@ class Record(Line):
         record = logging.LogRecord.__new__(logging.LogRecord)
         filename, module = _file_of(pathname)
         record.__dict__ = {
-            **_BLANK.__dict__, "name": name, "msg": message, "args": None, "levelname": levelname, "levelno": int(levelno),
+            **_BLANK.__dict__, "name": name, "msg": message, "args": None, "levelname": levelname, "levelno": _number_or_none(levelno),
             "pathname": pathname, "filename": filename, "module": module, "exc_info": None, "exc_text": trace or None,
-            "stack_info": stack or None, "lineno": int(lineno), "funcName": _text_or_none(function), "created": created,
+            "stack_info": stack or None, "lineno": _number_or_none(lineno), "funcName": _text_or_none(function), "created": created,
             "msecs": float(int(created % 1 * 1000)), "relativeCreated": (created - _STARTED) * 1000,
-            "thread": _int_or_none(thread), "threadName": _text_or_none(thread_name), "process": _int_or_none(process),
+            "thread": _number_or_none(thread), "threadName": _text_or_none(thread_name), "process": _number_or_none(process),
             "processName": _text_or_none(process_name),
         }  # fmt: skip
         if extra:
