@@ -62,11 +62,11 @@ impl Mirror {
         if let Some(way) = more.iter().find(|way| way.key.load(Relaxed) == key) {
             return Some(Arc::clone(way));
         }
-        if stream != Stream::Stderr && self.first.key.load(Relaxed) == FREE {
+        if stream != Stream::Stderr && self.first.is_free() {
             self.first.take(key);
             return None;
         }
-        let gone: Vec<Arc<Way>> = more.extract_if(.., |way| way.is_abandoned()).collect();
+        let gone: Vec<Arc<Way>> = more.extract_if(.., |way| way.is_free() || way.is_abandoned()).collect();
         drop(more);
         // May wait for room, and others need the list meanwhile.
         for way in gone.iter().map(|way| &**way).chain(self.first.is_abandoned().then_some(&self.first)) {
@@ -76,10 +76,7 @@ impl Mirror {
         }
         let way = Arc::new(Way::free());
         way.take(key);
-        let mut more = lock(&self.more);
-        // Those that have ended: nobody finds them any more.
-        more.retain(|way| way.key.load(Relaxed) != FREE);
-        more.push(Arc::clone(&way));
+        lock(&self.more).push(Arc::clone(&way));
         Some(way)
     }
 
@@ -139,7 +136,7 @@ impl Mirror {
     /// What this thread has begun and not ended.
     pub fn begun(&self, py: Python<'_>, stream: Stream) -> Vec<u8> {
         let key = key_of(stream);
-        let begun = |way: &Way| way.held.claim(py).map(|held| held.begun.clone()).unwrap_or_default();
+        let begun = |way: &Way| way.held.claim(py).map(|held| held.begun().to_vec()).unwrap_or_default();
         if self.first.key.load(Relaxed) == key {
             return begun(&self.first);
         }

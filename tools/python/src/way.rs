@@ -70,9 +70,14 @@ impl Way {
         self.key.store(key, Relaxed);
     }
 
+    /// Whether its line and its mirror have ended.
+    pub fn is_free(&self) -> bool {
+        self.key.load(Relaxed) == FREE
+    }
+
     pub fn is_abandoned(&self) -> bool {
         let owner = self.owner.lock().unwrap_or_else(|it| it.into_inner());
-        self.key.load(Relaxed) != FREE && owner.strong_count() == 0
+        !self.is_free() && owner.strong_count() == 0
     }
 }
 
@@ -83,7 +88,7 @@ pub struct Held {
     /// The process that the rest is about.
     generation: u32,
     /// What was written of the line that has no end yet.
-    pub begun: Vec<u8>,
+    begun: Vec<u8>,
     /// How much of it was sent ahead.
     sent: usize,
     /// The next line's first piece was sent ahead: what follows carries a tag.
@@ -121,12 +126,12 @@ impl Held {
             return mirror.new_line();
         }
         if !rest.is_empty() {
+            let mut begun = rest;
             if let Some(end) = memchr::memrchr(b'\n', rest) {
                 self.begun.clear();
-                self.begun.extend_from_slice(&rest[end + 1..]);
-            } else {
-                self.begun.extend_from_slice(rest);
+                begun = &rest[end + 1..];
             }
+            self.begun.extend_from_slice(begun);
             trim(&mut self.begun);
             return whole(mirror.write_all(rest));
         }
@@ -174,9 +179,14 @@ impl Held {
         Ok(rest)
     }
 
+    /// What was written of the line that has no end yet, by this process: what its parent has begun is not its own.
+    pub fn begun(&self) -> &[u8] {
+        if self.generation == fork::generation() { &self.begun } else { &[] }
+    }
+
     /// Sends ahead what was begun, so that the reader sees it now.
     pub fn send_ahead(&mut self) -> Result<(), WriteError> {
-        if self.begun.is_empty() || self.generation != fork::generation() || self.sent == self.begun.len() {
+        if self.begun().is_empty() {
             return Ok(());
         }
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
@@ -187,7 +197,7 @@ impl Held {
 
     /// Ends the line that was begun, if there is one.
     pub fn new_line(&mut self) -> Result<(), WriteError> {
-        if self.begun.is_empty() || self.generation != fork::generation() {
+        if self.begun().is_empty() {
             return Ok(());
         }
         self.write(b"\n")
@@ -195,7 +205,7 @@ impl Held {
 
     /// Forgets the line that was begun. What was sent ahead of it is replaced by nothing.
     pub fn forget(&mut self) -> Result<(), WriteError> {
-        if self.begun.is_empty() || self.generation != fork::generation() {
+        if self.begun().is_empty() {
             return Ok(());
         }
         self.begun.clear();

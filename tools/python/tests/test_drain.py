@@ -263,6 +263,22 @@ except KeyboardInterrupt:
     assert out == "16\n"
 
 
+def test_what_is_known_of_a_line_is_told_of_nothing_else():
+    """There is no room for it in other objects."""
+    known = linering._linering.state(linering.Line("text"))
+    for use in (linering._linering.state, lambda found: linering._linering.restore(found, known)):
+        with pytest.raises(TypeError, match="found a str, expected a Line"):
+            use("text")
+
+
+def test_a_pickle_of_a_line_that_says_what_nobody_knows_is_a_line():
+    """Of a later version, or damaged."""
+    line = linering.Line("text")
+    worker, label, _, numbers = linering._linering.state(line)
+    linering._linering.restore(line, (worker, label, (99, 99, 99, 255), numbers))
+    assert (line, line.stream, line.level, line.kind) == ("text", None, None, None)
+
+
 # --------------------------------------------------------------------------------------------- asyncio
 
 
@@ -386,3 +402,37 @@ def test_a_fork_costs_no_descriptor_for_ever(buffer):
     assert len(os.listdir("/proc/self/fd")) <= open_ones
     kept.send_eof()
     assert [end.end for end in buffer.wait()] == ["eof"]
+
+
+def test_an_event_loop_notices_a_death_before_the_first_line(buffer):
+    async def main():
+        process = forked(workers.exits_before_it_prints, buffer.mirror)
+        lines = [line async for line in buffer.drain()]
+        process.join()
+        return lines
+
+    assert asyncio.run(main()) == []
+    assert [end.end for end in buffer.wait()] == ["died"]
+
+
+def test_an_event_loop_is_left_as_it_was(buffer):
+    """Nothing is reported to it, and nothing watched any longer."""
+    mirror, problems = buffer.mirror, []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: problems.append(context))
+        writes = loop.create_task(write())
+        lines = [line async for line in buffer.drain()]
+        await writes
+        assert not loop.remove_reader(buffer._reader.fileno())
+        return lines
+
+    async def write():
+        for number in range(3):
+            await asyncio.sleep(0)
+            print(number, file=mirror)
+        mirror.send_eof()
+
+    assert asyncio.run(main()) == ["0", "1", "2"]
+    assert problems == []

@@ -232,3 +232,45 @@ def test_a_forked_child_writes_into_its_parents_buffer():
         os._exit(0)
     os.waitpid(child, 0)
     assert buffer.read() == ("parent", "child")
+
+
+def test_a_parse_lines_that_raises_is_called_again_the_next_time():
+    class Picky(linering.LineBuffer):
+        def parse_lines(self, lines):
+            raise LookupError(lines[0])
+
+    buffer = Picky(3)
+    for text in ("one", "two"):
+        with pytest.raises(LookupError, match=text):
+            buffer.write(text + "\n")
+
+
+def test_a_subclass_may_read_while_it_sees_lines():
+    class Reads(linering.LineBuffer):
+        def parse_lines(self, lines):
+            super().parse_lines(lines)
+            self.last = self.read(1)
+
+    buffer = Reads(3)
+    buffer.write("one\ntwo\n")
+    assert buffer.last == ("two",)
+
+
+def test_a_redirection_that_somebody_redirected_on_is_his_to_put_back(monkeypatch):
+    buffer, out, err = of(), io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    with buffer:
+        sys.stdout, sys.stderr = out, err
+    assert (sys.stdout, sys.stderr) == (out, err)
+
+
+def test_one_redirection_may_be_nested_in_itself():
+    buffer, before = of(), sys.stdout
+    redirection = linering.redirect_stdout(buffer)
+    with redirection:
+        with redirection:
+            print("inner")
+        print("outer")
+    assert sys.stdout is before
+    assert buffer.read() == ("inner", "outer")

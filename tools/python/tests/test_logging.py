@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import workers
@@ -73,15 +74,16 @@ def test_what_is_no_record_is_stored_while_a_listener_runs(buffer):
     assert listener.handle(linering.Line("no record")) is False
 
 
-def test_extra_that_json_cannot_hold_and_names_with_anything_in_them_arrive(buffer):
+@pytest.mark.parametrize("between", ["\x1e", "\x1f"])
+def test_extra_that_json_cannot_hold_and_names_with_anything_in_them_arrive(buffer, between):
     mirror = buffer.mirror
-    logger = logging.Logger("odd\x1f\x1ename")
+    logger = logging.Logger(f"odd{between}name")
     logger.addHandler(linering.LogHandler(mirror))
     logger.info("message\x1e", extra={"what": object, "number": 1.5}, stack_info=True)
     mirror.send_eof()
     (line,) = buffer.drain()
     record = line.record
-    assert (record.name, record.getMessage()) == ("odd  name", "message\x1e")
+    assert (record.name, record.getMessage()) == ("odd name", "message\x1e")
     assert (record.what, record.number) == (repr(object), 1.5)
     assert record.exc_text is None and record.stack_info.startswith("Stack (most recent call last):")
 
@@ -215,3 +217,118 @@ def test_a_logger_of_linering_run_writes_for_people(buffer):
     mirror.send_eof()
     (line,) = buffer.drain()
     assert (line, line.level, line.record) == ("ERROR plain: readable", "ERROR", None)
+
+
+def test_a_logger_whose_mirror_was_stopped_raises_stopped(buffer):
+    """It is how a worker learns that it has nothing more to do."""
+    logger = logging.Logger("stopped")
+    logger.addHandler(linering.LogHandler(buffer.mirror))
+    buffer.stop_all_mirrors()
+    with pytest.raises(linering.Stopped):
+        logger.error("too late")
+
+
+def test_a_listener_that_has_stopped_leaves_records_to_others_and_starts_again(buffer):
+    came = threading.Event()
+
+    class Tells(Collect):
+        def emit(self, record):
+            super().emit(record)
+            came.set()
+
+    collect, mirror = Tells(), buffer.mirror
+    logger = logging.Logger("again")
+    logger.addHandler(linering.LogHandler(mirror))
+    listener = linering.LogListener(buffer, collect)
+    with listener:
+        logger.error("one")
+    logger.error("stored")
+    assert buffer.read() == ("stored",)
+    came.clear()
+    with listener:
+        logger.error("two")
+        came.wait()
+    assert [record.getMessage() for record in collect.records] == ["one", "two"]
+
+
+def test_foreign_text_on_the_stream_of_loggers_is_stored_while_a_listener_runs(buffer):
+    mirror = buffer.mirror
+    with linering.LogListener(buffer, Collect()):
+        mirror._send_record("no record", logging.INFO)
+    assert buffer.read() == ("no record",)
+
+
+def test_a_listener_notices_that_a_worker_died_before_it_logged(buffer):
+    process = multiprocessing.get_context("fork").Process(target=workers.exits_before_it_prints, args=(buffer.mirror,))
+    with linering.LogListener(buffer, Collect()):
+        process.start()
+        while buffer.n_mirrors > 0:
+            os.sched_yield()
+    process.join()
+    assert [end.end for end in buffer.wait()] == ["died"]
+
+
+def captured(program):
+    """Runs a program that has a buffer and a mirror; gives what it printed and what was captured."""
+    program = f"""
+import linering, os, resource, sys
+buffer = linering.LineProcBuffer(100)
+mirror = buffer.mirror
+{program}
+mirror.send_eof()
+buffer.wait()
+os.write(1, "".join(f"{{line.stream}} {{line}}\\n" for line in buffer.read()).encode())
+"""
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_what_python_still_had_in_its_own_buffers_goes_where_it_was_printed():
+    assert captured("""
+sys.stdout.write("before the block\\n")
+with linering.capture(mirror):
+    sys.stdout.write("in the block\\n")
+sys.stdout.write("after it\\n")
+sys.stdout.flush()
+""") == ["before the block", "after it", "stdout in the block"]  # fmt: skip
+
+
+def test_a_process_without_python_streams_is_captured_all_the_same():
+    assert captured("""
+sys.stdout = sys.stderr = None
+with linering.capture(mirror):
+    os.write(2, b"from c\\n")
+""") == ["stderr from c"]  # fmt: skip
+
+
+def test_a_capture_that_the_system_refuses_has_changed_nothing():
+    """It needs some descriptors: of which there are ever more, until there are enough."""
+    found = captured("""
+highest = max(map(int, os.listdir("/proc/self/fd")))
+for room in range(100):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + room, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        with linering.capture(mirror):
+            os.write(1, b"captured\\n")
+        break
+    except OSError:
+        os.write(1, b"not captured\\n")
+""")  # fmt: skip
+    assert found[-1] == "stdout captured"
+    assert len(found) > 3 and set(found[:-1]) == {"not captured"}
+
+
+def test_a_listener_that_is_stopped_hands_on_all_that_has_come():
+    buffer, count = linering.LineProcBuffer(10, policy="block", lines=8192), 5000
+    logger, collect = logging.Logger("many"), Collect()
+    mirror = buffer.mirror
+    logger.addHandler(linering.LogHandler(mirror))
+    for _ in range(count):
+        logger.info("record")
+    listener = linering.LogListener(buffer, collect)
+    listener.start()
+    listener.stop()
+    assert len(collect.records) == count
+    mirror.send_eof()

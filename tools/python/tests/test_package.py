@@ -160,3 +160,8 @@ def test_a_fork_of_a_parent_whose_threads_print_and_read_hangs_nobody():
         f"inherited {number}" for number in range(50)
     )
     assert sum(line.startswith("line ") for line in lines) == 150
+
+
+def test_another_system_than_linux_is_refused():
+    done = run("-c", "import platform; platform.system = lambda: 'Plan 9'; import linering")
+    assert "ImportError: linering runs on Plan 9, expected Linux" in done.stderr
