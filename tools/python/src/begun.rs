@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use linering::{Kind, Line};
 
-use crate::way::{CONTINUES, REPLACES};
+use crate::way::{CONTINUES, FORGETS, REPLACES};
 
 /// Pieces of lines that were sent ahead, by the cell of the mirror that they came from: each thread and stream has its own.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Begun {
         if goes_on { None } else { self.end(line.cell) }
     }
 
-    /// Puts a line's pieces together; nothing if it has no end yet, and stays here.
+    /// Puts a line's pieces together; nothing if it has no end yet, and stays here, or is none any more.
     pub fn assemble(&mut self, mut line: Line<'static>) -> Option<Line<'static>> {
         // Only lines and their pieces: what the others' tags mean is their writers' business.
         if line.kind != Kind::Line || line.tag == 0 && !line.unfinished {
@@ -42,6 +42,7 @@ impl Begun {
             // What it goes on with was overwritten, or forgotten by a `clear`.
             (None, CONTINUES) => line.truncated = true,
             (Some(before), REPLACES) => line.time = before.time,
+            (_, FORGETS) => return None,
             _ => {}
         }
         if line.unfinished {

@@ -14,6 +14,8 @@ use crate::fork;
 /// Tags of pieces of a line: what they are to the piece before, which was sent ahead.
 pub const CONTINUES: u16 = 1;
 pub const REPLACES: u16 = 2;
+/// Of an empty line: the line that was begun is none.
+pub const FORGETS: u16 = 3;
 
 thread_local! {
     /// This thread's number, times two; 0 until it has one.
@@ -203,7 +205,7 @@ impl Held {
         self.write(b"\n")
     }
 
-    /// Forgets the line that was begun. What was sent ahead of it is replaced by nothing.
+    /// Forgets the line that was begun, here and at the reader.
     pub fn forget(&mut self) -> Result<(), WriteError> {
         if self.begun().is_empty() {
             return Ok(());
@@ -212,8 +214,11 @@ impl Held {
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
         mirror.forget_unfinished()?;
         if self.sent > 0 || self.tagged {
-            (self.sent, self.tagged) = (0, true);
-            self.tag(REPLACES);
+            (self.sent, self.tagged) = (0, false);
+            mirror.set_tag(FORGETS);
+            let told = mirror.write_all(b"\n");
+            mirror.set_tag(0);
+            whole(told)?;
         }
         Ok(())
     }

@@ -144,3 +144,15 @@ def test_a_mirror_that_ends_and_begins_again_is_not_slower_each_time(buffer):
 
     times = [blocks() for _ in range(50)]
     assert min(times[-10:]) < 2.5 * min(times[:10])
+
+
+@pytest.mark.parametrize("then", ["", "new\n", "\n"])
+def test_a_line_that_is_forgotten_after_it_was_sent_ahead_is_none(buffer, then):
+    mirror = buffer.mirror
+    print("old", end="", flush=True, file=mirror)
+    print(" and older", end="", file=mirror)
+    mirror.clear()
+    mirror.write(then)
+    mirror.send_eof()
+    buffer.wait()
+    assert buffer.read() == tuple(then.splitlines())

@@ -124,7 +124,7 @@ class Ended(NamedTuple):
     end: str
     """`"eof"`, `"error"`, `"died"`, or `"never opened"` within `seat_limit`."""
     lines: int
-    """Lines of it that came."""
+    """Lines of it that came; a piece of a line that was sent ahead counts as one."""
     lost: int
     """Lines of it that were lost: overwritten, in a buffer that keeps the last ones."""
     exit: Optional[int] = None
