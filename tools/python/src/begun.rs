@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use linering::{Kind, Line};
 
-use crate::way::{CONTINUES, FORGETS, REPLACES};
+use crate::way::{CONTINUES, FORGETS, REPLACES, is_piece};
 
 /// Pieces of lines that were sent ahead, by the cell of the mirror that they came from: each thread and stream has its own.
 #[derive(Debug)]
@@ -22,19 +22,19 @@ impl Begun {
 
     /// Whether the line is none of anybody's pieces, and ends none: most are so.
     pub fn is_unconcerned(&self, line: &Line<'_>) -> bool {
-        self.lines.is_empty() && line.tag == 0 && !line.unfinished
+        self.lines.is_empty() && !is_piece(line.tag) && !line.unfinished
     }
 
     /// The line that was begun and will not go on, now that this one comes.
     pub fn ended_by(&mut self, line: &Line<'_>) -> Option<Line<'static>> {
-        let goes_on = line.kind == Kind::Line && line.tag != 0;
+        let goes_on = line.kind == Kind::Line && is_piece(line.tag);
         if goes_on { None } else { self.end(line.cell) }
     }
 
     /// Puts a line's pieces together; nothing if it has no end yet, and stays here, or is none any more.
     pub fn assemble(&mut self, mut line: Line<'static>) -> Option<Line<'static>> {
         // Only lines and their pieces: what the others' tags mean is their writers' business.
-        if line.kind != Kind::Line || line.tag == 0 && !line.unfinished {
+        if line.kind != Kind::Line || !is_piece(line.tag) && !line.unfinished {
             return Some(line);
         }
         match (self.lines.remove(&line.cell), line.tag) {

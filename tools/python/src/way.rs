@@ -11,11 +11,16 @@ use linering::{LineProcMirror, Stream, WriteError};
 use crate::claim::Claim;
 use crate::fork;
 
-/// Tags of pieces of a line: what they are to the piece before, which was sent ahead.
-pub const CONTINUES: u16 = 1;
-pub const REPLACES: u16 = 2;
+/// Tags of pieces of a line: what they are to the piece before, which was sent ahead. All others are their writers' own: a
+/// program in Rust may write into the ring too.
+pub const CONTINUES: u16 = 0xfffd;
+pub const REPLACES: u16 = 0xfffe;
 /// Of an empty line: the line that was begun is none.
-pub const FORGETS: u16 = 3;
+pub const FORGETS: u16 = 0xffff;
+
+pub fn is_piece(tag: u16) -> bool {
+    tag >= CONTINUES
+}
 
 thread_local! {
     /// This thread's number, times two; 0 until it has one.
