@@ -73,7 +73,11 @@ class LogListener:
 
     def handle(self, line: Line) -> bool:
         """Hands a line's record to the handlers; `False` if it is none."""
-        record = line.record
+        try:
+            record = line.record
+        except ValueError:
+            # Nothing that a logger sends.
+            record = None
         if record is None:
             return False
         for handler in self.handlers:
@@ -91,12 +95,7 @@ class LogListener:
         self._thread.start()
 
     def _handle_or_store(self, line: Line) -> None:
-        try:
-            handled = self.handle(line)
-        except ValueError:
-            # Nothing that a logger sends. The thread must go on: workers may wait for it.
-            handled = False
-        if not handled:
+        if not self.handle(line):
             self.buffer.parse_lines([line])
 
     def _run(self) -> None:

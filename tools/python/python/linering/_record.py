@@ -15,8 +15,6 @@ _OWN = frozenset(_BLANK.__dict__) | {"message", "asctime", "taskName"}
 _STARTED = _BLANK.created - _BLANK.relativeCreated / 1000
 """When this process's logging began, in seconds since 1970."""
 _HEAD, _BETWEEN = "\x1e", "\x1f"
-
-
 _MOST_EXTRA = 4096
 """Characters of what a record carries besides: the message comes behind it, and must not be what is cut off."""
 
@@ -35,6 +33,11 @@ def arriving(text: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def _shortened(value: object, most: int) -> object:
+    text = repr(value)
+    return value if len(text) <= most else text[:most]
+
+
 def written(record: logging.LogRecord, message: str, trace: str, text: str) -> str:
     """What carries a record: a head, and the text for people, which begins with the message. All are as they will arrive."""
     extra = ""
@@ -44,7 +47,7 @@ def written(record: logging.LogRecord, message: str, trace: str, text: str) -> s
         extra = json.dumps(added, default=repr)
         if len(extra) > _MOST_EXTRA:
             most = _MOST_EXTRA // len(added)
-            extra = json.dumps({name: it if len(repr(it)) <= most else repr(it)[:most] for name, it in added.items()}, default=repr)
+            extra = json.dumps({name: _shortened(it, most) for name, it in added.items()}, default=repr)
     # In the order in which `record` takes them apart. How many there are the extension module knows too.
     parts = (
         record.name, record.levelname, record.pathname, record.funcName, record.processName, record.threadName,
@@ -94,9 +97,10 @@ class Record(Line):
         record = logging.LogRecord.__new__(logging.LogRecord)
         filename, module = _file_of(pathname)
         record.__dict__ = {
-            **_BLANK.__dict__, "name": name, "msg": message, "args": None, "levelname": levelname, "levelno": _number_or_none(levelno),
-            "pathname": pathname, "filename": filename, "module": module, "exc_info": None, "exc_text": trace or None,
-            "stack_info": stack or None, "lineno": _number_or_none(lineno), "funcName": _text_or_none(function), "created": created,
+            **_BLANK.__dict__, "name": name, "msg": message, "args": None, "levelname": levelname,
+            "levelno": _number_or_none(levelno), "pathname": pathname, "filename": filename, "module": module,
+            "exc_info": None, "exc_text": trace or None, "stack_info": stack or None,
+            "lineno": _number_or_none(lineno), "funcName": _text_or_none(function), "created": created,
             "msecs": float(int(created % 1 * 1000)), "relativeCreated": (created - _STARTED) * 1000,
             "thread": _number_or_none(thread), "threadName": _text_or_none(thread_name), "process": _number_or_none(process),
             "processName": _text_or_none(process_name),
