@@ -46,6 +46,19 @@ def signals(handler):
         signal.signal(signal.SIGUSR1, before)
 
 
+def read_after(event, buffer):
+    """A thread that reads everything once the event has come, and what it reads."""
+    lines = []
+
+    def reads():
+        event.wait()
+        lines.extend(buffer.drain())
+
+    reading = threading.Thread(target=reads)
+    reading.start()
+    return reading, lines
+
+
 def waits_for_room(mirror):
     """Whether this thread is in the middle of a write."""
     try:
@@ -72,7 +85,7 @@ def test_a_handler_that_prints_while_a_write_waits_changes_nothing_for_that(buff
 
 def test_others_run_on_while_a_write_waits_whose_thread_printed_in_a_handler(buffer):
     other = linering.LineProcBuffer(10).mirror
-    mirror, has_printed, lines = buffer.mirror, threading.Event(), []
+    mirror, has_printed = buffer.mirror, threading.Event()
     fill(mirror)
 
     def prints(*_):
@@ -80,12 +93,7 @@ def test_others_run_on_while_a_write_waits_whose_thread_printed_in_a_handler(buf
             print("handler", file=other)
             has_printed.set()
 
-    def reads():
-        has_printed.wait()
-        lines.extend(buffer.drain())
-
-    reading = threading.Thread(target=reads)
-    reading.start()
+    reading, lines = read_after(has_printed, buffer)
     with signals(prints):
         print("one too many", file=mirror)
     mirror.send_eof()
@@ -94,7 +102,7 @@ def test_others_run_on_while_a_write_waits_whose_thread_printed_in_a_handler(buf
 
 
 def test_a_mirror_that_is_ended_in_the_middle_of_a_write_ends_after_it(buffer):
-    mirror, was_ended, lines = buffer.mirror, threading.Event(), []
+    mirror, was_ended = buffer.mirror, threading.Event()
     fill(mirror)
 
     def ends(*_):
@@ -102,12 +110,7 @@ def test_a_mirror_that_is_ended_in_the_middle_of_a_write_ends_after_it(buffer):
             mirror.send_eof()
             was_ended.set()
 
-    def reads():
-        was_ended.wait()
-        lines.extend(buffer.drain())
-
-    reading = threading.Thread(target=reads)
-    reading.start()
+    reading, lines = read_after(was_ended, buffer)
     with signals(ends):
         print("the last", file=mirror)
     reading.join()
@@ -260,17 +263,10 @@ def test_a_handler_that_raises_nothing_ends_no_wait_of_the_reader(buffer):
 
 
 def test_a_mirror_that_is_collected_in_the_middle_of_a_line_waits_for_room_and_others_run(buffer):
-    mirror, lines = buffer.mirror, []
+    mirror, is_going = buffer.mirror, threading.Event()
     fill(mirror)
     mirror.write("begun")
-    is_going = threading.Event()
-
-    def reads():
-        is_going.wait()
-        lines.extend(buffer.drain())
-
-    reading = threading.Thread(target=reads)
-    reading.start()
+    reading, lines = read_after(is_going, buffer)
     is_going.set()
     del mirror
     reading.join()
