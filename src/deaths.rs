@@ -121,7 +121,14 @@ impl Deaths {
 
     fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
         let may_be_seats = segment.has_unmade_seats();
-        if !may_be_seats && !segment.cells().iter().skip(READER_CELL + 1).any(may_be_dead) {
+        // Asked first, which needs no new descriptor: most of the time all of them live.
+        let mut dead = Vec::new();
+        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
+            if may_be_dead(cell) && !segment.has_owner(index)? {
+                dead.push(index);
+            }
+        }
+        if !may_be_seats && dead.is_empty() {
             return Ok(());
         }
         let _no_fork = fork::no_fork();
@@ -133,12 +140,13 @@ impl Deaths {
         if may_be_seats {
             segment.clear_unmade_seats(&prober);
         }
-        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
-            if !may_be_dead(cell) || !matches!(prober.take(index as u64), Ok(true)) {
+        for index in dead {
+            // An answer proves nothing; the lock does.
+            if !matches!(prober.take(index as u64), Ok(true)) {
                 continue;
             }
             // Again, under the lock.
-            if may_be_dead(cell) {
+            if may_be_dead(&segment.cells()[index]) {
                 self.bury(segment, index);
             }
             prober.release(index as u64);

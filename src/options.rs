@@ -123,6 +123,9 @@ impl Options {
     }
 
     /// How long [`Policy::Block`] writers of a full ring wait for a reader when there is none. 5 s.
+    ///
+    /// A process that has closed the ring's descriptor cannot ask whether a reader lives: its writers take one that has
+    /// taken no line for this long for dead.
     pub fn reader_grace(mut self, grace: Duration) -> Self {
         self.reader_grace = grace;
         self

@@ -20,6 +20,8 @@ use crate::ring::{ASLEEP, AWAKE, may_sleep, wake_sleeper};
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
+use Ordering::Relaxed;
+
 /// The longest sleep.
 const PERIOD: Duration = Duration::from_millis(10);
 /// How long the reader lets a batch gather when it finds the ring empty, in spins, and how often.
@@ -73,7 +75,7 @@ pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bo
             poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(time))).map(drop)
         }
     };
-    sleeps.store(AWAKE, Ordering::Relaxed);
+    sleeps.store(AWAKE, Relaxed);
     if let Some(pipe) = segment.pipe() {
         pipe.drain();
     }
@@ -113,12 +115,12 @@ pub(crate) fn tell_space(segment: &Segment) {
     // ORD space:A, SeqCst fence; pairs with full:A; either the writer's second look sees the free entry, or this
     // sees that the writer sleeps.
     fence(Ordering::SeqCst);
-    if space.load(Ordering::Relaxed) & 1 == 1 {
+    if space.load(Relaxed) & 1 == 1 {
         // Bit 0 falls, the rest counts up: the value changes, so nobody goes to sleep on the old one.
-        space.fetch_add(1, Ordering::Relaxed);
+        space.fetch_add(1, Relaxed);
         if futex::wake(space, futex::Flags::empty(), WAKE_WRITERS) == Ok(WAKE_WRITERS as usize) {
             // More may sleep: they are told next time.
-            space.fetch_or(1, Ordering::Relaxed);
+            space.fetch_or(1, Relaxed);
         }
     }
 }
@@ -142,19 +144,22 @@ pub fn around_writers_sleeps(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) ->
 /// One writer's wait for space, over as many refusals as it takes.
 #[derive(Debug)]
 pub(crate) struct Patience<'w> {
-    /// The writer has waited for a reader before, and in vain: once is enough.
-    gone: &'w mut bool,
+    /// The writer has waited for a reader before, and in vain: once is enough. How far the last one had come.
+    gone: &'w mut Option<u64>,
     /// Refused here, it found room further on and tried again.
     found_room: Option<u64>,
     began: Option<Instant>,
     without_reader: Option<Instant>,
+    /// How far the reader was at the last look.
+    read: Option<u64>,
     periods: u32,
     backoff: Backoff,
 }
 
 impl<'w> Patience<'w> {
-    pub(crate) fn new(gone: &'w mut bool) -> Self {
+    pub(crate) fn new(gone: &'w mut Option<u64>) -> Self {
         Self {
+            read: *gone,
             gone,
             found_room: None,
             began: None,
@@ -170,7 +175,7 @@ impl<'w> Patience<'w> {
     ///
     /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::GivenUp`], when that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
-        if *self.gone {
+        if self.gone.is_some() {
             self.periods = 0;
             self.look_for_reader(segment)?;
         }
@@ -226,16 +231,18 @@ impl<'w> Patience<'w> {
         if self.periods % ASK_EVERY != 1 {
             return Ok(());
         }
-        // Who cannot ask, for want of a descriptor, goes on waiting.
-        let asked = segment.prober().ok().and_then(|prober| prober.would_take(READER_CELL as u64).ok());
-        if asked != Some(true) {
+        // A process that has closed the ring's descriptor cannot ask: to it, a reader lives that goes on.
+        let read = segment.header().read_position.0.load(Relaxed);
+        let lives = segment.has_owner(READER_CELL).unwrap_or(self.read != Some(read));
+        self.read = Some(read);
+        if lives {
             self.without_reader = None;
-            *self.gone = false;
+            *self.gone = None;
             return Ok(());
         }
         let grace = Duration::from_millis(segment.geometry().reader_grace);
-        if *self.gone || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace {
-            *self.gone = true;
+        if self.gone.is_some() || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace {
+            *self.gone = Some(read);
             return Err(WriteError::ReaderGone(grace));
         }
         Ok(())
@@ -259,7 +266,7 @@ mod tests {
             writer.line(&segment, b"line", Style::default()).expect("room");
         }
         // The place that the writer waits for.
-        segment.ring().order[1].store(Entry::free(1, 1).0, Ordering::Relaxed);
+        segment.ring().order[1].store(Entry::free(1, 1).0, Relaxed);
         let written = writer.line(&segment, b"one too many", Style::default());
         assert!(matches!(written, Err(WriteError::TimedOut(_))), "{written:?}");
     }

@@ -36,8 +36,8 @@ pub(crate) struct Writer {
     splitter: LineSplitter,
     /// Bytes of the longest line that is one slot.
     fits: usize,
-    /// The last line found no room and no reader.
-    reader_gone: bool,
+    /// The last line found no room and no reader: how far the last reader had come.
+    reader_gone: Option<u64>,
 }
 
 /// A line that has begun and not ended.
@@ -96,7 +96,7 @@ impl Writer {
             unfinished: None,
             splitter: segment.splitter(),
             fits,
-            reader_gone: false,
+            reader_gone: None,
         })
     }
 
@@ -310,7 +310,7 @@ impl Writer {
         let mut gone = self.reader_gone;
         let mut patience = Patience::new(&mut gone);
         let result = self.publish_patiently(segment, last, refused, &mut patience);
-        self.reader_gone = gone && result.is_err();
+        self.reader_gone = gone.filter(|_| result.is_err());
         result
     }
 

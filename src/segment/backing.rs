@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
-use super::{KeptFile, LIVING, Lock, Prober};
+use super::{KeptFile, Keeping, LIVING, Lock, Prober};
 use crate::error::{AttachError, CreateError, system};
 use crate::fork;
 use crate::layout::BEING_MADE;
@@ -83,7 +83,10 @@ impl Backing<'_> {
     /// Says first that somebody lives here, and that it is being made: from then on others know what it is, should this
     /// process die.
     fn fill(self, file: OwnedFd, bytes: u64) -> Result<(KeptFile, Lock), CreateError> {
-        let file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+        let mut file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+        if !matches!(self, Backing::Memory) {
+            file.try_locks().map_err(system!(CreateError, "use the ring's file"))?;
+        }
         let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
         let borrowed = file.borrow();
         rustix::io::pwrite(borrowed, &BEING_MADE, 0).map_err(system!(CreateError, "write to the segment"))?;
@@ -111,7 +114,7 @@ impl Backing<'_> {
             return false;
         }
         let Ok(description) = file.try_clone() else { return false };
-        let prober = Prober(description.into());
+        let prober = Prober::new(description.into(), Keeping::Mapping);
         // While it is held nobody else takes it away, and what is removed is what was looked at.
         if !prober.take(LIVING).unwrap_or(false) {
             return false;

@@ -10,6 +10,7 @@ mod wake_pipe;
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
@@ -29,18 +30,27 @@ use crate::sync::Ordering;
 
 pub(crate) use backing::{Backing, open_file, open_named, view_file, view_named};
 use backing::{Made, Name, SEALS, check_memory, unlink_name};
+use lock::{Keeping, has_owner};
 pub(crate) use lock::{Lock, Prober};
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
 
-/// The byte whose lock is shared by everybody who lives in a segment; cells have those before it.
-const LIVING: u64 = 1 << 32;
-/// The byte whose lock is shared by those of them that do not only look.
-const USED: u64 = LIVING + 1;
+// Bytes whose locks mean something; a segment has far fewer bytes of its own, and a lock needs none.
 
-/// The byte whose lock is held by whoever makes a ticket into a seat.
+/// The bytes of cells and, after them, those of which each process has one that does not only look: while a process uses the
+/// segment, one of them has an owner.
+const CELLS_AND_USED: Range<u64> = 0..1 << 32;
+const USED: Range<u64> = 1 << 31..1 << 32;
+/// The byte whose lock is shared by all processes that have the segment, be it to look at it.
+const LIVING: u64 = 1 << 32;
+/// The first of the bytes whose locks are held by processes that make a ticket into a seat.
+const TICKETS: u64 = 2 << 32;
+/// The bytes on which locks are tried.
+const TRIAL: Range<u64> = 3 << 32..4 << 32;
+
+/// The byte whose lock is held by the process that makes a ticket into a seat.
 pub(crate) fn lock_of_ticket(index: usize) -> u64 {
-    2 * LIVING + index as u64
+    TICKETS + index as u64
 }
 
 /// A ring's memory in this process.
@@ -181,7 +191,10 @@ impl Segment {
         let piped = geometry.wake_up == WakeUp::Pipe as u16;
         // Without its maker nobody finds the pipe any more: its reader sleeps without it, and wakes in each period.
         let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
-        let file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+        let mut file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+        if geometry.backing != Backing::Memory.number() {
+            file.try_locks().map_err(system!(AttachError, "use the ring's file"))?;
+        }
         let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
         Ok(Self::over(map, file, geometry, pipe, living))
     }
@@ -301,7 +314,14 @@ impl Segment {
 
     /// A new description of the segment's file, to try locks with. Three system calls.
     pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
-        self.file.reopen().map(Prober)
+        self.file.prober()
+    }
+
+    /// Whether a living process has this cell, as far as this moment goes. Needs the kept descriptor alone. Two system calls.
+    pub(crate) fn has_owner(&self, cell: usize) -> Result<bool, MirrorError> {
+        self.file.check()?;
+        let byte = cell as u64;
+        self.file.has_owner(byte..byte + 1).map_err(system!(MirrorError, "ask for a cell's lock"))
     }
 }
 
@@ -346,18 +366,36 @@ fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
 struct KeptFile {
     descriptor: RawFd,
     file: (u64, u64),
+    keeping: Keeping,
 }
 
 impl KeptFile {
-    fn new(file: File) -> io::Result<Self> {
-        let data = file.metadata()?;
-        Ok(Self { descriptor: OwnedFd::from(file).into_raw_fd(), file: (data.dev(), data.ino()) })
+    fn new(descriptor: File) -> io::Result<Self> {
+        let data = descriptor.metadata()?;
+        let file = (data.dev(), data.ino());
+        Ok(Self { descriptor: OwnedFd::from(descriptor).into_raw_fd(), file, keeping: Keeping::Mapping })
+    }
+
+    /// Finds out what keeps a lock on this file. Memory without a name needs no trial: a mapping does.
+    fn try_locks(&mut self) -> io::Result<()> {
+        let _no_fork = fork::no_fork();
+        self.keeping = Keeping::of(self)?;
+        Ok(())
+    }
+
+    fn prober(&self) -> Result<Prober, MirrorError> {
+        Ok(Prober::new(self.reopen()?, self.keeping))
+    }
+
+    /// Whether a byte of this range has an owner, be it in this process.
+    fn has_owner(&self, range: Range<u64>) -> io::Result<bool> {
+        has_owner(&self.descriptor, range)
     }
 
     /// Shares the lock that says that somebody lives here.
     fn live(&self) -> io::Result<Lock> {
         let _no_fork = fork::no_fork();
-        let prober = Prober(self.reopen().map_err(io::Error::other)?);
+        let prober = self.prober().map_err(io::Error::other)?;
         prober.live()?;
         prober.keep()
     }
@@ -410,7 +448,7 @@ pub(crate) fn remove_named(name: &str) -> Result<bool, AttachError> {
         return Err(AttachError::NotNamed { found: name.to_owned() });
     }
     let descriptor = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
-    let prober = Prober(descriptor.into());
+    let prober = Prober::new(descriptor.into(), Keeping::Mapping);
     // While it is held nobody comes to live there.
     let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
     if is_empty {

@@ -6,7 +6,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
-use super::{Backing, LIVING, Lock, Parts, Prober, Segment, USED, check_memory, read_geometry};
+use super::{
+    Backing, CELLS_AND_USED, Keeping, LIVING, Lock, Parts, Prober, Segment, check_memory, has_owner,
+    read_geometry,
+};
 use crate::error::{AttachError, system};
 use crate::fork;
 use crate::layout::Geometry;
@@ -33,8 +36,10 @@ impl View {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let _no_fork = fork::no_fork();
-        let prober = Prober(file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?.into());
-        let is_used = || prober.would_take(USED).map(|would| !would);
+        let kept = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
+        // Where a mapping does not keep the lock nothing is lost: it only keeps names from being taken away.
+        let prober = Prober::new(kept.into(), Keeping::Mapping);
+        let is_used = || has_owner(&file, CELLS_AND_USED);
         let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
         if !prober.share(LIVING).map_err(locked)? {
             let alone = io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone");
