@@ -149,7 +149,7 @@ fn tried(kind: &str, disk: &str, expected: Expected, scratch: &Path, report: &Pa
     told(text, code)
 }
 
-/// Runs a check in a process of its own, which it may leave others behind: they are ended too.
+/// Runs a check in a process of its own. What processes the check leaves behind are ended too.
 fn in_own_process(scratch: &Path, check: impl FnOnce()) -> Result<(), String> {
     let said = scratch.join("said");
     let child = fork(|| {
@@ -165,7 +165,7 @@ fn in_own_process(scratch: &Path, check: impl FnOnce()) -> Result<(), String> {
     });
     let group = child.0;
     let status = child.status();
-    // SAFETY: a plain system call; the group is the child's, and nobody else is in it.
+    // SAFETY: a plain system call; the group is that of the child and its children.
     unsafe { libc::kill(-group, libc::SIGKILL) };
     match status.code() {
         Some(0) => Ok(()),
@@ -474,10 +474,16 @@ fn a_reader_is_judged_rightly(place: &Path) {
     through_all_trials(open, |trial| {
         assert!(has_reader(&ring), "a reader {trial} is taken for dead");
         let status = fork(|| u8::from(!has_reader(&by_path()))).status();
-        assert!(status.success(), "a reader {trial} is taken for dead by who opened the file: {status}");
+        assert!(
+            status.success(),
+            "a reader {trial} is taken for dead by a process that opened the file: {status}"
+        );
     });
     let status = fork(|| u8::from(by_path().reader().is_err())).status();
-    assert!(status.success(), "a killed reader is taken for alive by who opened the file: {status}");
+    assert!(
+        status.success(),
+        "a killed reader is taken for alive by a process that opened the file: {status}"
+    );
     assert!(ring.reader().is_ok(), "a killed reader is taken for alive");
 }
 
@@ -503,7 +509,7 @@ fn a_writer_is_judged_rightly(place: &Path) {
     };
     let mut lines = 0;
     through_all_trials(open, |trial| {
-        // A new reader looks for the dead at once, and so does who wants a cell and finds none free.
+        // A new reader looks for the dead at once; so does a new mirror that finds no free cell.
         let items = items_of(&mut ring.reader().expect("no other"));
         assert!(!items.iter().any(is_death), "a writer {trial} is taken for dead");
         lines += items.iter().filter(|item| item.line().is_some()).count();
