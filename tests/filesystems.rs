@@ -1,9 +1,10 @@
-//! Rings in files of many file systems: the promises that rest on the file system hold there, or the ring is refused.
+//! Rings in files of many file systems: the promises that rest on the file system hold there, or
+//! the ring is refused.
 //!
-//! Three things are asked of a file system: a lock that lives exactly as long as a mapping, one memory for all who map
-//! a file, and an allocation that is kept. Each test mounts one file system freshly, in mount and process namespaces of
-//! its own, so that neither mounts nor their servers outlive it, and prints a line with what was found there
-//! (`cargo test --test filesystems -- --nocapture`).
+//! Three things are asked of a file system: a lock that lives exactly as long as a mapping, one
+//! memory for all who map a file, and an allocation that is kept. Each test mounts one file system
+//! freshly, in mount and process namespaces of its own, so that neither mounts nor their servers
+//! outlive it, and prints a line with what was found there (run with `--nocapture`).
 
 mod common;
 
@@ -23,7 +24,7 @@ use linering::{
     CreateError, End, Item, LineProcMirror, LineRing, MirrorError, Observer, Options, ReadError, Reader,
 };
 
-// ------------------------------------------------------------------------------------------- the table
+// --------------------------------------------------------------------------------------- the table
 
 /// What a ring in a file does there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,8 @@ const MAY_NOT: u8 = 100;
 const NEEDS: &str = "to mount file systems (be root, with loop devices and /dev/fuse, and install \
     e2fsprogs xfsprogs btrfs-progs bindfs fuse-overlayfs sshfs openssh-sftp-server)";
 
-/// Mounts the file system, runs every check on it in a process of its own, and tells of those that fail.
+/// Mounts the file system, runs every check on it in a process of its own, and tells of those that
+/// fail.
 fn try_ground(kind: &str, disk: &str, expected: Expected) {
     let name = if kind.is_empty() { disk.to_owned() } else { format!("{kind} over {disk}") };
     let folder = tempfile::tempdir().expect("a folder");
@@ -99,8 +101,8 @@ fn try_ground(kind: &str, disk: &str, expected: Expected) {
     assert_eq!(code.code(), Some(0), "on {name}: {code}\n{report}");
 }
 
-/// Runs `work` as the first process of new namespaces: with it, all its processes and mounts end. The caller is a forked
-/// child.
+/// Runs `work` as the first process of new namespaces: with it, all its processes and mounts end.
+/// The caller is a forked child.
 fn in_own_namespaces(work: impl FnOnce() -> u8) -> u8 {
     let new = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
     // SAFETY: plain system calls. The alarm ends this process, and that the one below it.
@@ -112,7 +114,8 @@ fn in_own_namespaces(work: impl FnOnce() -> u8) -> u8 {
         }
     }
     let first = fork(|| {
-        // SAFETY: plain system calls, with strings that have their ends, and null where nothing is needed.
+        // SAFETY: plain system calls, with strings that have their ends, and null where nothing is
+        // needed.
         let mounted = unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             let private = libc::MS_REC | libc::MS_PRIVATE;
@@ -174,7 +177,7 @@ fn in_own_process(scratch: &Path, check: impl FnOnce()) -> Result<(), String> {
     }
 }
 
-// ------------------------------------------------------------------------------------------- mounting
+// ---------------------------------------------------------------------------------------- mounting
 
 /// Runs a program to its end; its words if it fails.
 fn run(program: &str, args: &[&str]) -> Result<(), String> {
@@ -236,7 +239,8 @@ fn mount_disk(disk: &str, scratch: &Path, base: &Path) -> Result<(), String> {
     run("mount", &["-t", disk, "-o", "loop", text(&image), text(base)])
 }
 
-/// Without a server that others could reach: `sshfs` talks to the file server through a pair of sockets.
+/// Without a server that others could reach: `sshfs` talks to the file server through a pair of
+/// sockets.
 fn mount_sshfs(from: &Path, to: &Path) -> Result<(), String> {
     let places =
         ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
@@ -332,7 +336,8 @@ fn opened(path: &Path, is_new: bool) -> File {
 
 /// Takes the lock of the file's first byte for this description; `false` if another has it.
 fn locked(file: &File) -> bool {
-    // SAFETY: a plain C struct, for which zeros are valid, which lives during the call on an open descriptor.
+    // SAFETY: a plain C struct, for which zeros are valid, which lives during the call on an open
+    // descriptor.
     unsafe {
         let mut lock: libc::flock = core::mem::zeroed();
         lock.l_type = libc::F_WRLCK as libc::c_short;
@@ -344,8 +349,8 @@ fn locked(file: &File) -> bool {
 /// The first words of a file, in memory that all share who map it.
 fn mapped(file: &File) -> &'static [AtomicU64; 8] {
     let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-    // SAFETY: a new mapping at an address of the kernel's choice, which stays, of a file that is longer and that is not
-    // cut short; only atomics are made of it.
+    // SAFETY: a new mapping at an address of the kernel's choice, which stays, of a file that is
+    // longer and that is not cut short; only atomics are made of it.
     unsafe {
         let page = libc::mmap(core::ptr::null_mut(), 4096, access, flags, file.as_raw_fd(), 0);
         assert!(page != libc::MAP_FAILED, "it can be mapped");
@@ -353,12 +358,13 @@ fn mapped(file: &File) -> &'static [AtomicU64; 8] {
     }
 }
 
-// ------------------------------------------------------------------------------------------- processes
+// --------------------------------------------------------------------------------------- processes
 
 /// Numbers that a process and those forked from it share.
 fn counters() -> &'static [AtomicU64; 32] {
     let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping at an address of the kernel's choice, which stays; zeros are valid atomics.
+    // SAFETY: a new mapping at an address of the kernel's choice, which stays; zeros are valid
+    // atomics.
     unsafe {
         let page = libc::mmap(core::ptr::null_mut(), 4096, access, flags, -1, 0);
         assert!(page != libc::MAP_FAILED, "there is memory");
@@ -391,7 +397,8 @@ fn go_on(child: &Child) {
     unsafe { libc::kill(child.0, libc::SIGCONT) };
 }
 
-/// Children of this process that live on, with all that they inherit: by `fork`, and by a `clone` without its handlers.
+/// Children of this process that live on, with all that they inherit: by `fork`, and by a `clone`
+/// without its handlers.
 fn leave_children() {
     fork(wait_for_the_end);
     // SAFETY: as a fork, without its handlers; the child does nothing but wait.
@@ -431,7 +438,8 @@ fn owner<T>(open: impl FnOnce() -> Option<T>) -> Child {
     })
 }
 
-/// Runs `look` after each trial of a new owner, while that is stopped and at last while it runs. Then it is killed.
+/// Runs `look` after each trial of a new owner, while that is stopped and at last while it runs.
+/// Then it is killed.
 fn through_all_trials<T>(open: impl FnOnce() -> Option<T>, mut look: impl FnMut(&str)) {
     let owner = owner(open);
     for (trial, _) in TRIALS {
@@ -454,7 +462,7 @@ fn new_ring(place: &Path, name: &str, options: Options) -> (PathBuf, LineRing) {
     (path, ring)
 }
 
-// ------------------------------------------------------------------------------------------- checks
+// ------------------------------------------------------------------------------------------ checks
 
 fn has_reader(ring: &LineRing) -> bool {
     matches!(ring.reader(), Err(ReadError::HasReader { .. }))
@@ -612,7 +620,8 @@ fn late_writers_are_read_beside_a_stranger(place: &Path) {
 }
 
 fn a_successor_finds_what_was_acknowledged(place: &Path) {
-    // In one part each: of a line of several, a successor gets what the reader before had not taken.
+    // In one part each: of a line of several, a successor gets what the reader before had not
+    // taken.
     let options = Options::new().lines(64).line_bytes(192).mirrors(WRITERS).seats(64);
     let path = place.join("killed");
     let counters = counters();
@@ -690,7 +699,7 @@ fn counters_of_successor(path: &Path, read: &[AtomicU64]) -> Vec<u64> {
     next.into_iter().zip(read).map(|(next, read)| next.unwrap_or(read.load(SeqCst))).collect()
 }
 
-// ------------------------------------------------------------------------------------------- full disks
+// -------------------------------------------------------------------------------------- full disks
 
 /// Fills the file system up to its last byte, until this is dropped.
 struct Filling(PathBuf);
@@ -708,7 +717,8 @@ impl Filling {
                 step /= 2;
             }
         }
-        // What cannot be allocated is written; what is kept back for the file system itself shows at its end.
+        // What cannot be allocated is written; what is kept back for the file system itself shows
+        // at its end.
         let zeros = vec![0; 1 << 16];
         std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).expect("a file");
         for part in [1 << 16, 4096, 1] {
@@ -724,8 +734,8 @@ impl Drop for Filling {
     }
 }
 
-/// Goes around the ring some times, and has each round written to the disk: a file system that writes elsewhere each time
-/// needs room then. An error is an answer too; what is not is a signal.
+/// Goes around the ring some times, and has each round written to the disk: a file system that
+/// writes elsewhere each time needs room then. An error is an answer too; what is not is a signal.
 fn go_around(ring: &LineRing) {
     let (Ok(mut mirror), Ok(mut reader)) = (ring.mirror(), ring.reader()) else { return };
     let file = ring.descriptor().ok().and_then(|descriptor| descriptor.try_clone_to_owned().ok());

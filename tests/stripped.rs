@@ -1,7 +1,9 @@
-//! Processes that something was taken from: `/proc`, descriptors, rights, memory, system calls, their peer's time.
+//! Processes that something was taken from: `/proc`, descriptors, rights, memory, system calls,
+//! their peer's time.
 //!
-//! Each operation of a writer and of a reader is tried in each such process. What comes of it is a value or an error
-//! with its sentence: never a hang, and never the process's death. What needs nothing of the system works everywhere.
+//! Each operation of a writer and of a reader is tried in each such process. What comes of it is a
+//! value or an error with its sentence: never a hang, and never the process's death. What needs
+//! nothing of the system works everywhere.
 
 mod common;
 
@@ -24,7 +26,7 @@ const PATIENCE: u32 = 6;
 /// What a writer of a full ring without a reader waits for one.
 const GRACE: Duration = Duration::from_millis(150);
 
-// ------------------------------------------------------------------------------------------- what is taken
+// ----------------------------------------------------------------------------------- what is taken
 
 /// Takes something from this process; the system's refusal, where that is not permitted.
 type Strip = fn(&Path) -> io::Result<()>;
@@ -55,7 +57,8 @@ fn no_paths(empty: &Path) -> io::Result<()> {
 
 fn no_proc(_: &Path) -> io::Result<()> {
     let (none, private) = (core::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
-    // SAFETY: plain system calls, with strings that have their ends, and null where nothing is needed.
+    // SAFETY: plain system calls, with strings that have their ends, and null where nothing is
+    // needed.
     unsafe {
         checked(libc::unshare(libc::CLONE_NEWNS))?;
         checked(libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, private, none.cast()))?;
@@ -85,7 +88,8 @@ fn limit(what: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
 
 /// No further memory but what the allocator has.
 fn no_memory(_: &Path) -> io::Result<()> {
-    // The allocator keeps what is given back to it: what a process needs for itself is not tried here.
+    // The allocator keeps what is given back to it: what a process needs for itself is not tried
+    // here.
     drop(std::hint::black_box(vec![1_u8; 100 << 10]));
     limit(libc::RLIMIT_AS, 0)
 }
@@ -156,7 +160,7 @@ const ALL: [Stripped; 16] = [
     stripped("a process with few system calls", few_calls),
 ];
 
-// ------------------------------------------------------------------------------------------- operations
+// -------------------------------------------------------------------------------------- operations
 
 /// What a process has before something is taken from it.
 struct Held {
@@ -409,7 +413,8 @@ fn item_of(item: Result<Option<Item<'_>>, linering::ReadError>) -> String {
     }
 }
 
-/// A reader, and a process that has written a line, which lives on or ends without an end of its mirror.
+/// A reader, and a process that has written a line, which lives on or ends without an end of its
+/// mirror.
 fn written_by_a_peer(held: &mut Held, lives: bool) {
     let reader = held.ring.reader().expect("the first");
     let gate = Gate::new();
@@ -495,7 +500,7 @@ const AWAITING: [Operation; 1] = [Operation {
     },
 }];
 
-// ------------------------------------------------------------------------------------------- the matrix
+// -------------------------------------------------------------------------------------- the matrix
 
 /// Text that a process leaves where no system call is needed for it.
 #[derive(Clone, Copy)]
@@ -504,7 +509,8 @@ struct Said(&'static [AtomicU8; 4096]);
 impl Said {
     fn new() -> Self {
         let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address of the kernel's choice, which stays; zeros are valid atomics.
+        // SAFETY: a new mapping at an address of the kernel's choice, which stays; zeros are valid
+        // atomics.
         unsafe {
             let page = libc::mmap(core::ptr::null_mut(), 4096, access, flags, -1, 0);
             assert!(page != libc::MAP_FAILED, "there is memory");
@@ -678,7 +684,7 @@ fn a_write_on_a_ring_with_room_needs_no_system_call() {
     assert_eq!(end_of(child, said), None);
 }
 
-// ------------------------------------------------------------------------------------------- control groups
+// ---------------------------------------------------------------------------------- control groups
 
 /// A control group that is taken away again.
 struct Group(PathBuf);
@@ -722,6 +728,8 @@ fn memory_group(bytes: u64) -> Option<Group> {
     Some(group)
 }
 
+type Maker = fn(&str) -> Result<LineRing, CreateError>;
+
 fn larger_than_group() -> Options {
     Options::new().lines(1 << 16).line_bytes(1 << 10)
 }
@@ -732,7 +740,7 @@ fn a_ring_that_is_larger_than_the_groups_memory_is_refused_before_it_is_allocate
         return not_run("to make a control group with a limit of memory (as root, say)");
     };
     let name = format!("linering-group-{}", std::process::id());
-    let makers: [(&str, fn(&str) -> Result<LineRing, CreateError>); 2] = [
+    let makers: [(&str, Maker); 2] = [
         ("in memory", |_| LineRing::new(larger_than_group())),
         ("with a name", |name| LineRing::create_named(name, larger_than_group())),
     ];
