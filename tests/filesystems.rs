@@ -139,7 +139,11 @@ fn tried(kind: &str, disk: &str, expected: Expected, scratch: &Path, report: &Pa
         Ok(ring) if expected == Works => drop(ring),
         Ok(_) => return told(format!("{facts}\nthe ring was made, expected an error"), 1),
         Err(error) if expected == Works => return told(format!("{facts}\nrefused: {error}"), 1),
-        Err(error) => return told(format!("refused: {error}; {facts}"), 0),
+        Err(error) => {
+            let fault = left_by_a_refusal(scratch, &place).map(|fault| format!("\n{fault}"));
+            let code = fault.is_some().into();
+            return told(format!("refused: {error}; {facts}{}", fault.unwrap_or_default()), code);
+        }
     }
     let mut text = format!("works; {facts}");
     let mut code = 0;
@@ -150,6 +154,17 @@ fn tried(kind: &str, disk: &str, expected: Expected, scratch: &Path, report: &Pa
         }
     }
     told(text, code)
+}
+
+/// Where no ring is made none is opened either, wherever it comes from, and no file is left.
+fn left_by_a_refusal(scratch: &Path, place: &Path) -> Option<&'static str> {
+    if place.join("first").exists() {
+        return Some("a file was left that is no ring");
+    }
+    let (made, copy) = (scratch.join("made"), place.join("copy"));
+    drop(LineRing::create_file(&made, small()).expect("a ring in memory"));
+    fs::copy(&made, &copy).expect("room for a copy");
+    LineRing::open_file(&copy).is_ok().then_some("a ring that was made elsewhere was opened")
 }
 
 /// Runs a check in a process of its own. What processes the check leaves behind are ended too.
