@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
 /// after these it is damaged.
 const MOST_ROUNDS: u32 = 64;
+/// In how many looks on end a reader without a free descriptor puts up with not being able to prove a death.
+const MOST_WANTS: u32 = 20;
 /// How often, and after what time each, a dead child is looked at that has not exited yet.
 const EXIT_LOOKS: u32 = 20;
 const EXIT_EVERY: Duration = Duration::from_millis(1);
@@ -31,6 +33,8 @@ const EXIT_EVERY: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Deaths {
     looked: Instant,
+    /// Looks on end that saw a death and had no descriptor to prove it with.
+    wants: u32,
     /// Dead cells of which nothing decides what their slot is, and in how many rounds that was so.
     unsettled: HashMap<usize, u32>,
 }
@@ -105,12 +109,12 @@ impl Deaths {
     /// The first look is not put off: who becomes the reader after a crash finds the dead at once.
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        Self { looked: now.checked_sub(LOOK_EVERY).unwrap_or(now), unsettled: HashMap::new() }
+        Self { looked: now.checked_sub(LOOK_EVERY).unwrap_or(now), wants: 0, unsettled: HashMap::new() }
     }
 
     /// Tries the locks of cells that may be dead and ends those that are; `None` if that was done just now.
     ///
-    /// Without a free descriptor it does nothing: deaths are seen once there is one again.
+    /// Without a free descriptor it proves no death until there is one again, and says so after some seconds of that.
     pub(crate) fn look(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
@@ -134,9 +138,16 @@ impl Deaths {
         let _no_fork = fork::no_fork();
         let prober = match segment.prober() {
             Ok(prober) => prober,
-            Err(MirrorError::System { error, .. }) if is_want(&error) => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(MirrorError::System { error, .. }) if is_want(&error) && self.wants < MOST_WANTS => {
+                self.wants += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                self.wants = 0;
+                return Err(error.into());
+            }
         };
+        self.wants = 0;
         if may_be_seats {
             segment.clear_unmade_seats(&prober);
         }

@@ -407,8 +407,8 @@ impl Drain {
     ///
     /// # Errors
     ///
-    /// [`crate::MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free descriptor, deaths are seen
-    /// once there is one again.
+    /// [`crate::MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free descriptor deaths are seen
+    /// once there is one again; the system's refusal is said every other second.
     pub(crate) fn look_for_deaths(&mut self, segment: &Segment) -> Result<(), ReadError> {
         let Some(looked) = self.deaths.look(segment) else { return Ok(()) };
         // Also for seats whose time is over: nothing else tells of those.

@@ -41,6 +41,14 @@ pub enum CreateError {
         /// Bytes that could be had without driving others out.
         available: u64,
     },
+    /// A segment larger than the files that this process may write (RLIMIT_FSIZE), be it in memory.
+    #[error("the ring needs {needed} bytes, expected at most the {limit} of a file of this process (ulimit -f)")]
+    FileSize {
+        /// Bytes of the segment.
+        needed: u64,
+        /// The process's limit.
+        limit: u64,
+    },
     /// The system refused.
     #[error("cannot {doing}: {error}")]
     System {
@@ -71,6 +79,20 @@ pub enum AttachError {
     NotNamed {
         /// The name that was asked for.
         found: String,
+    },
+    /// Something that no ring is in, and that is not even opened.
+    #[error("it is {found}, expected a regular file")]
+    NotAFile {
+        /// What it is.
+        found: &'static str,
+    },
+    /// The ring of a name is another user's: [`RingName::of_any_user`](crate::RingName::of_any_user) takes it all the same.
+    #[error("it is user {found}'s, expected user {expected}'s")]
+    Owner {
+        /// The user's number.
+        found: u32,
+        /// This process's.
+        expected: u32,
     },
     /// The object is too small for a header.
     #[error("the object has {found} bytes, expected at least the {expected} of a ring's header")]

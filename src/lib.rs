@@ -104,6 +104,7 @@ pub use crate::{
     pool::{Worker, WorkerPool},
     proc_buffer::LineProcBuffer,
     rotate::RotatingFile,
+    segment::RingName,
     split::{LineSplitter, Piece, Pieces},
     wait::around_writers_sleeps,
 };

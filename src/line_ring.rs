@@ -12,7 +12,7 @@ use crate::error::{AttachError, CreateError, MirrorError, ReadError, system};
 use crate::message::Item;
 use crate::mirror::LineProcMirror;
 use crate::options::{Options, millis};
-use crate::segment::{Backing, Segment, open_file, open_named, open_of_process, remove_named};
+use crate::segment::{Backing, RingName, Segment, abandoned, open_file, open_named, open_of_process};
 use crate::sync::Ordering;
 use crate::ticket::{Label, SeatId};
 use crate::wait;
@@ -86,23 +86,33 @@ impl LineRing {
         Ok(Self { segment: Arc::new(Segment::create(&options, Backing::Named(name))?) })
     }
 
-    /// Attaches to the ring of this name.
+    /// Attaches to the ring of this name: this user's, unless [`RingName`] says otherwise.
     ///
     /// # Errors
     ///
-    /// As [`attach`](Self::attach), and the system's, if there is no such name.
-    pub fn open_named(name: &str) -> Result<Self, AttachError> {
-        Ok(Self { segment: Arc::new(Segment::open(open_named(name)?)?) })
+    /// As [`attach`](Self::attach), and the system's, if there is no such name. What is no regular file of this user's is
+    /// neither waited for nor read.
+    pub fn open_named<'n>(name: impl Into<RingName<'n>>) -> Result<Self, AttachError> {
+        Ok(Self { segment: Arc::new(Segment::open(open_named(name.into())?)?) })
     }
 
-    /// Takes the name of a ring away that somebody has left there: a process that made it and was killed. `false`, and nothing
-    /// is done, while somebody has the ring, be it to look at it.
+    /// Takes the name of a ring away that a killed process has left there: one that made the ring, or was making it.
+    /// `false`, and nothing is done, while a process has the ring, be it to look at it.
     ///
     /// # Errors
     ///
     /// As [`open_named`](Self::open_named).
-    pub fn remove_named(name: &str) -> Result<bool, AttachError> {
-        remove_named(name)
+    pub fn remove_named<'n>(name: impl Into<RingName<'n>>) -> Result<bool, AttachError> {
+        abandoned(name.into(), true)
+    }
+
+    /// Whether [`remove_named`](Self::remove_named) would take the name away. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_named`](Self::open_named).
+    pub fn is_abandoned<'n>(name: impl Into<RingName<'n>>) -> Result<bool, AttachError> {
+        abandoned(name.into(), false)
     }
 
     /// Makes a ring in a new file, for this user alone. The file stays: whatever becomes of the processes that write
@@ -263,6 +273,9 @@ pub struct Seat {
 impl Seat {
     /// The seat that `linering run` keeps for this process, in the variable `LINERING_SEAT`; `None` without that variable.
     ///
+    /// `None` as well in a process that has more rights than the one that started it (setuid, setgid, file capabilities:
+    /// the kernel's `AT_SECURE`): its environment is the work of a process that it must not obey.
+    ///
     /// ```
     /// if let Some(seat) = linering::Seat::from_env()? {
     ///     seat.open()?.write_line(b"straight into the ring")?;
@@ -274,6 +287,10 @@ impl Seat {
     ///
     /// As [`FromStr`](Self::from_str), if the variable does not name a seat that can be had.
     pub fn from_env() -> Result<Option<Self>, AttachError> {
+        // SAFETY: a look at what the kernel gave this process at its start.
+        if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+            return Ok(None);
+        }
         match std::env::var_os("LINERING_SEAT") {
             None => Ok(None),
             Some(text) => text.to_string_lossy().parse().map(Some),

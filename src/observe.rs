@@ -13,7 +13,7 @@ use crate::layout::{LINE_MASK, MirrorId, READER_CELL, SlotHeader, TicketWord, fl
 use crate::line_ring::LineRing;
 use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
-use crate::segment::{Parts, Segment, View, view_file, view_named};
+use crate::segment::{Parts, RingName, Segment, View, view_file, view_named};
 use crate::source::lines_between;
 use crate::sync::Ordering;
 
@@ -44,13 +44,13 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Opens the ring of this name.
+    /// Opens the ring of this name: this user's, unless [`RingName`] says otherwise.
     ///
     /// # Errors
     ///
     /// As [`LineRing::open_named`](crate::LineRing::open_named).
-    pub fn open_named(name: &str) -> Result<Self, AttachError> {
-        Ok(Self { view: View::of(view_named(name)?)? })
+    pub fn open_named<'n>(name: impl Into<RingName<'n>>) -> Result<Self, AttachError> {
+        Ok(Self { view: View::of(view_named(name.into())?)? })
     }
 
     /// Opens the ring in a file.

@@ -76,9 +76,9 @@ const CHECKS: [Check; 6] = [
 ];
 
 /// Seconds after which a test that hangs is ended.
-const PATIENCE: u32 = 100;
+const PATIENCE: u32 = 300;
 /// Seconds after which a check that hangs is.
-const PATIENCE_OF_CHECK: u32 = 12;
+const PATIENCE_OF_CHECK: u32 = 100;
 /// Exit code of a process that could not mount.
 const MAY_NOT: u8 = 100;
 

@@ -5,6 +5,9 @@
 
 mod backing;
 mod lock;
+mod memory;
+mod name;
+mod open;
 mod view;
 mod wake_pipe;
 
@@ -28,10 +31,15 @@ use crate::ring::Ring;
 use crate::split::LineSplitter;
 use crate::sync::Ordering;
 
-pub(crate) use backing::{Backing, open_file, open_named, view_file, view_named};
-use backing::{Made, Name, SEALS, check_memory, unlink_name};
+pub(crate) use backing::Backing;
+use backing::{Made, SEALS, fill_holes};
 use lock::{Keeping, has_owner};
 pub(crate) use lock::{Lock, Prober};
+use memory::check_memory;
+use name::Name;
+pub use name::RingName;
+pub(crate) use name::{abandoned, open_named, view_named};
+pub(crate) use open::{open_file, view_file};
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
 
@@ -140,16 +148,19 @@ impl Segment {
                 Some(pipe)
             }
         };
-        let Made { file, living, name } = backing.create(geometry.total_bytes)?;
+        let Made { file, living, mut name } = backing.create(geometry.total_bytes)?;
         let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file.borrow());
         let map = map.map_err(system!(CreateError, "map the segment"))?;
-        let segment = Self {
-            _name: name,
+        let mut segment = Self {
             assembly_budget: options.budget(geometry.max_line as usize),
             seat_limit: options.seat_limit,
             ..Self::over(map, file, geometry, pipe, living)
         };
         segment.initialise();
+        if let (Some(made), Backing::Named(name)) = (&mut name, backing) {
+            made.finish(name)?;
+        }
+        segment._name = name;
         Ok(segment)
     }
 
@@ -194,6 +205,7 @@ impl Segment {
         let mut file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
         if geometry.backing != Backing::Memory.number() {
             file.try_locks().map_err(system!(AttachError, "use the ring's file"))?;
+            fill_holes(&file, found).map_err(system!(AttachError, "allocate what the ring's file lacks"))?;
         }
         let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
         Ok(Self::over(map, file, geometry, pipe, living))
@@ -435,26 +447,6 @@ impl Drop for KeptFile {
             drop(unsafe { OwnedFd::from_raw_fd(self.descriptor) });
         }
     }
-}
-
-/// Takes the name of a segment away in which nobody lives; `false` if somebody does.
-pub(crate) fn remove_named(name: &str) -> Result<bool, AttachError> {
-    if (Backing::Named(name)).remove_unfinished() {
-        return Ok(true);
-    }
-    let file = open_named(name)?;
-    let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
-    if read_geometry(&file, found)?.backing != Backing::Named(name).number() {
-        return Err(AttachError::NotNamed { found: name.to_owned() });
-    }
-    let descriptor = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
-    let prober = Prober::new(descriptor.into(), Keeping::Mapping);
-    // While it is held nobody comes to live there.
-    let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
-    if is_empty {
-        unlink_name(name, &file).map_err(system!(AttachError, "take the name away"))?;
-    }
-    Ok(is_empty)
 }
 
 /// Opens the segment that another process has under this number.

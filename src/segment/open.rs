@@ -1,0 +1,66 @@
+//! Opening what a path leads to, which anything may be at: without waiting, and without a byte read of what is no ring's.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::process::geteuid;
+
+use crate::error::{AttachError, system};
+
+/// What a path may lead to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// To take part, and not only to look.
+    pub(super) writing: bool,
+    /// Be it that of a symbolic link.
+    pub(super) following: bool,
+    pub(super) any_user: bool,
+}
+
+impl Wanted {
+    fn check(self, stat: &Stat) -> Result<(), AttachError> {
+        let found = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Fifo => Some("a FIFO"),
+            FileType::Directory => Some("a folder"),
+            FileType::Symlink => Some("a symbolic link"),
+            FileType::Socket => Some("a socket"),
+            FileType::BlockDevice | FileType::CharacterDevice => Some("a device"),
+            FileType::Unknown => Some("something else"),
+        };
+        if let Some(found) = found {
+            return Err(AttachError::NotAFile { found });
+        }
+        let expected = geteuid().as_raw();
+        if !self.any_user && stat.st_uid != expected {
+            return Err(AttachError::Owner { found: stat.st_uid, expected });
+        }
+        Ok(())
+    }
+
+    /// Opens it if it is what is wanted. Looked at before, since opening a device does something, and after, since
+    /// something else may be there by then.
+    pub(super) fn open(self, path: &Path, doing: &'static str) -> Result<File, AttachError> {
+        let (at_flags, follow) = match self.following {
+            true => (AtFlags::empty(), OFlags::empty()),
+            false => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
+        };
+        let access = if self.writing { OFlags::RDWR } else { OFlags::RDONLY };
+        self.check(&rustix::fs::statat(CWD, path, at_flags).map_err(system!(AttachError, doing))?)?;
+        let flags = access | follow | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(system!(AttachError, doing))?;
+        self.check(&rustix::fs::fstat(&file).map_err(system!(AttachError, doing))?)?;
+        Ok(file.into())
+    }
+}
+
+/// Opens a segment's file, to take part in it. A symbolic link is not followed.
+pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
+    Wanted { writing: true, following: false, any_user: true }.open(path, "open the file")
+}
+
+/// Opens a segment's file, to look at it.
+pub(crate) fn view_file(path: &Path) -> Result<File, AttachError> {
+    Wanted { writing: false, following: true, any_user: true }.open(path, "open the file")
+}
