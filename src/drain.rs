@@ -19,7 +19,7 @@ use crate::fork;
 use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
 use crate::message::{End, Item};
 use crate::options::Policy;
-use crate::ring::{Seen, Spare, peek_payload};
+use crate::ring::{Awaited, Seen, Spare, peek_payload};
 use crate::segment::{Lock, Segment};
 use crate::source::{Due, Sources, lines_between};
 use crate::sync::{Ordering, fence};
@@ -125,8 +125,14 @@ impl Drain {
         !self.is_drained() || position.wrapping_sub(self.cursor) as i64 > 0
     }
 
-    pub(crate) fn cursor(&self) -> u64 {
-        self.cursor
+    /// What has not come yet, once nothing more is there.
+    pub(crate) fn awaited<'s>(&self, segment: &'s Segment) -> Awaited<'s> {
+        Awaited {
+            ring: segment.ring(),
+            position: self.cursor,
+            events: segment.event_count(),
+            seen_events: self.events,
+        }
     }
 
     // --------------------------------------------------------------------------------------- accept

@@ -42,7 +42,9 @@ pub enum CreateError {
         available: u64,
     },
     /// A segment larger than the files that this process may write (RLIMIT_FSIZE), be it in memory.
-    #[error("the ring needs {needed} bytes, expected at most the {limit} of a file of this process (ulimit -f)")]
+    #[error(
+        "the ring needs {needed} bytes, expected at most the {limit} of a file of this process (ulimit -f)"
+    )]
     FileSize {
         /// Bytes of the segment.
         needed: u64,

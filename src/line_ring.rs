@@ -423,7 +423,7 @@ impl Reader {
         while !self.drain.fill(&self.segment) {
             self.drain.look_for_deaths(&self.segment)?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
-            if wait::arm(&self.segment, self.drain.cursor()) && self.drain.has_seen_events(&self.segment) {
+            if wait::arm(&self.segment, &self.drain.awaited(&self.segment)) {
                 break;
             }
         }
@@ -513,7 +513,7 @@ impl Reader {
             if left.is_zero() {
                 break;
             }
-            wait::pause(&self.segment, self.drain.cursor(), left, self.spins)?;
+            wait::pause(&self.segment, &self.drain.awaited(&self.segment), left, self.spins)?;
             self.drain.look_for_deaths(&self.segment)?;
         }
         Ok(())

@@ -23,7 +23,7 @@ use loom::thread;
 
 use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 use crate::recover::publish_last_words;
-use crate::ring::{Refused, Ring, Seen, Spare, may_sleep, wake_sleeper};
+use crate::ring::{Awaited, Refused, Ring, Seen, Spare, count_event, may_sleep, wake_sleeper};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use Ordering::{Acquire, Relaxed};
@@ -51,6 +51,7 @@ struct Heap {
     order: Vec<AtomicU64>,
     slots: Vec<AtomicU64>,
     next_position: AtomicU64,
+    events: AtomicU64,
     cells: Vec<Cell>,
 }
 
@@ -61,6 +62,7 @@ impl Heap {
             order: (0..POSITIONS).map(|index| AtomicU64::new(SHAPE.first_entry(START, index).0)).collect(),
             slots: (0..words).map(|_| AtomicU64::new(0)).collect(),
             next_position: AtomicU64::new(START),
+            events: AtomicU64::new(0),
             cells: (0..cells).map(|c| cell(Hold::Held((POSITIONS + c) as u32))).collect(),
         }
     }
@@ -75,6 +77,12 @@ impl Heap {
 
     fn ring(&self) -> Ring<'_> {
         Ring::new(&self.order, &self.slots, &self.next_position, SHAPE)
+    }
+
+    /// The reader has seen nothing yet.
+    fn may_sleep(&self, sleeps: &AtomicU32) -> bool {
+        let ring = self.ring();
+        may_sleep(&Awaited { ring: &ring, position: START, events: &self.events, seen_events: 0 }, sleeps)
     }
 
     fn hold(&self, cell: usize) -> &AtomicU64 {
@@ -504,10 +512,44 @@ fn sleep_x_wake() {
                 woken.get()
             })
         });
-        let reader = spawn(&heap, move |heap| may_sleep(&heap.ring(), &sleeps, START));
+        let reader = spawn(&heap, move |heap| heap.may_sleep(&sleeps));
         let wakes = writers.map(|writer| writer.join().unwrap());
         let asleep = reader.join().unwrap();
         assert!(!asleep || wakes.contains(&true), "the reader sleeps beside a line");
+    });
+}
+
+/// A reader is about to sleep while a mirror ends.
+///
+/// Legal: the reader sees the end and stays awake; or it sleeps, and the mirror wakes it. What was stored before the end was
+/// counted is seen with the count.
+///
+/// Unbounded.
+#[test]
+fn sleep_x_end() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(3));
+        let (sleeps, end) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
+        let ends = {
+            let (sleeps, end) = (sleeps.clone(), end.clone());
+            spawn(&heap, move |heap| {
+                end.store(1, Relaxed);
+                count_event(&heap.events);
+                let woken = Flag::new(false);
+                wake_sleeper(&sleeps, || woken.set(true));
+                woken.get()
+            })
+        };
+        let reader = spawn(&heap, move |heap| {
+            let asleep = heap.may_sleep(&sleeps);
+            if heap.events.load(Acquire) == 1 {
+                assert_eq!(end.load(Relaxed), 1, "an end was counted before it was there");
+            }
+            asleep
+        });
+        let wakes = ends.join().unwrap();
+        let asleep = reader.join().unwrap();
+        assert!(!asleep || wakes, "the reader sleeps beside an end");
     });
 }
 

@@ -183,9 +183,9 @@ impl LineProcBuffer {
             return Ok(false);
         }
         store.drain.look_for_deaths(self.ring.segment())?;
-        let cursor = store.drain.cursor();
+        let awaited = store.drain.awaited(self.ring.segment());
         drop(store);
-        wait::pause(self.ring.segment(), cursor, left, true)?;
+        wait::pause(self.ring.segment(), &awaited, left, true)?;
         Ok(true)
     }
 

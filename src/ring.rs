@@ -46,6 +46,7 @@
 //! | publish:F | recover:A | who finds the new spare held finds the exchange done |
 //! | pending:A | unfinished:A | the unfinished line's bytes are in the spare |
 //! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
+//! | event:A | sleep:C | (both SeqCst) as publish:E and sleep:B, for an end |
 //! | sleep:A | wake:A | (both SeqCst) or the writer sees that the reader sleeps |
 
 use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader};
@@ -638,22 +639,47 @@ pub(crate) const ASLEEP: u32 = 1;
 /// Somebody is about to.
 const BEING_WOKEN: u32 = 2;
 
-/// The reader is about to sleep until `position` is filled: `true` if it may.
+/// What a reader that has nothing to do waits for: a line at its next position, or another count of events (ends, seats) than
+/// it has seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awaited<'a> {
+    pub(crate) ring: &'a Ring<'a>,
+    pub(crate) position: u64,
+    pub(crate) events: &'a AtomicU64,
+    pub(crate) seen_events: u64,
+}
+
+impl Awaited<'_> {
+    /// Whether one of them has come, also for the reader's last look before it sleeps.
+    pub(crate) fn has_come(&self) -> bool {
+        // ORD sleep:C, SeqCst; pairs with event:A; as sleep:B.
+        self.ring.is_filled_at(self.position) || self.events.load(SeqCst) != self.seen_events
+    }
+}
+
+/// Tells the reader, by another count of events, of what was stored before. It has to be woken then.
+pub(crate) fn count_event(events: &AtomicU64) {
+    // ORD event:A, SeqCst; pairs with event:B and sleep:C; the reader sees the change that it is told of. Release fails
+    // against a reader that falls asleep: wake:A could be read before.
+    events.fetch_add(1, SeqCst);
+}
+
+/// The reader is about to sleep until `awaited` comes: `true` if it may.
 ///
-/// It announces itself and looks once more; a writer publishes and then looks for the announcement. Both
+/// It announces itself and looks once more; a writer publishes, or counts an event, and then looks for the announcement. Both
 /// sides are SeqCst, so at least one of them sees the other.
-pub(crate) fn may_sleep(ring: &Ring<'_>, sleeps: &AtomicU32, position: u64) -> bool {
+pub(crate) fn may_sleep(awaited: &Awaited<'_>, sleeps: &AtomicU32) -> bool {
     // ORD sleep:A, SeqCst; pairs with wake:A; a release store could be delayed past the look below.
     sleeps.store(ASLEEP, SeqCst);
     seq_cst_for_loom();
-    if ring.is_filled_at(position) {
+    if awaited.has_come() {
         sleeps.store(AWAKE, Relaxed);
         return false;
     }
     true
 }
 
-/// After a publish: wakes the reader if it sleeps. Of several writers one does. Until it has done so others do too, since it
+/// After a publish, or an event: wakes the reader if it sleeps. Of several writers one does. Until it has done so others do too, since it
 /// may be dead by then.
 #[inline]
 pub(crate) fn wake_sleeper(sleeps: &AtomicU32, wake: impl FnOnce()) {

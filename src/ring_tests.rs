@@ -910,7 +910,7 @@ proptest! {
                 2 => ring.skip(position, false),
                 3 => { ring.is_hole(position); ring.is_full_at(position); }
                 4 => prefetch(&ring, position),
-                _ => { may_sleep(&ring, &AtomicU32::new(0), position); }
+                _ => { may_sleep_at(&ring, &AtomicU32::new(0), position); }
             }
         }
         prop_assert!(ring.has_slot(heap.spare(1).slot));
@@ -954,14 +954,32 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
         let sleeps = AtomicU32::new(0);
         let mut writer = heap.writer(1);
         assert!(!wakes(&sleeps), "nobody sleeps");
-        assert!(may_sleep(&heap.ring(), &sleeps, start));
+        assert!(may_sleep_at(&heap.ring(), &sleeps, start));
         writer.write_at(start);
         assert!(wakes(&sleeps));
         assert!(!wakes(&sleeps), "once");
-        assert!(!may_sleep(&heap.ring(), &sleeps, start), "a line is there");
+        assert!(!may_sleep_at(&heap.ring(), &sleeps, start), "a line is there");
         assert!(!wakes(&sleeps), "the announcement was taken back");
-        assert!(may_sleep(&heap.ring(), &sleeps, start.wrapping_add(1)));
+        assert!(may_sleep_at(&heap.ring(), &sleeps, start.wrapping_add(1)));
     }
+}
+
+/// Whether a reader that has seen no event may sleep at `position`, in a ring in which there was none.
+fn may_sleep_at(ring: &Ring<'_>, sleeps: &AtomicU32, position: u64) -> bool {
+    may_sleep(&Awaited { ring, position, events: &AtomicU64::new(0), seen_events: 0 }, sleeps)
+}
+
+#[test]
+fn a_reader_does_not_sleep_beside_an_event_that_it_has_not_seen() {
+    let heap = Heap::new(1, 5, 2, 0);
+    let (ring, sleeps, events) = (heap.ring(), AtomicU32::new(0), AtomicU64::new(7));
+    let awaited = |seen_events| Awaited { ring: &ring, position: 0, events: &events, seen_events };
+    assert!(may_sleep(&awaited(7), &sleeps));
+    count_event(&events);
+    assert!(wakes(&sleeps));
+    assert!(!may_sleep(&awaited(7), &sleeps));
+    assert!(!wakes(&sleeps), "the announcement was taken back");
+    assert!(may_sleep(&awaited(8), &sleeps));
 }
 
 /// Whether a writer that has published wakes the reader.
@@ -975,12 +993,12 @@ fn wakes(sleeps: &AtomicU32) -> bool {
 fn one_that_stands_still_before_it_wakes_the_reader_keeps_no_other_from_it() {
     let heap = Heap::new(1, 5, 2, LAPS * 2 - 1);
     let sleeps = AtomicU32::new(0);
-    assert!(may_sleep(&heap.ring(), &sleeps, heap.start));
+    assert!(may_sleep_at(&heap.ring(), &sleeps, heap.start));
     wake_sleeper(&sleeps, || {
         // Here.
         assert!(wakes(&sleeps));
         // The reader wakes, and sleeps again, before it goes on.
-        assert!(may_sleep(&heap.ring(), &sleeps, heap.start));
+        assert!(may_sleep_at(&heap.ring(), &sleeps, heap.start));
     });
     assert!(wakes(&sleeps), "that sleep was not for the late one to end");
 }
@@ -990,7 +1008,7 @@ fn a_reader_does_not_sleep_at_a_position_that_was_overwritten() {
     let heap = Heap::new(1, 5, 2, LAPS * 2 - 1);
     let mut writer = heap.writer(1);
     (0..3).for_each(|_| assert!(writer.write(true).is_ok()));
-    assert!(!may_sleep(&heap.ring(), &AtomicU32::new(0), heap.start));
+    assert!(!may_sleep_at(&heap.ring(), &AtomicU32::new(0), heap.start));
 }
 
 // -------------------------------------------------------------------------------------------- threads

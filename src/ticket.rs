@@ -17,6 +17,7 @@ use crate::error::{MirrorError, system};
 use crate::fork;
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
 use crate::process::Process;
+use crate::ring::count_event;
 use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -325,14 +326,17 @@ impl Segment {
 
     /// Tells the reader that tickets have changed, and wakes it.
     pub(crate) fn note_event(&self) {
-        // ORD event:A, release; pairs with event:B; the reader sees the change that it is told of.
-        self.header().counts.0.events.fetch_add(1, Release);
+        count_event(self.event_count());
         crate::wait::wake_reader(self);
     }
 
     pub(crate) fn events(&self) -> u64 {
         // ORD event:B, acquire; pairs with event:A; as there.
-        self.header().counts.0.events.load(Acquire)
+        self.event_count().load(Acquire)
+    }
+
+    pub(crate) fn event_count(&self) -> &AtomicU64 {
+        &self.header().counts.0.events
     }
 }
 

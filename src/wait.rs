@@ -16,7 +16,7 @@ use rustix::thread::futex;
 
 use crate::error::{ReadError, WriteError};
 use crate::layout::READER_CELL;
-use crate::ring::{ASLEEP, AWAKE, may_sleep, wake_sleeper};
+use crate::ring::{ASLEEP, AWAKE, Awaited, may_sleep, wake_sleeper};
 use crate::segment::Segment;
 use crate::sync::{Ordering, fence};
 
@@ -47,10 +47,14 @@ fn futex_wait(word: &AtomicU32, value: u32, time: Duration) -> Result<(), Errno>
 
 // ----------------------------------------------------------------------------------------- reader
 
-/// Waits until something may have come to `position`: at most a period, at most `limit`. One that `spins` stays awake for
+/// Waits until what is `awaited` may have come: at most a period, at most `limit`. One that `spins` stays awake for
 /// longer before it sleeps.
-pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bool) -> Result<(), ReadError> {
-    let ring = segment.ring();
+pub(crate) fn pause(
+    segment: &Segment,
+    awaited: &Awaited<'_>,
+    limit: Duration,
+    spins: bool,
+) -> Result<(), ReadError> {
     let sleeps = &segment.header().look.0.reader_sleeps;
     for round in 0..if spins { GATHER.1 } else { 1 } {
         if round > 0 {
@@ -60,11 +64,11 @@ pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bo
         for _ in 0..GATHER.0 {
             core::hint::spin_loop();
         }
-        if ring.is_filled_at(position) {
+        if awaited.has_come() {
             return Ok(());
         }
     }
-    if !may_sleep(ring, sleeps, position) {
+    if !may_sleep(awaited, sleeps) {
         return Ok(());
     }
     let time = limit.min(PERIOD);
@@ -86,13 +90,13 @@ pub(crate) fn pause(segment: &Segment, position: u64, limit: Duration, spins: bo
     }
 }
 
-/// Arms the wake-up pipe before an event loop polls it: `true` if nothing has come to `position` yet.
-pub(crate) fn arm(segment: &Segment, position: u64) -> bool {
+/// Arms the wake-up pipe before an event loop polls it: `true` if what is `awaited` has not come yet.
+pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
     match segment.pipe() {
-        None => true,
+        None => !awaited.has_come(),
         Some(pipe) => {
             pipe.drain();
-            may_sleep(segment.ring(), &segment.header().look.0.reader_sleeps, position)
+            may_sleep(awaited, &segment.header().look.0.reader_sleeps)
         }
     }
 }

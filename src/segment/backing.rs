@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use super::memory::check_memory;
 use super::name::{Name, create_named};
 use super::open::open_file;
-use super::{KeptFile, Keeping, LIVING, Lock, Prober};
+use super::{Keeping, KeptFile, LIVING, Lock, Prober};
 use crate::error::{CreateError, system};
 use crate::layout::BEING_MADE;
 

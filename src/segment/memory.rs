@@ -63,7 +63,8 @@ fn of_group(group: &Path, version: &Version) -> Option<u64> {
     // Without a limit it is a word, or more than any machine has.
     let (limit, usage) = (number(version.limit)?, number(version.usage)?);
     let stat = read(group.join("memory.stat"));
-    let field = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    let field =
+        |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     let files: u64 = version.files.iter().filter_map(|name| field(name)).sum();
     Some(limit.saturating_sub(usage.saturating_sub(files)))
 }
