@@ -53,7 +53,7 @@ pub(crate) enum Burial {
 /// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
 pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
     match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
-        Ok(true) => crate::wait::wake_reader(segment),
+        Ok(true) => drop(crate::wait::wake_reader(segment)),
         Ok(false) => {}
         // Nobody waits for room there.
         Err(Refused::Full(_)) if segment.policy() == Policy::DropNewest => {

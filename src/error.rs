@@ -265,6 +265,10 @@ pub enum WriteError {
     /// The ring's words were damaged by somebody else.
     #[error("the ring's order words are damaged")]
     Damaged,
+    /// The ring's file was cut short, or has no disk under it any more, after
+    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors).
+    #[error("the ring's file was cut short while it was in use, expected it to keep its size")]
+    CutShort,
     /// The handle came from a parent process, or is a thread's first, and could not get a mirror of its own.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
@@ -280,7 +284,7 @@ impl From<WriteError> for io::Error {
             // Not `Interrupted`: that would have `write_all` try once more.
             WriteError::GivenUp => io::ErrorKind::Other,
             WriteError::Reentrant => io::ErrorKind::WouldBlock,
-            WriteError::Damaged => io::ErrorKind::InvalidData,
+            WriteError::Damaged | WriteError::CutShort => io::ErrorKind::InvalidData,
             WriteError::Mirror(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
@@ -303,6 +307,10 @@ pub enum ReadError {
         /// Its number, as it knows it.
         process: u32,
     },
+    /// The ring's file was cut short, or has no disk under it any more, after
+    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors). What was not read is lost.
+    #[error("the ring's file was cut short while it was in use, expected it to keep its size")]
+    CutShort,
     /// The kept descriptor of the segment is another file's by now.
     #[error(transparent)]
     Mirror(#[from] MirrorError),

@@ -104,7 +104,7 @@ pub use crate::{
     pool::{Worker, WorkerPool},
     proc_buffer::LineProcBuffer,
     rotate::RotatingFile,
-    segment::RingName,
+    segment::{RingName, turn_sigbus_into_errors},
     split::{LineSplitter, Piece, Pieces},
     wait::around_writers_sleeps,
 };

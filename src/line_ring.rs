@@ -418,9 +418,16 @@ impl Reader {
         Ok(self.hand_out())
     }
 
+    /// Queues what is there; `false` if nothing is.
+    fn fill(&mut self) -> Result<bool, ReadError> {
+        let is_queued = self.drain.fill(&self.segment);
+        // What was queued then may be no line.
+        if self.segment.is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
+    }
+
     /// Queues what is there; arms the wake-up pipe if nothing is.
     fn look_for_some(&mut self) -> Result<(), ReadError> {
-        while !self.drain.fill(&self.segment) {
+        while !self.fill()? {
             self.drain.look_for_deaths(&self.segment)?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
             if wait::arm(&self.segment, &self.drain.awaited(&self.segment)) {
@@ -505,7 +512,7 @@ impl Reader {
     /// Waits until something is queued, everything is over, or `limit` has passed.
     fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
         let mut began = None;
-        while !self.drain.fill(&self.segment) && !self.drain.is_over(&self.segment) {
+        while !self.fill()? && !self.drain.is_over(&self.segment) {
             let left = match limit {
                 None => Duration::MAX,
                 Some(limit) => limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed()),

@@ -68,7 +68,7 @@ impl LineProcMirror {
         }
         let segment = self.ring.segment();
         if segment.header().look.0.stopped.load(Ordering::Relaxed) != 0 {
-            return Err(WriteError::Stopped);
+            return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
         }
         match &mut self.writer {
             Some(writer) => action(writer, segment, self.style),

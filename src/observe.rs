@@ -77,6 +77,12 @@ impl Observer {
         self.view.is_used
     }
 
+    /// Whether the ring's file was found to be cut short, after [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors):
+    /// what [`look`](Self::look) gives then is not what was there.
+    pub fn is_cut_short(&self) -> bool {
+        self.view.is_cut()
+    }
+
     /// The finished lines that are there now, oldest first: those that no reader has taken yet and, before them, as many of
     /// those that were taken as the ring still has. Losses stand before their writer's next line. Then come the ends that no
     /// reader has accepted yet.

@@ -638,6 +638,8 @@ pub(crate) const AWAKE: u32 = 0;
 pub(crate) const ASLEEP: u32 = 1;
 /// Somebody is about to.
 const BEING_WOKEN: u32 = 2;
+/// It stands in private memory, in the place of a file that was cut short: there is no reader to wake.
+pub(crate) const CUT: u32 = 3;
 
 /// What a reader that has nothing to do waits for: a line at its next position, or another count of events (ends, seats) than
 /// it has seen.

@@ -101,16 +101,20 @@ pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
     }
 }
 
-/// Wakes the reader if it sleeps: one system call then, none otherwise.
+/// Wakes the reader if it sleeps: one system call then, none otherwise. `false` if there is none to wake, nor to read what
+/// was written, since the segment's file was cut short.
 #[inline]
-pub(crate) fn wake_reader(segment: &Segment) {
+pub(crate) fn wake_reader(segment: &Segment) -> bool {
     let sleeps = &segment.header().look.0.reader_sleeps;
+    let mut is_whole = true;
     wake_sleeper(sleeps, || match segment.pipe() {
+        _ if segment.is_cut() => is_whole = false,
         None => {
             let _ = futex::wake(sleeps, futex::Flags::empty(), 1);
         }
         Some(pipe) => pipe.wake(),
     });
+    is_whole
 }
 
 /// Tells writers that sleep on a full ring that there is space. One system call if there are any.
@@ -179,6 +183,9 @@ impl<'w> Patience<'w> {
     ///
     /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::GivenUp`], when that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
+        if segment.is_cut() {
+            return Err(WriteError::CutShort);
+        }
         if self.gone.is_some() {
             self.periods = 0;
             self.look_for_reader(segment)?;

@@ -239,9 +239,9 @@ impl Writer {
     fn publish_line(&mut self, segment: &Segment) -> Result<(), WriteError> {
         match self.try_publish(segment, true) {
             Ok(()) => {
-                wake_reader(segment);
+                let is_whole = wake_reader(segment);
                 self.line = self.line.wrapping_add(1) & LINE_MASK;
-                Ok(())
+                if is_whole { Ok(()) } else { Err(WriteError::CutShort) }
             }
             Err(refused) => self.line_later(segment, refused),
         }
@@ -280,10 +280,7 @@ impl Writer {
     /// is, who finds this writer dead could take an older part of the same line, in the new spare, for its last words.
     fn publish(&mut self, segment: &Segment, last: bool) -> Result<Outcome, WriteError> {
         match self.try_publish(segment, last) {
-            Ok(()) => {
-                wake_reader(segment);
-                Ok(Outcome::Published)
-            }
+            Ok(()) => published(segment),
             Err(refused) => self.publish_later(segment, last, refused),
         }
     }
@@ -323,15 +320,13 @@ impl Writer {
     ) -> Result<Outcome, WriteError> {
         loop {
             match refused {
+                Refused::Damaged if segment.is_cut() => return Err(WriteError::CutShort),
                 Refused::Damaged => return Err(WriteError::Damaged),
                 Refused::Full(_) if segment.policy() == Policy::DropNewest => return Ok(Outcome::Dropped),
                 Refused::Full(position) => patience.wait(segment, position)?,
             }
             match self.try_publish(segment, last) {
-                Ok(()) => {
-                    wake_reader(segment);
-                    return Ok(Outcome::Published);
-                }
+                Ok(()) => return published(segment),
                 Err(again) => refused = again,
             }
         }
@@ -542,6 +537,10 @@ impl Writer {
         // The position's word says how much of the text is missing here.
         ring.mark_begun(&self.spare, (text.len() - kept.len()) as u64);
     }
+}
+
+fn published(segment: &Segment) -> Result<Outcome, WriteError> {
+    if wake_reader(segment) { Ok(Outcome::Published) } else { Err(WriteError::CutShort) }
 }
 
 #[cfg(test)]

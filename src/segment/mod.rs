@@ -8,6 +8,7 @@ mod lock;
 mod memory;
 mod name;
 mod open;
+mod sigbus;
 mod view;
 mod wake_pipe;
 
@@ -40,6 +41,8 @@ use name::Name;
 pub use name::RingName;
 pub(crate) use name::{abandoned, open_named, view_named};
 pub(crate) use open::{open_file, view_file};
+use sigbus::Watched;
+pub use sigbus::turn_sigbus_into_errors;
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
 
@@ -64,7 +67,7 @@ pub(crate) fn lock_of_ticket(index: usize) -> u64 {
 /// A ring's memory in this process.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    _map: MmapRaw,
+    map: Mapping,
     file: KeptFile,
     geometry: Geometry,
     parts: Parts,
@@ -76,6 +79,26 @@ pub(crate) struct Segment {
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
+}
+
+/// A mapping that the handler of SIGBUS knows.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    map: MmapRaw,
+    watched: &'static Watched,
+}
+
+impl Mapping {
+    fn new(map: MmapRaw) -> Self {
+        let watched = Watched::new(map.as_ptr() as usize, map.len());
+        Self { map, watched }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        self.watched.end();
+    }
 }
 
 /// The parts of a mapping, found once since every write needs them. The lifetime is a lie that stays in here: the mapping
@@ -222,8 +245,13 @@ impl Segment {
             seat_limit: None,
             geometry,
             file,
-            _map: map,
+            map: Mapping::new(map),
         }
+    }
+
+    /// Whether its file was cut short, after [`turn_sigbus_into_errors`]: nothing in it means anything then.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.map.watched.is_cut()
     }
 
     fn initialise(&self) {

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use memmap2::{MmapMut, MmapOptions, MmapRaw};
+use memmap2::{MmapMut, MmapOptions};
 
 use super::{
-    Backing, CELLS_AND_USED, Keeping, LIVING, Lock, Parts, Prober, Segment, check_memory, has_owner,
+    Backing, CELLS_AND_USED, Keeping, LIVING, Lock, Mapping, Parts, Prober, Segment, check_memory, has_owner,
     read_geometry,
 };
 use crate::error::{AttachError, system};
@@ -21,7 +21,7 @@ pub(crate) struct View {
     pub(crate) parts: Parts,
     /// Somebody used it when it was opened: it may change.
     pub(crate) is_used: bool,
-    map: MmapRaw,
+    map: Mapping,
     /// Says that somebody lives here.
     _living: Lock,
 }
@@ -66,9 +66,14 @@ impl View {
             parts: Parts::of(&map, &geometry),
             geometry,
             is_used: used,
-            map,
+            map: Mapping::new(map),
             _living: prober.keep().map_err(locked)?,
         })
+    }
+
+    /// Whether its file was cut short meanwhile, after `turn_sigbus_into_errors`.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.map.watched.is_cut()
     }
 
     /// A segment of this process's own with the bytes of one that nobody uses: it can be recovered and drained, and nothing
@@ -79,7 +84,7 @@ impl View {
         }
         let made = Backing::Memory.create(self.geometry.total_bytes).ok()?;
         // SAFETY: this process's own memory, which nobody changes.
-        let bytes = unsafe { core::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) };
+        let bytes = unsafe { core::slice::from_raw_parts(self.map.map.as_ptr(), self.map.map.len()) };
         let file = File::from(made.file.borrow().try_clone_to_owned().ok()?);
         file.write_all_at(bytes, 0).ok()?;
         // Nobody sleeps there, and the process that had the pipe is gone.
