@@ -78,6 +78,12 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
         taken = take_cell(segment, &prober)?;
     }
     let Some((index, spare)) = taken else {
+        let is_kept_out = |index: usize| {
+            segment.cells()[index].owner() == Some(Owner::Free) && !segment.has_owner(index).unwrap_or(true)
+        };
+        if (READER_CELL + 1..segment.cells().len()).any(is_kept_out) {
+            return Err(MirrorError::KeptOut);
+        }
         return Err(MirrorError::TooManyMirrors { limit: segment.cells().len() - 1 });
     };
     let cell = &segment.cells()[index];

@@ -211,6 +211,13 @@ pub enum MirrorError {
         /// Tickets of the ring.
         limit: usize,
     },
+    /// There are free cells, but a process that may only look at the ring's file has read locks on them, which keep every
+    /// lock away.
+    #[error(
+        "a process that may only read the ring's file has it locked, expected it to lock nothing: \
+         take away its right to read (chmod go-r), or end it"
+    )]
+    KeptOut,
     /// The label is too long.
     #[error("the label has {found} bytes, expected at most {expected}")]
     Label {
@@ -307,6 +314,12 @@ pub enum ReadError {
         /// Its number, as it knows it.
         process: u32,
     },
+    /// No process reads the ring, but one that may only look at its file has a read lock there, which keeps every lock away.
+    #[error(
+        "a process that may only read the ring's file has it locked, expected it to lock nothing: \
+         take away its right to read (chmod go-r), or end it"
+    )]
+    KeptOut,
     /// The ring's file was cut short, or has no disk under it any more, after
     /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors). What was not read is lost.
     #[error("the ring's file was cut short while it was in use, expected it to keep its size")]

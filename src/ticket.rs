@@ -142,9 +142,10 @@ impl Segment {
         let no_fork = fork::no_fork();
         let prober = self.prober()?;
         let ticket = self.take_ticket(|index, entry| {
-            // The lock first: one that is being made and has no lock is a dead one's.
+            // The lock first: one that is being made and has no lock is a dead one's. Shared, which no process that may
+            // only read keeps away: of two makers the exchange of the word takes one.
             let lock = lock_of_ticket(index);
-            if !prober.take(lock).map_err(system!(MirrorError, "lock a seat"))? {
+            if !prober.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
                 return Ok(false);
             }
             let is_taken = entry.change(TicketWord::Free, TicketWord::Making);

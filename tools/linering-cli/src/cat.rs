@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use linering::{AttachError, Item, Kind, Observer};
+use linering::{AttachError, Item, Kind, LineRing, Observer, ReadError, RingName, turn_sigbus_into_errors};
 
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output::Format;
 use crate::shown::{Shown, name_of};
 
@@ -22,6 +21,9 @@ pub struct Args {
     /// What has a slash in it is a path, and so is what is there as a file.
     #[arg(value_name = "RING")]
     ring: String,
+
+    #[command(flatten)]
+    whose: Whose,
 
     /// The last N lines alone
     #[arg(short = 'n', long, value_name = "N")]
@@ -50,11 +52,14 @@ Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
 
 /// Shows what is in the ring.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    interrupt::explain_cut_short(None)
-        .map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))?;
-    let observer =
-        open(&args.ring).map_err(|error| Failure::Failed(format!("cannot read {}: {error}", args.ring)))?;
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot read {}: {error}", args.ring));
+    turn_sigbus_into_errors().map_err(|error| failed(&error))?;
+    let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
     let mut items = observer.look();
+    if observer.is_cut_short() {
+        return Err(failed(&ReadError::CutShort));
+    }
     items.retain(|item| args.is_wanted(item));
     if let Some(most) = args.lines {
         keep_last(&mut items, most);
@@ -88,14 +93,34 @@ fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
     items.drain(..first.map_or(0, |first| first + 1));
 }
 
-/// Whether this names a ring in a file, and not one in shared memory.
-pub fn is_path(ring: &str) -> bool {
-    ring.contains('/') || Path::new(ring).exists()
+/// Whose rings a name may lead to.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Whose {
+    /// Take a named ring of any user's, and not of yours alone
+    #[arg(long)]
+    pub any_user: bool,
 }
 
-/// Opens it to look at it.
-pub fn open(ring: &str) -> Result<Observer, AttachError> {
-    if is_path(ring) { Observer::open_file(ring) } else { Observer::open_named(ring) }
+impl Whose {
+    pub fn name(self, name: &str) -> RingName<'_> {
+        let own = RingName::new(name);
+        if self.any_user { own.of_any_user() } else { own }
+    }
+
+    /// Opens a ring to look at it.
+    pub fn observer(self, ring: &str) -> Result<Observer, AttachError> {
+        if is_path(ring) { Observer::open_file(ring) } else { Observer::open_named(self.name(ring)) }
+    }
+
+    /// Opens a ring to take part in it.
+    pub fn ring(self, ring: &str) -> Result<LineRing, AttachError> {
+        if is_path(ring) { LineRing::open_file(ring) } else { LineRing::open_named(self.name(ring)) }
+    }
+}
+
+/// Whether this names a ring in a file, and not one in shared memory.
+fn is_path(ring: &str) -> bool {
+    ring.contains('/') || Path::new(ring).exists()
 }
 
 /// Which worker's an item is, and what it is called: by its label, or by its number.

@@ -3,8 +3,9 @@
 use std::fs;
 use std::process::ExitCode;
 
-use linering::{AttachError, LineRing, Observer};
+use linering::{AttachError, LineRing};
 
+use crate::cat::Whose;
 use crate::failure::{Failure, note};
 
 /// Where the system keeps shared memory that has a name.
@@ -20,6 +21,9 @@ pub struct Args {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    whose: Whose,
 }
 
 /// Removes what nobody has any more.
@@ -32,9 +36,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let bytes = entry.metadata().map_or(0, |data| data.len());
         let gone = if args.dry_run {
-            Observer::open_named(&name).map(|ring| !ring.is_used())
+            LineRing::is_abandoned(args.whose.name(&name))
         } else {
-            LineRing::remove_named(&name)
+            LineRing::remove_named(args.whose.name(&name))
         };
         match gone {
             Ok(true) if args.dry_run => println!("{name}: {bytes} bytes, nobody lives there"),

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use linering::{LineRing, ReadError};
+use linering::{ReadError, turn_sigbus_into_errors};
 
-use crate::cat;
+use crate::cat::Whose;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output::Format;
 use crate::shown::Shown;
 
@@ -23,6 +22,9 @@ pub struct Args {
     /// A ring: the path of its file, or its name
     #[arg(value_name = "RING")]
     ring: String,
+
+    #[command(flatten)]
+    whose: Whose,
 
     /// How lines are printed
     #[arg(short = 'o', long, value_enum, default_value = "cat")]
@@ -41,14 +43,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let failed = |doing: &str, error: &dyn std::fmt::Display| {
         Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
     };
-    interrupt::explain_cut_short(None).map_err(|error| failed("watch", &error))?;
-    let is_used = cat::open(&args.ring).map_err(|error| failed("recover", &error))?.is_used();
-    let ring = if cat::is_path(&args.ring) {
-        LineRing::open_file(&args.ring)
-    } else {
-        LineRing::open_named(&args.ring)
-    };
-    let ring = ring.map_err(|error| failed("recover", &error))?;
+    turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
+    let is_used = args.whose.observer(&args.ring).map_err(|error| failed("recover", &error))?.is_used();
+    let ring = args.whose.ring(&args.ring).map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 
     let mut shown = Shown::new(args.format, args.color)?;

@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use linering::{CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps};
+use linering::{
+    CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps, turn_sigbus_into_errors,
+};
 use signal_hook::consts::SIGPIPE;
 
 use crate::failure::{Failure, note};
@@ -174,6 +176,7 @@ fn refused(doing: &'static str) -> impl Fn(io::Error) -> Failure {
 fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let commands = args.commands()?;
     // Before anything is started.
+    turn_sigbus_into_errors().map_err(refused("watch for signals"))?;
     let sinks = args.sinks()?;
     let ring = make_ring(args, commands.len())?;
     let mut reader =
