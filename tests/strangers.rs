@@ -1,0 +1,318 @@
+//! What other users and other processes put in the way of a ring: things under its name, locks on its file, an environment.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use linering::{AttachError, End, Item, LineRing, MirrorError, Observer, Options, ReadError, RingName, Seat};
+
+mod common;
+use common::{Gate, fork};
+
+fn options() -> Options {
+    Options::new().lines(64).line_bytes(64).mirrors(4).seats(16)
+}
+
+/// A name in shared memory that no other test has, taken away again.
+struct Name(String);
+
+impl Name {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(format!("linering-strangers-{}-{number}", std::process::id()))
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new("/dev/shm").join(&self.0)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path());
+        let _ = fs::remove_dir(self.path());
+    }
+}
+
+fn is_root() -> bool {
+    // SAFETY: a plain system call.
+    unsafe { libc::geteuid() == 0 }
+}
+
+// -------------------------------------------------------------------------------------------- names
+
+#[test]
+fn what_is_no_file_under_a_name_is_neither_waited_for_nor_followed_nor_read() {
+    type Make = fn(&Path);
+    let makes: [(Make, &str); 4] = [
+        (
+            |path| {
+                let text = CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
+                // SAFETY: a plain system call; the text lives during it.
+                assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o666) }, 0);
+            },
+            "a FIFO",
+        ),
+        (|path| symlink("/dev/zero", path).expect("a link"), "a symbolic link"),
+        (|path| fs::create_dir(path).expect("a folder"), "a folder"),
+        (|path| drop(std::os::unix::net::UnixListener::bind(path).expect("a socket")), "a socket"),
+    ];
+    for (make, what) in makes {
+        let name = Name::new();
+        make(&name.path());
+        let found = |error: AttachError| match error {
+            AttachError::NotAFile { found } => found,
+            other => panic!("{other}"),
+        };
+        assert_eq!(found(LineRing::open_named(&name.0).expect_err("no ring")), what);
+        assert_eq!(found(Observer::open_named(&name.0).expect_err("no ring")), what);
+        assert_eq!(found(LineRing::remove_named(&name.0).expect_err("no ring")), what);
+        assert!(name.path().symlink_metadata().is_ok(), "it is another's");
+    }
+}
+
+#[test]
+fn a_ring_of_another_user_is_opened_by_name_only_where_any_users_is_wanted() {
+    if !is_root() {
+        return common::not_run("to give a file to another user");
+    }
+    let name = Name::new();
+    let ring = LineRing::create_named(&name.0, options()).expect("a ring");
+    fs::set_permissions(name.path(), fs::Permissions::from_mode(0o666)).expect("ours");
+    chown(name.path(), Some(65_534), None).expect("root's right");
+    let own = LineRing::open_named(&name.0).expect_err("another user's");
+    assert_eq!(own.to_string(), "it is user 65534's, expected user 0's");
+    assert!(matches!(Observer::open_named(&name.0), Err(AttachError::Owner { found: 65_534, .. })));
+    assert!(matches!(LineRing::is_abandoned(&name.0), Err(AttachError::Owner { .. })));
+    let any = RingName::new(&name.0).of_any_user();
+    LineRing::open_named(any).expect("any user's");
+    Observer::open_named(any).expect("any user's");
+    assert!(!LineRing::remove_named(any).expect("any user's"), "a process lives there");
+    drop(ring);
+}
+
+#[test]
+fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_away() {
+    let rounds = std::env::var("LINERING_NAMES").map_or(300, |rounds| rounds.parse().expect("a number"));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for entry in fs::read_dir("/dev/shm").expect("a folder").flatten() {
+                    let name = entry.file_name().into_string().unwrap_or_default();
+                    // As `linering gc`: whatever it finds, it may be gone by now.
+                    match LineRing::remove_named(&name) {
+                        Err(AttachError::System { doing: "take the name away", error }) => panic!("{error}"),
+                        Err(AttachError::Magic { found, .. }) if found == *b"linering" => {
+                            panic!("{name} leads to half a ring")
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        });
+        let makers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(move || {
+                    let name = Name::new();
+                    for round in 0..rounds {
+                        let made = LineRing::create_named(&name.0, options());
+                        let ring = made.unwrap_or_else(|error| panic!("round {round}: {error}"));
+                        LineRing::open_named(&name.0)
+                            .unwrap_or_else(|error| panic!("round {round}: {error}"));
+                        drop(ring);
+                        assert!(!name.path().exists());
+                    }
+                })
+            })
+            .collect();
+        let ends: Vec<_> = makers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        is_over.store(true, Ordering::Relaxed);
+        ends.into_iter().for_each(|end| end.expect("no round failed"));
+    });
+}
+
+#[test]
+fn what_a_killed_maker_of_a_name_has_left_is_taken_away() {
+    // As one that was killed right after it had made the object leaves it: empty, under the name of a process that is gone.
+    let child = fork(|| 0);
+    let process = child.0;
+    child.succeeds();
+    let name = format!(".linering-new-{process}-0123456789abcdef");
+    let path = Path::new("/dev/shm").join(&name);
+    File::create(&path).expect("a file");
+    assert!(LineRing::is_abandoned(&name).expect("a maker's"));
+    assert!(path.exists());
+    assert!(LineRing::remove_named(&name).expect("a maker's"));
+    assert!(!path.exists());
+    // That of a living one is left alone.
+    let name = format!(".linering-new-{}-0123456789abcdef", std::process::id());
+    let path = Path::new("/dev/shm").join(&name);
+    File::create(&path).expect("a file");
+    assert!(!LineRing::remove_named(&name).expect("a maker's"));
+    fs::remove_file(&path).expect("it is there");
+}
+
+// ----------------------------------------------------------------------------------------- read locks
+
+/// A lock for reading on all of a file, as a process may have it that may only read.
+struct ReadLock(#[expect(dead_code, reason = "it is held")] File);
+
+impl ReadLock {
+    /// On the bytes of cells from `first` on, the others' `LIVING` included, or fewer.
+    fn on(path: &Path, first: i64, bytes: i64) -> Self {
+        let file = File::open(path).expect("a file");
+        // SAFETY: a plain C struct, for which zeros are valid.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        (lock.l_type, lock.l_whence) = (libc::F_RDLCK as i16, libc::SEEK_SET as i16);
+        (lock.l_start, lock.l_len) = (first, bytes);
+        // SAFETY: the descriptor is open, and the struct lives during the call.
+        let locked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+        assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+        Self(file)
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strangers-{}-{name}", std::process::id()));
+    let _ = fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn a_read_lock_is_no_reader_and_no_writer_and_is_named_where_it_keeps_them_out() {
+    let path = file("kept-out.ring");
+    let ring = LineRing::create_file(&path, options()).expect("a ring");
+    let kept = ReadLock::on(&path, 0, 4096);
+    assert!(matches!(ring.reader(), Err(ReadError::KeptOut)), "{:?}", ring.reader());
+    assert!(matches!(ring.mirror(), Err(MirrorError::KeptOut)), "{:?}", ring.mirror());
+    // A seat needs no lock that it keeps.
+    let seat = ring.seat().expect("a seat");
+    drop(kept);
+    assert!(matches!(ring.reader(), Ok(_)));
+    seat.open().expect("a cell");
+    drop((seat, ring));
+    let _kept = ReadLock::on(&path, 0, 0);
+    let observer = Observer::open_file(&path).expect("it only looks");
+    assert!(!observer.is_used(), "a process that may only read is taken for one that lives there");
+    fs::remove_file(&path).expect("it stays");
+}
+
+#[test]
+fn a_read_lock_on_the_cell_of_one_that_died_does_not_put_off_its_death() {
+    let path = file("death.ring");
+    let ring = LineRing::create_file(&path, options()).expect("a ring");
+    let mut reader = ring.reader().expect("the first");
+    let gate = Gate::new();
+    let child = fork(|| {
+        let mut mirror = ring.mirror().expect("a mirror");
+        mirror.write_line(b"line").expect("room");
+        gate.open();
+        common::wait_for_the_end()
+    });
+    gate.pass();
+    assert!(matches!(reader.recv(), Ok(Some(Item::Line(_)))));
+    child.end();
+    // Held from before the reader looks until after it was told.
+    let kept = ReadLock::on(&path, 1, 4095);
+    match reader.recv() {
+        Ok(Some(Item::Ended(ended))) => assert_eq!(ended.end, End::Died),
+        other => panic!("expected a death, found {other:?}"),
+    }
+    drop(kept);
+    fs::remove_file(&path).expect("it stays");
+}
+
+// ---------------------------------------------------------------------------------------- environment
+
+/// Run by the test below as another program, with another user's rights.
+#[test]
+fn says_whether_it_obeys_its_environment() {
+    if std::env::var_os("LINERING_TEST_OBEYS").is_some() {
+        match Seat::from_env() {
+            Ok(None) => println!("it obeys nothing"),
+            Ok(Some(_)) => println!("it has a seat"),
+            Err(error) => println!("it tried: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_setuid_program_does_not_obey_its_environment() {
+    if !is_root() {
+        return common::not_run("to make a setuid program");
+    }
+    let program = std::env::temp_dir().join(format!("linering-setuid-{}", std::process::id()));
+    fs::copy(std::env::current_exe().expect("a program"), &program).expect("room");
+    chown(&program, Some(65_534), Some(65_534)).expect("root's right");
+    let says = |mode| {
+        fs::set_permissions(&program, fs::Permissions::from_mode(mode)).expect("root's right");
+        let output = Command::new(&program)
+            .args(["--exact", "says_whether_it_obeys_its_environment", "--nocapture"])
+            .env("LINERING_TEST_OBEYS", "1")
+            .env("LINERING_SEAT", "linering1:0:1:0:0:0")
+            .output()
+            .expect("a program");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let (ordinary, setuid) = (says(0o755), says(0o4755));
+    fs::remove_file(&program).expect("ours");
+    assert!(ordinary.contains("it tried: "), "{ordinary}");
+    assert!(setuid.contains("it obeys nothing"), "{setuid}");
+}
+
+// --------------------------------------------------------------------------- one memory, two processes
+
+/// A child that shares its parent's memory lives in the same place: what the parent had not finished could still be written by
+/// it, so the parent has not died until the child has. The lock says just that.
+#[test]
+fn a_writer_whose_memory_a_child_still_has_is_told_dead_when_the_child_ends() {
+    let ring = LineRing::new(options()).expect("a ring");
+    let mut reader = ring.reader().expect("the first");
+    let (ready, held) = (Gate::new(), Gate::new());
+    let writer = fork(|| {
+        let mut mirror = ring.mirror().expect("a mirror");
+        mirror.write_line(b"line").expect("room");
+        let flags = libc::CLONE_VM | libc::SIGCHLD;
+        // Its own stack, which it leaves alone: it only makes system calls.
+        let stack = vec![0_u8; 64 * 1024].leak();
+        extern "C" fn wait(gate: *mut libc::c_void) -> libc::c_int {
+            // SAFETY: the parent's, which outlives the child here as memory.
+            let gate = unsafe { &*gate.cast::<Gate>() };
+            gate.pass();
+            0
+        }
+        // SAFETY: the stack is the child's alone.
+        let child = unsafe {
+            let top = stack.as_mut_ptr().add(stack.len()).cast();
+            libc::clone(wait, top, flags, (&raw const held).cast_mut().cast())
+        };
+        if child < 0 {
+            return 1;
+        }
+        ready.open();
+        common::wait_for_the_end()
+    });
+    ready.pass();
+    assert!(matches!(reader.recv(), Ok(Some(Item::Line(_)))));
+    writer.end();
+    // Looks for deaths some times.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        let item = reader.recv_timeout(Duration::from_millis(50)).expect("ours");
+        assert!(item.is_none(), "its memory is still written to: {item:?}");
+    }
+    held.open();
+    match reader.recv() {
+        Ok(Some(Item::Ended(ended))) => assert_eq!(ended.end, End::Died),
+        other => panic!("expected a death, found {other:?}"),
+    }
+}
