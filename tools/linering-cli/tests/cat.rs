@@ -134,8 +134,8 @@ fn what_is_no_ring_is_named_in_one_sentence() {
         (path("short"), "the object has 2000 bytes, expected"),
         (path("other"), "99"),
         (path("nothing"), "cannot open the file: No such file"),
-        (folder.path().to_str().expect("UTF-8").to_owned(), "Is a directory"),
-        ("/dev/null".to_owned(), "the object has 0 bytes"),
+        (folder.path().to_str().expect("UTF-8").to_owned(), "it is a folder, expected a regular file"),
+        ("/dev/null".to_owned(), "it is a device, expected a regular file"),
         ("linering-no-such-name".to_owned(), "No such file"),
         (String::new(), "is no name for a ring"),
     ] {

@@ -710,3 +710,14 @@ fn progress_is_told_on_a_terminal_alone() {
     assert_eq!(rest.lines().count(), 2000);
     assert!(terminal.contains("2,000 lines, 7.60 KiB, 2 of 2 workers ended"), "{terminal:?}");
 }
+
+#[test]
+fn a_ring_whose_file_is_cut_short_ends_the_run_with_a_sentence() {
+    let path = scratch("cut.ring");
+    let ring = path.to_str().expect("UTF-8");
+    // The worker cuts it itself, and writes until it has no reader.
+    let work = format!("echo before; truncate -s 0 {ring}; while echo after; do :; done 2>/dev/null");
+    let output = linering(&["run", "--file", ring, "--", "sh", "-c", &work]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(err(&output).contains("the ring's file was cut short while it was in use"), "{output:?}");
+}
