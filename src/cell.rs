@@ -79,7 +79,7 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     }
     let Some((index, spare)) = taken else {
         let is_kept_out = |index: usize| {
-            segment.cells()[index].owner() == Some(Owner::Free) && !segment.has_owner(index).unwrap_or(true)
+            segment.cells()[index].owner() == Some(Owner::Free) && segment.is_read_locked(index)
         };
         if (READER_CELL + 1..segment.cells().len()).any(is_kept_out) {
             return Err(MirrorError::KeptOut);

@@ -66,7 +66,7 @@ impl Drain {
         let _no_fork = fork::no_fork();
         let prober = segment.prober()?;
         if !prober.take(READER_CELL as u64).map_err(system!(ReadError, "lock the reader's cell"))? {
-            if !segment.has_owner(READER_CELL)? {
+            if segment.is_read_locked(READER_CELL) {
                 return Err(ReadError::KeptOut);
             }
             let process = segment.cells()[READER_CELL].reader.0.serial.load(Relaxed) as u32;

@@ -102,11 +102,18 @@ fn a_ring_of_another_user_is_opened_by_name_only_where_any_users_is_wanted() {
 fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_away() {
     let rounds = std::env::var("LINERING_NAMES").map_or(300, |rounds| rounds.parse().expect("a number"));
     let is_over = AtomicBool::new(false);
+    let process = std::process::id();
+    let unfinished = format!(".linering-new-{process}-");
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 for entry in fs::read_dir("/dev/shm").expect("a folder").flatten() {
                     let name = entry.file_name().into_string().unwrap_or_default();
+                    // Those of this test's makers: other tests have theirs.
+                    let of_makers = [&format!("linering-strangers-{process}-")[..], &unfinished[..]];
+                    if !of_makers.iter().any(|beginning| name.starts_with(beginning)) {
+                        continue;
+                    }
                     // As `linering gc`: whatever it finds, it may be gone by now.
                     match LineRing::remove_named(&name) {
                         Err(AttachError::System { doing: "take the name away", error }) => panic!("{error}"),
@@ -152,8 +159,8 @@ fn what_a_killed_maker_of_a_name_has_left_is_taken_away() {
     assert!(path.exists());
     assert!(LineRing::remove_named(&name).expect("a maker's"));
     assert!(!path.exists());
-    // That of a living one is left alone.
-    let name = format!(".linering-new-{}-0123456789abcdef", std::process::id());
+    // That of a living one is left alone: the first of all.
+    let name = ".linering-new-1-0123456789abcdef".to_owned();
     let path = Path::new("/dev/shm").join(&name);
     File::create(&path).expect("a file");
     assert!(!LineRing::remove_named(&name).expect("a maker's"));

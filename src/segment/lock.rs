@@ -259,10 +259,20 @@ fn set(file: &impl AsRawFd, mut lock: libc::flock) -> io::Result<bool> {
 /// A process that may only read a file can have read locks on it, and no others: those say nothing about owners.
 pub(super) fn has_owner(file: &impl AsRawFd, range: Range<u64>) -> io::Result<bool> {
     // A read lock would be kept away by a write lock alone.
-    let mut lock = request(libc::F_RDLCK, range);
+    Ok(keeps_away(file, request(libc::F_RDLCK, range))?.is_some())
+}
+
+/// Whether a read lock through another description, and no owner, keeps a byte of `range` from being taken. Only asks.
+pub(super) fn is_read_locked(file: &impl AsRawFd, range: Range<u64>) -> io::Result<bool> {
+    Ok(keeps_away(file, request(libc::F_WRLCK, range))? == Some(libc::F_RDLCK))
+}
+
+/// The kind of a lock that would keep this one away, if there is one.
+fn keeps_away(file: &impl AsRawFd, mut lock: libc::flock) -> io::Result<Option<libc::c_int>> {
     // SAFETY: the descriptor is open or not, and the struct is initialised and lives during the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) } == 0 {
-        Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+        let kind = libc::c_int::from(lock.l_type);
+        Ok((kind != libc::F_UNLCK).then_some(kind))
     } else {
         Err(io::Error::last_os_error())
     }

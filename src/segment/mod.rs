@@ -34,7 +34,7 @@ use crate::sync::Ordering;
 
 pub(crate) use backing::Backing;
 use backing::{Made, SEALS, fill_holes};
-use lock::{Keeping, has_owner};
+use lock::{Keeping, has_owner, is_read_locked};
 pub(crate) use lock::{Lock, Prober};
 use memory::check_memory;
 use name::Name;
@@ -355,6 +355,12 @@ impl Segment {
     /// A new description of the segment's file, to try locks with. Three system calls.
     pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
         self.file.prober()
+    }
+
+    /// Whether nothing but a read lock keeps this cell from being taken: the work of a process that may only read.
+    pub(crate) fn is_read_locked(&self, cell: usize) -> bool {
+        let byte = cell as u64;
+        self.file.check().is_ok() && is_read_locked(&self.file.descriptor, byte..byte + 1).unwrap_or(false)
     }
 
     /// Whether a living process has this cell, as far as this moment goes. Needs the kept descriptor alone. Two system calls.
