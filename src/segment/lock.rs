@@ -85,8 +85,14 @@ pub(crate) struct Lock {
 #[derive(Debug)]
 enum Kept {
     Mapping(Page),
-    /// Dropped before it is awaited: without a sender the thread gives the lock back.
-    Thread(Option<mpsc::Sender<Infallible>>, Option<thread::JoinHandle<()>>),
+    Thread(Box<Keeper>),
+}
+
+/// A thread that gives its lock back once there is no sender any more.
+#[derive(Debug)]
+struct Keeper {
+    sender: mpsc::Sender<Infallible>,
+    thread: thread::JoinHandle<()>,
 }
 
 /// A mapping that is never read.
@@ -98,15 +104,16 @@ unsafe impl Send for Page {}
 // SAFETY: as above.
 unsafe impl Sync for Page {}
 
-impl Drop for Kept {
-    fn drop(&mut self) {
+impl Kept {
+    /// The lock is free when this returns: its byte may be taken at once.
+    fn give_back(self) {
         match self {
             // SAFETY: the mapping made in `keep_by_mapping`, in the process that made it. It cannot fail then.
             Kept::Mapping(page) => drop(unsafe { munmap(page.0, 1) }),
-            Kept::Thread(sender, thread) => {
-                drop(sender.take());
-                // The lock is free when this returns: its byte may be taken at once.
-                let _ = thread.take().map(thread::JoinHandle::join);
+            Kept::Thread(keeper) => {
+                let Keeper { sender, thread } = *keeper;
+                drop(sender);
+                let _ = thread.join();
             }
         }
     }
@@ -116,8 +123,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // In a forked child neither the mapping nor the thread exists, and something else may be at its address.
         if self.token == fork::token() {
-            // SAFETY: dropped here alone.
-            unsafe { ManuallyDrop::drop(&mut self.kept) };
+            // SAFETY: taken here alone, and once.
+            unsafe { ManuallyDrop::take(&mut self.kept) }.give_back();
         }
     }
 }
@@ -127,8 +134,13 @@ fn keep_by_mapping(description: OwnedFd) -> io::Result<Kept> {
     let page = unsafe { mmap(ptr::null_mut(), 1, ProtFlags::empty(), MapFlags::SHARED, &description, 0)? };
     let kept = Kept::Mapping(Page(page));
     // SAFETY: the mapping above.
-    unsafe { madvise(page, 1, Advice::LinuxDontFork)? };
-    Ok(kept)
+    match unsafe { madvise(page, 1, Advice::LinuxDontFork) } {
+        Ok(()) => Ok(kept),
+        Err(error) => {
+            kept.give_back();
+            Err(error.into())
+        }
+    }
 }
 
 fn keep_by_thread(description: OwnedFd) -> io::Result<Kept> {
@@ -149,7 +161,8 @@ fn keep_by_thread(description: OwnedFd) -> io::Result<Kept> {
     let spawned = with_signals_blocked(|| {
         thread::Builder::new().name("linering-lock".into()).stack_size(STACK).spawn(keep)
     });
-    let kept = Kept::Thread(Some(sender), Some(spawned?));
+    let kept = Kept::Thread(Box::new(Keeper { sender, thread: spawned? }));
+    // Ends by itself if it cannot be alone.
     told.recv().map_err(io::Error::other)??;
     Ok(kept)
 }
