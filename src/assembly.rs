@@ -1,6 +1,6 @@
 //! Long lines, put together from their parts: one at a time for each cell, within a budget for all of them.
 
-use crate::layout::{Geometry, SlotHeader, flag};
+use crate::layout::{Geometry, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 
 /// A line that was put together.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub(crate) struct Long {
     pub(crate) bytes: Vec<u8>,
     pub(crate) missing: u64,
     pub(crate) truncated: bool,
+    /// A part of it is not what its writer put there, or may not be of this line.
+    pub(crate) damaged: bool,
 }
 
 /// A long line of which the last part has not come yet.
@@ -17,6 +19,15 @@ pub(crate) struct Long {
 struct Assembly {
     line: Long,
     next_part: u32,
+    /// A damaged part, and none after it, says that it is the last one.
+    seems_over: bool,
+}
+
+impl Assembly {
+    /// The line as far as it came.
+    fn cut_off(self) -> Long {
+        Long { truncated: self.line.truncated || !self.seems_over, ..self.line }
+    }
 }
 
 /// What is being put together.
@@ -66,20 +77,54 @@ impl Assemblies {
             return self.cut_off(cell, |_| true);
         }
         if header.is(flag::FIRST) {
-            self.take(cell);
+            // Void, unless the damaged part in it was of some other line.
+            let void = self.take(cell).filter(|assembly| assembly.line.damaged)?;
+            return Some(void.cut_off());
         }
         None
+    }
+
+    /// Whether something is being put together for `cell`.
+    pub(crate) fn has(&self, cell: usize) -> bool {
+        self.by_cell.get(cell).is_some_and(Option::is_some)
+    }
+
+    /// Adds a part whose checksum does not agree, if a line of its cell and number is being put together: as the next part,
+    /// whatever else its header says. It ends nothing. `false` if there is no such line.
+    pub(crate) fn add_damaged(&mut self, header: &SlotHeader, part: &[u8]) -> bool {
+        let Some(Some(assembly)) = self.by_cell.get_mut(usize::from(header.cell)) else { return false };
+        let line = &mut assembly.line;
+        if line.header.line != header.line {
+            return false;
+        }
+        line.damaged = true;
+        assembly.seems_over = header.is(flag::LAST);
+        line.header.position = header.position;
+        assembly.next_part = assembly.next_part.wrapping_add(1);
+        let room = self.budget.saturating_sub(self.bytes).min(self.max_line - line.bytes.len());
+        self.bytes += line.keep(part, room);
+        true
+    }
+
+    /// A part of any line may be missing from now on, and the line's number have come again.
+    pub(crate) fn damage_all(&mut self) {
+        self.by_cell.iter_mut().flatten().for_each(|assembly| assembly.line.damaged = true);
     }
 
     /// The line of `cell` as far as it came, if it is of a mirror that `is_over`.
     pub(crate) fn cut_off(&mut self, cell: usize, is_over: impl Fn(u32) -> bool) -> Option<Long> {
         let source = self.by_cell.get(cell)?.as_ref()?.line.source;
-        let line = if is_over(source) { self.take(cell)?.line } else { return None };
-        Some(Long { truncated: true, ..line })
+        if is_over(source) { Some(self.take(cell)?.cut_off()) } else { None }
     }
 
-    /// Adds a part. Gives the line, if it was its last one.
-    pub(crate) fn add(&mut self, source: u32, header: SlotHeader, part: &[u8]) -> Option<Long> {
+    /// Adds a part, which is `damaged` if its checksum does not agree. Gives the line, if it was its last one.
+    pub(crate) fn add(
+        &mut self,
+        source: u32,
+        header: SlotHeader,
+        part: &[u8],
+        damaged: bool,
+    ) -> Option<Long> {
         let cell = usize::from(header.cell);
         if self.by_cell.len() <= cell {
             self.by_cell.resize_with(self.cells, || None);
@@ -87,8 +132,9 @@ impl Assemblies {
         let budget = self.budget.saturating_sub(self.bytes);
         let assembly = self.by_cell[cell].get_or_insert_with(|| {
             self.open += 1;
-            let line = Long { header, source, bytes: Vec::new(), missing: 0, truncated: false };
-            Box::new(Assembly { line, next_part: 0 })
+            let (bytes, missing, truncated, damaged) = (Vec::new(), 0, false, false);
+            let line = Long { header, source, bytes, missing, truncated, damaged };
+            Box::new(Assembly { line, next_part: 0, seems_over: false })
         });
         let line = &mut assembly.line;
         let skipped = header.part.wrapping_sub(assembly.next_part);
@@ -97,29 +143,45 @@ impl Assemblies {
             line.truncated = true;
         }
         assembly.next_part = header.part.wrapping_add(1);
+        assembly.seems_over = false;
         let (length, cut) = trailer(&header, part);
-        let kept = length.min(budget).min(self.max_line - line.bytes.len());
-        line.bytes.extend_from_slice(&part[..kept]);
-        line.missing = line.missing.saturating_add(cut).saturating_add((length - kept) as u64);
-        line.truncated |= header.is(flag::TRUNCATED) || kept < length;
+        self.bytes += line.keep(&part[..length], budget.min(self.max_line - line.bytes.len()));
+        line.missing = line.missing.saturating_add(cut);
+        line.truncated |= header.is(flag::TRUNCATED);
+        line.damaged |= damaged;
         line.header = SlotHeader { time: line.header.time, ..header };
-        self.bytes += kept;
         if header.is(flag::LAST) { self.take(cell).map(|done| done.line) } else { None }
     }
 
-    /// What there is for `cell`: the newest part's header, the bytes, and whether some are missing.
-    pub(crate) fn unfinished(&self, cell: usize) -> Option<(&SlotHeader, &[u8], bool)> {
-        let line = &self.by_cell.get(cell)?.as_ref()?.line;
-        Some((&line.header, &line.bytes, line.truncated))
+    /// What there is for `cell`, with the newest part's header.
+    pub(crate) fn unfinished(&self, cell: usize) -> Option<&Long> {
+        Some(&self.by_cell.get(cell)?.as_ref()?.line)
+    }
+}
+
+impl Long {
+    /// A slot's line, whole as it stands there, whose checksum does not agree.
+    pub(crate) fn damaged(source: u32, header: SlotHeader, bytes: &[u8]) -> Self {
+        Self { header, source, bytes: bytes.to_vec(), missing: 0, truncated: false, damaged: true }
+    }
+
+    /// Adds as many of these bytes as there is `room` for: how many.
+    fn keep(&mut self, bytes: &[u8], room: usize) -> usize {
+        let kept = bytes.len().min(room);
+        self.bytes.extend_from_slice(&bytes[..kept]);
+        self.missing = self.missing.saturating_add((bytes.len() - kept) as u64);
+        self.truncated |= kept < bytes.len();
+        kept
     }
 }
 
 /// A slot's header and payload, from its words.
 #[inline]
-pub(crate) fn image_of(words: &[u64]) -> (SlotHeader, &[u8]) {
-    let (header, payload) = words.split_first_chunk().expect("an image has a header");
+pub(crate) fn image_of(shape: Shape, words: &[u64]) -> (SlotHeader, &[u8]) {
+    let (header, rest) = words.split_first_chunk::<SLOT_HEADER_WORDS>().expect("an image has a header");
     let header = SlotHeader::unpack(*header);
-    (header, &bytemuck::cast_slice(payload)[..usize::from(header.length)])
+    let start = shape.check_bytes;
+    (header, &bytemuck::cast_slice(rest)[start..start + usize::from(header.length)])
 }
 
 /// How many of a slot's bytes are the line's, and how many its writer says it left out.

@@ -80,7 +80,8 @@ pub(crate) fn unfinished(
     let Cell { reader, writer, .. } = &segment.cells()[index];
     let (reader, writer) = (&reader.0, &writer.0);
     let parts = drain.unfinished(index);
-    let (parts, cut) = (parts.map(|(newest, bytes, _)| (newest, bytes)), parts.is_some_and(|(.., cut)| cut));
+    let (cut, damaged) = parts.map_or((false, false), |line| (line.truncated, line.damaged));
+    let parts = parts.map(|line| (&line.header, &*line.bytes));
     // Older than what the drain brought: it brought these bytes too.
     let view = view.filter(|view| match parts {
         Some((newest, _)) => view.header.line == newest.line && view.header.part > newest.part,
@@ -100,6 +101,7 @@ pub(crate) fn unfinished(
         time: time_of(header.time, segment.geometry().created),
         tag: header.tag,
         truncated: truncated || cut,
+        damaged,
         ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, header.cell, [parts, &rest].concat())
     };
     Some(Begun { order, line })
@@ -119,6 +121,7 @@ pub(crate) fn unfinished_line(worker: u32, cell: u16, bytes: Vec<u8>) -> Line<'s
         truncated: false,
         unfinished: true,
         unacknowledged: false,
+        damaged: false,
         missing: 0,
         bytes: Cow::Owned(bytes),
     }

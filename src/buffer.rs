@@ -104,7 +104,7 @@ impl LineBuffer {
     pub fn with_options(maxlen: usize, options: Options) -> Result<Self, CreateError> {
         // One cell more, for the threads that get none of their own.
         let options = rotating(maxlen, options)?;
-        options.geometry()?;
+        options.geometry(false)?;
         let mirrors = (options.mirrors + 1).min(MAX_CELLS - 1);
         let segment = Segment::anonymous(&options.mirrors(mirrors))?;
         let drain = Drain::open(&segment).map_err(first_reader)?;

@@ -23,6 +23,7 @@ pub(crate) struct Decoded {
     others: Vec<Other>,
     /// The images of short lines' slots, each of `stride` words.
     arena: Vec<u64>,
+    shape: Shape,
     stride: usize,
     /// Words that are in use.
     filled: usize,
@@ -50,12 +51,14 @@ impl Queued {
 /// More words than an arena has.
 const OTHER: u32 = 1 << 31;
 /// No mirror's number among the sources.
-const NOBODY: u32 = u32::MAX;
+pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// Everything but a line of one slot.
 #[derive(Debug)]
 pub(crate) enum Other {
     Long(Long),
+    /// One whose checksum does not agree, and which is not known to be the next one of the mirror that it names.
+    Stray(Long),
     /// `next` is the number of the line after them.
     Lost {
         source: u32,
@@ -87,6 +90,7 @@ impl Decoded {
             first: 0,
             others: Vec::new(),
             arena: vec![0; lines * stride],
+            shape,
             stride,
             filled: 0,
         }
@@ -98,6 +102,11 @@ impl Decoded {
     }
 
     // -------------------------------------------------------------------------------------- put in
+
+    /// What the next image has, once it is filled.
+    pub(crate) fn next_part(&self) -> (SlotHeader, &[u8]) {
+        image_of(self.shape, &self.arena[self.filled..])
+    }
 
     /// Room for the next image.
     pub(crate) fn next_image(&mut self) -> &mut [u64] {
@@ -139,7 +148,7 @@ impl Decoded {
         if at >= OTHER {
             return *other_item(segment, sources, &self.others[(at - OTHER) as usize]);
         }
-        let (header, payload) = image_of(&self.arena[at as usize..]);
+        let (header, payload) = image_of(self.shape, &self.arena[at as usize..]);
         let header = SlotHeader { position: upto.wrapping_sub(1), ..header };
         let (length, missing) = trailer(&header, payload);
         let truncated = header.is(flag::TRUNCATED);
@@ -179,7 +188,7 @@ impl Decoded {
             match &self.others[(at - OTHER) as usize] {
                 Other::Ended { source, .. } => sources.forget(segment, *source),
                 Other::NeverOpened { ticket, .. } => sources.collect_never_opened(segment, *ticket),
-                Other::Long(_) | Other::Lost { .. } | Other::Damaged { .. } => {}
+                Other::Long(_) | Other::Stray(_) | Other::Lost { .. } | Other::Damaged { .. } => {}
             }
         }
     }
@@ -218,9 +227,10 @@ impl Tail<'_> {
 #[inline(never)]
 fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> Box<Item<'d>> {
     Box::new(match other {
-        Other::Long(long) => {
-            let Long { header, source, bytes, missing, truncated } = long;
-            Item::Line(line(segment, sources, header, *source, bytes, *missing, *truncated))
+        Other::Long(long) | Other::Stray(long) => {
+            let Long { header, source, bytes, missing, truncated, damaged } = long;
+            let line = line(segment, sources, header, *source, bytes, *missing, *truncated);
+            Item::Line(Line { damaged: *damaged, ..line })
         }
         Other::Lost { source, lines, .. } => {
             let (worker, label) = name(sources, *source);
@@ -275,7 +285,7 @@ fn note_other(segment: &Segment, sources: &Sources, other: &Other) {
                 note_delivered(segment, source.mirror.cell, *next);
             }
         }
-        Other::Ended { .. } | Other::NeverOpened { .. } | Other::Damaged { .. } => {}
+        Other::Stray(_) | Other::Ended { .. } | Other::NeverOpened { .. } | Other::Damaged { .. } => {}
     }
 }
 

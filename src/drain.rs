@@ -12,14 +12,15 @@
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
 use crate::assembly::{Assemblies, Long, image_of};
+use crate::checksum;
 use crate::deaths::{Deaths, exit_of};
-use crate::decoded::{Decoded, Other};
+use crate::decoded::{Decoded, NOBODY, Other};
 use crate::error::{ReadError, system};
 use crate::fork;
 use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
 use crate::message::{End, Item};
 use crate::options::Policy;
-use crate::ring::{Awaited, Seen, Spare, peek_payload};
+use crate::ring::{Awaited, Seen, Spare};
 use crate::segment::{Lock, Segment};
 use crate::source::{Due, Sources, lines_between};
 use crate::sync::{Ordering, fence};
@@ -239,7 +240,11 @@ impl Drain {
         let mut empty = false;
         let mut left = batch(segment);
         while left > 0 {
-            let lines = self.decode_lines(segment, left);
+            let lines = if segment.ring().shape.has_checks() {
+                self.decode_lines::<true>(segment, left)
+            } else {
+                self.decode_lines::<false>(segment, left)
+            };
             left -= lines;
             if lines > 0 {
                 continue;
@@ -283,6 +288,10 @@ impl Drain {
         segment.ring().skip(self.cursor, overwrite);
         let position = self.cursor;
         self.cursor = position.wrapping_add(1);
+        if segment.geometry().rewrites() {
+            // It may have said that the parts before it are void, or begun the line anew.
+            self.assemblies.damage_all();
+        }
         self.push(Other::Damaged { position });
     }
 
@@ -311,7 +320,7 @@ impl Drain {
 
     /// The common case of all below: decodes whole lines, `most` at most, of which each is the next one of its mirror, while
     /// nothing else is going on. How many that were; the one after them is as it was.
-    fn decode_lines(&mut self, segment: &Segment, most: usize) -> usize {
+    fn decode_lines<const CHECKS: bool>(&mut self, segment: &Segment, most: usize) -> usize {
         if !self.assemblies.is_empty() || self.sources.has_noted() {
             return 0;
         }
@@ -325,6 +334,9 @@ impl Drain {
             }
             let position = self.cursor.wrapping_add(lines as u64);
             if ring.copy_part(word, run.full, position, image).is_err() {
+                break;
+            }
+            if CHECKS && !checksum::agrees(ring.shape, image) {
                 break;
             }
             let header = SlotHeader::unpack(*image.first_chunk().expect("an image has a header"));
@@ -347,6 +359,9 @@ impl Drain {
 
     #[inline(never)]
     fn decode(&mut self, segment: &Segment, header: SlotHeader) {
+        if !checksum::agrees(segment.ring().shape, self.decoded.next_image()) {
+            return self.decode_damaged(segment, header);
+        }
         let cell = usize::from(header.cell);
         if cell == READER_CELL || cell >= segment.cells().len() {
             return self.skip_damaged(segment);
@@ -368,13 +383,48 @@ impl Drain {
             return;
         }
         if !whole {
-            let (_, part) = image_of(self.decoded.next_image());
-            if let Some(line) = self.assemblies.add(source, header, part) {
+            let (_, part) = self.decoded.next_part();
+            if let Some(line) = self.assemblies.add(source, header, part, false) {
                 self.push(Other::Long(line));
             }
             return;
         }
         self.decoded.push_line(self.cursor, source);
+    }
+
+    /// The same for a part whose checksum does not agree: any bit of it may be another.
+    ///
+    /// It goes where it would if its header were sound, as long as nothing else hangs on that: it counts as a line of the
+    /// mirror that it names if it is the very next one, and it is a part of a line that is being put together if it names
+    /// that. It ends no line that is being put together, makes none void, and tells of no loss.
+    #[cold]
+    #[inline(never)]
+    fn decode_damaged(&mut self, segment: &Segment, header: SlotHeader) {
+        let cell = usize::from(header.cell);
+        if cell == READER_CELL || cell >= segment.cells().len() {
+            return self.skip_damaged(segment);
+        }
+        self.overrun = false;
+        self.cursor = self.cursor.wrapping_add(1);
+        let (_, part) = self.decoded.next_part();
+        if self.assemblies.add_damaged(&header, part) {
+            return;
+        }
+        let id = self.sources.known_of(segment, header.cell, header.line);
+        let line = Long::damaged(id.unwrap_or(NOBODY), header, part);
+        let source = id.and_then(|id| self.sources.get_mut(id));
+        match source.filter(|source| source.expected == header.line && !self.assemblies.has(cell)) {
+            None => self.push(Other::Stray(line)),
+            Some(source) => {
+                source.expected = header.line.wrapping_add(1) & LINE_MASK;
+                source.lines += 1;
+                if header.is(flag::LAST) {
+                    self.push(Other::Long(line));
+                } else {
+                    self.assemblies.add(line.source, header, &line.bytes, true);
+                }
+            }
+        }
     }
 
     /// Notes that line `line` of a mirror has come, and that those before it will not if they have not.
@@ -425,9 +475,8 @@ impl Drain {
         looked
     }
 
-    /// What was put together for the unfinished line of `cell`: its newest part's header, its bytes, and whether some
-    /// are missing.
-    pub(crate) fn unfinished(&self, cell: usize) -> Option<(&SlotHeader, &[u8], bool)> {
+    /// What was put together for the unfinished line of `cell`, with its newest part's header.
+    pub(crate) fn unfinished(&self, cell: usize) -> Option<&Long> {
         self.assemblies.unfinished(cell)
     }
 
@@ -457,7 +506,7 @@ impl Drain {
     }
 
     fn report_gap(&mut self, segment: &Segment, due: &Due) {
-        let kept = if due.error_is_lost { self.kept_error(segment, due.source) } else { None };
+        let kept = if due.error_is_lost { self.kept_error(segment, due) } else { None };
         let gap = due.gap - u64::from(kept.is_some());
         if gap > 0 {
             // The error, if it is kept, is a line of its own, and not accepted with these.
@@ -474,8 +523,8 @@ impl Drain {
     }
 
     /// The first slot-full of an error whose line was overwritten, out of its mirror's spare.
-    fn kept_error(&self, segment: &Segment, id: u32) -> Option<Long> {
-        let mirror = self.sources.get(id)?.mirror;
+    fn kept_error(&self, segment: &Segment, due: &Due) -> Option<Long> {
+        let mirror = self.sources.get(due.source)?.mirror;
         let cell = &segment.cells()[usize::from(mirror.cell)];
         // Still its own, if it died before it could say that it keeps it.
         let is_kept = |owner| matches!(owner, Some(Owner::KeepsError | Owner::Live));
@@ -484,18 +533,23 @@ impl Drain {
             return None;
         }
         let spare = Spare::of(cell.writer.0.hold.load(Acquire))?;
-        let mut bytes = vec![0; segment.geometry().shape().payload()];
-        let mut header = peek_payload(segment.ring(), spare.slot, &mut bytes)?;
+        let ring = segment.ring();
+        let mut image = vec![0; ring.shape.slot_words];
+        let is_sound = ring.copy(spare.slot, &mut image);
         // ORD kept:A, acquire fence; pairs with register:A; a new mirror of the cell sets its epoch and owner before
         // it writes into the spare.
         fence(Acquire);
-        if !keeps() || usize::from(header.length) > bytes.len() {
+        if !keeps() || !is_sound {
             return None;
         }
-        bytes.truncate(usize::from(header.length));
-        let missing = header.position;
-        header.position = self.cursor.wrapping_sub(1);
-        Some(Long { header, source: id, bytes, missing, truncated: missing > 0 })
+        let (found, bytes) = image_of(ring.shape, &image);
+        let (cell, line) = (mirror.cell, due.lines.wrapping_sub(1) & LINE_MASK);
+        let damaged = !checksum::agrees(ring.shape, &image)
+            || ring.shape.has_checks() && (found.cell, found.line) != (cell, line);
+        // It is accepted as that line, whatever stands there.
+        let header = SlotHeader { position: self.cursor.wrapping_sub(1), cell, line, ..found };
+        let (bytes, missing) = (bytes.to_vec(), found.position);
+        Some(Long { header, source: due.source, bytes, missing, truncated: missing > 0, damaged })
     }
 }
 

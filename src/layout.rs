@@ -16,14 +16,16 @@ pub(crate) const MAGIC: [u8; 8] = *b"LINERING";
 /// The same while a segment is made: where nobody lives in such a one, its maker died.
 pub(crate) const BEING_MADE: [u8; 8] = *b"linering";
 /// The layout described here. Any change of a byte's meaning raises it.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 /// Written as a native integer: an attacher of the other endianness reads it reversed.
 pub(crate) const ENDIANNESS: u32 = 0x0102_0304;
 
 /// Words of a slot's header.
 pub(crate) const SLOT_HEADER_WORDS: usize = 4;
-/// Bytes of a slot's header.
+/// Bytes of a slot's header, without the word of its checksum.
 pub(crate) const SLOT_HEADER_BYTES: usize = SLOT_HEADER_WORDS * 8;
+/// The word of a slot that has its checksum, where slots have one; the payload comes after it.
+pub(crate) const CHECK_WORD: usize = SLOT_HEADER_WORDS;
 /// The smallest and largest slot, header included, in bytes.
 pub(crate) const SLOT_BYTES: core::ops::RangeInclusive<usize> = 64..=65_536;
 /// Bits of a slot index: an order entry has 24 for it.
@@ -66,7 +68,9 @@ pub(crate) struct Geometry {
     pub(crate) cells: u32,
     pub(crate) tickets: u32,
     /// A [`Policy`](crate::Policy)'s number: 0 block, 1 drop newest, 2 overwrite oldest.
-    pub(crate) policy: u32,
+    pub(crate) policy: u16,
+    /// 0 slots have no checksum, 1 each has one.
+    pub(crate) checksums: u16,
     /// Bytes of the whole segment.
     pub(crate) total_bytes: u64,
     pub(crate) start_position: u64,
@@ -482,6 +486,8 @@ impl SlotHeader {
 pub(crate) struct Shape {
     pub(crate) order_bits: u32,
     pub(crate) slot_words: usize,
+    /// Bytes between a slot's header and its payload: those of its checksum, if slots have one, else 0.
+    pub(crate) check_bytes: usize,
 }
 
 impl Shape {
@@ -505,10 +511,20 @@ impl Shape {
     pub(crate) fn is_same_place(self, a: u64, b: u64) -> bool {
         (a ^ b) << (64 - LAP_BITS - self.order_bits) == 0
     }
+    /// Words of a slot before its payload.
+    #[inline]
+    pub(crate) fn header_words(self) -> usize {
+        SLOT_HEADER_WORDS + self.check_bytes / 8
+    }
+    /// Whether slots have checksums.
+    #[inline]
+    pub(crate) fn has_checks(self) -> bool {
+        self.check_bytes > 0
+    }
     /// Bytes of payload in a slot.
     #[inline]
     pub(crate) fn payload(self) -> usize {
-        (self.slot_words - SLOT_HEADER_WORDS) * 8
+        (self.slot_words - self.header_words()) * 8
     }
     /// The position `laps` laps after this one.
     pub(crate) fn after_laps(self, position: u64, laps: i64) -> u64 {
@@ -533,7 +549,13 @@ pub(crate) struct Offsets {
 
 impl Geometry {
     pub(crate) fn shape(&self) -> Shape {
-        Shape { order_bits: self.order_bits, slot_words: self.slot_bytes as usize / 8 }
+        let slot_words = self.slot_bytes as usize / 8;
+        let check_bytes = 8 * usize::from(self.checksums != 0);
+        Shape { order_bits: self.order_bits, slot_words, check_bytes }
+    }
+    /// Whether a line may be begun anew, with the same number.
+    pub(crate) fn rewrites(&self) -> bool {
+        self.returns & 2 != 0
     }
     /// Slots in all: one for each position of a lap, and one for each cell.
     pub(crate) fn slots(&self) -> usize {
@@ -565,6 +587,9 @@ impl Geometry {
         }
         if self.policy > 2 {
             return fault("the policy", self.policy.into(), "0 to 2");
+        }
+        if self.checksums > 1 {
+            return fault("the kind of checksums", self.checksums.into(), "0 or 1");
         }
         if self.timestamps > 1 {
             return fault("the time stamp mode", self.timestamps.into(), "0 or 1");

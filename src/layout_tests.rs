@@ -124,6 +124,7 @@ fn the_docs_have_the_geometry() {
             cells,
             tickets,
             policy,
+            checksums,
             total_bytes,
             start_position,
             max_line,
@@ -298,6 +299,15 @@ fn the_docs_draw_the_words_of_a_slot_header() {
         ("flags", SlotHeader { flags: 0xff_ffff, ..zero }.part_word()),
     ];
     compare_diagrams("## Slot", &fields);
+}
+
+#[test]
+fn the_docs_draw_the_checksum() {
+    let position = crate::checksum::word(0, 0) >> 32;
+    assert_eq!(crate::checksum::word(u32::MAX, 0) as u32, u32::MAX);
+    assert_ne!(position, crate::checksum::word(0, 1) >> 32);
+    let fields = [("without_position", u64::from(u32::MAX)), ("with_position", u64::from(u32::MAX) << 32)];
+    compare_diagrams("### Checksum", &fields);
 }
 
 #[test]
@@ -489,7 +499,11 @@ fn a_lap_after_the_last_is_one_lap_on() {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (1..SLOT_INDEX_BITS, 8..8192_usize).prop_map(|(order_bits, slot_words)| Shape { order_bits, slot_words })
+    (1..SLOT_INDEX_BITS, 8..8192_usize, any::<bool>()).prop_map(|(order_bits, slot_words, checks)| Shape {
+        order_bits,
+        slot_words,
+        check_bytes: 8 * usize::from(checks),
+    })
 }
 
 proptest! {
@@ -520,7 +534,7 @@ proptest! {
 
     #[test]
     fn a_new_ring_is_free_from_its_start_and_consumed_before(order_bits in 1..9_u32, start: u64, back in 0..600_u64) {
-        let shape = Shape { order_bits, slot_words: 8 };
+        let shape = Shape { order_bits, slot_words: 8, check_bytes: 0 };
         for start in [start, 0_u64.wrapping_sub(back), back] {
             for ahead in 0..shape.positions() {
                 let position = start.wrapping_add(ahead);
@@ -535,7 +549,7 @@ proptest! {
 
 #[test]
 fn a_ring_that_starts_just_below_overflow_crosses_it() {
-    let shape = Shape { order_bits: 2, slot_words: 8 };
+    let shape = Shape { order_bits: 2, slot_words: 8, check_bytes: 0 };
     let start = 0_u64.wrapping_sub(3); // the second entry of the last lap
     let last = shape.lap(start);
     assert_eq!(last, LAP_MASK);
@@ -563,6 +577,9 @@ fn the_docs_have_the_sizes() {
         ("a cell", "C × ", size_of::<Cell>(), ""),
         ("a slot's header", "`slot_bytes - ", SLOT_HEADER_BYTES, "` bytes of payload"),
         ("a slot's header", "`(slot_bytes - ", SLOT_HEADER_BYTES, ") << 24`"),
+        ("a slot with a checksum", "`slot_bytes - ", SLOT_HEADER_BYTES + 8, "` bytes of payload"),
+        ("a slot with a checksum", "`(slot_bytes - ", SLOT_HEADER_BYTES + 8, ") << 24`"),
+        ("a checksum", "word at byte ", 8 * CHECK_WORD, ""),
     ] {
         let said = format!("{before}{bytes}{after}");
         assert!(FORMAT.contains(&said), "docs/format.md has another size for {what}; the code says `{said}`");
@@ -651,7 +668,8 @@ fn set(geometry: &mut Geometry, field: &str, number: u64) {
         "order_bits" => geometry.order_bits = narrow.unwrap(),
         "cells" => geometry.cells = narrow.unwrap(),
         "tickets" => geometry.tickets = narrow.unwrap(),
-        "policy" => geometry.policy = narrow.unwrap(),
+        "policy" => geometry.policy = number.try_into().unwrap(),
+        "checksums" => geometry.checksums = number.try_into().unwrap(),
         "timestamps" => geometry.timestamps = number.try_into().unwrap(),
         "returns" => geometry.returns = number.try_into().unwrap(),
         "wake_up" => geometry.wake_up = number.try_into().unwrap(),
@@ -669,6 +687,7 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
         ("cells", "the number of cells"),
         ("tickets", "the number of tickets"),
         ("policy", "the policy"),
+        ("checksums", "the kind of checksums"),
         ("timestamps", "the time stamp mode"),
         ("returns", "the handling of carriage returns"),
         ("wake_up", "the wake-up mode"),
@@ -687,11 +706,12 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
             geometry.total_bytes = geometry.offsets().total as u64;
             assert_eq!(geometry.fault(), None, "docs/format.md allows {sound} for `{field}`");
         }
-        let largest = if matches!(field, "timestamps" | "returns" | "wake_up" | "backing") {
-            u16::MAX.into()
-        } else {
-            u32::MAX
-        };
+        let largest =
+            if matches!(field, "policy" | "checksums" | "timestamps" | "returns" | "wake_up" | "backing") {
+                u16::MAX.into()
+            } else {
+                u32::MAX
+            };
         let absurd = [least.checked_sub(1), Some(most + 1), Some(largest.into()), Some(0)];
         for absurd in absurd.into_iter().flatten().filter(|number| !(least..=most).contains(number)) {
             let mut geometry = geometry(64, 10, 9, 20);

@@ -20,6 +20,8 @@ compile_error!(
 );
 
 #[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+mod checksum;
+#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
 mod layout;
 #[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
 mod ring;

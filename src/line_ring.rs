@@ -231,6 +231,11 @@ impl LineRing {
         self.segment.geometry().max_line as usize
     }
 
+    /// Whether each slot has a checksum; see [`Options::checksums`].
+    pub fn has_checksums(&self) -> bool {
+        self.segment.ring().shape.has_checks()
+    }
+
     /// How many mirrors there are and have been. Taken from their tickets, so that no crash makes it wrong; while
     /// others open and end, those under way may be in it or not.
     pub fn counts(&self) -> Counts {

@@ -28,7 +28,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use Ordering::{Acquire, Relaxed};
 
-const SHAPE: Shape = Shape { order_bits: 1, slot_words: SLOT_HEADER_WORDS + 1 };
+const SHAPE: Shape = Shape { order_bits: 1, slot_words: SLOT_HEADER_WORDS + 1, check_bytes: 0 };
 const POSITIONS: usize = 2;
 /// The last position before the laps overflow.
 const START: u64 = (1 << 40) - 1;
@@ -136,6 +136,7 @@ impl Heap {
     fn observe(&self, position: u64) -> Option<(u16, u64)> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
         let (_, found) = self.ring().observe(SHAPE.index(position), &mut image)?;
+        let found = found.expect("no slot is damaged");
         assert_whole(found.position, found, image[SLOT_HEADER_WORDS].to_ne_bytes());
         Some((found.cell, found.line))
     }

@@ -133,6 +133,9 @@ pub struct Line<'a> {
     pub unfinished: bool,
     /// Its writer died before `write` returned.
     pub unacknowledged: bool,
+    /// Its checksum does not agree: some of its bytes, or of what else is said of it here, are not what its writer wrote; only
+    /// its position is. Never without [checksums](crate::Options::checksums).
+    pub damaged: bool,
     /// How many bytes are missing, as far as is known. 0 in a whole line; in a truncated one, at least that.
     pub missing: u64,
     /// Its bytes, without the line end; for a group, its lines with theirs.
@@ -165,6 +168,7 @@ impl Line<'_> {
             truncated: self.truncated,
             unfinished: self.unfinished,
             unacknowledged: self.unacknowledged,
+            damaged: self.damaged,
             missing: self.missing,
         }
     }
@@ -353,6 +357,7 @@ pub struct GroupedMessage {
     worker: u32,
     bytes: Vec<u8>,
     truncated: bool,
+    damaged: bool,
 }
 
 impl GroupedMessage {
@@ -374,6 +379,11 @@ impl GroupedMessage {
     /// Whether some of it is missing.
     pub fn is_truncated(&self) -> bool {
         self.truncated
+    }
+
+    /// Whether some of it is not what its writer wrote, as in [`Line::damaged`].
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
     }
 }
 
@@ -402,6 +412,7 @@ impl From<Line<'_>> for Message {
             kind: line.kind,
             worker: line.worker,
             truncated: line.truncated,
+            damaged: line.damaged,
             bytes: line.bytes.into_owned(),
         })
     }
@@ -448,6 +459,7 @@ pub(crate) fn line_of<'a>(
         truncated: false,
         unfinished: header.is(flag::UNFINISHED),
         unacknowledged: header.is(flag::UNACKNOWLEDGED),
+        damaged: false,
         missing: 0,
         bytes,
     }

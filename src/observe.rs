@@ -8,8 +8,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use crate::assembly::{Assemblies, Long, image_of, trailer};
+use crate::checksum;
+use crate::decoded::NOBODY;
 use crate::error::AttachError;
-use crate::layout::{LINE_MASK, MirrorId, READER_CELL, SlotHeader, TicketWord, flag};
+use crate::layout::{
+    Entry, LINE_MASK, MirrorId, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, TicketWord, flag,
+};
 use crate::line_ring::LineRing;
 use crate::message::{End, Ended, Item, Line, LossCause, Lost, line_of};
 use crate::options::Policy;
@@ -83,6 +87,12 @@ impl Observer {
         self.view.is_cut()
     }
 
+    /// Whether each slot of the ring has a checksum, which a look verifies; see
+    /// [`Options::checksums`](crate::Options::checksums).
+    pub fn has_checksums(&self) -> bool {
+        self.view.geometry.shape().has_checks()
+    }
+
     /// The finished lines that are there now, oldest first: those that no reader has taken yet and, before them, as many of
     /// those that were taken as the ring still has. Losses stand before their writer's next line. Then come the ends that no
     /// reader has accepted yet.
@@ -102,8 +112,12 @@ impl Observer {
     fn look_at_dead(&self, copy: Segment) -> Vec<Item<'static>> {
         let accepted = self.view.parts.header().read_position.0.load(Acquire);
         let mut items = self.look_at_living();
-        let is_taken = |line: &Line<'_>| accepted.wrapping_sub(line.position) as i64 > 0;
-        items.retain(|item| item.line().is_some_and(is_taken));
+        let is_taken = |position: u64| accepted.wrapping_sub(position) as i64 > 0;
+        items.retain(|item| match item {
+            Item::Line(line) => is_taken(line.position),
+            Item::Damaged { position } => is_taken(*position),
+            _ => false,
+        });
         let ring = LineRing::of(copy);
         let Ok(mut reader) = ring.reader() else { return items };
         // A seat that nobody has opened is nobody's. Damaged words keep their mirror from being buried for some rounds.
@@ -127,7 +141,22 @@ impl Observer {
         let mut mirrors = Mirrors::of(&self.view.parts, &endings);
         let mut assemblies = Assemblies::new(&self.view.geometry, usize::MAX);
         let mut items = Vec::new();
-        for Part { header, payload } in parts {
+        for Part { header, payload, state } in parts {
+            match state {
+                State::Sound => {}
+                State::Damaged => {
+                    items.extend(self.damaged(&mut mirrors, &mut assemblies, header, &payload));
+                    continue;
+                }
+                State::Nothing => {
+                    if self.view.geometry.rewrites() {
+                        // It may have said that the parts before it are void, or begun the line anew.
+                        assemblies.damage_all();
+                    }
+                    items.push(Item::Damaged { position: header.position });
+                    continue;
+                }
+            }
             let id = mirrors.of_line(header.cell, header.line);
             if let Some(cut) = assemblies.make_way(header.cell.into(), &header) {
                 items.push(self.line(&mirrors, cut));
@@ -139,9 +168,9 @@ impl Observer {
                 let (length, missing) = trailer(&header, &payload);
                 let truncated = header.is(flag::TRUNCATED);
                 let bytes = payload[..length].to_vec();
-                Some(Long { header, source: id as u32, bytes, missing, truncated })
+                Some(Long { header, source: id as u32, bytes, missing, truncated, damaged: false })
             } else {
-                assemblies.add(id as u32, header, &payload)
+                assemblies.add(id as u32, header, &payload, false)
             };
             items.extend(line.map(|line| self.line(&mirrors, line)));
         }
@@ -166,18 +195,45 @@ impl Observer {
         items
     }
 
+    /// A part whose checksum does not agree: what it is a part of, or a line by itself. As the reader's `decode_damaged`.
+    fn damaged(
+        &self,
+        mirrors: &mut Mirrors,
+        assemblies: &mut Assemblies,
+        header: SlotHeader,
+        part: &[u8],
+    ) -> Option<Item<'static>> {
+        if assemblies.add_damaged(&header, part) {
+            return None;
+        }
+        let id = mirrors.known_of(header.cell, header.line);
+        let line = Long::damaged(id.map_or(NOBODY, |id| id as u32), header, part);
+        let mirror = id.and_then(|id| mirrors.known.get_mut(id));
+        if let Some(mirror) = mirror.filter(|mirror| mirror.expected == header.line)
+            && !assemblies.has(header.cell.into())
+        {
+            mirror.note(header.line);
+            if !header.is(flag::LAST) {
+                assemblies.add(line.source, header, part, true);
+                return None;
+            }
+        }
+        Some(self.line(mirrors, line))
+    }
+
     fn line(&self, mirrors: &Mirrors, long: Long) -> Item<'static> {
-        let Long { header, source, bytes, missing, truncated } = long;
-        let Mirror { worker, label, .. } = &mirrors.known[source as usize];
+        let Long { header, source, bytes, missing, truncated, damaged } = long;
+        let mirror = mirrors.known.get(source as usize);
+        let (worker, label) = mirror.map_or((u32::MAX, ""), |mirror| (mirror.worker, &mirror.label));
         let created = self.view.geometry.created;
-        let line = line_of(&header, created, *worker, label.clone().into(), bytes.into());
-        Item::Line(Line { truncated, missing, ..line })
+        let line = line_of(&header, created, worker, label.to_owned().into(), bytes.into());
+        Item::Line(Line { truncated, missing, damaged, ..line })
     }
 
     /// The loss of what is missing before line `line` of a mirror, if something is.
     fn missing_before(&self, mirror: &mut Mirror, line: u64) -> Option<Item<'static>> {
         let lines = mirror.note(line);
-        let overwrites = self.view.geometry.policy == Policy::OverwriteOldest as u32;
+        let overwrites = self.view.geometry.policy == Policy::OverwriteOldest as u16;
         let cause = if overwrites { LossCause::Overwritten } else { LossCause::Dropped };
         let label = mirror.label.clone().into();
         (lines > 0).then_some(Item::Lost(Lost { worker: mirror.worker, label, lines, cause }))
@@ -192,20 +248,41 @@ impl Observer {
         let mut image = vec![0; ring.shape.slot_words];
         for index in 0..ring.order.len() {
             let Some((entry, header)) = ring.observe(index, &mut image) else { continue };
-            let is_here =
-                ring.shape.index(header.position) == index && ring.shape.lap(header.position) == entry.lap();
-            // A line that was not taken stands in its place, one that was anywhere.
-            if is_here || !entry.is_full() {
-                found.push(Part { header, payload: image_of(&image).1.to_vec() });
-            }
+            let position = self.position_of(index, entry, tail);
+            let is_here = |header: &SlotHeader| ring.shape.is_same_place(header.position, position);
+            let has_cell = |header: &SlotHeader| (READER_CELL + 1..cells.len()).contains(&header.cell.into());
+            let state = match &header {
+                Some(header) if is_here(header) && has_cell(header) => {
+                    let agrees = checksum::agrees(ring.shape, &image);
+                    if agrees { State::Sound } else { State::Damaged }
+                }
+                _ if entry.is_full() => State::Nothing,
+                // It was never filled, or skipped.
+                _ if !ring.shape.has_checks() || image.starts_with(&[0; SLOT_HEADER_WORDS]) => continue,
+                Some(_) if checksum::agrees(ring.shape, &image) => continue,
+                _ => State::Nothing,
+            };
+            let header = match header {
+                Some(header) if state == State::Sound => header,
+                header => SlotHeader { position, ..header.unwrap_or_default() },
+            };
+            let payload = match state {
+                State::Nothing => Vec::new(),
+                State::Sound | State::Damaged => image_of(ring.shape, &image).1.to_vec(),
+            };
+            found.push(Part { header, payload, state });
         }
-        found.retain(|part| {
-            let cell = usize::from(part.header.cell);
-            part.before(tail) > 0 && cell != READER_CELL && cell < cells.len()
-        });
+        found.retain(|part| part.before(tail) > 0);
         found.sort_by_key(|part| core::cmp::Reverse(part.before(tail)));
         found.dedup_by_key(|part| part.header.position);
         found
+    }
+
+    /// Which position the slot has that `entry`, the one at `index`, names: it is full, or free for the lap after.
+    fn position_of(&self, index: usize, entry: Entry, tail: u64) -> u64 {
+        let shape = self.view.parts.ring.shape;
+        let near = tail.wrapping_sub(shape.index(tail) as u64).wrapping_add(index as u64);
+        shape.after_laps(near, entry.laps_since(shape.lap(near)) - i64::from(!entry.is_full()))
     }
 
     /// The ends that no reader has accepted, in the order of their mirrors.
@@ -238,6 +315,18 @@ impl Observer {
 struct Part {
     header: SlotHeader,
     payload: Vec<u8>,
+    state: State,
+}
+
+/// What is known of what stands at a position.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// All of it is what its writer put there, as far as can be known.
+    Sound,
+    /// Its checksum does not agree.
+    Damaged,
+    /// The position is filled, and what its entry names is no part of any line.
+    Nothing,
 }
 
 impl Part {
@@ -338,16 +427,18 @@ impl Mirrors {
 
     /// Which one wrote line `line` of `cell`: the last that began at it or before. One that nobody names any more is new.
     fn of_line(&mut self, cell: u16, line: u64) -> usize {
+        self.known_of(cell, line).unwrap_or_else(|| {
+            let id = MirrorId { cell, epoch: line };
+            self.push(Mirror { id, worker: u32::MAX, label: String::new(), expected: line, lost: 0 })
+        })
+    }
+
+    /// The same; `None` if it is none that is known.
+    fn known_of(&self, cell: u16, line: u64) -> Option<usize> {
         let since = |epoch: u64| line.wrapping_sub(epoch) & LINE_MASK;
         let of_cell = self.by_cell.get(&cell);
         // The one before it in the order of numbers, or the last, if they have begun again.
         let began = of_cell.and_then(|all| all.range(..=line).next_back().or_else(|| all.last_key_value()));
-        match began.filter(|(epoch, _)| since(**epoch) <= LINE_MASK / 2) {
-            Some((_, index)) => *index,
-            None => {
-                let id = MirrorId { cell, epoch: line };
-                self.push(Mirror { id, worker: u32::MAX, label: String::new(), expected: line, lost: 0 })
-            }
-        }
+        began.filter(|(epoch, _)| since(**epoch) <= LINE_MASK / 2).map(|(_, index)| *index)
     }
 }

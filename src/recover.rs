@@ -4,6 +4,7 @@
 //! cell's lock, which the kernel gives away only when the owner is gone. Each step is safe to repeat, so whoever
 //! recovers may die too, and the next one begins again.
 
+use crate::checksum;
 use crate::layout::{Cell, Hold, LINE_MASK, SlotHeader, flag};
 use crate::ring::{Refused, Ring, Spare, peek_payload};
 use crate::sync::Ordering;
@@ -113,10 +114,30 @@ pub(crate) fn publish_last_words(
         // Whatever its last write was about to make of it.
         (false, _) => header.flags & !flag::TRUNCATED | flag::LAST | flag::UNFINISHED,
     };
-    ring.head(&spare, &SlotHeader { length, flags, ..header });
+    seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
     let next = pending.line.wrapping_add(1) & LINE_MASK;
     ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
     Ok(true)
+}
+
+/// Gives a dead writer's spare another header, and a checksum with it.
+///
+/// One that is `finished` has its writer's, which is verified first: what does not agree is not made good. Of an unfinished
+/// line there is none; that is flagged as such, and gets one of what is there.
+fn seal(ring: &Ring<'_>, spare: &mut Spare, header: &SlotHeader, finished: bool) {
+    if !ring.shape.has_checks() {
+        return ring.head(spare, header);
+    }
+    let mut image = vec![0; ring.shape.slot_words];
+    // As its writer left it, or as long as what is pending.
+    if !finished {
+        ring.head(spare, header);
+    }
+    let sums = ring.copy(spare.slot, &mut image).then(|| checksum::without_position(&image)).flatten();
+    match sums {
+        Some((payload, agrees)) if agrees || !finished => ring.seal(spare, header, payload),
+        sums => ring.seal_damaged(spare, header, sums.map_or(checksum::NONE, |(payload, _)| payload)),
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -140,6 +161,42 @@ mod tests {
             cells[1].set_pending(7, 5);
             assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
             assert_eq!(publish_last_words(ring, cells, 1, false), Ok(speaks), "{header:?}");
+        }
+    }
+
+    /// What a dead writer leaves: an unfinished line gets a checksum of what is there; a finished one keeps its writer's, so
+    /// that what was changed meanwhile stays damaged.
+    #[test]
+    fn last_words_agree_unless_a_finished_line_did_not() {
+        for (finished, flipped, damaged) in
+            [(true, None, false), (true, Some(1), true), (true, Some(5), true), (false, None, false)]
+        {
+            let segment =
+                Segment::anonymous(&Options::new().lines(4).mirrors(2).checksums(true)).expect("a segment");
+            let (ring, cells) = (segment.ring(), segment.cells());
+            let mut spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
+            let flags = if finished { flag::FIRST | flag::LAST } else { flag::FIRST };
+            let header = SlotHeader { cell: 1, line: 7, time: 99, length: 5, flags, ..Default::default() };
+            ring.fill(&spare, 0, b"words");
+            ring.head(&spare, &header);
+            cells[1].set_pending(7, if finished { 0 } else { 5 });
+            if finished {
+                // It was about to be published, at a position that somebody else got.
+                ring.seal(&mut spare, &header, ring.sum(checksum::NONE, b"words"));
+                ring.mark_kept(&spare, 123);
+                let wanted = crate::layout::Entry(ring.order[0].load(Relaxed)).slot();
+                cells[1].writer.0.hold.store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
+            }
+            if let Some(word) = flipped {
+                let word = &ring.slots[spare.slot as usize * ring.shape.slot_words + word];
+                word.store(word.load(Relaxed) ^ 1 << 20, Relaxed);
+            }
+            assert_eq!(publish_last_words(ring, cells, 1, false), Ok(true));
+            let mut image = vec![0; ring.shape.slot_words];
+            let seen = ring.look(0, &mut image);
+            let expected = if finished { flag::UNACKNOWLEDGED } else { flag::UNFINISHED };
+            assert!(matches!(seen, crate::ring::Seen::Part(header) if header.is(expected)), "{seen:?}");
+            assert_eq!(checksum::agrees(ring.shape, &image), !damaged, "{finished}, {flipped:?}");
         }
     }
 }

@@ -49,7 +49,8 @@
 //! | event:A | sleep:C | (both SeqCst) as publish:E and sleep:B, for an end |
 //! | sleep:A | wake:A | (both SeqCst) or the writer sees that the reader sleeps |
 
-use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader};
+use crate::checksum;
+use crate::layout::{CHECK_WORD, Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, seq_cst_for_loom};
 use crate::words::{load_block, load_bytes, load_words, prefetch, store_bytes};
 
@@ -91,13 +92,15 @@ pub(crate) struct Spare {
     changes: u64,
     /// The position after the one that the owner filled last, if it has filled one.
     next: Option<u64>,
+    /// The sum of what the slot has, without the position, where slots have checksums.
+    sum: u32,
 }
 
 impl Spare {
     /// The spare of a cell whose hold word is this; `None` while it is undecided.
     pub(crate) fn of(hold: u64) -> Option<Self> {
         match Hold::unpack(hold) {
-            (Hold::Held(slot), changes) => Some(Self { slot, changes, next: None }),
+            (Hold::Held(slot), changes) => Some(Self { slot, changes, next: None, sum: checksum::NONE }),
             (Hold::Intent(..), _) => None,
         }
     }
@@ -254,7 +257,13 @@ impl<'a> Ring<'a> {
     ///
     /// If they do not fit in a slot.
     pub(crate) fn fill(&self, spare: &Spare, at: usize, bytes: &[u8]) {
-        store_bytes(&self.own(spare)[SLOT_HEADER_WORDS..], at, bytes);
+        store_bytes(&self.own(spare)[self.shape.header_words()..], at, bytes);
+    }
+
+    /// The sum of the payload whose sum is `sum`, with these bytes after it; nothing where slots have no checksum.
+    #[inline]
+    pub(crate) fn sum(&self, sum: u32, bytes: &[u8]) -> u32 {
+        if self.shape.has_checks() { checksum::append_apart(sum, bytes) } else { checksum::NONE }
     }
 
     /// Puts the header's words except the position into the owner's spare.
@@ -262,21 +271,59 @@ impl<'a> Ring<'a> {
         put_header(self.own(spare), header);
     }
 
-    /// Puts a header, but for the position, and a payload into the owner's spare: a line that comes in one piece.
+    /// The same for a spare that is going to be published, with the sum of its payload.
+    #[inline]
+    pub(crate) fn seal(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
+        put_header(self.own(spare), header);
+        if self.shape.has_checks() {
+            spare.sum = checksum::with_header_apart(payload, header);
+        }
+    }
+
+    /// The same for one that is not what its writer put there: whoever reads it sees that.
+    pub(crate) fn seal_damaged(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
+        self.seal(spare, header, payload);
+        spare.sum = !spare.sum;
+    }
+
+    /// Puts a header, but for the position, and a payload into the owner's spare, and seals it: a line that comes in one
+    /// piece. `CHECKS`: slots have checksums.
     ///
     /// # Panics
     ///
     /// If the payload does not fit in a slot.
     #[inline(always)]
-    pub(crate) fn put(&self, spare: &Spare, header: &SlotHeader, bytes: &[u8]) {
+    pub(crate) fn put<const CHECKS: bool>(&self, spare: &mut Spare, header: &SlotHeader, bytes: &[u8]) {
         let words = self.own(spare);
-        store_bytes(&words[SLOT_HEADER_WORDS..], 0, bytes);
+        store_bytes(&words[SLOT_HEADER_WORDS + usize::from(CHECKS)..], 0, bytes);
         put_header(words, header);
+        if CHECKS {
+            // Of the caller's bytes: what stands in the segment may be changed by others.
+            spare.sum = checksum::with_header(checksum::append(checksum::NONE, bytes), header);
+        }
     }
 
     /// Puts the order of an unfinished line where its position will be.
     pub(crate) fn mark_begun(&self, spare: &Spare, order: u64) {
         self.own(spare)[0].store(order, Relaxed);
+    }
+
+    /// Puts another number there, of a spare that was sealed and stays: its checksum is that of a slot at that position.
+    pub(crate) fn mark_kept(&self, spare: &Spare, number: u64) {
+        if self.shape.has_checks() {
+            self.mark::<true>(spare, number);
+        } else {
+            self.mark::<false>(spare, number);
+        }
+    }
+
+    #[inline]
+    fn mark<const CHECKS: bool>(&self, spare: &Spare, position: u64) {
+        let words = self.own(spare);
+        words[0].store(position, Relaxed);
+        if CHECKS {
+            words[CHECK_WORD].store(checksum::word(spare.sum, position), Relaxed);
+        }
     }
 
     // ------------------------------------------------------------------------------------ publish
@@ -296,14 +343,30 @@ impl<'a> Ring<'a> {
         overwrite: bool,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
+        if self.shape.has_checks() {
+            self.publish_as::<true>(hold, spare, overwrite, then)
+        } else {
+            self.publish_as::<false>(hold, spare, overwrite, then)
+        }
+    }
+
+    /// The same, by who knows whether slots have checksums.
+    #[inline(always)]
+    pub(crate) fn publish_as<const CHECKS: bool>(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        overwrite: bool,
+        then: impl Fn(),
+    ) -> Result<u64, Refused> {
         // The common case: the hint is right, and nobody else is at that position.
         let position = self.next_position.load(Relaxed);
         if let Plan::Exchange(entry) = self.plan(position, overwrite, spare.next)
-            && self.exchange(hold, spare, position, entry, &then)
+            && self.exchange::<CHECKS>(hold, spare, position, entry, &then)
         {
             return Ok(position);
         }
-        let refused = self.publish_elsewhere(hold, spare, overwrite, position, then);
+        let refused = self.publish_elsewhere::<CHECKS>(hold, spare, overwrite, position, then);
         // An exchange that failed, here or there, left its intent behind; a refusal without one changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
             self.keep(hold, spare);
@@ -313,7 +376,7 @@ impl<'a> Ring<'a> {
 
     #[cold]
     #[inline(never)]
-    fn publish_elsewhere(
+    fn publish_elsewhere<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
@@ -326,7 +389,7 @@ impl<'a> Ring<'a> {
             match self.plan(position, overwrite, spare.next) {
                 Plan::GoOn(other) => position = other,
                 Plan::Exchange(entry) => {
-                    if self.exchange(hold, spare, position, entry, &then) {
+                    if self.exchange::<CHECKS>(hold, spare, position, entry, &then) {
                         return Ok(position);
                     }
                     // The same position again: the reader may have consumed the old entry, and a position that is
@@ -363,8 +426,8 @@ impl<'a> Ring<'a> {
     }
 
     /// Swaps the spare for what `entry` says is at `position`; `false` if it is not there any more.
-    #[inline]
-    fn exchange(
+    #[inline(always)]
+    fn exchange<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
@@ -372,7 +435,7 @@ impl<'a> Ring<'a> {
         entry: Entry,
         then: impl Fn(),
     ) -> bool {
-        self.own(spare)[0].store(position, Relaxed);
+        self.mark::<CHECKS>(spare, position);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is seen, and the
         // intent is seen by whoever sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
@@ -492,29 +555,29 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and the entry. `None` if it
-    /// changed meanwhile. For observers.
-    pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, SlotHeader)> {
+    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and the entry; `None` in the
+    /// place of a header that no slot has. `None` for both if the entry changed meanwhile. For observers.
+    pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, Option<SlotHeader>)> {
         // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
         let entry = Entry(self.order[index].load(Acquire));
         let is_sound = self.copy(entry.slot(), image);
         // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
         fence(Acquire);
         let is_same = Entry(self.order[index].load(Relaxed)) == entry;
-        (is_sound && is_same).then(|| (entry, header_of(image)))
+        is_same.then(|| (entry, is_sound.then(|| header_of(image))))
     }
 
     /// Copies a slot's words, of its payload those that its length names, and some more; `false` for a length that no slot
     /// has, and for an index that no slot has.
     #[inline]
-    fn copy(&self, slot: u32, image: &mut [u64]) -> bool {
-        let Some((head, payload)) = self.slot(slot).and_then(<[_]>::split_first_chunk) else { return false };
-        let Some((to_head, to_payload)) = image.split_first_chunk_mut::<SLOT_HEADER_WORDS>() else {
+    pub(crate) fn copy(&self, slot: u32, image: &mut [u64]) -> bool {
+        let Some((head, rest)) = self.slot(slot).and_then(<[_]>::split_first_chunk) else { return false };
+        let Some((to_head, to_rest)) = image.split_first_chunk_mut::<SLOT_HEADER_WORDS>() else {
             return false;
         };
         load_block(head, to_head);
         let length = SlotHeader::length_of(to_head[SLOT_HEADER_WORDS - 1]);
-        load_words(payload, to_payload, length)
+        load_words(rest, to_rest, self.shape.check_bytes + length)
     }
 
     /// Makes `word`, an entry of the run, free for the next lap. Its slot stays there, with the line, until a writer gets it.
@@ -708,7 +771,7 @@ pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Opti
     let words = ring.slot(slot)?;
     let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));
     let length = bytes.len().min(ring.shape.payload());
-    load_bytes(&words[SLOT_HEADER_WORDS..], &mut bytes[..length]);
+    load_bytes(&words[ring.shape.header_words()..], &mut bytes[..length]);
     Some(header)
 }
 

@@ -28,7 +28,7 @@ struct Heap {
 
 impl Heap {
     fn new(order_bits: u32, slot_words: usize, cells: usize, start: u64) -> Self {
-        let shape = Shape { order_bits, slot_words };
+        let shape = Shape { order_bits, slot_words, check_bytes: 0 };
         let positions = 1 << order_bits;
         Self {
             order: (0..positions).map(|index| AtomicU64::new(shape.first_entry(start, index).0)).collect(),
@@ -252,7 +252,7 @@ fn place_decides_every_row_of_its_table_in_every_lap() {
         (-far, false, Elsewhere(-far, 0)),
     ];
     for order_bits in [1, 2, 3, 10, 23] {
-        let shape = Shape { order_bits, slot_words: 8 };
+        let shape = Shape { order_bits, slot_words: 8, check_bytes: 0 };
         for position in starts(order_bits) {
             for (laps, full, row) in &table {
                 let lap = shape.lap(position).wrapping_add(*laps as u64);
@@ -289,7 +289,7 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
         (-far, true, false),
     ];
     for order_bits in [1, 2, 3, 10, 23] {
-        let shape = Shape { order_bits, slot_words: 8 };
+        let shape = Shape { order_bits, slot_words: 8, check_bytes: 0 };
         for position in starts(order_bits) {
             for (laps, full, expected) in table {
                 let lap = shape.lap(position).wrapping_add(laps as u64);
@@ -461,7 +461,7 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
             assert_eq!(reader.next(overwrite), Some((1, line)));
             let now = heap.entry(start);
             met += u32::from((now.slot(), now.is_full()) == (seen.slot(), seen.is_full()));
-            let exchanged = ring.exchange(&heap.holds[2], &mut still, start, seen, || ());
+            let exchanged = ring.exchange::<false>(&heap.holds[2], &mut still, start, seen, || ());
             assert!(!exchanged, "into {now:?}, which was {seen:?}");
         }
         assert!(met >= 8, "the slot came back {met} times");
@@ -884,7 +884,7 @@ proptest! {
     fn no_words_in_the_order_ring_or_the_slots_make_anybody_panic_or_hang(
         (order_bits, start, order) in (1_u32..=3, 0_usize..9).prop_flat_map(|(order_bits, from)| {
             let start = starts(order_bits)[from];
-            let entry = hostile_entry(Shape { order_bits, slot_words: 6 }, start);
+            let entry = hostile_entry(Shape { order_bits, slot_words: 6, check_bytes: 0 }, start);
             (Just(order_bits), Just(start), proptest::collection::vec(entry, 1 << order_bits))
         }),
         hint in prop_oneof![any::<u64>().boxed(), (-20_i64..20).prop_map(|off| off as u64).boxed()],
@@ -920,7 +920,7 @@ proptest! {
     fn a_reader_that_skips_what_is_damaged_has_a_sound_ring_after_one_lap_of_any_words(
         (order_bits, start, order) in (1_u32..=3, 0_usize..9).prop_flat_map(|(order_bits, from)| {
             let start = starts(order_bits)[from];
-            let entry = hostile_entry(Shape { order_bits, slot_words: 6 }, start);
+            let entry = hostile_entry(Shape { order_bits, slot_words: 6, check_bytes: 0 }, start);
             (Just(order_bits), Just(start), proptest::collection::vec(entry, 1 << order_bits))
         }),
     ) {

@@ -116,6 +116,18 @@ impl Sources {
     /// Which mirror wrote line `line` of `cell`. `bound` as in [`note_all`](Self::note_all).
     #[inline]
     pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: u64) -> u32 {
+        match self.known_of(segment, cell, line) {
+            Some(id) => id,
+            // A mirror whose end nobody keeps any more.
+            None => {
+                self.add(segment, MirrorId { cell, epoch: line }, u64::from(u32::MAX), String::new(), None)
+            }
+        }
+    }
+
+    /// The same; `None` if it is none that is known.
+    #[inline]
+    pub(crate) fn known_of(&mut self, segment: &Segment, cell: u16, line: u64) -> Option<u32> {
         let index = usize::from(cell);
         if self.by_cell.len() <= index {
             self.by_cell.resize_with(segment.cells().len(), CellSources::default);
@@ -127,7 +139,7 @@ impl Sources {
             && let Some(id) = known.present
             && line.wrapping_sub(epoch) & LINE_MASK <= LINE_MASK / 2
         {
-            return id;
+            return Some(id);
         }
         self.search(segment, MirrorId { cell, epoch }, line)
     }
@@ -144,7 +156,7 @@ impl Sources {
     }
 
     #[cold]
-    fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64) -> u32 {
+    fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64) -> Option<u32> {
         let MirrorId { cell, epoch } = newest;
         let index = usize::from(cell);
         if self.by_cell[index].epoch != epoch || self.by_cell[index].list.is_empty() {
@@ -162,11 +174,7 @@ impl Sources {
         let before = |first: u64| line.wrapping_sub(first) & LINE_MASK <= LINE_MASK / 2;
         // Numbers begin again after the greatest.
         let last = list.range(..=line).next_back().or_else(|| list.last_key_value());
-        if let Some((_, id)) = last.filter(|(first, _)| before(**first)) {
-            return *id;
-        }
-        // A mirror whose end nobody keeps any more.
-        self.add(segment, MirrorId { cell, epoch: line }, u64::from(u32::MAX), String::new(), None)
+        last.filter(|(first, _)| before(**first)).map(|(_, id)| *id)
     }
 
     fn add(

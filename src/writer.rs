@@ -4,6 +4,7 @@
 //! longer than a slot goes out in parts, each an ordinary exchange; the last one carries the flag.
 
 use crate::cell::{Entry, Registration, register};
+use crate::checksum;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::{LINE_MASK, Owner, SlotHeader, TicketWord, flag};
 use crate::message::{Kind, Level, Stream};
@@ -55,6 +56,8 @@ struct Unfinished {
     cut: u64,
     /// A part could not be published: all that follows is cut.
     cutting: bool,
+    /// The sum of what is in the spare, where slots have checksums.
+    sum: u32,
 }
 
 impl Unfinished {
@@ -212,7 +215,8 @@ impl Writer {
         segment.ring().renew(&cell.writer.0.hold, &mut self.spare);
         if parts > 0 {
             let flags = flag::FIRST | flag::LAST | flag::FORGOTTEN;
-            segment.ring().head(&self.spare, &self.header(Style::default(), 0, 0, 0, flags));
+            let header = self.header(Style::default(), 0, 0, 0, flags);
+            segment.ring().seal(&mut self.spare, &header, checksum::NONE);
             // Lines are rewritten and forgotten in rings that overwrite: this one has room.
             let _ = self.publish(segment, false);
         }
@@ -228,16 +232,51 @@ impl Writer {
             let added = self.append(segment, bytes, style);
             return added.and(self.finish(segment, style, 0));
         }
+        if segment.ring().shape.has_checks() {
+            return self.line_with_checksum(segment, bytes, style);
+        }
+        self.put_line::<false>(segment, bytes, style)
+    }
+
+    // Apart, so that it does not keep the code of a line without one from being one piece.
+    #[inline(never)]
+    fn line_with_checksum(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
+        self.put_line::<true>(segment, bytes, style)
+    }
+
+    #[inline(never)]
+    fn publish_with_checksum(
+        &mut self,
+        segment: &Segment,
+        header: &SlotHeader,
+        payload: u32,
+    ) -> Result<(), WriteError> {
+        segment.ring().seal(&mut self.spare, header, payload);
+        self.publish_line::<true>(segment)
+    }
+
+    #[inline(always)]
+    fn put_line<const CHECKS: bool>(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
         let header = self.header(style, stamp(segment), 0, bytes.len(), flag::FIRST | flag::LAST);
-        segment.ring().put(&self.spare, &header, bytes);
-        self.publish_line(segment)
+        segment.ring().put::<CHECKS>(&mut self.spare, &header, bytes);
+        self.publish_line::<CHECKS>(segment)
     }
 
     /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished` any more.
     // All that a whole line needs is to be one piece of code: a call costs as much as the exchange's own steps.
     #[inline(always)]
-    fn publish_line(&mut self, segment: &Segment) -> Result<(), WriteError> {
-        match self.try_publish(segment, true) {
+    fn publish_line<const CHECKS: bool>(&mut self, segment: &Segment) -> Result<(), WriteError> {
+        match self.try_publish::<CHECKS>(segment, true) {
             Ok(()) => {
                 let is_whole = wake_reader(segment);
                 self.line = self.line.wrapping_add(1) & LINE_MASK;
@@ -279,20 +318,29 @@ impl Writer {
     /// What the spare held is not pending any more from the exchange on. Were that noted only after the new spare
     /// is, who finds this writer dead could take an older part of the same line, in the new spare, for its last words.
     fn publish(&mut self, segment: &Segment, last: bool) -> Result<Outcome, WriteError> {
-        match self.try_publish(segment, last) {
+        match self.try_publish_any(segment, last) {
             Ok(()) => published(segment),
             Err(refused) => self.publish_later(segment, last, refused),
         }
     }
 
+    #[inline]
+    fn try_publish_any(&mut self, segment: &Segment, last: bool) -> Result<(), Refused> {
+        if segment.ring().shape.has_checks() {
+            self.try_publish::<true>(segment, last)
+        } else {
+            self.try_publish::<false>(segment, last)
+        }
+    }
+
     #[inline(always)]
-    fn try_publish(&mut self, segment: &Segment, last: bool) -> Result<(), Refused> {
+    fn try_publish<const CHECKS: bool>(&mut self, segment: &Segment, last: bool) -> Result<(), Refused> {
         let cell = self.registration.cell(segment);
         let line = self.line.wrapping_add(u64::from(last));
-        let publish =
-            segment.ring().publish(&cell.writer.0.hold, &mut self.spare, segment.overwrites(), || {
-                cell.set_pending(line, 0);
-            });
+        let (hold, overwrites) = (&cell.writer.0.hold, segment.overwrites());
+        let publish = segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, overwrites, || {
+            cell.set_pending(line, 0);
+        });
         publish.map(drop)
     }
 
@@ -325,7 +373,7 @@ impl Writer {
                 Refused::Full(_) if segment.policy() == Policy::DropNewest => return Ok(Outcome::Dropped),
                 Refused::Full(position) => patience.wait(segment, position)?,
             }
-            match self.try_publish(segment, last) {
+            match self.try_publish_any(segment, last) {
                 Ok(()) => return published(segment),
                 Err(again) => refused = again,
             }
@@ -357,13 +405,21 @@ impl Writer {
             None if bytes.len() <= self.fits => {
                 let mut begun = self.begin(segment, style);
                 (begun.at, begun.stored) = (bytes.len(), bytes.len() as u64);
-                ring.put(&self.spare, &self.header(style, begun.time, 0, begun.at, flag::FIRST), bytes);
+                let header = self.header(style, begun.time, 0, begun.at, flag::FIRST);
+                if ring.shape.has_checks() {
+                    begun.sum = ring.sum(checksum::NONE, bytes);
+                    ring.fill(&self.spare, 0, bytes);
+                    ring.head(&self.spare, &header);
+                } else {
+                    ring.put::<false>(&mut self.spare, &header, bytes);
+                }
                 ring.mark_begun(&self.spare, begun.order);
                 self.unfinished = Some(begun);
                 bytes.len()
             }
             Some(begun) if begun.is_one_part() && begun.at + bytes.len() <= self.fits => {
                 ring.fill(&self.spare, begun.at, bytes);
+                begun.sum = ring.sum(begun.sum, bytes);
                 begun.at += bytes.len();
                 begun.stored += bytes.len() as u64;
                 let (style, time, end) = (begun.style, begun.time, begun.at);
@@ -406,6 +462,7 @@ impl Writer {
             }
             let (now, later) = rest.split_at(rest.len().min(payload - state.at));
             ring.fill(&self.spare, state.at, now);
+            state.sum = ring.sum(state.sum, now);
             state.at += now.len();
             state.stored += now.len() as u64;
             rest = later;
@@ -430,7 +487,7 @@ impl Writer {
     fn part(&mut self, segment: &Segment, state: &mut Unfinished, flags: u32) -> Result<(), WriteError> {
         let first = if state.parts == 0 { flag::FIRST } else { 0 };
         let header = self.header(state.style, state.time, state.parts, state.at, flags | first);
-        segment.ring().head(&self.spare, &header);
+        segment.ring().seal(&mut self.spare, &header, state.sum);
         let outcome = self.publish(segment, flags & flag::LAST != 0);
         if matches!(outcome, Ok(Outcome::Published)) {
             state.parts += 1;
@@ -438,7 +495,7 @@ impl Writer {
             state.cut += state.at as u64;
             state.cutting = true;
         }
-        state.at = 0;
+        (state.at, state.sum) = (0, checksum::NONE);
         outcome.map(drop)
     }
 
@@ -450,9 +507,13 @@ impl Writer {
             Some(begun) if begun.is_one_part() => {
                 let flags = flags | flag::FIRST | flag::LAST;
                 let header = self.header(begun.style, begun.time, 0, begun.at, flags);
-                segment.ring().head(&self.spare, &header);
+                let sum = begun.sum;
                 self.unfinished = None;
-                self.publish_line(segment)
+                if segment.ring().shape.has_checks() {
+                    return self.publish_with_checksum(segment, &header, sum);
+                }
+                segment.ring().head(&self.spare, &header);
+                self.publish_line::<false>(segment)
             }
             Some(begun) => self.finish_parts(segment, *begun, flags),
         }
@@ -478,7 +539,9 @@ impl Writer {
                 result = self.part(segment, &mut state, 0);
             }
             // Counted again: the part above may just have been cut too.
-            segment.ring().fill(&self.spare, state.at, &state.cut.to_ne_bytes());
+            let count = state.cut.to_ne_bytes();
+            segment.ring().fill(&self.spare, state.at, &count);
+            state.sum = segment.ring().sum(state.sum, &count);
             state.at += count.len();
             flags |= flag::TRUNCATED;
         }
@@ -533,9 +596,9 @@ impl Writer {
         ring.fill(&self.spare, 0, kept);
         let mut header = self.header(style, stamp(segment), 0, kept.len(), flag::FIRST | flag::LAST);
         header.line = self.line.wrapping_sub(1) & LINE_MASK;
-        ring.head(&self.spare, &header);
+        ring.seal(&mut self.spare, &header, ring.sum(checksum::NONE, kept));
         // The position's word says how much of the text is missing here.
-        ring.mark_begun(&self.spare, (text.len() - kept.len()) as u64);
+        ring.mark_kept(&self.spare, (text.len() - kept.len()) as u64);
     }
 }
 
@@ -548,7 +611,8 @@ impl Writer {
     /// Publishes a part as no writer does.
     pub(crate) fn forge(&mut self, segment: &Segment, part: u32, flags: u32, bytes: &[u8]) {
         segment.ring().fill(&self.spare, 0, bytes);
-        segment.ring().head(&self.spare, &self.header(Style::default(), 0, part, bytes.len(), flags));
+        let header = self.header(Style::default(), 0, part, bytes.len(), flags);
+        segment.ring().seal(&mut self.spare, &header, segment.ring().sum(checksum::NONE, bytes));
         self.publish(segment, false).expect("room");
     }
 }

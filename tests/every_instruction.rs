@@ -72,6 +72,8 @@ struct Operation {
     victim: Option<(Box<Operation>, usize)>,
     /// All cells but that one's are somebody's.
     crowded: bool,
+    /// Slots have checksums, and so 8 bytes less for a line.
+    checksums: bool,
 }
 
 fn nothing(_: &LineRing, _: &mut Hands) {}
@@ -136,6 +138,7 @@ fn writing(
         reads: false,
         victim: None,
         crowded: false,
+        checksums: false,
     }
 }
 
@@ -266,6 +269,7 @@ fn writers() -> Vec<Operation> {
             Operation { before: LINES - 1, ..writing("three parts, ring nearly full", open, long, &[LONG]) };
         all.push(Operation { most, ..under(full) });
     }
+    all.extend(with_checksums());
     all.extend([
         writing(
             "a group",
@@ -347,6 +351,26 @@ fn writers() -> Vec<Operation> {
         ),
     ]);
     all
+}
+
+/// What is different where slots have checksums: how they are written, and what becomes of last words.
+fn with_checksums() -> Vec<Operation> {
+    let long: fn(&LineRing, &mut Hands) -> bool =
+        |_, hands| hands.mirror().write_line(LONG.as_bytes()).is_ok();
+    let full =
+        Operation { before: LINES, ..writing("a short line, ring full", open, write_short, &["short"]) };
+    let error: fn(&LineRing, &mut Hands) -> bool =
+        |_, hands| hands.mirror().send_panic(&"it is not good, and all is over").is_ok();
+    let error = writing("an error of two parts", open, error, &["panic: it is not good, and all is over\n"]);
+    let finish: fn(&LineRing, &mut Hands) -> bool = |_, hands| hands.mirror().write_all(b"nished\n").is_ok();
+    let all = [
+        writing("a short line", open, write_short, &["short"]),
+        Operation { policy: Policy::OverwriteOldest, ..full },
+        Operation { policy: Policy::DropNewest, ..writing("a line of parts", open, long, &[LONG]) },
+        writing("the end of an unfinished line", open_and_begin, finish, &["unfinished"]),
+        Operation { policy: Policy::OverwriteOldest, ..error },
+    ];
+    all.map(|operation| Operation { checksums: true, ..operation }).into()
 }
 
 fn readers() -> Vec<Operation> {
@@ -432,11 +456,17 @@ impl Operation {
         changes
     }
 
+    /// Bytes of a line that fit in a slot.
+    fn payload(&self) -> usize {
+        PAYLOAD - if self.checksums { 8 } else { 0 }
+    }
+
     fn ring(&self) -> LineRing {
         let options = Options::new()
             .lines(LINES)
             .line_bytes(64)
-            .max_line(if self.policy == Policy::OverwriteOldest { LINES * PAYLOAD / 2 } else { 400 })
+            .max_line(if self.policy == Policy::OverwriteOldest { LINES * self.payload() / 2 } else { 400 })
+            .checksums(self.checksums)
             .mirrors(MIRRORS)
             .seats(12)
             .policy(self.policy)
@@ -599,14 +629,17 @@ fn of_label<'i>(items: &'i [Item<'static>], label: &str) -> (Vec<&'i Line<'stati
 }
 
 fn is_whole(line: &Line<'_>) -> bool {
-    !(line.truncated || line.unfinished || line.unacknowledged)
+    !(line.truncated || line.unfinished || line.unacknowledged || line.damaged)
 }
 
 impl Operation {
     /// Checks everything that came of a ring.
     fn judge(&self, ring: &LineRing, items: &[Item<'static>], written: usize, fate: Fate) {
         let lossy = self.policy != Policy::Block;
-        assert!(!items.iter().any(|item| matches!(item, Item::Damaged { .. })), "{items:?}");
+        let is_damaged = |item: &Item<'_>| {
+            matches!(item, Item::Damaged { .. }) || item.line().is_some_and(|line| line.damaged)
+        };
+        assert!(!items.iter().any(is_damaged), "{items:?}");
         // Whoever was not touched: each line once, in order, or counted as lost.
         let groups = (0..2).map(|number| {
             let label = format!("other {number}");
@@ -731,7 +764,7 @@ impl Operation {
         if self.name.starts_with("an error") && fate != Fate::Died {
             // Overwriting does not erase every trace.
             let is_begun = |line: &&&Line<'_>| {
-                line.bytes.starts_with(&expected[0].as_bytes()[..expected[0].len().min(PAYLOAD)])
+                line.bytes.starts_with(&expected[0].as_bytes()[..expected[0].len().min(self.payload())])
             };
             assert_eq!(lines.iter().filter(is_begun).count(), 1, "{lines:?}");
         }

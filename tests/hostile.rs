@@ -169,7 +169,9 @@ fn stand_it(options: Options, seed: u64) {
 fn words_that_change_while_they_are_read_are_survived() {
     for (policy, seed) in [(Policy::Block, 1), (Policy::DropNewest, 2), (Policy::OverwriteOldest, 3)] {
         for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
-            stand_it(Options::new().policy(policy).wake_up(wake_up), seed);
+            // Both kinds of wake-up, and both of slots.
+            let checksums = wake_up == WakeUp::Pipe;
+            stand_it(Options::new().policy(policy).wake_up(wake_up).checksums(checksums), seed);
         }
     }
 }

@@ -156,7 +156,7 @@ impl Segment {
     /// Makes a segment: allocated, touched, and sealed if that is possible.
     pub(crate) fn create(options: &Options, backing: Backing<'_>) -> Result<Self, CreateError> {
         fork::prepare().map_err(system!(CreateError, "map a page"))?;
-        let mut geometry = options.geometry()?;
+        let mut geometry = options.geometry(matches!(backing, Backing::File(_)))?;
         let mut identity = [0; 16];
         rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty())
             .map_err(system!(CreateError, "get random bytes"))?;
@@ -317,7 +317,7 @@ impl Segment {
 
     #[inline]
     pub(crate) fn overwrites(&self) -> bool {
-        self.geometry.policy == Policy::OverwriteOldest as u32
+        self.geometry.policy == Policy::OverwriteOldest as u16
     }
 
     #[inline]

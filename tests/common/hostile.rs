@@ -103,12 +103,21 @@ fn templates() -> Vec<Template> {
     vec![
         template(small().policy(Policy::Block), true, 0),
         template(overflow(small()).policy(Policy::DropNewest), true, 12),
-        template(overflow(small()).policy(Policy::OverwriteOldest), true, 9),
+        template(overflow(small()).policy(Policy::OverwriteOldest).max_line(90).checksums(true), true, 9),
         template(small().policy(Policy::OverwriteOldest).wake_up(WakeUp::Pipe), true, 3),
-        template(small().policy(Policy::OverwriteOldest).rewrite(true).fold_crlf(true), false, 0),
+        template(
+            small()
+                .policy(Policy::OverwriteOldest)
+                .rewrite(true)
+                .fold_crlf(true)
+                .max_line(90)
+                .checksums(true),
+            false,
+            0,
+        ),
         template(overflow(small()).policy(Policy::DropNewest).line_bytes(128).max_line(40), false, 2),
         template(small().policy(Policy::Block).lines(2).mirrors(2).seats(3), false, 0),
-        template(overflow(small()).policy(Policy::Block).wake_up(WakeUp::Pipe), false, 0),
+        template(overflow(small()).policy(Policy::Block).wake_up(WakeUp::Pipe).checksums(true), false, 0),
     ]
 }
 
