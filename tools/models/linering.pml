@@ -1,38 +1,47 @@
 /*
  * The exchange, the reader, and the burial of the dead, for SPIN.
  *
- * Memory here is sequentially consistent: a step is one access to shared memory, and every process sees all
- * steps in one order. What a weaker memory does beside that is the subject of the loom models
- * (src/loom_models.rs) and of the herd7 tests; they, in turn, try short runs. This model lets a process die or
- * stand still before each of its steps, and tries every order of the steps of a whole small ring.
+ * Memory here is sequentially consistent: a step is one access to shared memory, and every process
+ * sees all steps in one order. What a weaker memory does beside that is the subject of the loom
+ * models (src/loom_models.rs) and of the herd7 tests; they, in turn, try short runs. This model
+ * lets a process die or stand still before each of its steps, and tries every order of the steps of
+ * a whole small ring.
  *
- * The macros are named after the functions of src/ring.rs and src/recover.rs. Names of the configuration
- * (POLICY, WRITERS, ...) and of the mutants (NO_INTENT, ...) come from tools/models/check by -D.
+ * The macros are named after the functions of src/ring.rs and src/recover.rs. Names of the
+ * configuration (POLICY, WRITERS, ...) and of the mutants (NO_INTENT, ...) come from
+ * tools/models/check by -D.
  *
- * Left out: the reader's own cell (its slot never moves), the words of a line but for two, the position in
- * a slot's header, sleeping and waking (a process that would sleep is blocked until its condition holds),
- * tickets, seats, forks, a cell's next mirror, damaged words, and observers.
+ * Left out: the reader's own cell (its slot never moves), the words of a line but for two, the
+ * position in a slot's header, sleeping and waking (a process that would sleep is blocked until its
+ * condition holds), tickets, seats, forks, a cell's next mirror, damaged words, and observers.
  *
  * Invariants, of which I1 to I5 are those of src/ring.rs:
  *
  *   I1  An entry only moves forward: by one exchange or one take at a time.
- *   I2  A slot is in one place: in one entry, or it is the spare of one cell. While a cell's hold word says
- *       INTENT(a, b) one of the two is its spare; HELD(a) says that a is.
- *   I3  Only the owner of a spare writes its words. What the reader hands over is one writer's, and whole.
+ *   I2  A slot is in one place: in one entry, or it is the spare of one cell. While a cell's hold
+ *       word says INTENT(a, b) one of the two is its spare; HELD(a) says that a is.
+ *   I3  Only the owner of a spare writes its words. What the reader hands over is one writer's, and
+ *       whole.
  *   I4  Positions are filled in order, so there is no hole.
  *   I5  The tail hint never leads.
  *   I6  A writer is refused only if the ring is full.
- *   I7  A still ring is decided: when no word has moved during a burial's look, the look says which slot the
- *       dead cell owns, also beside a process that has announced an intent and stands still for ever.
+ *   I7  A still ring is decided: when no word has moved during a burial's look, the look says which
+ *       slot the dead cell owns, also beside a process that has announced an intent and stands
+ *       still for ever.
  *   I8  A piece is published once at most. Last words are never an older piece.
- *   I9  A process waits for no stopped process: at the end each writer that was not stopped has written all its
- *       lines, each dead cell is buried, and the reader has found everything.
- *   I10 Every line whose write returned is accepted once or counted as lost, never both. A line comes a second
- *       time only where a reader died between noting the line and taking it, and at the same position.
+ *   I9  A process waits for no stopped process: at the end each writer that was not stopped has
+ *       written all its lines, each dead cell is buried, and the reader has found everything.
+ *   I10 Every line whose write returned is accepted once or counted as lost, never both. A line
+ *       comes a second time only where a reader died between noting the line and taking it, and at
+ *       the same position.
  *   I11 A line that is counted as lost was overwritten or dropped.
+ *   I12 The reader finds no damage in a ring that no process has damaged.
+ *
+ * And in the configurations that check finds cycles in: none, so every loop is bounded by what
+ * other processes achieve.
  */
 
-/* ------------------------------------------------------------------------------------ configuration */
+/* -------------------------------------------------------------------------------- configuration */
 
 #define BLOCK 0
 #define DROP_NEWEST 1
@@ -80,7 +89,8 @@
  *   APPEND      a line is put together in two steps, and its bytes are pending in between
  *   PIECES      a writer's lines are the pieces of one long line
  *   TWO_WORDS   a slot has two words, which are stored and loaded one after the other
- *   STRAY_HINT  the tail hint says anything: a writer that looks at it finds any position near the ring
+ *   STRAY_HINT  the tail hint says anything: a writer that looks at it finds any position near the
+ *               ring
  */
 
 /* Who: the number of a process, also its bit in MORTAL and STOPPABLE. */
@@ -88,7 +98,7 @@
 #define READER(n) (3 + (n))
 #define BURIER(n) (5 + (n))
 
-/* ------------------------------------------------------------------------------------------- layout */
+/* --------------------------------------------------------------------------------------- layout */
 
 #define N 2                     /* positions in a lap */
 #define CELLS WRITERS
@@ -134,7 +144,8 @@
 #define UNFINISHED 2            /* who buried its writer put the flag into the header */
 #define BIT(k) (1 << (k))
 
-/* The number of the line that piece `k` of a writer belongs to, and of the one after it is published. */
+/* The number of the line that piece `k` of a writer belongs to, and of the one after it is
+   published. */
 #ifdef PIECES
 #define LINE(k) 0
 #define LINE_AFTER(k) ((k) + 1 == LINES0 -> 1 : 0)
@@ -157,7 +168,7 @@
 #define DEAD 2
 #define STOPPED 3
 
-/* ------------------------------------------------------------------------------------ shared memory */
+/* -------------------------------------------------------------------------------- shared memory */
 
 byte order[N];
 byte slot[N + CELLS];
@@ -177,7 +188,7 @@ byte read_position;
 /* The kernel's locks: which process has it, plus one. A kill gives them away, a stop does not. */
 byte lock[CELLS], reader_lock;
 
-/* --------------------------------------------------------------------------------------------- ghosts */
+/* --------------------------------------------------------------------------------------- ghosts */
 
 /* What is true, for the invariants. No process decides by these. */
 byte fate[8];                   /* what became of each process */
@@ -189,8 +200,9 @@ short published[CELLS], accepted[CELLS], lost[CELLS], gone[CELLS];  /* pieces, a
 byte untaken;                   /* the position of a line that was noted and not taken yet */
 
 /*
- * The change counts of the hold words, as what they are for: a bit for each process that buries says whether
- * the word has moved since that process looked at it. So the count is one that never comes back.
+ * The change counts of the hold words, as what they are for: a bit for each process that buries
+ * says whether the word has moved since that process looked at it. So the count is one that never
+ * comes back.
  */
 byte moved[CELLS];
 byte stirred;                   /* the same for all that a look reads */
@@ -198,16 +210,16 @@ byte looking;                   /* which of them are looking */
 
 #define LOOK_BIT (1 << (id - BURIER(0)))
 
-/* ---------------------------------------------------------------------------------------------- steps */
+/* ---------------------------------------------------------------------------------------- steps */
 
 #define MAY_DIE (kills > 0 && ((MORTAL >> id) & 1))
 #define MAY_STOP (stops > 0 && ((STOPPABLE >> id) & 1))
 
 /*
- * A step is one access to shared memory, and what its process does with that in its own memory. Instead of each
- * step its process may die, or stand still for ever. STEP_IF begins with the condition that it waits for. (The
- * `skip` keeps the guards of a step that begins with an `if` out of the outer one: an `else` among them would be
- * closed wherever the process may die.)
+ * A step is one access to shared memory, and what its process does with that in its own memory.
+ * Instead of each step its process may die, or stand still for ever. STEP_IF begins with the
+ * condition that it waits for. (The `skip` keeps the guards of a step that begins with an `if` out
+ * of the outer one: an `else` among them would be closed wherever the process may die.)
  */
 #define STEP_IF if \
     :: atomic { MAY_DIE -> die(); goto over } \
@@ -248,7 +260,7 @@ inline give_locks_away() {
 
 /* There are as many slots as places, so each is in one place when none is missing. */
 inline assert_i2_one_place() {
-    assert(PLACES == ALL_SLOTS)
+    assert(PLACES == ALL_SLOTS)                                 /* I2 */
 }
 
 inline store_hold(c, a, b) {
@@ -267,9 +279,10 @@ inline store_entry(p, entry) {
     stirred = stirred | looking
 }
 
-/* -------------------------------------------------------------------------------------------- publish */
+/* -------------------------------------------------------------------------------------- publish */
 
-/* The moment of the exchange: the slot `s` of cell `c`, with its piece `k`, goes to position `p`. */
+/* The moment of the exchange: the slot `s` of cell `c`, with its piece `k`, goes to position `p`.
+   */
 inline exchange(c, s, k, p, e) {
     assert(p == tail);                                          /* I4 */
     assert(owns[c] == s);                                       /* I2 */
@@ -278,7 +291,7 @@ inline exchange(c, s, k, p, e) {
     published[c] = published[c] | BIT(k);
     if
     :: IS_FULL(e) ->
-        assert(POLICY == OVERWRITE_OLDEST);
+        assert(POLICY == OVERWRITE_OLDEST);                     /* I1 */
         gone[CELL_OF(slot[SLOT(e)])] = gone[CELL_OF(slot[SLOT(e)])] | BIT(PIECE_OF(slot[SLOT(e)]))
     :: else
     fi;
@@ -302,8 +315,9 @@ inline clear_pending(c, k) {
 #endif
 
 /*
- * Swaps the spare `s` of cell `c`, with its piece `k`, into the ring. A writer uses it for its lines, a burial for
- * the last words of a dead one. `next`: the position after the one that this process filled last, or 0.
+ * Swaps the spare `s` of cell `c`, with its piece `k`, into the ring. A writer uses it for its
+ * lines, a burial for the last words of a dead one. `next`: the position after the one that this
+ * process filled last, or 0.
  */
 inline publish(c, s, k) {
     p = 0;
@@ -342,8 +356,9 @@ verdict:
     STEP_IF
         IS_OLDEST(e, p) && POLICY != OVERWRITE_OLDEST ->
 #ifndef STRAY_HINT
-        /* I6. Beside a hint that says anything a position may be found full before the one before it is filled. */
-        assert(was_full);
+        /* I6. Beside a hint that says anything a position may be found full before the one before
+           it is filled. */
+        assert(was_full);                                       /* I6 */
 #endif
         if
         :: IS_HELD(c) -> goto refused
@@ -411,7 +426,7 @@ published_it:
     skip
 }
 
-/* ------------------------------------------------------------------------------------------- a writer */
+/* ------------------------------------------------------------------------------------- a writer */
 
 proctype Writer(byte id; byte lines) {
     byte k;                     /* the piece */
@@ -431,13 +446,13 @@ proctype Writer(byte id; byte lines) {
             pending_bytes[id] = 1
         END;
         STEP
-            assert(owns[id] == s);
+            assert(owns[id] == s);                              /* I3 */
 #endif
             slot[s] = CONTENT(id, k, WHOLE)
         END;
 #ifdef TWO_WORDS
         STEP
-            assert(owns[id] == s);
+            assert(owns[id] == s);                              /* I3 */
             second[s] = CONTENT(id, k, WHOLE)
         END;
 #endif
@@ -455,9 +470,10 @@ over:
     atomic { k = 0; s = 0; p = 0; e = 0; next = 0; was_full = 0 }
 }
 
-/* ------------------------------------------------------------------------------------------ the reader */
+/* ----------------------------------------------------------------------------------- the reader */
 
-/* The lines of cell `c` before line `n` that were not delivered: each of them is gone. Two at most here. */
+/* The lines of cell `c` before line `n` that were not delivered: each of them is gone. Two at most
+   here. */
 inline note_lost(c, n) {
     do
     :: delivered[c] < n ->
@@ -469,7 +485,8 @@ inline note_lost(c, n) {
     od
 }
 
-/* The reader's sink has the line: it is noted before it is taken, so that a death in between delivers it twice. */
+/* The reader's sink has the line: it is noted before it is taken, so that a death in between
+   delivers it twice. */
 inline note_delivered(c, k) {
     delivered[c] = LINE(k) + 1;
     accepted[c] = accepted[c] | BIT(k)
@@ -513,7 +530,8 @@ proctype Reader(byte id) {
         reader_lock == 0 -> reader_lock = id + 1;
 #endif
         cursor = read_position;
-        /* Before this, a position may have been taken by a reader that died before it noted that. */
+        /* Before this, a position may have been taken by a reader that died before it noted that.
+           */
         inherited = cursor + N
     END;
 look:
@@ -523,16 +541,18 @@ look:
         :: AHEAD(e, cursor) == 0 && IS_FULL(e)
         :: LAPS_SINCE(e, cursor) > 0 ->
             if
+#ifndef NO_INHERITED
             :: inherited > cursor && LAPS_SINCE(e, cursor) == 1 -> cursor++; e = 0; goto look
+#endif
             :: else ->
                 /* The reader was overrun: all up to a lap before that entry is gone. */
-                assert(POLICY == OVERWRITE_OLDEST);
+                assert(POLICY == OVERWRITE_OLDEST);             /* I12 */
                 cursor = cursor + N * (LAPS_SINCE(e, cursor) - 1) + 1; e = 0;
                 goto passed
             fi
         :: AHEAD(e, cursor) == 0 && !IS_FULL(e) -> e = 0; goto nothing
         :: IS_OLDEST(e, cursor) -> e = 0; goto nothing
-        :: else -> assert(false)
+        :: else -> assert(false)                                /* I12 */
         fi
     END;
     STEP
@@ -549,15 +569,16 @@ look:
 #else
     STEP
 #endif
-        /* The sink has it: one line, whole, and the next one of its writer, or one that comes again. */
+        /* The sink has it: one line, whole, and the next one of its writer, or one that comes
+           again. */
 #ifdef TWO_WORDS
         assert(CONTENT(CELL_OF(image), PIECE_OF(image), WHOLE) == image_second);     /* I3 */
         image_second = 0;
 #endif
         assert(image != 0 && STATE_OF(image) != BEGUN);         /* I3 */
-        assert(published[CELL_OF(image)] & BIT(PIECE_OF(image)));
+        assert(published[CELL_OF(image)] & BIT(PIECE_OF(image)));       /* I3 */
         assert(!(lost[CELL_OF(image)] & BIT(PIECE_OF(image)))); /* I10 */
-        /* In the order of its writer. */
+        /* I10: in the order of its writer, each once. */
         assert(accepted[CELL_OF(image)] < BIT(PIECE_OF(image)) || untaken == cursor);
 #ifdef TAKE_BEFORE_ACCEPT
         take(cursor, e)
@@ -612,15 +633,16 @@ passed:
     END;
 
 nothing:
-    /* A filled successor proves that the position can not be filled any more. No sound ring has that. */
+    /* A filled successor proves that the position can not be filled any more. No sound ring has
+       that. */
     STEP
         if :: IS_FILLED(ENTRY(cursor + 1), cursor + 1) :: else -> goto sleep fi
     END;
 #ifdef HOLE_WITHOUT_SECOND_LOOK
-    assert(false);
+    assert(false);                                              /* I12 */
 #endif
     STEP
-        assert(IS_FILLED(ENTRY(cursor), cursor));               /* I4 */
+        assert(IS_FILLED(ENTRY(cursor), cursor));               /* I12 */
         goto look
     END;
 sleep:
@@ -635,14 +657,14 @@ over:
 }
 #endif
 
-/* ------------------------------------------------------------------------------- who buries the dead */
+/* -------------------------------------------------------------------------- who buries the dead */
 
 #define SEEN(x) ((circulates >> (x)) & 1)
 #define IS_DECIDED(j) (intent_b[j] != NONE && SEEN(intent_a[j]) != SEEN(intent_b[j]))
 
 #ifdef NO_RECHECK
 #define HAS_MOVED(j) 0
-#elif defined(NO_CHANGE_COUNT)
+#elif defined(NO_CHANGE_COUNT)  /* no mutant: see docs/models.md */
 #define HAS_MOVED(j) (hold_a[j] != intent_a[j] || hold_b[j] != intent_b[j])
 #else
 #define HAS_MOVED(j) (moved[j] & LOOK_BIT)
@@ -738,11 +760,13 @@ scan:
         if :: j < CELLS + N -> goto scan :: else -> j = 0 fi
     END;
 decide:
-    /* Seen in circulation: a, so the exchange happened; b, so it did not. Both: one of them moved meanwhile. */
+    /* Seen in circulation: a, so the exchange happened; b, so it did not. */
     if
     :: atomic { SEEN(hold_a[v]) && !SEEN(hold_b[v]) -> end_look(); s = hold_b[v] }
     :: atomic { !SEEN(hold_a[v]) && SEEN(hold_b[v]) -> end_look(); s = hold_a[v]; finished = 1 }
-    :: atomic { SEEN(hold_a[v]) && SEEN(hold_b[v]) -> goto undecided }
+    /* The source looks again after this, since its words may be damaged. */
+    /* I2: the one that the dead cell owns is in no other place. */
+    :: atomic { SEEN(hold_a[v]) && SEEN(hold_b[v]) -> assert(false) }
     :: atomic {
         !SEEN(hold_a[v]) && !SEEN(hold_b[v]) ->
         /* Another cell's intent counts once it is decided by the same rule: on to a fixed point. */
@@ -802,8 +826,12 @@ settled:
     };
     STEP
         if
-        :: finished                                             /* flagged `unacknowledged`, beside what it has */
+        :: finished             /* flagged `unacknowledged`, beside what it has */
+#ifdef NOT_FLAGGED
+        :: else
+#else
         :: else -> slot[s] = CONTENT(v, k, UNFINISHED)
+#endif
         fi;
         finished = 0
     END;
@@ -824,7 +852,7 @@ over:
 }
 #endif
 
-/* ------------------------------------------------------------------------------------------ the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 #define IS_READER_STOPPED (fate[READER(0)] == STOPPED || fate[READER(1)] == STOPPED)
 #define IS_BURIER_STOPPED (fate[BURIER(0)] == STOPPED || fate[BURIER(1)] == STOPPED)
@@ -849,7 +877,7 @@ inline judge(c) {
     :: else
     fi;
     assert(!(accepted[c] & lost[c]));                                   /* I10 */
-    /* What returned was published or dropped, whether it was read or not. */
+    /* I10: what returned was published or dropped, whether it was read or not. */
     assert(((published[c] | gone[c]) & (BIT(returned[c]) - 1)) == BIT(returned[c]) - 1)
 }
 
