@@ -187,6 +187,7 @@ byte read_position;
 
 /* The kernel's locks: which process has it, plus one. A kill gives them away, a stop does not. */
 byte lock[CELLS], reader_lock;
+#define IS_FREE_LOCK(l) (l == 0 || fate[l - 1] == DEAD)
 
 /* --------------------------------------------------------------------------------------- ghosts */
 
@@ -222,32 +223,12 @@ byte looking;                   /* which of them are looking */
  * of the outer one: an `else` among them would be closed wherever the process may die.)
  */
 #define STEP_IF if \
-    :: atomic { MAY_DIE -> die(); goto over } \
+    :: atomic { MAY_DIE -> kills--; fate[id] = DEAD; goto over } \
     :: atomic { MAY_STOP -> stops--; fate[id] = STOPPED; goto over } \
     :: atomic {
 #define STEP STEP_IF skip;
 #define OR } :: atomic {
 #define END } fi
-
-/* A kill: the kernel gives away the locks of the dead. */
-inline die() {
-    d_step {
-        kills--;
-        fate[id] = DEAD;
-        give_locks_away()
-    }
-}
-
-inline give_locks_away() {
-    if :: lock[0] == id + 1 -> lock[0] = 0 :: else fi;
-#if CELLS > 1
-    if :: lock[1] == id + 1 -> lock[1] = 0 :: else fi;
-#endif
-#if CELLS > 2
-    if :: lock[2] == id + 1 -> lock[2] = 0 :: else fi;
-#endif
-    if :: reader_lock == id + 1 -> reader_lock = 0 :: else fi
-}
 
 #define PLACES_1 (BIT(SLOT(order[0])) | BIT(SLOT(order[1])) | BIT(owns[0]))
 #if CELLS == 1
@@ -463,8 +444,8 @@ proctype Writer(byte id; byte lines) {
     /* EOF: the ticket has its end, and the cell is free. */
     atomic {
         owner[id] = FREE;
-        fate[id] = DONE;
-        give_locks_away()
+        lock[id] = 0;
+        fate[id] = DONE
     };
 over:
     atomic { k = 0; s = 0; p = 0; e = 0; next = 0; was_full = 0 }
@@ -527,7 +508,7 @@ proctype Reader(byte id) {
     STEP
 #else
     STEP_IF
-        reader_lock == 0 -> reader_lock = id + 1;
+        IS_FREE_LOCK(reader_lock) -> reader_lock = id + 1;
 #endif
         cursor = read_position;
         /* Before this, a position may have been taken by a reader that died before it noted that.
@@ -715,16 +696,16 @@ any:
         fi;
 #elif defined(LOCK_ONLY_ASKED)
         if
-        :: owner[0] == LIVE && lock[0] == 0 -> v = 0
+        :: owner[0] == LIVE && IS_FREE_LOCK(lock[0]) -> v = 0
         fi;
 #else
         if
-        :: owner[0] == LIVE && lock[0] == 0 -> v = 0; lock[0] = id + 1
+        :: owner[0] == LIVE && IS_FREE_LOCK(lock[0]) -> v = 0; lock[0] = id + 1
 #if CELLS > 1
-        :: owner[1] == LIVE && lock[1] == 0 -> v = 1; lock[1] = id + 1
+        :: owner[1] == LIVE && IS_FREE_LOCK(lock[1]) -> v = 1; lock[1] = id + 1
 #endif
 #if CELLS > 2
-        :: owner[2] == LIVE && lock[2] == 0 -> v = 2; lock[2] = id + 1
+        :: owner[2] == LIVE && IS_FREE_LOCK(lock[2]) -> v = 2; lock[2] = id + 1
 #endif
         fi;
 #endif
@@ -840,7 +821,7 @@ noted:
     /* The end is noted, and the cell is free. */
     STEP
         owner[v] = FREE;
-        give_locks_away();
+        lock[v] = 0;
         v = 0; s = 0; k = 0; next = 0;
         goto any
     END;
@@ -855,12 +836,11 @@ over:
 /* -------------------------------------------------------------------------------------- the end */
 
 #define IS_READER_STOPPED (fate[READER(0)] == STOPPED || fate[READER(1)] == STOPPED)
-#define IS_BURIER_STOPPED (fate[BURIER(0)] == STOPPED || fate[BURIER(1)] == STOPPED)
 
 inline judge(c) {
     /* I9 */
     assert(fate[c] == DONE || fate[c] == STOPPED || (fate[c] == DEAD && owner[c] == FREE) ||
-           (fate[c] == DEAD && lock[c] != 0 && IS_BURIER_STOPPED));
+           (fate[c] == DEAD && lock[c] != 0 && fate[lock[c] - 1] == STOPPED));
     if
     :: READERS > 0 && !IS_READER_STOPPED ->
         /* Its end says how many lines it had: those that did not come are counted. */
