@@ -1,5 +1,5 @@
 /*
- * The exchange, the reader, and the burial of the dead, for SPIN.
+ * The exchange, the reader, and the recovery of a dead writer's cell, for SPIN.
  *
  * Memory here is sequentially consistent: a step is one access to shared memory, and every process
  * sees all steps in one order. What a weaker memory does beside that is the subject of the loom
@@ -25,12 +25,12 @@
  *   I4  Positions are filled in order, so there is no hole.
  *   I5  The tail hint never leads.
  *   I6  A writer is refused only if the ring is full.
- *   I7  A still ring is decided: when no word has moved during a burial's look, the look says which
- *       slot the dead cell owns, also beside a process that has announced an intent and stands
- *       still for ever.
+ *   I7  A still ring is decided: when no word has moved during a recoverer's look, the look says
+ *       which slot the dead cell owns, also beside a process that has announced an intent and
+ *       stands still for ever.
  *   I8  A piece is published once at most. Last words are never an older piece.
  *   I9  A process waits for no stopped process: at the end each writer that was not stopped has
- *       written all its lines, each dead cell is buried, and the reader has found everything.
+ *       written all its lines, each dead cell is free, and the reader has found everything.
  *   I10 Every line whose write returned is accepted once or counted as lost, never both. A line
  *       comes a second time only where a reader died between noting the line and taking it, and at
  *       the same position.
@@ -56,8 +56,8 @@
 #ifndef READERS
 #define READERS 1               /* one after the other: the second waits for the first one's lock */
 #endif
-#ifndef BURIERS
-#define BURIERS 0               /* processes that look for dead cells */
+#ifndef RECOVERERS
+#define RECOVERERS 0            /* processes that look for dead cells */
 #endif
 #ifndef LINES0
 #define LINES0 2                /* how many lines each writer writes */
@@ -96,7 +96,7 @@
 /* Who: the number of a process, also its bit in MORTAL and STOPPABLE. */
 #define WRITER(n) (n)
 #define READER(n) (3 + (n))
-#define BURIER(n) (5 + (n))
+#define RECOVERER(n) (5 + (n))
 
 /* --------------------------------------------------------------------------------------- layout */
 
@@ -141,7 +141,7 @@
 #define PIECE_OF(x) (((x) & 15) - 1)
 #define BEGUN 0                 /* bytes are missing, and the header does not say so */
 #define WHOLE 1
-#define UNFINISHED 2            /* who buried its writer put the flag into the header */
+#define UNFINISHED 2            /* the recoverer put the flag into the header */
 #define BIT(k) (1 << (k))
 
 /* The number of the line that piece `k` of a writer belongs to, and of the one after it is
@@ -201,15 +201,14 @@ short published[CELLS], accepted[CELLS], lost[CELLS], gone[CELLS];  /* pieces, a
 byte untaken;                   /* the position of a line that was noted and not taken yet */
 
 /*
- * The change counts of the hold words, as what they are for: a bit for each process that buries
- * says whether the word has moved since that process looked at it. So the count is one that never
- * comes back.
+ * The change counts of the hold words, as what they are for: a bit for each recoverer says whether
+ * the word has moved since that process looked at it. So the count is one that never comes back.
  */
 byte moved[CELLS];
 byte stirred;                   /* the same for all that a look reads */
 byte looking;                   /* which of them are looking */
 
-#define LOOK_BIT (1 << (id - BURIER(0)))
+#define LOOK_BIT (1 << (id - RECOVERER(0)))
 
 /* ---------------------------------------------------------------------------------------- steps */
 
@@ -297,8 +296,8 @@ inline clear_pending(c, k) {
 
 /*
  * Swaps the spare `s` of cell `c`, with its piece `k`, into the ring. A writer uses it for its
- * lines, a burial for the last words of a dead one. `next`: the position after the one that this
- * process filled last, or 0.
+ * lines, the recoverer for the last words of a dead one. `next`: the position after the one that
+ * this process filled last, or 0.
  */
 inline publish(c, s, k) {
     p = 0;
@@ -638,7 +637,7 @@ over:
 }
 #endif
 
-/* -------------------------------------------------------------------------- who buries the dead */
+/* -------------------------------------------------------------------------------- the recoverer */
 
 #define SEEN(x) ((circulates >> (x)) & 1)
 #define IS_DECIDED(j) (intent_b[j] != NONE && SEEN(intent_a[j]) != SEEN(intent_b[j]))
@@ -677,8 +676,8 @@ inline end_look() {
     forget_look()
 }
 
-#if BURIERS > 0
-proctype Burier(byte id) {
+#if RECOVERERS > 0
+proctype Recoverer(byte id) {
     byte v;                     /* the dead cell */
     byte s, k, p, e, next;
     bit was_full;
@@ -690,9 +689,9 @@ any:
     /* Death is proved by taking the lock, which is kept until all is done. */
     STEP_IF
 #ifdef NO_CELL_LOCK
-        /* The burial takes a cell whose owner may be alive. */
+        /* The recoverer takes a cell whose owner may be alive. */
         if
-        :: owner[0] == LIVE && lock[0] < BURIER(0) + 1 -> v = 0
+        :: owner[0] == LIVE && lock[0] < RECOVERER(0) + 1 -> v = 0
         fi;
 #elif defined(LOCK_ONLY_ASKED)
         if
@@ -896,11 +895,11 @@ init {
 #if READERS > 1
         run Reader(READER(1));
 #endif
-#if BURIERS > 0
-        run Burier(BURIER(0));
+#if RECOVERERS > 0
+        run Recoverer(RECOVERER(0));
 #endif
-#if BURIERS > 1
-        run Burier(BURIER(1));
+#if RECOVERERS > 1
+        run Recoverer(RECOVERER(1));
 #endif
     };
     /* No process can go on: each is done, dead, stopped, or has nothing to do. */
