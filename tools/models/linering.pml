@@ -3,7 +3,7 @@
  *
  * Memory here is sequentially consistent: a step is one access to shared memory, and every process
  * sees all steps in one order. What a weaker memory does beside that is the subject of the loom
- * models (src/loom_models.rs) and of the herd7 tests; they, in turn, try short runs. This model
+ * models (src/loom_models.rs); they, in turn, try short runs. This model
  * lets a process die or stand still before each of its steps, and tries every order of the steps of
  * a whole small ring.
  *
