@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use linering::{End, Item, LineProcMirror, LineRing, Observer, Policy, Reader};
 
 mod common;
-use common::{Check, line, ring};
+use common::{Check, line, ring, ring_with};
 
 /// Lines that are there before the reader begins.
 const LINES: usize = 1024;
@@ -55,8 +55,8 @@ fn take_batches_unseen(reader: &mut Reader, _: &mut Check) {
 }
 
 /// Fills a ring and times `read` alone, so often.
-fn times(rounds: u64, check: bool, read: impl Fn(&mut Reader, &mut Check)) -> Duration {
-    let ring = ring(LINES, Policy::Block);
+fn times(rounds: u64, check: bool, checksums: bool, read: impl Fn(&mut Reader, &mut Check)) -> Duration {
+    let ring = ring_with(LINES, Policy::Block, checksums);
     let mut mirror = ring.mirror().expect("a mirror");
     let mut reader = ring.reader().expect("nobody reads");
     let mut seen = Check::default();
@@ -82,9 +82,17 @@ fn fill(mirror: &mut LineProcMirror, from: u64) -> u64 {
 fn reading(c: &mut Criterion) {
     let mut group = c.benchmark_group("read 1024 lines of 100 bytes");
     group.throughput(Throughput::Elements(LINES as u64));
-    group.bench_function("one after another, checked", |b| b.iter_custom(|n| times(n, true, take)));
-    group.bench_function("in batches, checked", |b| b.iter_custom(|n| times(n, true, take_batches)));
-    group.bench_function("in batches", |b| b.iter_custom(|n| times(n, false, take_batches_unseen)));
+    for (checksums, with) in [(false, ""), (true, ", with checksums")] {
+        group.bench_function(format!("one after another, checked{with}"), |b| {
+            b.iter_custom(|n| times(n, true, checksums, take));
+        });
+        group.bench_function(format!("in batches, checked{with}"), |b| {
+            b.iter_custom(|n| times(n, true, checksums, take_batches));
+        });
+        group.bench_function(format!("in batches{with}"), |b| {
+            b.iter_custom(|n| times(n, false, checksums, take_batches_unseen));
+        });
+    }
     group.finish();
 }
 

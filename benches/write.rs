@@ -55,6 +55,20 @@ fn one_write(c: &mut Criterion) {
     let timed = LineRing::new(options.timestamps(Timestamps::Coarse)).expect("a ring");
     let mut mirror = timed.mirror().expect("a mirror");
     group.bench_function("linering, with times", |b| b.iter(|| mirror.write_line(black_box(&bytes))));
+    let options = Options::new().lines(LINES).line_bytes(192).policy(Policy::OverwriteOldest);
+    let checked = LineRing::new(options.timestamps(Timestamps::Off).checksums(true)).expect("a ring");
+    let mut mirror = checked.mirror().expect("a mirror");
+    group.bench_function("linering, with checksums", |b| b.iter(|| mirror.write_line(black_box(&bytes))));
+    group.bench_function("linering, with checksums, five pieces and an end", |b| {
+        b.iter(|| {
+            for piece in pieces.clone() {
+                mirror.write_all(black_box(piece)).expect("it overwrites");
+            }
+            mirror.write_all(b"\n").expect("it overwrites");
+        });
+    });
+    mirror.write_line(&bytes).expect("it overwrites");
+    assert_last(&checked, &bytes);
     group.finish();
 }
 
@@ -64,6 +78,7 @@ fn assert_last(ring: &LineRing, bytes: &[u8]) {
     let mut last = None;
     while let Some(item) = reader.try_recv().expect("ours") {
         if let Item::Line(line) = item {
+            assert!(!line.damaged);
             last = Some(line.bytes.into_owned());
         }
     }
@@ -72,13 +87,17 @@ fn assert_last(ring: &LineRing, bytes: &[u8]) {
 
 fn by_length(c: &mut Criterion) {
     let mut group = c.benchmark_group("write by length, slots of 256 bytes");
-    for length in [10, 100, 240, 1000, 100_000] {
+    let lengths = [10, 100, 240, 1000, 100_000].map(|length| [(length, false), (length, true)]);
+    for (length, checksums) in lengths.into_iter().flatten() {
         let options = Options::new().lines(LINES).line_bytes(256).policy(Policy::OverwriteOldest);
-        let ring = LineRing::new(options.timestamps(Timestamps::Off).max_line(LINE * 1000)).expect("a ring");
+        let ring =
+            LineRing::new(options.timestamps(Timestamps::Off).max_line(LINE * 1000).checksums(checksums));
+        let ring = ring.expect("a ring");
         let mut mirror = ring.mirror().expect("a mirror");
         let bytes: Vec<u8> = (0..length).map(|at| b'a' + (at % 26) as u8).collect();
         group.throughput(Throughput::Bytes(length as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(length), &bytes, |b, bytes| {
+        let name = if checksums { "with checksums" } else { "without" };
+        group.bench_with_input(BenchmarkId::new(name, length), &bytes, |b, bytes| {
             b.iter(|| mirror.write_line(black_box(bytes)));
         });
         assert_last(&ring, &bytes);

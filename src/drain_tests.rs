@@ -184,3 +184,59 @@ fn counts_at_their_ends_stay_there_or_begin_anew() {
     assert_eq!(items(&segment, &mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
     assert_eq!(drain.sources.get_mut(0).expect("it wrote").lost, u64::MAX);
 }
+
+/// The word at `word` of the slot in which `position` is.
+fn word_of(segment: &Segment, position: u64, word: usize) -> &crate::sync::AtomicU64 {
+    let ring = segment.ring();
+    let slot = Entry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
+    &ring.slots[slot * ring.shape.slot_words + word]
+}
+
+/// The lines that are there, as what is said of them.
+fn flags_of_lines(segment: &Segment, drain: &mut Drain) -> Vec<(String, bool, bool, u64)> {
+    let mut lines = Vec::new();
+    while drain.fill(segment) {
+        let item = drain.next_item(segment).map(Item::into_owned);
+        lines.extend(item.iter().filter_map(Item::line).map(|line| {
+            (String::from_utf8_lossy(&line.bytes).into_owned(), line.damaged, line.truncated, line.missing)
+        }));
+        drain.accept(segment, 1);
+    }
+    lines
+}
+
+#[test]
+fn a_damaged_part_that_names_the_next_line_neither_ends_nor_joins_the_one_before() {
+    let segment = segment(Options::new().lines(8).line_bytes(64).max_line(100).checksums(true));
+    let (mut writer, mut drain) = (writer(&segment), Drain::open(&segment).expect("the first"));
+    let text = |byte: u8| [byte; 24];
+    writer.forge(&segment, 0, flag::FIRST, &text(b'a'));
+    writer.forge(&segment, 1, 0, &text(b'b'));
+    writer.forge(&segment, 2, flag::LAST, &text(b'c'));
+    // Its line's number becomes the next one.
+    let line = word_of(&segment, 1, 2);
+    line.store(line.load(Relaxed) + (1 << 16), Relaxed);
+    let [a, b, c] = [b'a', b'b', b'c'].map(|byte| String::from_utf8(vec![byte; 24]).expect("text"));
+    let expected = [(b, true, false, 0), (a + &c, false, true, 24)];
+    assert_eq!(flags_of_lines(&segment, &mut drain), expected);
+}
+
+#[test]
+fn parts_between_which_positions_are_skipped_make_no_sound_line_where_lines_are_rewritten() {
+    for rewrite in [true, false] {
+        let segment = segment(Options::new().lines(8).line_bytes(64).checksums(true).rewrite(rewrite));
+        let (mut writer, mut drain) = (writer(&segment), Drain::open(&segment).expect("the first"));
+        // A line that is made void after its second part, and begun anew with the same number.
+        let parts =
+            [(0, flag::FIRST), (1, 0), (0, flag::FIRST | flag::LAST | flag::FORGOTTEN), (0, flag::FIRST)];
+        for (part, flags) in parts {
+            writer.forge(&segment, part, flags, b"old and void");
+        }
+        writer.forge(&segment, 1, flag::LAST, b"new");
+        // Nothing is left of all but the first and the last.
+        for position in 1..4 {
+            word_of(&segment, position, 0).store(99, Relaxed);
+        }
+        assert_eq!(flags_of_lines(&segment, &mut drain), [("old and voidnew".to_owned(), rewrite, false, 0)]);
+    }
+}

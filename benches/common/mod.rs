@@ -46,8 +46,13 @@ impl Check {
 
 /// A ring with room for `lines` lines of 100 bytes, one slot each.
 pub fn ring(lines: usize, policy: Policy) -> LineRing {
+    ring_with(lines, policy, false)
+}
+
+/// The same, with checksums or without.
+pub fn ring_with(lines: usize, policy: Policy, checksums: bool) -> LineRing {
     let options = Options::new().lines(lines).line_bytes(192).timestamps(Timestamps::Off);
-    LineRing::new(options.policy(policy)).expect("there is memory for a ring")
+    LineRing::new(options.policy(policy).checksums(checksums)).expect("there is memory for a ring")
 }
 
 /// The floor for anything that gives lines one order: copy the line, and bump one shared counter.

@@ -10,6 +10,7 @@ mod output;
 mod recover;
 mod run;
 mod shown;
+mod verify;
 mod when_full;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ enum Command {
     Run(run::Args),
     Cat(cat::Args),
     Recover(recover::Args),
+    Verify(verify::Args),
     Gc(gc::Args),
 }
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Run(args) => run::run(&args),
         Command::Recover(args) => recover::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Verify(args) => verify::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Gc(args) => gc::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
     }

@@ -105,7 +105,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "block")]
     on_full: WhenFull,
 
-    /// A lost line is a failure
+    /// A lost or damaged line is a failure
     #[arg(long)]
     strict: bool,
 
@@ -240,6 +240,9 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
                     if line.truncated {
                         losses.cut(worker);
                     }
+                    if line.damaged {
+                        losses.damaged(worker);
+                    }
                 }
                 Item::Lost(lost) => {
                     let worker = worker_of(&lost.label);
@@ -251,7 +254,10 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
                     printer.ended(worker);
                     summary.ended(worker);
                 }
-                other => printer.aside(|| note(other)),
+                other => {
+                    summary.skipped();
+                    printer.aside(|| note(other));
+                }
             }
         }
         losses.tell_if_due(|sentence| printer.aside(|| note(sentence)));

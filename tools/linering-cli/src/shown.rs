@@ -47,6 +47,11 @@ impl Shown {
         let name = name_of((line.worker, &line.label));
         let tag = if look.format == Format::Short { format!("[{name}] ") } else { String::new() };
         sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
+        if line.damaged && look.format != Format::Json {
+            // In its place, as above.
+            self.sink.flush();
+            note(format_args!("-- worker {name}: the line at position {} is damaged --", line.position));
+        }
     }
 
     /// Writes out what was added; `false` if that cannot be, for whatever reason.

@@ -60,6 +60,7 @@ impl Begun {
         line.bytes = Cow::Owned(bytes);
         line.time = before.time;
         line.truncated |= before.truncated || cut > 0;
+        line.damaged |= before.damaged;
         line.missing += before.missing + cut as u64;
     }
 

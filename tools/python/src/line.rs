@@ -41,6 +41,7 @@ const UNFINISHED: u8 = 2;
 const UNACKNOWLEDGED: u8 = 4;
 const HAS_POSITION: u8 = 8;
 const HAS_TIME: u8 = 16;
+const DAMAGED: u8 = 32;
 
 const STREAMS: [&str; 3] = ["stdout", "stderr", "log"];
 const LEVELS: [Option<&str>; 6] =
@@ -84,6 +85,7 @@ impl Info {
             (line.truncated, TRUNCATED),
             (line.unfinished, UNFINISHED),
             (line.unacknowledged, UNACKNOWLEDGED),
+            (line.damaged, DAMAGED),
         ] {
             info.flags |= if is_so { flag } else { 0 };
         }
@@ -215,7 +217,7 @@ macro_rules! attribute {
     };
 }
 
-static ATTRIBUTES: [Attribute; 13] = [
+static ATTRIBUTES: [Attribute; 14] = [
     attribute!(c"worker", c"The number of its mirror, in the order of their making; `None` in a `LineBuffer`.",
         |_, info| info.worker.checked_sub(1)),
     attribute!(c"label", c"Its mirror's label, or \"\".", |_, info| info.label()),
@@ -232,6 +234,8 @@ static ATTRIBUTES: [Attribute; 13] = [
         |_, info| info.is(UNFINISHED)),
     attribute!(c"unacknowledged", c"Whether its writer died before `write` returned.",
         |_, info| info.is(UNACKNOWLEDGED)),
+    attribute!(c"damaged", c"Whether its checksum does not agree: something but its writer has changed it, in a ring that has checksums.",
+        |_, info| info.is(DAMAGED)),
     attribute!(c"position", c"Its place in the one order of the ring. Positions grow, with gaps.",
         |_, info| info.is(HAS_POSITION).then_some(info.position)),
     attribute!(c"time", c"Seconds since 1970 at which its first byte was written, to a few milliseconds.",

@@ -87,6 +87,8 @@ struct Object<'l> {
     unfinished: bool,
     #[serde(skip_serializing_if = "is_unset")]
     unacknowledged: bool,
+    #[serde(skip_serializing_if = "is_unset")]
+    damaged: bool,
     /// Bytes of `msg` are replaced: JSON cannot carry them.
     #[serde(skip_serializing_if = "is_unset")]
     lossy: bool,
@@ -121,6 +123,7 @@ fn object(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Lin
         truncated: line.truncated,
         unfinished: line.unfinished,
         unacknowledged: line.unacknowledged,
+        damaged: line.damaged,
         lossy: matches!(text, Cow::Owned(_)),
         missing: (line.missing > 0).then_some(line.missing),
     };

@@ -22,6 +22,11 @@ impl Losses {
         *self.untold.entry((worker, "cut short")).or_default() += 1;
     }
 
+    /// A line whose checksum does not agree.
+    pub fn damaged(&mut self, worker: Option<usize>) {
+        *self.untold.entry((worker, "damaged")).or_default() += 1;
+    }
+
     pub fn add(&mut self, worker: Option<usize>, lost: &Lost<'_>) {
         let cause = match lost.cause {
             LossCause::Overwritten => "lost, overwritten",

@@ -14,6 +14,8 @@ use signal_hook::low_level::signal_name;
 pub struct Summary {
     began: Instant,
     workers: Vec<Tally>,
+    /// Damaged lines and positions, whoever's they were.
+    damaged: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -31,10 +33,11 @@ struct Tally {
 
 impl Summary {
     pub fn new(workers: usize) -> Self {
-        Self { began: Instant::now(), workers: vec![Tally::default(); workers] }
+        Self { began: Instant::now(), workers: vec![Tally::default(); workers], damaged: 0 }
     }
 
     pub fn line(&mut self, worker: Option<usize>, line: &Line<'_>) {
+        self.damaged += u64::from(line.damaged);
         let Some(tally) = self.of(worker) else { return };
         let stream = usize::from(line.stream == Stream::Stderr);
         tally.bytes += line.bytes.len() as u64;
@@ -46,6 +49,11 @@ impl Summary {
         } else {
             tally.lines += memchr::memchr_iter(b'\n', &line.bytes).count() as u64;
         }
+    }
+
+    /// A position that was damaged, and skipped.
+    pub fn skipped(&mut self) {
+        self.damaged += 1;
     }
 
     pub fn lost(&mut self, worker: Option<usize>, lines: u64) {
@@ -65,8 +73,9 @@ impl Summary {
         self.workers.get_mut(worker?)
     }
 
+    /// Whether a line was lost, cut short or damaged.
     pub fn any_lost(&self) -> bool {
-        self.workers.iter().any(|tally| tally.lost + tally.cut > 0)
+        self.damaged > 0 || self.workers.iter().any(|tally| tally.lost + tally.cut > 0)
     }
 
     /// A row for each worker.
@@ -98,5 +107,36 @@ pub fn how(status: Option<ExitStatus>) -> String {
             format!("killed by {name}")
         }
         (None, None) => "nobody knows how".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use linering::{Item, LineRing, Options};
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_line_and_a_skipped_position_are_failures_as_lost_lines_are() {
+        let ring = LineRing::new(Options::new().lines(2).line_bytes(64).checksums(true)).expect("a ring");
+        ring.mirror().expect("a mirror").write_line(b"a line").expect("room");
+        let mut summary = Summary::new(1);
+        assert!(!summary.any_lost());
+        let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+        let mut bytes = vec![0; file.metadata().expect("a file").len() as usize];
+        file.read_exact_at(&mut bytes, 0).expect("so many bytes");
+        let at = bytes.windows(6).position(|part| part == b"a line").expect("it is there");
+        file.write_all_at(b"A", at as u64).expect("a file");
+        let mut reader = ring.reader().expect("nobody reads");
+        let Ok(Some(Item::Line(line))) = reader.try_recv() else { panic!("there is a line") };
+        // Whoever's it was.
+        summary.line(None, &line);
+        assert!(line.damaged && summary.any_lost());
+        let mut summary = Summary::new(1);
+        summary.skipped();
+        assert!(summary.any_lost());
     }
 }

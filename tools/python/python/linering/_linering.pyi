@@ -54,6 +54,9 @@ class Line(str):
     def unacknowledged(self) -> bool:
         """Whether its writer died before `write` returned."""
     @property
+    def damaged(self) -> bool:
+        """Whether its checksum does not agree: something but its writer has changed it, in a ring that has checksums."""
+    @property
     def position(self) -> int | None:
         """Its place in the one order of the ring. Positions grow, with gaps."""
     @property

@@ -82,6 +82,11 @@ class GroupedMessage:
         """Whether some of it is missing."""
         return self._line is not None and self._line.truncated
 
+    @property
+    def damaged(self) -> bool:
+        """Whether its checksum does not agree, in a ring that has checksums."""
+        return self._line is not None and self._line.damaged
+
     def __str__(self) -> str:
         return "\n".join(self.data)
 
