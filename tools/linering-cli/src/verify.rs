@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use linering::{Item, Observer};
+use linering::{Item, ReadError, turn_sigbus_into_errors};
 
-use crate::cat;
+use crate::cat::Whose;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::shown::name_of;
 
 /// Say whether what is in a ring is what its writers put there
@@ -27,6 +26,9 @@ pub struct Args {
     /// A ring: the path of its file, or its name
     #[arg(value_name = "RING")]
     ring: String,
+
+    #[command(flatten)]
+    whose: Whose,
 }
 
 /// How many damaged lines, and how many positions, are named.
@@ -108,9 +110,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let failed = |doing: &str, error: &dyn std::fmt::Display| {
         Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
     };
-    interrupt::explain_cut_short(None).map_err(|error| failed("watch", &error))?;
-    let observer: Observer = cat::open(&args.ring).map_err(|error| failed("verify", &error))?;
+    turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
+    let observer = args.whose.observer(&args.ring).map_err(|error| failed("verify", &error))?;
     let found = Found::of(&observer.look());
+    if observer.is_cut_short() {
+        return Err(failed("verify", &ReadError::CutShort));
+    }
     writeln!(io::stdout(), "{}: {}", args.ring, found.describe(observer.has_checksums()))
         .map_err(|error| Failure::of_write("the standard output", &error))?;
     Ok(if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
