@@ -298,6 +298,32 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
 }
 
 #[test]
+fn a_damaged_line_among_many_of_a_living_mirror_shows() {
+    let ring = LineRing::new(Options::new().lines(64).line_bytes(64).checksums(true)).expect("a ring");
+    let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+    let mut mirror = ring.mirror().expect("a mirror");
+    let mut reader = ring.reader().expect("nobody reads");
+    for round in 0..5 {
+        for number in 0..40 {
+            mirror.write_line(format!("line {round} {number}").as_bytes()).expect("room");
+        }
+        let bytes = bytes_of(&ring);
+        let slot = Places::of(&bytes).slots_with(&bytes, format!("line {round} 20").as_bytes())[0];
+        file.write_all_at(b"L", slot as u64 + 40).expect("memory");
+        let items = drained(&mut reader);
+        for (number, item) in items.iter().enumerate() {
+            let line = item.line().expect("lines alone");
+            let first = if number == 20 { 'L' } else { 'l' };
+            assert_eq!(
+                (line.to_string(), line.damaged),
+                (format!("{first}ine {round} {number}"), number == 20)
+            );
+        }
+        assert_eq!(items.len(), 40);
+    }
+}
+
+#[test]
 fn a_damaged_line_of_a_mirror_counts_as_its_next_one() {
     let (ring, _) = sample(Policy::Block, 64, 0);
     let mut bytes = bytes_of(&ring);

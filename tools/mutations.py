@@ -122,7 +122,7 @@ MUTATIONS = [
      "if !checksum::agrees(segment.ring().shape, self.decoded.next_image()) {", "if false {",
      test("checksums", "each_flipped_bit")),
     ("a slot is verified where whole lines are decoded", True, "src/drain.rs",
-     "if CHECKS && !checksum::agrees(ring.shape, image) {", "if false {", test("checksums", "each_flipped_bit")),
+     "if CHECKS && !checksum::agrees(ring.shape, image) {", "if false {", test("checksums", "a_damaged_line_among_many")),
     ("a slot is verified by an observer", True, "src/observe.rs",
      "let agrees = checksum::agrees(ring.shape, &image);", "let agrees = true;", test("checksums", "each_flipped_bit")),
     ("a position is in the checksum", True, "src/checksum.rs",
