@@ -164,7 +164,7 @@ MUTATIONS = [
      "            // Whoever is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
      "            let _ = refused;\n", [*LIB, "wait::tests::a_full_ring"]),
     ("no line longer than the longest", True, "src/assembly.rs",
-     ".min(self.max_line - line.bytes.len())", "", [*LIB, "drain::tests::parts_that_nobody"]),
+     "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "drain::tests::parts_that_nobody"]),
 ]
 
 
