@@ -114,6 +114,8 @@ pub(crate) fn publish_last_words(
         // Whatever its last write was about to make of it.
         (false, _) => header.flags & !flag::TRUNCATED | flag::LAST | flag::UNFINISHED,
     };
+    // Before the intent that `publish` announces: whoever comes after a recoverer that dies there takes the spare for a
+    // finished part, and these flags say what it is.
     seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
     let next = pending.line.wrapping_add(1) & LINE_MASK;
     ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
