@@ -509,7 +509,10 @@ fn sleep_x_wake() {
                 heap.fill(cell, &spare, 0);
                 heap.publish(cell, &mut spare, false).expect("there is room");
                 let woken = Flag::new(false);
-                wake_sleeper(&sleeps, || woken.set(true));
+                wake_sleeper(&sleeps, || {
+                    woken.set(true);
+                    true
+                });
                 woken.get()
             })
         });
@@ -537,7 +540,10 @@ fn sleep_x_end() {
                 end.store(1, Relaxed);
                 count_event(&heap.events);
                 let woken = Flag::new(false);
-                wake_sleeper(&sleeps, || woken.set(true));
+                wake_sleeper(&sleeps, || {
+                    woken.set(true);
+                    true
+                });
                 woken.get()
             })
         };

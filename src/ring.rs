@@ -745,23 +745,22 @@ pub(crate) fn may_sleep(awaited: &Awaited<'_>, sleeps: &AtomicU32) -> bool {
 }
 
 /// After a publish, or an event: wakes the reader if it sleeps. Of several writers one does. Until it has done so others do too, since it
-/// may be dead by then.
+/// may be dead by then. What `wake` says; `true` where there is nothing to do.
 #[inline]
-pub(crate) fn wake_sleeper(sleeps: &AtomicU32, wake: impl FnOnce()) {
+pub(crate) fn wake_sleeper(sleeps: &AtomicU32, wake: impl FnOnce() -> bool) -> bool {
     seq_cst_for_loom();
     // ORD wake:A, SeqCst; pairs with sleep:A; an acquire load could be satisfied before publish:E.
-    if sleeps.load(SeqCst) != AWAKE {
-        wake_now(sleeps, wake);
-    }
+    if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }
 }
 
 #[cold]
 #[inline(never)]
-fn wake_now(sleeps: &AtomicU32, wake: impl FnOnce()) {
+fn wake_now(sleeps: &AtomicU32, wake: impl FnOnce() -> bool) -> bool {
     let _ = sleeps.compare_exchange(ASLEEP, BEING_WOKEN, Relaxed, Relaxed);
-    wake();
+    let is_whole = wake();
     // Not if it has woken and sleeps again by now: that sleep is for others to end.
     let _ = sleeps.compare_exchange(BEING_WOKEN, AWAKE, Relaxed, Relaxed);
+    is_whole
 }
 
 // ------------------------------------------------------------------------------------------- peek

@@ -985,7 +985,10 @@ fn a_reader_does_not_sleep_beside_an_event_that_it_has_not_seen() {
 /// Whether a writer that has published wakes the reader.
 fn wakes(sleeps: &AtomicU32) -> bool {
     let woken = Cell::new(false);
-    wake_sleeper(sleeps, || woken.set(true));
+    wake_sleeper(sleeps, || {
+        woken.set(true);
+        true
+    });
     woken.get()
 }
 
@@ -999,6 +1002,7 @@ fn one_that_stands_still_before_it_wakes_the_reader_keeps_no_other_from_it() {
         assert!(wakes(&sleeps));
         // The reader wakes, and sleeps again, before it goes on.
         assert!(may_sleep_at(&heap.ring(), &sleeps, heap.start));
+        true
     });
     assert!(wakes(&sleeps), "that sleep was not for the late one to end");
 }

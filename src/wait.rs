@@ -106,15 +106,14 @@ pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
 #[inline]
 pub(crate) fn wake_reader(segment: &Segment) -> bool {
     let sleeps = &segment.header().look.0.reader_sleeps;
-    let mut is_whole = true;
-    wake_sleeper(sleeps, || match segment.pipe() {
-        _ if segment.is_cut() => is_whole = false,
-        None => {
-            let _ = futex::wake(sleeps, futex::Flags::empty(), 1);
+    wake_sleeper(sleeps, || {
+        match segment.pipe() {
+            _ if segment.is_cut() => return false,
+            None => drop(futex::wake(sleeps, futex::Flags::empty(), 1)),
+            Some(pipe) => pipe.wake(),
         }
-        Some(pipe) => pipe.wake(),
-    });
-    is_whole
+        true
+    })
 }
 
 /// Tells writers that sleep on a full ring that there is space. One system call if there are any.
