@@ -145,7 +145,7 @@ MUTATIONS = [
      "self.ring.is_filled_at(self.position) || self.events.load(SeqCst) != self.seen_events",
      "self.ring.is_filled_at(self.position)", [LOOM, "sleep_x_end"]),
     ("one that is woken and has not been yet is woken by others too", True, "src/ring.rs",
-     "if sleeps.load(SeqCst) != AWAKE {", "if sleeps.load(SeqCst) == ASLEEP {",
+     "if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }", "if sleeps.load(SeqCst) != ASLEEP { true } else { wake_now(sleeps, wake) }",
      [*LIB, "ring::tests::one_that_stands_still"]),
     ("ends are collected after the lines before them are taken", True, "src/drain.rs",
      '        if let Some(upto) = self.decoded.upto(count) {\n            self.take(segment, upto);\n        }\n        // After the lines before them are taken: should they come again, it is still known whose they are.\n        self.decoded.collect_ends(count, segment, &mut self.sources);\n',
