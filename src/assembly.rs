@@ -89,8 +89,9 @@ impl Assemblies {
         self.by_cell.get(cell).is_some_and(Option::is_some)
     }
 
-    /// Adds a part whose checksum does not agree, if a line of its cell and number is being put together: as the next part,
-    /// whatever else its header says. It ends nothing. `false` if there is no such line.
+    /// Adds a part whose checksum does not agree, if a line of its cell and number is being put
+    /// together: as the next part, whatever else its header says. It ends nothing. `false` if there
+    /// is no such line.
     pub(crate) fn add_damaged(&mut self, header: &SlotHeader, part: &[u8]) -> bool {
         let Some(Some(assembly)) = self.by_cell.get_mut(usize::from(header.cell)) else { return false };
         let line = &mut assembly.line;
@@ -117,7 +118,8 @@ impl Assemblies {
         if is_over(source) { Some(self.take(cell)?.cut_off()) } else { None }
     }
 
-    /// Adds a part, which is `damaged` if its checksum does not agree. Gives the line, if it was its last one.
+    /// Adds a part, which is `damaged` if its checksum does not agree. Gives the line, if it was
+    /// its last one.
     pub(crate) fn add(
         &mut self,
         source: u32,

@@ -1,12 +1,14 @@
 //! The checksum of a slot: CRC-32C, for which processors have an instruction.
 //!
-//! A slot's word has two sums: the low half is that of its payload and of its header but for the position, the high half
-//! that of the same with the position after it. So a writer adds the position at each attempt to publish in one step, and
-//! who finds the slot of a dead writer can tell whether all but the position is what was written.
+//! A slot's word has two sums: the low half is that of its payload and of its header but for the
+//! position, the high half that of the same with the position after it. So a writer adds the
+//! position at each attempt to publish in one step, and the process that finds a dead writer's slot
+//! can tell whether all but the position is what was written.
 //!
-//! Where there is the instruction it is used here, and in place: through the crate, finding out whether there is one and the
-//! call take longer than all of it does for a line of 100 bytes. The crate does the rest: other processors, and long pieces,
-//! of which it takes several streams at a time.
+//! Where there is the instruction it is used here, and in place: through the crate, finding out
+//! whether there is one and the call take longer than all of it does for a line of 100 bytes. The
+//! crate does the rest: other processors, and long pieces, of which it takes several streams at a
+//! time.
 
 use crate::layout::{CHECK_WORD, SLOT_HEADER_WORDS, Shape, SlotHeader};
 
@@ -49,7 +51,8 @@ pub(crate) fn word(sum: u32, position: u64) -> u64 {
     u64::from(sum) | u64::from(append_words(sum, [position])) << 32
 }
 
-// Apart: what has nothing to do with sums stays one piece of code, and gets by them with one comparison.
+// Apart: what has nothing to do with sums stays one piece of code, and gets by them with one
+// comparison.
 
 #[inline(never)]
 pub(crate) fn append_apart(sum: u32, bytes: &[u8]) -> u32 {
@@ -61,8 +64,8 @@ pub(crate) fn with_header_apart(payload: u32, header: &SlotHeader) -> u32 {
     with_header(payload, header)
 }
 
-/// The sums of a copied slot's payload, and of that and its header but for the position; `None` for a length that no slot
-/// has.
+/// The sums of a copied slot's payload, and of that and its header but for the position; `None` for
+/// a length that no slot has.
 #[inline]
 fn sums_of(image: &[u64]) -> Option<(u32, u32)> {
     let [_, time, line, part] = *image.first_chunk::<SLOT_HEADER_WORDS>()?;
@@ -82,15 +85,16 @@ fn agrees_with_word(image: &[u64]) -> bool {
     sums_of(image).is_some_and(|(_, sum)| image[CHECK_WORD] == word(sum, image[0]))
 }
 
-/// The sum of a copied slot's payload, and whether all of the slot but for the position is what its writer put there.
+/// The sum of a copied slot's payload, and whether all of the slot but for the position is what its
+/// writer put there.
 pub(crate) fn without_position(image: &[u64]) -> Option<(u32, bool)> {
     sums_of(image).map(|(payload, sum)| (payload, image[CHECK_WORD] as u32 == sum))
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod instruction {
-    //! In assembly, since what is compiled for a processor that may lack an instruction can have it in a function of its own
-    //! alone, which is not put in place.
+    //! In assembly, since what is compiled for a processor that may lack an instruction can have it
+    //! in a function of its own alone, which is not put in place.
 
     use core::arch::asm;
 
@@ -101,7 +105,8 @@ mod instruction {
 
     #[inline(always)]
     fn eight(state: &mut u64, word: u64) {
-        // SAFETY: changes this register alone. Who calls has looked whether there is the instruction.
+        // SAFETY: changes this register alone. The caller has looked whether the processor has
+        // the instruction.
         unsafe {
             asm!("crc32 {0}, {1}", inout(reg) *state, in(reg) word, options(pure, nomem, nostack, preserves_flags));
         }

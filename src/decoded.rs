@@ -57,7 +57,8 @@ pub(crate) const NOBODY: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) enum Other {
     Long(Long),
-    /// One whose checksum does not agree, and which is not known to be the next one of the mirror that it names.
+    /// One whose checksum does not agree, and which is not known to be the next one of the mirror
+    /// that it names.
     Stray(Long),
     /// `next` is the number of the line after them.
     Lost {

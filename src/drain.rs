@@ -394,9 +394,10 @@ impl Drain {
 
     /// The same for a part whose checksum does not agree: any bit of it may be another.
     ///
-    /// It goes where it would if its header were sound, as long as nothing else hangs on that: it counts as a line of the
-    /// mirror that it names if it is the very next one, and it is a part of a line that is being put together if it names
-    /// that. It ends no line that is being put together, makes none void, and tells of no loss.
+    /// It goes where it would if its header were sound, as long as nothing else hangs on that: it
+    /// counts as a line of the mirror that it names if it is the very next one, and it is a part of
+    /// a line that is being put together if it names that. It ends no line that is being put
+    /// together, makes none void, and tells of no loss.
     #[cold]
     #[inline(never)]
     fn decode_damaged(&mut self, segment: &Segment, header: SlotHeader) {

@@ -486,7 +486,8 @@ impl SlotHeader {
 pub(crate) struct Shape {
     pub(crate) order_bits: u32,
     pub(crate) slot_words: usize,
-    /// Bytes between a slot's header and its payload: those of its checksum, if slots have one, else 0.
+    /// Bytes between a slot's header and its payload: those of its checksum, if slots have one,
+    /// else 0.
     pub(crate) check_bytes: usize,
 }
 

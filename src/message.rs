@@ -133,8 +133,9 @@ pub struct Line<'a> {
     pub unfinished: bool,
     /// Its writer died before `write` returned.
     pub unacknowledged: bool,
-    /// Its checksum does not agree: some of its bytes, or of what else is said of it here, are not what its writer wrote; only
-    /// its position is. Never without [checksums](crate::Options::checksums).
+    /// Its checksum does not agree: some of its bytes, or of what else is said of it here, are not
+    /// what its writer wrote; only its position is. Never without
+    /// [checksums](crate::Options::checksums).
     pub damaged: bool,
     /// How many bytes are missing, as far as is known. 0 in a whole line; in a truncated one, at least that.
     pub missing: u64,

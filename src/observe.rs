@@ -150,7 +150,8 @@ impl Observer {
                 }
                 State::Nothing => {
                     if self.view.geometry.rewrites() {
-                        // It may have said that the parts before it are void, or begun the line anew.
+                        // It may have said that the parts before it are void, or begun the line
+                        // anew.
                         assemblies.damage_all();
                     }
                     items.push(Item::Damaged { position: header.position });
@@ -195,7 +196,8 @@ impl Observer {
         items
     }
 
-    /// A part whose checksum does not agree: what it is a part of, or a line by itself. As the reader's `decode_damaged`.
+    /// A part whose checksum does not agree: what it is a part of, or a line by itself. As the
+    /// reader's `decode_damaged`.
     fn damaged(
         &self,
         mirrors: &mut Mirrors,
@@ -278,7 +280,8 @@ impl Observer {
         found
     }
 
-    /// Which position the slot has that `entry`, the one at `index`, names: it is full, or free for the lap after.
+    /// Which position the slot has that `entry`, the one at `index`, names: it is full, or free for
+    /// the lap after.
     fn position_of(&self, index: usize, entry: Entry, tail: u64) -> u64 {
         let shape = self.view.parts.ring.shape;
         let near = tail.wrapping_sub(shape.index(tail) as u64).wrapping_add(index as u64);

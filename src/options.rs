@@ -103,8 +103,8 @@ impl Options {
         self
     }
 
-    /// Bytes of a slot, of which 32 are its header, and 8 its checksum if it has one: 64 to 65,536, rounded up to a
-    /// multiple of 64. 256.
+    /// Bytes of a slot, of which 32 are its header, and 8 its checksum if it has one: 64 to 65,536,
+    /// rounded up to a multiple of 64. 256.
     ///
     /// A longer line takes several slots, so this is a matter of speed and memory, not of limits.
     pub fn line_bytes(mut self, bytes: usize) -> Self {
@@ -171,11 +171,13 @@ impl Options {
         self
     }
 
-    /// Whether each slot has a checksum (CRC-32C) of all that is in it, which readers and observers verify: what was changed
-    /// by anything but a writer, torn by a copy or by a loss of power, comes flagged as [`Line::damaged`](crate::Line::damaged).
+    /// Whether each slot has a checksum (CRC-32C) of all that is in it, which readers and observers
+    /// verify: what was changed by anything but a writer, torn by a copy or by a loss of power,
+    /// comes flagged as [`Line::damaged`](crate::Line::damaged).
     ///
-    /// `None`: in a ring in a [file](crate::LineRing::create_file), and in no other. Takes 8 bytes of each slot's payload, and
-    /// some ten nanoseconds of each write and read of 100 bytes (docs/benchmarks.md).
+    /// `None`: in a ring in a [file](crate::LineRing::create_file), and in no other. Takes 8 bytes
+    /// of each slot's payload, and some 17 ns of each write and read of 100 bytes
+    /// (docs/benchmarks.md).
     ///
     /// ```
     /// use linering::{LineRing, Options};
@@ -216,7 +218,8 @@ impl Options {
         self
     }
 
-    /// The geometry of a segment with these options, `in_file` or not; identity, time and pipe are left zero.
+    /// The geometry of a segment with these options, `in_file` or not; identity, time and pipe are
+    /// left zero.
     pub(crate) fn geometry(&self, in_file: bool) -> Result<Geometry, CreateError> {
         let bound = |option, found: usize, low: usize, high: usize| {
             if (low..=high).contains(&found) {

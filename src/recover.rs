@@ -124,8 +124,9 @@ pub(crate) fn publish_last_words(
 
 /// Gives a dead writer's spare another header, and a checksum with it.
 ///
-/// One that is `finished` has its writer's, which is verified first: what does not agree is not made good. Of an unfinished
-/// line there is none; that is flagged as such, and gets one of what is there.
+/// One that is `finished` has its writer's, which is verified first: what does not agree is not
+/// made good. Of an unfinished line there is none; that is flagged as such, and gets one of what is
+/// there.
 fn seal(ring: &Ring<'_>, spare: &mut Spare, header: &SlotHeader, finished: bool) {
     if !ring.shape.has_checks() {
         return ring.head(spare, header);
@@ -166,8 +167,8 @@ mod tests {
         }
     }
 
-    /// What a dead writer leaves: an unfinished line gets a checksum of what is there; a finished one keeps its writer's, so
-    /// that what was changed meanwhile stays damaged.
+    /// What a dead writer leaves: an unfinished line gets a checksum of what is there; a finished
+    /// one keeps its writer's, so that what was changed meanwhile stays damaged.
     #[test]
     fn last_words_agree_unless_a_finished_line_did_not() {
         for (finished, flipped, damaged) in
@@ -183,7 +184,7 @@ mod tests {
             ring.head(&spare, &header);
             cells[1].set_pending(7, if finished { 0 } else { 5 });
             if finished {
-                // It was about to be published, at a position that somebody else got.
+                // It was about to be published, at a position that another writer got.
                 ring.seal(&mut spare, &header, ring.sum(checksum::NONE, b"words"));
                 ring.mark_kept(&spare, 123);
                 let wanted = crate::layout::Entry(ring.order[0].load(Relaxed)).slot();

@@ -260,7 +260,8 @@ impl<'a> Ring<'a> {
         store_bytes(&self.own(spare)[self.shape.header_words()..], at, bytes);
     }
 
-    /// The sum of the payload whose sum is `sum`, with these bytes after it; nothing where slots have no checksum.
+    /// The sum of the payload whose sum is `sum`, with these bytes after it; nothing where slots
+    /// have no checksum.
     #[inline]
     pub(crate) fn sum(&self, sum: u32, bytes: &[u8]) -> u32 {
         if self.shape.has_checks() { checksum::append_apart(sum, bytes) } else { checksum::NONE }
@@ -280,14 +281,14 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// The same for one that is not what its writer put there: whoever reads it sees that.
+    /// The same for one that is not what its writer put there: each reader of it sees that.
     pub(crate) fn seal_damaged(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
         self.seal(spare, header, payload);
         spare.sum = !spare.sum;
     }
 
-    /// Puts a header, but for the position, and a payload into the owner's spare, and seals it: a line that comes in one
-    /// piece. `CHECKS`: slots have checksums.
+    /// Puts a header, but for the position, and a payload into the owner's spare, and seals it: a
+    /// line that comes in one piece. `CHECKS`: slots have checksums.
     ///
     /// # Panics
     ///
@@ -308,7 +309,8 @@ impl<'a> Ring<'a> {
         self.own(spare)[0].store(order, Relaxed);
     }
 
-    /// Puts another number there, of a spare that was sealed and stays: its checksum is that of a slot at that position.
+    /// Puts another number there, of a spare that was sealed and stays: its checksum is that of a
+    /// slot at that position.
     pub(crate) fn mark_kept(&self, spare: &Spare, number: u64) {
         if self.shape.has_checks() {
             self.mark::<true>(spare, number);
@@ -350,7 +352,7 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// The same, by who knows whether slots have checksums.
+    /// The same for a caller that knows whether slots have checksums.
     #[inline(always)]
     pub(crate) fn publish_as<const CHECKS: bool>(
         &self,
@@ -555,8 +557,9 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and the entry; `None` in the
-    /// place of a header that no slot has. `None` for both if the entry changed meanwhile. For observers.
+    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and
+    /// the entry; `None` in the place of a header that no slot has. `None` for both if the entry
+    /// changed meanwhile. For observers.
     pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, Option<SlotHeader>)> {
         // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
         let entry = Entry(self.order[index].load(Acquire));

@@ -1,5 +1,5 @@
-//! Checksums: whatever was changed in a ring, torn by a copy or by a loss of power, no line comes out unflagged that is not
-//! one that was written, at its position.
+//! Checksums: whatever was changed in a ring, torn by a copy or by a loss of power, no line comes
+//! out unflagged that is not one that was written, at its position.
 
 mod common;
 
@@ -97,7 +97,8 @@ fn is_seen(items: &[Item<'_>]) -> bool {
     })
 }
 
-// -------------------------------------------------------------------------------------------- options
+// --------------------------------------------------------------------------------------------
+// options
 
 #[test]
 fn rings_in_files_have_checksums_and_others_have_not_unless_they_are_asked_for() {
@@ -135,14 +136,15 @@ fn a_slot_has_eight_bytes_less_for_a_line() {
         let mut mirror = ring.mirror().expect("a mirror");
         mirror.write_line(&vec![b'x'; fits]).expect("room");
         mirror.write_line(&vec![b'y'; fits + 1]).expect("room");
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("the ring has no reader");
         let lines = drained(&mut reader);
         let positions: Vec<_> = lines.iter().filter_map(Item::line).map(|line| line.position).collect();
         assert_eq!(positions, [0, 2], "the first takes one position, the second two");
     }
 }
 
-// ----------------------------------------------------------------------------------- lines that are sound
+// ----------------------------------------------------------------------------------- lines that
+// are sound
 
 /// All ways in which a line comes about.
 fn write_some_of_all(ring: &LineRing, label: &str) {
@@ -176,7 +178,7 @@ fn what_writers_write_agrees_for_readers_and_observers() {
             write_some_of_all(&ring, "some");
             let observer = Observer::attach(ring.descriptor().expect("open")).expect("a ring");
             let seen = observer.look();
-            let mut reader = ring.reader().expect("nobody reads");
+            let mut reader = ring.reader().expect("the ring has no reader");
             let read = drained_to_the_end(&mut reader);
             assert!(!is_seen(&seen) && !is_seen(&read), "{policy:?}, {line_bytes}: {seen:?}");
             let lines =
@@ -188,7 +190,7 @@ fn what_writers_write_agrees_for_readers_and_observers() {
             write_some_of_all(&without, "some");
             let text =
                 |line: Line<'static>| (line.bytes, line.truncated, line.unfinished, line.kind, line.missing);
-            let expected = drained_to_the_end(&mut without.reader().expect("nobody reads"));
+            let expected = drained_to_the_end(&mut without.reader().expect("the ring has no reader"));
             let texts = |items: &[Item<'static>]| lines(items).into_iter().map(text).collect::<Vec<_>>();
             assert_eq!(texts(&read), texts(&expected), "as without checksums");
         }
@@ -212,9 +214,11 @@ fn threads_of_a_buffer_that_rewrite_and_forget_lines_agree() {
     assert_eq!(lines.last().expect("some").to_string(), "49% done 49");
 }
 
-// ----------------------------------------------------------------------------------------- flipped bits
+// ----------------------------------------------------------------------------------------- flipped
+// bits
 
-/// A short line, one of three parts and another short one of each of two mirrors; of some, a few are taken.
+/// A short line, one of three parts and another short one of each of two mirrors; of some, a few
+/// are taken.
 fn sample(policy: Policy, line_bytes: usize, taken: usize) -> (LineRing, Written) {
     let options =
         Options::new().lines(16).line_bytes(line_bytes).max_line(line_bytes * 3).mirrors(3).seats(4);
@@ -229,12 +233,12 @@ fn sample(policy: Policy, line_bytes: usize, taken: usize) -> (LineRing, Written
                 mirror.write_line(text).expect("room");
             }
         }
-        let mut reader = copy(&bytes_of(&ring)).reader().expect("nobody lives there");
+        let mut reader = copy(&bytes_of(&ring)).reader().expect("no process lives there");
         for line in drained(&mut reader).iter().filter_map(Item::line) {
             written.insert(line.position, line.bytes.to_vec());
         }
         assert_eq!(written.len(), 6);
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("the ring has no reader");
         for _ in 0..taken {
             reader.try_recv().expect("ours").expect("a line");
         }
@@ -273,14 +277,15 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
                 file.write_all_at(&[bytes[at] ^ 1 << (bit % 8)], at as u64).expect("memory");
                 let what = format!("{policy:?}, bit {bit} of the slot at {slot}");
                 let seen = Observer::attach(&file).expect("a ring").look();
-                let mut reader = LineRing::attach(&file).expect("a ring").reader().expect("nobody reads");
+                let mut reader =
+                    LineRing::attach(&file).expect("a ring").reader().expect("the ring has no reader");
                 let read = drained_to_the_end(&mut reader);
                 unflagged += assert_written(&what, &seen, &written) + assert_written(&what, &read, &written);
                 let is_covered = bit / 8 < 40 + length;
                 assert_eq!(is_seen(&seen), is_covered, "{what}: {seen:?}");
                 if taken == 0 {
                     assert_eq!(is_seen(&read), is_covered, "{what}: {read:?}");
-                    // What is damaged ends nobody, and loses no more than itself.
+                    // What is damaged ends no mirror, and loses no more than itself.
                     let ends = read.iter().filter(|item| matches!(item, Item::Ended(_))).count();
                     let lost: u64 = read
                         .iter()
@@ -302,7 +307,7 @@ fn a_damaged_line_among_many_of_a_living_mirror_shows() {
     let ring = LineRing::new(Options::new().lines(64).line_bytes(64).checksums(true)).expect("a ring");
     let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
     let mut mirror = ring.mirror().expect("a mirror");
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("the ring has no reader");
     for round in 0..5 {
         for number in 0..40 {
             mirror.write_line(format!("line {round} {number}").as_bytes()).expect("room");
@@ -331,11 +336,12 @@ fn a_damaged_line_of_a_mirror_counts_as_its_next_one() {
     for slot in places.slots_with(&bytes, b"after it") {
         bytes[slot + 41] ^= 0x20;
     }
-    // A first part: a last one would be taken for the end of its line only once the next line has come.
+    // A first part: a last one would be taken for the end of its line only once the next line has
+    // come.
     let firsts = places.slots_with(&bytes, b"LLL").into_iter().filter(|slot| bytes[slot + 24] & 1 == 1);
     let first = firsts.collect::<Vec<_>>()[0];
     bytes[first + 41] ^= 0x20;
-    let items = drained_to_the_end(&mut copy(&bytes).reader().expect("nobody reads"));
+    let items = drained_to_the_end(&mut copy(&bytes).reader().expect("the ring has no reader"));
     let damaged = items.iter().filter_map(Item::line).filter(|line| line.damaged).count();
     assert_eq!((damaged, items.iter().filter_map(Item::line).count()), (3, 6), "{items:?}");
     for item in &items {
@@ -358,7 +364,7 @@ fn a_line_that_names_a_mirror_it_may_not_be_of_moves_no_count() {
     let mut bytes = bytes_of(&ring);
     let slot = Places::of(&bytes).slots_with(&bytes, b"a short one")[0];
     bytes[slot + 16 + 5] ^= 0x40;
-    let items = drained_to_the_end(&mut copy(&bytes).reader().expect("nobody reads"));
+    let items = drained_to_the_end(&mut copy(&bytes).reader().expect("the ring has no reader"));
     assert_written(&"another number", &items, &written);
     let damaged: Vec<_> = items.iter().filter_map(Item::line).filter(|line| line.damaged).collect();
     assert_eq!(damaged.len(), 1);
@@ -393,7 +399,7 @@ fn an_error_that_was_kept_is_verified_too() {
         if damage {
             bytes[slots[0] + 44] ^= 1;
         }
-        let items = drained_to_the_end(&mut copy(&bytes).reader().expect("nobody reads"));
+        let items = drained_to_the_end(&mut copy(&bytes).reader().expect("the ring has no reader"));
         let lines: Vec<_> =
             items.iter().filter_map(Item::line).filter(|line| line.label == "failing").collect();
         assert_eq!(lines.len(), 1, "{items:?}");
@@ -401,7 +407,8 @@ fn an_error_that_was_kept_is_verified_too() {
     }
 }
 
-// ------------------------------------------------------------------------------------------- torn copies
+// ------------------------------------------------------------------------------------------- torn
+// copies
 
 /// A line that says which one it is, all over.
 fn content(writer: usize, number: usize) -> Vec<u8> {
@@ -452,7 +459,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
                 });
             }
             let reads = scope.spawn(|| {
-                let mut reader = ring.reader().expect("nobody reads");
+                let mut reader = ring.reader().expect("the ring has no reader");
                 while let Ok(Some(item)) = reader.recv() {
                     // Of the living ring nothing is ever damaged.
                     assert!(!matches!(item, Item::Damaged { .. }), "{item:?}");
@@ -468,7 +475,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
                 copy_in_blocks(&file, &to, [512, 4096, 100][round % 3]);
                 let seen = Observer::open_file(&to).expect("a ring").look();
                 let copied = LineRing::open_file(&to).expect("a ring");
-                let read = drained(&mut copied.reader().expect("nobody reads"));
+                let read = drained(&mut copied.reader().expect("the ring has no reader"));
                 for line in seen.iter().chain(&read).filter_map(Item::line) {
                     totals[0] += 1;
                     totals[1] += usize::from(line.damaged);
@@ -487,7 +494,8 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
     assert!(totals[0] > 1000);
 }
 
-// --------------------------------------------------------------------------------------------- power loss
+// ---------------------------------------------------------------------------------------------
+// power loss
 
 const PAGE: usize = 4096;
 
@@ -497,7 +505,7 @@ fn history(policy: Policy, line_bytes: usize, seed: u64) -> (Vec<Vec<u8>>, Writt
         Options::new().lines(64).line_bytes(line_bytes).max_line(400).mirrors(5).seats(8).policy(policy);
     let ring = LineRing::new(options.checksums(true).start_position(below_overflow(64))).expect("a ring");
     let mut random = Random(seed | 1);
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("the ring has no reader");
     let mut mirrors: Vec<_> = (0..3).map(|_| ring.mirror().expect("a mirror")).collect();
     let (mut written, mut snapshots) = (Written::new(), Vec::new());
     let mut numbers = [0; 3];
@@ -575,7 +583,7 @@ fn pages_of_different_times_give_no_line_that_was_not_written() {
                 let seen = Observer::attach(&file).expect("a ring").look();
                 sound += assert_written(&what, &seen, &written);
                 let ring = LineRing::attach(&file).expect("a ring");
-                let mut reader = ring.reader().expect("nobody reads");
+                let mut reader = ring.reader().expect("the ring has no reader");
                 let mut read = drained(&mut reader);
                 // Others go on in it.
                 let mut late = ring.mirror_labelled("late");

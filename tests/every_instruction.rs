@@ -353,7 +353,8 @@ fn writers() -> Vec<Operation> {
     all
 }
 
-/// What is different where slots have checksums: how they are written, and what becomes of last words.
+/// What is different where slots have checksums: how they are written, and what becomes of last
+/// words.
 fn with_checksums() -> Vec<Operation> {
     let long: fn(&LineRing, &mut Hands) -> bool =
         |_, hands| hands.mirror().write_line(LONG.as_bytes()).is_ok();

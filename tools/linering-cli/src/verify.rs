@@ -1,4 +1,5 @@
-//! `linering verify`: whether what is in a ring is what its writers put there. Nothing in it is changed.
+//! `linering verify`: whether what is in a ring is what its writers put there. Nothing in it is
+//! changed.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -12,12 +13,13 @@ use crate::shown::name_of;
 
 /// Say whether what is in a ring is what its writers put there
 ///
-/// Looks at each line that is still there, drained or not: in a ring in use, in one that a crash or a loss of power has left,
-/// or in a copy of either; of a dead one, at the last words too. A line is damaged if its checksum does not agree. A position
-/// is damaged if what stands there is no part of any line. Nothing in the ring is changed, and nobody who uses it waits.
+/// Looks at each line that is still there, drained or not: in a ring in use, in one that a crash or
+/// a loss of power has left, or in a copy of either; of a dead one, at the last words too. A line
+/// is damaged if its checksum does not agree. A position is damaged if what stands there is no part
+/// of any line. Nothing in the ring is changed, and no process that uses it waits.
 ///
-/// Rings in files have checksums, others where it was asked for. Without them it is known of a line that it stands in its
-/// place, and not whether its bytes are what was written.
+/// Rings in files have checksums, others where it was asked for. Without them it is known of a line
+/// that it stands in its place, and not whether its bytes are what was written.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit code: 0 when nothing is damaged, 1 when something is or the ring cannot be read, 2 for wrong usage."

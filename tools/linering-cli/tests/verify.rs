@@ -14,7 +14,7 @@ fn output(args: &[&str]) -> Output {
     linering(args).output().expect("it starts")
 }
 
-/// A ring in a file with three lines of one worker, who has ended.
+/// A ring in a file with three lines of one worker, which has ended.
 fn sample(path: &Path, checksums: impl Into<Option<bool>>) {
     let options = Options::new().lines(8).line_bytes(64).mirrors(3).seats(8).checksums(checksums);
     let ring = LineRing::create_file(path, options).expect("a ring");

@@ -14,7 +14,7 @@ use signal_hook::low_level::signal_name;
 pub struct Summary {
     began: Instant,
     workers: Vec<Tally>,
-    /// Damaged lines and positions, whoever's they were.
+    /// Damaged lines and positions, of all workers and of none.
     damaged: u64,
 }
 
@@ -132,7 +132,7 @@ mod tests {
         file.write_all_at(b"A", at as u64).expect("a file");
         let mut reader = ring.reader().expect("nobody reads");
         let Ok(Some(Item::Line(line))) = reader.try_recv() else { panic!("there is a line") };
-        // Whoever's it was.
+        // Of whichever worker it was.
         summary.line(None, &line);
         assert!(line.damaged && summary.any_lost());
         let mut summary = Summary::new(1);
