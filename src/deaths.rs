@@ -126,12 +126,10 @@ impl Deaths {
     fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
         let may_be_seats = segment.has_unmade_seats();
         // Asked first, which needs no new descriptor: most of the time all of them live.
-        let mut dead = Vec::new();
-        for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
-            if may_be_dead(cell) && !segment.has_owner(index)? {
-                dead.push(index);
-            }
-        }
+        let cells = segment.cells();
+        let dead = segment.without_owner(
+            (READER_CELL + 1..cells.len()).filter(|index: &usize| may_be_dead(&cells[*index])),
+        )?;
         if !may_be_seats && dead.is_empty() {
             return Ok(());
         }

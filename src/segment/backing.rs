@@ -1,6 +1,6 @@
 //! What a segment's memory belongs to: memory without a name, memory with a name, or a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -12,8 +12,8 @@ use rustix::process::{Resource, getrlimit};
 
 use super::memory::check_memory;
 use super::name::{Name, create_named};
-use super::open::open_file;
-use super::{Keeping, KeptFile, LIVING, Lock, Prober};
+use super::open::{is_at, open_file};
+use super::{KeptFile, LIVING, Lock, Prober};
 use crate::error::{CreateError, system};
 use crate::layout::BEING_MADE;
 
@@ -123,17 +123,11 @@ fn remove_unfinished(path: &Path) -> bool {
     if file.read_exact_at(&mut magic, 0).is_err() || magic != BEING_MADE {
         return false;
     }
-    let Ok(description) = file.try_clone() else { return false };
-    let prober = Prober::new(description.into(), Keeping::Mapping);
+    let (Ok(prober), Ok(data)) = (Prober::on(&file), file.metadata()) else { return false };
     // While it is held no other process takes it away, and what is removed is what was looked at.
-    prober.take(LIVING).unwrap_or(false) && is_at(&file, path) && std::fs::remove_file(path).is_ok()
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.symlink_metadata()) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
+    prober.take(LIVING).unwrap_or(false)
+        && is_at(path, (data.dev(), data.ino()))
+        && std::fs::remove_file(path).is_ok()
 }
 
 // ------------------------------------------------------------------------------------- allocation

@@ -14,6 +14,7 @@
 //!   the lock is given back.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -24,7 +25,7 @@ use std::thread;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use super::{KeptFile, LIVING, TRIAL, USED};
+use super::{KeptFile, LIVING, TRIAL, USED, random};
 use crate::fork;
 
 /// Bytes of the stack of a thread that keeps a lock: it makes three system calls and sleeps.
@@ -61,8 +62,7 @@ impl Keeping {
     }
 
     fn holds_on(self, file: &KeptFile) -> io::Result<bool> {
-        let description = file.reopen().map_err(io::Error::other)?;
-        let prober = Prober { file: description, keeping: self };
+        let prober = Prober::new(file.reopen().map_err(io::Error::other)?, self);
         // A byte that no other trial is likely to have at this moment: its lock would be taken for this one's.
         let byte = one_of(TRIAL)?;
         if !prober.take(byte)? {
@@ -208,6 +208,11 @@ impl Prober {
         Self { file, keeping }
     }
 
+    /// With the description of `file` itself, which no other code locks. What is kept is kept by a mapping.
+    pub(super) fn on(file: &File) -> io::Result<Self> {
+        Ok(Self::new(file.try_clone()?.into(), Keeping::Mapping))
+    }
+
     /// Takes the lock on this byte; `false` if another description has one. Dropping the prober gives it back.
     pub(crate) fn take(&self, byte: u64) -> io::Result<bool> {
         set(&self.file, request(libc::F_WRLCK, byte..byte + 1))
@@ -225,9 +230,8 @@ impl Prober {
         }
         // A write lock, which a process that may only read cannot have; on any byte that is free, since a write lock is
         // not shared. Where such a process keeps all of them locked, the cells alone say who lives here.
-        let mut is_noted = false;
-        for _ in 0..2 {
-            is_noted = is_noted || self.take(one_of(USED)?)?;
+        if !self.take(one_of(USED)?)? {
+            self.take(one_of(USED)?)?;
         }
         Ok(())
     }
@@ -250,9 +254,7 @@ impl Prober {
 
 /// A byte of this range, at random.
 fn one_of(range: Range<u64>) -> io::Result<u64> {
-    let mut random = [0; 8];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-    Ok(range.start + u64::from_ne_bytes(random) % (range.end - range.start))
+    Ok(range.start + u64::from_ne_bytes(random()?) % (range.end - range.start))
 }
 
 fn set(file: &impl AsRawFd, mut lock: libc::flock) -> io::Result<bool> {

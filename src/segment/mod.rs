@@ -157,9 +157,7 @@ impl Segment {
     pub(crate) fn create(options: &Options, backing: Backing<'_>) -> Result<Self, CreateError> {
         fork::prepare().map_err(system!(CreateError, "map a page"))?;
         let mut geometry = options.geometry(matches!(backing, Backing::File(_)))?;
-        let mut identity = [0; 16];
-        rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty())
-            .map_err(system!(CreateError, "get random bytes"))?;
+        let identity = random::<16>().map_err(system!(CreateError, "get random bytes"))?;
         geometry.identity = bytemuck::cast(identity);
         geometry.created = crate::time::since_1970();
         geometry.backing = backing.number();
@@ -365,10 +363,34 @@ impl Segment {
 
     /// Whether a living process has this cell, as far as this moment goes. Needs the kept descriptor alone. Two system calls.
     pub(crate) fn has_owner(&self, cell: usize) -> Result<bool, MirrorError> {
-        self.file.check()?;
-        let byte = cell as u64;
-        self.file.has_owner(byte..byte + 1).map_err(system!(MirrorError, "ask for a cell's lock"))
+        Ok(self.without_owner([cell].into_iter())?.is_empty())
     }
+
+    /// Those of these cells that no living process has. As [`has_owner`](Self::has_owner): a system call for each, and one.
+    pub(crate) fn without_owner(
+        &self,
+        cells: impl Iterator<Item = usize>,
+    ) -> Result<Vec<usize>, MirrorError> {
+        let mut cells = cells.peekable();
+        if cells.peek().is_some() {
+            self.file.check()?;
+        }
+        let mut without = Vec::new();
+        for cell in cells {
+            let byte = cell as u64;
+            let asked = self.file.has_owner(byte..byte + 1);
+            if !asked.map_err(system!(MirrorError, "ask for a cell's lock"))? {
+                without.push(cell);
+            }
+        }
+        Ok(without)
+    }
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(bytes)
 }
 
 /// `count` values of `T` at `offset` of a mapping. The caller gives them out for no longer than it has the mapping.

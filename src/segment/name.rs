@@ -13,8 +13,8 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno;
 use shared_memory::{ShmemConf, ShmemError};
 
-use super::open::Wanted;
-use super::{Backing, Keeping, LIVING, Prober, read_geometry};
+use super::open::{Wanted, is_at};
+use super::{Backing, LIVING, Prober, random, read_geometry};
 use crate::error::{AttachError, CreateError, system};
 use crate::fork;
 
@@ -108,10 +108,8 @@ pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), Cr
         return Err(taken());
     }
     let doing = "make the named segment";
-    let mut random = [0; 8];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(system!(CreateError, "get random bytes"))?;
-    let unfinished = format!("{UNFINISHED}{}-{:016x}", std::process::id(), u64::from_ne_bytes(random));
+    let number = u64::from_ne_bytes(random().map_err(system!(CreateError, "get random bytes"))?);
+    let unfinished = format!("{UNFINISHED}{}-{number:016x}", std::process::id());
     let made = ShmemConf::new().os_id(format!("/{unfinished}")).size(bytes as usize).create();
     let mut made = made.map_err(|error| match error {
         ShmemError::MapCreateFailed(number) | ShmemError::UnknownOsError(number) => {
@@ -170,15 +168,10 @@ impl Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        if self.token == fork::token() && is_at(&self.name, self.file) {
+        if self.token == fork::token() && is_at(&path_of(&self.name), self.file) {
             let _ = rustix::fs::unlink(path_of(&self.name));
         }
     }
-}
-
-fn is_at(name: &str, file: (u64, u64)) -> bool {
-    let stat = rustix::fs::statat(CWD, path_of(name), AtFlags::SYMLINK_NOFOLLOW);
-    stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == file)
 }
 
 // ------------------------------------------------------------------------------------------ remove
@@ -198,11 +191,10 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
     {
         return Err(AttachError::NotNamed { found: name.name.to_owned() });
     }
-    let descriptor = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
-    let prober = Prober::new(descriptor.into(), Keeping::Mapping);
+    let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
     // While it is held no process comes to live there.
     let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
-    if is_empty && remove && is_at(name.name, (data.dev(), data.ino())) {
+    if is_empty && remove && is_at(&path_of(name.name), (data.dev(), data.ino())) {
         match rustix::fs::unlink(path_of(name.name)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {

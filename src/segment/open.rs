@@ -55,6 +55,12 @@ impl Wanted {
     }
 }
 
+/// Whether the file of this device and inode is at `path`, and not a link to it.
+pub(super) fn is_at(path: &Path, file: (u64, u64)) -> bool {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == file)
+}
+
 /// Opens a segment's file, to take part in it. A symbolic link is not followed.
 pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
     Wanted { writing: true, following: false, any_user: true }.open(path, "open the file")

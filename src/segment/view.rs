@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use memmap2::{MmapMut, MmapOptions};
 
 use super::{
-    Backing, CELLS_AND_USED, Keeping, LIVING, Lock, Mapping, Parts, Prober, Segment, check_memory, has_owner,
+    Backing, CELLS_AND_USED, LIVING, Lock, Mapping, Parts, Prober, Segment, check_memory, has_owner,
     read_geometry,
 };
 use crate::error::{AttachError, system};
@@ -36,9 +36,8 @@ impl View {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let _no_fork = fork::no_fork();
-        let kept = file.try_clone().map_err(system!(AttachError, "keep the descriptor"))?;
         // Where a mapping does not keep the lock nothing is lost: it only keeps names from being taken away.
-        let prober = Prober::new(kept.into(), Keeping::Mapping);
+        let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
         let is_used = || has_owner(&file, CELLS_AND_USED);
         let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
         if !prober.share(LIVING).map_err(locked)? {
