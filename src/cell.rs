@@ -78,18 +78,15 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
         taken = take_cell(segment, &prober)?;
     }
     let Some((index, spare)) = taken else {
-        let is_kept_out = |index: usize| {
-            segment.cells()[index].owner() == Some(Owner::Free) && segment.is_read_locked(index)
-        };
+        let is_kept_out =
+            |index: usize| segment.cells()[index].owner() == Some(Owner::Free) && segment.is_kept_out(index);
         if (READER_CELL + 1..segment.cells().len()).any(is_kept_out) {
             return Err(MirrorError::KeptOut);
         }
         return Err(MirrorError::TooManyMirrors { limit: segment.cells().len() - 1 });
     };
     let cell = &segment.cells()[index];
-    // A forked child shares none of its parent's locks.
-    prober.live().map_err(system!(MirrorError, "lock the segment"))?;
-    let lock = prober.keep().map_err(system!(MirrorError, "keep the lock on a cell"))?;
+    let lock = keep_cell(segment, prober, index)?;
     drop(no_fork);
     // One number is left out, so that a mirror without lines has an epoch of its own too.
     let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
@@ -124,6 +121,17 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     Ok((registration, spare))
 }
 
+/// Keeps a cell that was taken for as long as the returned lock lives.
+pub(crate) fn keep_cell(segment: &Segment, prober: Prober, index: usize) -> Result<Lock, MirrorError> {
+    // A forked child shares none of its parent's locks.
+    let living = prober.live().map_err(system!(MirrorError, "lock the segment"));
+    let kept = living.and_then(|()| prober.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
+    if kept.is_err() {
+        segment.leave_cell(index);
+    }
+    kept
+}
+
 /// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps an error.
 fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)>, MirrorError> {
     for wanted in [Owner::Free, Owner::Live, Owner::KeepsError] {
@@ -131,12 +139,12 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
             if cell.owner() != Some(wanted) {
                 continue;
             }
-            if !prober.take(index as u64).map_err(system!(MirrorError, "lock a cell"))? {
+            if !segment.take_cell(prober, index)? {
                 continue;
             }
             // Under the lock now: nobody else changes the cell.
             if cell.owner() == Some(Owner::Live) && bury(segment, index) != Burial::Done {
-                prober.release(index as u64);
+                segment.release_cell(prober, index);
                 continue;
             }
             if let Some(spare) = Spare::of(cell.writer.0.hold.load(Acquire))
@@ -144,7 +152,7 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
             {
                 return Ok(Some((index, spare)));
             }
-            prober.release(index as u64);
+            segment.release_cell(prober, index);
         }
     }
     Ok(None)
@@ -166,6 +174,7 @@ impl Registration {
         if let Some(lock) = self.lock.take() {
             if self.is_of_this_process() {
                 self.cell(segment).set_owner(owner);
+                segment.leave_cell(usize::from(self.mirror.cell));
             }
             drop(lock);
         }

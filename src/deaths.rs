@@ -150,17 +150,15 @@ impl Deaths {
             segment.clear_unmade_seats(&prober);
         }
         for index in dead {
-            // An answer proves nothing; the lock does. A shared one does too, where a process that may only read keeps
-            // others away: no owner comes while it is held, and no second reader buries.
-            let byte = index as u64;
-            if !matches!(prober.take(byte), Ok(true)) && !matches!(prober.share(byte), Ok(true)) {
+            // An answer proves nothing; that the cell is taken does.
+            if !matches!(segment.take_cell(&prober, index), Ok(true)) {
                 continue;
             }
             // Again, under the lock.
             if may_be_dead(&segment.cells()[index]) {
                 self.bury(segment, index);
             }
-            prober.release(byte);
+            segment.release_cell(&prober, index);
         }
         Ok(())
     }

@@ -12,10 +12,11 @@
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
 use crate::assembly::{Assemblies, Long, image_of};
+use crate::cell::keep_cell;
 use crate::checksum;
 use crate::deaths::{Deaths, exit_of};
 use crate::decoded::{Decoded, NOBODY, Other};
-use crate::error::{ReadError, system};
+use crate::error::ReadError;
 use crate::fork;
 use crate::layout::{LINE_MASK, Owner, READER_CELL, SlotHeader, flag};
 use crate::message::{End, Item};
@@ -66,17 +67,15 @@ impl Drain {
     pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
         let _no_fork = fork::no_fork();
         let prober = segment.prober()?;
-        if !prober.take(READER_CELL as u64).map_err(system!(ReadError, "lock the reader's cell"))? {
-            if segment.is_read_locked(READER_CELL) {
+        if !segment.take_cell(&prober, READER_CELL)? {
+            if segment.is_kept_out(READER_CELL) {
                 return Err(ReadError::KeptOut);
             }
             let process = segment.cells()[READER_CELL].reader.0.serial.load(Relaxed) as u32;
             return Err(ReadError::HasReader { process });
         }
         segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
-        // A forked child shares none of its parent's locks.
-        prober.live().map_err(system!(ReadError, "lock the segment"))?;
-        let lock = prober.keep().map_err(system!(ReadError, "keep the reader's lock"))?;
+        let lock = keep_cell(segment, prober, READER_CELL)?;
         segment.finish_collecting();
         // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
         let accepted = segment.header().read_position.0.load(Acquire);
@@ -103,6 +102,13 @@ impl Drain {
             before: position.wrapping_sub(1),
             inherited: position.wrapping_add(segment.geometry().shape().positions()),
         })
+    }
+
+    /// Gives the reader's cell back, but for its lock, which the caller drops after this.
+    pub(crate) fn leave(&self, segment: &Segment) {
+        if self.check().is_ok() {
+            segment.leave_cell(READER_CELL);
+        }
     }
 
     /// Refuses in a forked child.

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+/// What a stranger's read lock is called, where it keeps a reader or a mirror out.
+const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to lock nothing: \
+                        take away its right to read (chmod go-r), or end it";
+/// What a file that lost its end is called, by writers and readers.
+const CUT_SHORT: &str = "the ring's file was cut short while it was in use, expected it to keep its size";
+
 /// Why a ring could not be made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -211,12 +217,9 @@ pub enum MirrorError {
         /// Tickets of the ring.
         limit: usize,
     },
-    /// There are free cells, but a process that may only look at the ring's file has read locks on them, which keep every
-    /// lock away.
-    #[error(
-        "a process that may only read the ring's file has it locked, expected it to lock nothing: \
-         take away its right to read (chmod go-r), or end it"
-    )]
+    /// There are free cells, but a process that may only read the ring's file keeps read locks on them, and this process
+    /// cannot know which of them were claimed: it has no `/proc`, or another PID namespace than the processes that did.
+    #[error("{KEPT_OUT}")]
     KeptOut,
     /// The label is too long.
     #[error("the label has {found} bytes, expected at most {expected}")]
@@ -274,7 +277,7 @@ pub enum WriteError {
     Damaged,
     /// The ring's file was cut short, or has no disk under it any more, after
     /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors).
-    #[error("the ring's file was cut short while it was in use, expected it to keep its size")]
+    #[error("{CUT_SHORT}")]
     CutShort,
     /// The handle came from a parent process, or is a thread's first, and could not get a mirror of its own.
     #[error(transparent)]
@@ -314,15 +317,13 @@ pub enum ReadError {
         /// Its number, as it knows it.
         process: u32,
     },
-    /// No process reads the ring, but one that may only look at its file has a read lock there, which keeps every lock away.
-    #[error(
-        "a process that may only read the ring's file has it locked, expected it to lock nothing: \
-         take away its right to read (chmod go-r), or end it"
-    )]
+    /// A process that may only read the ring's file keeps a read lock where the reader has its own, and this process
+    /// cannot know whether there is a reader: it has no `/proc`, or another PID namespace than that reader.
+    #[error("{KEPT_OUT}")]
     KeptOut,
     /// The ring's file was cut short, or has no disk under it any more, after
     /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors). What was not read is lost.
-    #[error("the ring's file was cut short while it was in use, expected it to keep its size")]
+    #[error("{CUT_SHORT}")]
     CutShort,
     /// The kept descriptor of the segment is another file's by now.
     #[error(transparent)]

@@ -157,6 +157,8 @@ pub(crate) struct Counts {
     pub(crate) deaths: AtomicU64,
     /// How often a writer found the ring full.
     pub(crate) found_full: AtomicU64,
+    /// The namespaces of the processes that claims name: those of the first that claimed a cell, 0 before.
+    pub(crate) claimed_in: AtomicU64,
 }
 
 /// A seat's or mirror's entry in the table of ends.
@@ -214,6 +216,8 @@ pub(crate) struct ReaderWords {
     pub(crate) ticket: AtomicU64,
     /// The present mirror's number.
     pub(crate) serial: AtomicU64,
+    /// Where the owner shares the cell's lock with processes that may only read: bit 63, and the owner's process.
+    pub(crate) claim: AtomicU64,
 }
 
 // ------------------------------------------------------------------------------------- packed words

@@ -169,7 +169,8 @@ fn the_docs_have_the_words_of_the_header() {
                     eofs,
                     errors,
                     deaths,
-                    found_full
+                    found_full,
+                    claimed_in
                 }
             )),
             "next_position" => code.push((name, [offset, bytes_of(|it: &Header| &it.next_position.0)])),
@@ -194,7 +195,7 @@ fn the_docs_have_the_fields_of_a_cell() {
             "writer" => {
                 code.extend(fields!(offset, WriterWords { hold, pending, owner, dropped }));
             }
-            "reader" => code.extend(fields!(offset, ReaderWords { epoch, delivered, ticket, serial })),
+            "reader" => code.extend(fields!(offset, ReaderWords { epoch, delivered, ticket, serial, claim })),
             _ => panic!("say here what words `{name}` has"),
         }
     }

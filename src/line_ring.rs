@@ -386,6 +386,12 @@ pub struct Reader {
     spins: bool,
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.drain.leave(&self.segment);
+    }
+}
+
 impl Reader {
     /// The next item; waits for it. `None` once every seat and mirror has ended and everything was handed out
     /// (at once, if there was none).

@@ -3,6 +3,7 @@
 //! A number alone names no process: once its parent has awaited it, another may get it.
 
 use std::fs;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bits of a process's number: 2²² is the most that Linux has.
@@ -30,9 +31,15 @@ impl Process {
         if known.number() == number {
             return known;
         }
-        let this = Self::new(number, look(number).map_or(0, |(began, _)| began));
+        let this = Self::look_at_this().unwrap_or(Self::new(number, 0));
         THIS.store(this.0, Relaxed);
         this
+    }
+
+    /// This one, as `/proc` has it now; `None` where there is no `/proc`.
+    pub(crate) fn look_at_this() -> Option<Self> {
+        let number = std::process::id();
+        Some(Self::new(number, look(number)?.began))
     }
 
     pub(crate) fn number(self) -> u32 {
@@ -41,19 +48,53 @@ impl Process {
 
     /// Whether it is ending; `None` if there is no such process, or not any more.
     pub(crate) fn is_ending(self) -> Option<bool> {
-        let (began, is_ending) = look(self.number())?;
-        (Self::new(self.number(), began) == self).then_some(is_ending)
+        let stat = look(self.number())?;
+        (Self::new(self.number(), stat.began) == self).then_some(stat.is_ending)
+    }
+
+    /// Whether it has ended, or is ending and has no other thread: none of its code runs any more. `None` if the system
+    /// does not say. Asked in the [namespaces] in which it was noted. Two to four system calls.
+    pub(crate) fn has_ended(self) -> Option<bool> {
+        // SAFETY: a plain system call, which sends nothing. Unlike `/proc`, it hides no process from any user.
+        let sent = unsafe { libc::kill(self.number() as libc::pid_t, 0) };
+        if sent != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+            return Some(true);
+        }
+        let stat = look(self.number())?;
+        let is_another = Self::new(self.number(), stat.began) != self;
+        Some(is_another || stat.is_ending && stat.threads <= 1)
     }
 }
 
-/// When the process of this number began, and whether it is ending.
-fn look(number: u32) -> Option<(u64, bool)> {
+/// The namespaces that give a process its number and the time at which it began: processes of one know each other by both.
+/// `None` where there is no `/proc`, or that of others.
+pub(crate) fn namespaces() -> Option<u64> {
+    let number: u32 = fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()?;
+    if number != std::process::id() {
+        return None;
+    }
+    // `pid:[4026531836]`; a kernel without time namespaces has one time.
+    let inode = |kind: &str| -> Option<u64> {
+        let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
+        link.to_str()?.split(['[', ']']).nth(1)?.parse().ok()
+    };
+    Some(inode("pid")? << 32 | inode("time").unwrap_or(0))
+}
+
+/// What `/proc` says of a process.
+struct Stat {
+    began: u64,
+    is_ending: bool,
+    threads: u64,
+}
+
+fn look(number: u32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
-    // `number (name) state ...`; the name may hold anything. Of those after it, flags are the 7th and the beginning the 20th.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(6);
-    let flags: u64 = fields.next()?.parse().ok()?;
-    let began = fields.nth(12)?.parse().ok()?;
-    Some((began, flags & EXITING != 0))
+    // `number (name) state ...`; the name may hold anything. Of those after it, flags are the 7th, the number of threads the
+    // 18th and the beginning the 20th.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let field = |index: usize| -> Option<u64> { fields.get(index)?.parse().ok() };
+    Some(Stat { is_ending: field(6)? & EXITING != 0, threads: field(17)?, began: field(19)? })
 }
 
 #[cfg(test)]
@@ -64,8 +105,11 @@ mod tests {
     fn a_process_that_lives_is_known_and_another_of_its_number_is_not() {
         let this = Process::this();
         assert_eq!(this.number(), std::process::id());
-        assert_eq!(this.is_ending(), Some(false));
+        assert_eq!((this.is_ending(), this.has_ended()), (Some(false), Some(false)));
+        assert_eq!(Process::look_at_this(), Some(this));
         let earlier = Process(this.0 - (1 << NUMBER_BITS));
         assert_eq!((earlier.number(), earlier.is_ending()), (this.number(), None));
+        assert_eq!(earlier.has_ended(), Some(true));
+        assert!(namespaces().is_some_and(|here| namespaces() == Some(here)));
     }
 }

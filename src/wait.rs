@@ -241,9 +241,9 @@ impl<'w> Patience<'w> {
         if self.periods % ASK_EVERY != 1 {
             return Ok(());
         }
-        // A process that has closed the ring's descriptor cannot ask: to it, a reader lives that goes on.
+        // To a process that cannot ask, say because it has closed the ring's descriptor, a reader lives that goes on.
         let read = segment.header().read_position.0.load(Relaxed);
-        let lives = segment.has_owner(READER_CELL).unwrap_or(self.read != Some(read));
+        let lives = segment.has_owner(READER_CELL).ok().flatten().unwrap_or(self.read != Some(read));
         self.read = Some(read);
         if lives {
             self.without_reader = None;

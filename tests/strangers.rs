@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -187,6 +188,9 @@ impl ReadLock {
     }
 }
 
+/// Where the header says of which namespaces claims are: docs/format.md.
+const CLAIMED_IN: u64 = 712;
+
 fn file(name: &str) -> PathBuf {
     let path =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strangers-{}-{name}", std::process::id()));
@@ -194,11 +198,136 @@ fn file(name: &str) -> PathBuf {
     path
 }
 
+/// A ring in a file that a process which may only read has locked whole, with what a killed writer has left in it.
+fn locked_ring(name: &str) -> (PathBuf, ReadLock) {
+    let path = file(name);
+    let child = fork(|| {
+        let ring = LineRing::create_file(&path, options()).expect("a ring");
+        let mut mirror = ring.mirror().expect("a mirror");
+        mirror.write_line(b"whole").expect("room");
+        mirror.write_all(b"unfini").expect("room");
+        common::die()
+    });
+    child.status();
+    let kept = ReadLock::on(&path, 0, 0);
+    (path, kept)
+}
+
+fn next_line(reader: &mut linering::Reader) -> String {
+    match reader.recv() {
+        Ok(Some(Item::Line(line))) => String::from_utf8_lossy(&line.bytes).into_owned(),
+        other => panic!("expected a line, found {other:?}"),
+    }
+}
+
+fn next_is_a_death(reader: &mut linering::Reader) {
+    match reader.recv() {
+        Ok(Some(Item::Ended(ended))) => assert_eq!(ended.end, End::Died),
+        other => panic!("expected a death, found {other:?}"),
+    }
+}
+
 #[test]
-fn a_read_lock_is_no_reader_and_no_writer_and_is_named_where_it_keeps_them_out() {
-    let path = file("kept-out.ring");
-    let ring = LineRing::create_file(&path, options()).expect("a ring");
-    let kept = ReadLock::on(&path, 0, 4096);
+fn a_ring_is_read_and_written_beside_a_read_lock_on_all_of_it() {
+    let (path, kept) = locked_ring("beside.ring");
+    let observer = Observer::open_file(&path).expect("it only looks");
+    assert!(!observer.is_used(), "a process that may only read is taken for one that lives there");
+    let ring = LineRing::open_file(&path).expect("a ring");
+    let mut reader = ring.reader().expect("it has none");
+    assert!(Observer::open_file(&path).expect("it only looks").is_used(), "it has a reader");
+    // What was left, and the death of the writer that left it.
+    assert_eq!((next_line(&mut reader), next_line(&mut reader)), ("whole".into(), "unfini".into()));
+    next_is_a_death(&mut reader);
+    // As many mirrors as there are cells, in this process and in others; no cell twice.
+    let mut first = ring.mirror().expect("a mirror");
+    let (ready, seat) = (Gate::new(), ring.seat().expect("a seat"));
+    let child = fork(|| {
+        let mut mirror = seat.open().expect("a cell");
+        mirror.write_line(b"theirs").expect("room");
+        ready.open();
+        common::wait_for_the_end()
+    });
+    ready.pass();
+    first.write_line(b"ours").expect("room");
+    assert_eq!((next_line(&mut reader), next_line(&mut reader)), ("theirs".into(), "ours".into()));
+    let others = [ring.mirror().expect("a mirror"), ring.mirror().expect("a mirror")];
+    assert!(matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { limit: 4 })), "{:?}", ring.mirror());
+    let process = std::process::id();
+    assert!(matches!(ring.reader(), Err(ReadError::HasReader { process: p }) if p == process));
+    // Told beside the read lock too.
+    child.end();
+    next_is_a_death(&mut reader);
+    // What is given back can be had again.
+    drop((first, others));
+    let again: Vec<_> = (0..4).map(|_| ring.mirror().expect("a mirror")).collect();
+    drop(reader);
+    let reader = ring.reader().expect("it was given back");
+    // And those who came beside the read lock keep what they have when it goes.
+    drop(kept);
+    assert!(matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { .. })), "{:?}", ring.mirror());
+    assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
+    drop((reader, again));
+    ring.reader().expect("it was given back");
+    fs::remove_file(&path).expect("it stays");
+}
+
+#[test]
+fn a_reader_that_was_killed_beside_a_read_lock_is_followed_by_another() {
+    let (path, kept) = locked_ring("followed.ring");
+    let ring = LineRing::open_file(&path).expect("a ring");
+    let (ready, go) = (Gate::new(), Gate::new());
+    let child = fork(|| {
+        let ring = LineRing::open_file(&path).expect("a ring");
+        let _reader = ring.reader().expect("it has none");
+        ready.open();
+        go.pass();
+        common::die()
+    });
+    ready.pass();
+    let process = child.0 as u32;
+    assert!(matches!(ring.reader(), Err(ReadError::HasReader { process: p }) if p == process));
+    go.open();
+    child.status();
+    let mut reader = ring.reader().expect("it is dead");
+    assert_eq!(next_line(&mut reader), "whole");
+    drop(kept);
+    fs::remove_file(&path).expect("it stays");
+}
+
+#[test]
+fn many_processes_that_claim_a_ring_at_once_get_a_cell_each_and_one_reader() {
+    let (path, kept) = locked_ring("at-once.ring");
+    let (go, end) = (Gate::new(), Gate::new());
+    let tried: Vec<_> = (0..8).map(|_| Gate::new()).collect();
+    let children: Vec<_> = tried
+        .iter()
+        .map(|tried| {
+            fork(|| {
+                let ring = LineRing::open_file(&path).expect("a ring");
+                go.pass();
+                let (mirror, reader) = (ring.mirror(), ring.reader());
+                tried.open();
+                end.pass();
+                u8::from(mirror.is_ok()) + 16 * u8::from(reader.is_ok())
+            })
+        })
+        .collect();
+    tried.iter().for_each(|_| go.open());
+    tried.iter().for_each(Gate::pass);
+    tried.iter().for_each(|_| end.open());
+    let codes: Vec<_> = children.into_iter().map(|child| child.status().code().expect("an exit")).collect();
+    assert_eq!(codes.iter().sum::<i32>(), 16 + 4, "{codes:?}");
+    drop(kept);
+    fs::remove_file(&path).expect("it stays");
+}
+
+#[test]
+fn a_read_lock_keeps_out_where_a_claim_proves_nothing_and_is_named_there() {
+    let (path, kept) = locked_ring("kept-out.ring");
+    // As after a claim by a process of other namespaces, whose numbers mean nothing here.
+    let bytes = File::options().write(true).open(&path).expect("a file");
+    bytes.write_all_at(&1_u64.to_ne_bytes(), CLAIMED_IN).expect("room");
+    let ring = LineRing::open_file(&path).expect("a ring");
     assert!(matches!(ring.reader(), Err(ReadError::KeptOut)), "{:?}", ring.reader());
     assert!(matches!(ring.mirror(), Err(MirrorError::KeptOut)), "{:?}", ring.mirror());
     // A seat needs no lock that it keeps.
@@ -206,10 +335,6 @@ fn a_read_lock_is_no_reader_and_no_writer_and_is_named_where_it_keeps_them_out()
     drop(kept);
     assert!(ring.reader().is_ok());
     seat.open().expect("a cell");
-    drop((seat, ring));
-    let _kept = ReadLock::on(&path, 0, 0);
-    let observer = Observer::open_file(&path).expect("it only looks");
-    assert!(!observer.is_used(), "a process that may only read is taken for one that lives there");
     fs::remove_file(&path).expect("it stays");
 }
 

@@ -40,7 +40,8 @@ pub(super) enum Keeping {
 
 impl Keeping {
     /// Tries it on the file: a lock that was kept is seen through another description, and is free again once it was
-    /// given back. Some ten system calls.
+    /// given back. Some ten system calls. Where read locks on all of the file permit no trial it is the thread, which
+    /// needs the least of a file system.
     ///
     /// # Errors
     ///
@@ -50,6 +51,7 @@ impl Keeping {
         for keeping in [Keeping::Mapping, Keeping::Thread] {
             match keeping.holds_on(file) {
                 Ok(true) => return Ok(keeping),
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(Keeping::Thread),
                 Ok(false) => {}
                 Err(error) => last = Some(error),
             }
@@ -268,18 +270,30 @@ fn set(file: &impl AsRawFd, mut lock: libc::flock) -> io::Result<bool> {
     }
 }
 
+/// Which locks are on a byte, as another description finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Free,
+    /// A write lock: only a process that may write the file can have one.
+    Owned,
+    /// Read locks: a process that may only read the file can have them.
+    Read,
+}
+
+/// Which locks are on a byte. Only asks: proves nothing about the next moment.
+pub(super) fn held(file: &impl AsRawFd, byte: u64) -> io::Result<Held> {
+    Ok(match keeps_away(file, request(libc::F_WRLCK, byte..byte + 1))? {
+        None => Held::Free,
+        Some(libc::F_RDLCK) => Held::Read,
+        Some(_) => Held::Owned,
+    })
+}
+
 /// Whether a byte of `range` has an owner: a write lock through another description. Only asks: proves
 /// nothing about the next moment.
-///
-/// A process that may only read a file can have read locks on it, and no others: those say nothing about owners.
 pub(super) fn has_owner(file: &impl AsRawFd, range: Range<u64>) -> io::Result<bool> {
     // A read lock would be kept away by a write lock alone.
     Ok(keeps_away(file, request(libc::F_RDLCK, range))?.is_some())
-}
-
-/// Whether a read lock through another description, and no owner, keeps a byte of `range` from being taken. Only asks.
-pub(super) fn is_read_locked(file: &impl AsRawFd, range: Range<u64>) -> io::Result<bool> {
-    Ok(keeps_away(file, request(libc::F_WRLCK, range))? == Some(libc::F_RDLCK))
 }
 
 /// The kind of a lock that would keep this one away, if there is one.

@@ -4,6 +4,7 @@
 //! a private copy of the geometry, taken and checked once.
 
 mod backing;
+mod claim;
 mod lock;
 mod memory;
 mod name;
@@ -34,7 +35,7 @@ use crate::sync::Ordering;
 
 pub(crate) use backing::Backing;
 use backing::{Made, SEALS, fill_holes};
-use lock::{Keeping, has_owner, is_read_locked};
+use lock::{Held, Keeping, has_owner, held};
 pub(crate) use lock::{Lock, Prober};
 use memory::check_memory;
 use name::Name;
@@ -354,37 +355,6 @@ impl Segment {
     pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
         self.file.prober()
     }
-
-    /// Whether nothing but a read lock keeps this cell from being taken: the work of a process that may only read.
-    pub(crate) fn is_read_locked(&self, cell: usize) -> bool {
-        let byte = cell as u64;
-        self.file.check().is_ok() && is_read_locked(&self.file.descriptor, byte..byte + 1).unwrap_or(false)
-    }
-
-    /// Whether a living process has this cell, as far as this moment goes. Needs the kept descriptor alone. Two system calls.
-    pub(crate) fn has_owner(&self, cell: usize) -> Result<bool, MirrorError> {
-        Ok(self.without_owner([cell].into_iter())?.is_empty())
-    }
-
-    /// Those of these cells that no living process has. As [`has_owner`](Self::has_owner): a system call for each, and one.
-    pub(crate) fn without_owner(
-        &self,
-        cells: impl Iterator<Item = usize>,
-    ) -> Result<Vec<usize>, MirrorError> {
-        let mut cells = cells.peekable();
-        if cells.peek().is_some() {
-            self.file.check()?;
-        }
-        let mut without = Vec::new();
-        for cell in cells {
-            let byte = cell as u64;
-            let asked = self.file.has_owner(byte..byte + 1);
-            if !asked.map_err(system!(MirrorError, "ask for a cell's lock"))? {
-                without.push(cell);
-            }
-        }
-        Ok(without)
-    }
 }
 
 fn random<const N: usize>() -> io::Result<[u8; N]> {
@@ -458,6 +428,11 @@ impl KeptFile {
     /// Whether a byte of this range has an owner, be it in this process.
     fn has_owner(&self, range: Range<u64>) -> io::Result<bool> {
         has_owner(&self.descriptor, range)
+    }
+
+    /// Which locks are on this byte, be they of this process.
+    fn held(&self, byte: u64) -> io::Result<Held> {
+        held(&self.descriptor, byte)
     }
 
     /// Shares the lock that says that somebody lives here.

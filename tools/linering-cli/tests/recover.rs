@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -61,6 +62,28 @@ fn what_a_kill_has_left_is_drained_once_with_its_last_words() {
     assert_eq!((out(&again), err(&again), again.status.code()), (String::new(), String::new(), Some(0)));
     // Taken, and still to be seen.
     assert_eq!(out(&output(&["cat", ring])), "first\nsecond\nthird\nunfini\n");
+}
+
+#[test]
+fn a_process_that_may_only_read_the_ring_keeps_nothing_from_being_recovered() {
+    let folder = folder();
+    let path = folder.path().join("ring");
+    left_in(&path);
+    let stranger = fs::File::open(&path).expect("a file");
+    let lock = libc::flock {
+        l_type: libc::F_RDLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: 0,
+        // To the end of all files.
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open, and the struct lives during the call.
+    assert_eq!(unsafe { libc::fcntl(stranger.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
+    let recovered = output(&["recover", path.to_str().expect("UTF-8")]);
+    let notes = "linering: -- worker 8 ended --\nlinering: -- worker 7 died --\n";
+    assert_eq!((err(&recovered).as_str(), recovered.status.code()), (notes, Some(0)));
+    assert_eq!(out(&recovered), "first\nsecond\nthird\nunfini\n");
 }
 
 #[test]
