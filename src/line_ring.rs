@@ -278,8 +278,8 @@ pub struct Seat {
 impl Seat {
     /// The seat that `linering run` keeps for this process, in the variable `LINERING_SEAT`; `None` without that variable.
     ///
-    /// `None` as well in a process that has more rights than the one that started it (setuid, setgid, file capabilities:
-    /// the kernel's `AT_SECURE`): its environment is the work of a process that it must not obey.
+    /// `None` as well in a setuid program and its like, which must not obey its environment: see
+    /// [`obeys_env`](Self::obeys_env).
     ///
     /// ```
     /// if let Some(seat) = linering::Seat::from_env()? {
@@ -292,14 +292,24 @@ impl Seat {
     ///
     /// As [`FromStr`](Self::from_str), if the variable does not name a seat that can be had.
     pub fn from_env() -> Result<Option<Self>, AttachError> {
-        // SAFETY: a look at what the kernel gave this process at its start.
-        if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+        if !Self::obeys_env() {
             return Ok(None);
         }
         match std::env::var_os("LINERING_SEAT") {
             None => Ok(None),
             Some(text) => text.to_string_lossy().parse().map(Some),
         }
+    }
+
+    /// Whether [`from_env`](Self::from_env) looks at this process's environment at all.
+    ///
+    /// Not in a process that has more rights than the one that started it (setuid, setgid, file
+    /// capabilities: the kernel's `AT_SECURE`): its environment is the work of a process that it
+    /// must not obey. For programs that take a seat's string out of their environment by other
+    /// means, so that they have the same rule.
+    pub fn obeys_env() -> bool {
+        // SAFETY: a look at what the kernel gave this process at its start.
+        unsafe { libc::getauxval(libc::AT_SECURE) == 0 }
     }
 
     /// Opens the mirror, in this process. Opening a seat again makes an extra mirror, which counts too.

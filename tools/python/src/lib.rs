@@ -58,7 +58,7 @@ mod _linering {
     #[pymodule_export]
     use crate::ring::Ring;
     #[pymodule_export]
-    use crate::stand::Kept;
+    use crate::stand::{Kept, obeys_env};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -25,7 +25,10 @@ fn seconds(option: &str, given: Option<f64>) -> PyResult<Option<Duration>> {
 #[pymethods]
 impl Ring {
     #[new]
-    #[pyo3(signature = (lines, line_bytes, policy, *, mirrors, seats, seat_limit, block_limit, max_line))]
+    #[pyo3(signature = (
+        lines, line_bytes, policy, *, mirrors, seats, seat_limit, block_limit, max_line, checksums
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python gives most of them by name")]
     fn new(
         lines: usize,
         line_bytes: usize,
@@ -35,6 +38,7 @@ impl Ring {
         seat_limit: Option<f64>,
         block_limit: Option<f64>,
         max_line: Option<usize>,
+        checksums: bool,
     ) -> PyResult<Self> {
         let policy = match policy {
             "overwrite" => Policy::OverwriteOldest,
@@ -52,6 +56,7 @@ impl Ring {
             .mirrors(mirrors)
             .seats(seats)
             .seat_limit(seconds("seat_limit", seat_limit)?)
+            .checksums(checksums)
             .block_limit(seconds("block_limit", block_limit)?)
             .fold_crlf(true)
             .rewrite(true)

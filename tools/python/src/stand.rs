@@ -111,6 +111,12 @@ impl Stand {
     }
 }
 
+/// Whether this process may take a seat out of its environment: the library's rule.
+#[pyfunction]
+pub fn obeys_env() -> bool {
+    Seat::obeys_env()
+}
+
 /// A seat that this process keeps until somebody has it.
 #[pyclass(frozen, module = "linering._linering")]
 #[derive(Debug)]

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gc
 import logging
+import mmap
 import multiprocessing
 import os
 import pickle
@@ -261,6 +262,37 @@ except KeyboardInterrupt:
         os.sched_yield()
     out, _ = process.communicate()
     assert out == "16\n"
+
+
+def test_what_was_changed_in_the_ring_is_damaged():
+    buffer = linering.LineProcBuffer(100, policy="block", checksums=True)
+    environ = buffer.mirror.environ()
+    mirror = linering.LineProcMirror.from_environ(environ)
+    for number in range(5):
+        print("line", number, file=mirror)
+    print("begun and ", end="", flush=True, file=mirror)
+    print("ended", file=mirror)
+    mirror.send_warning(UserWarning("careful"))
+    print("last", file=mirror)
+    mirror.send_eof()
+    # linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL
+    descriptor = int(environ["LINERING_SEAT"].split(":")[3])
+    with mmap.mmap(descriptor, 0) as memory:
+        for text in (b"line 2", b"begun", b"careful"):
+            at = memory.find(text)
+            assert at == memory.rfind(text) > 0, "in one slot"
+            memory[at] ^= 0x20
+    found = [(str(item), item.damaged) for item in buffer.drain()]
+    assert found == [
+        ("line 0", False),
+        ("line 1", False),
+        ("Line 2", True),
+        ("line 3", False),
+        ("line 4", False),
+        ("Begun and ended", True),
+        ("UserWarning: Careful", True),
+        ("last", False),
+    ]
 
 
 def test_what_is_known_of_a_line_is_told_of_nothing_else():

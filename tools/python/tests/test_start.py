@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import threading
+import venv
+from pathlib import Path
 
 import pytest
 import workers
@@ -143,6 +145,52 @@ def test_a_subprocess_through_its_environment(buffer):
 
 def test_without_a_seat_in_the_environment_there_is_no_mirror():
     assert linering.LineProcMirror.from_environ({}) is None
+
+
+def test_a_setgid_program_obeys_no_environment(buffer, tmp_path):
+    """Nor does a setuid one: the kernel tells both by the same word, AT_SECURE, which is 23.
+
+    Setgid, since its owner needs no further right to read the package, and gives none to others.
+    """
+    program = """
+import ctypes, os, sys
+sys.path.insert(0, sys.argv[1])
+import linering
+print("AT_SECURE is", ctypes.CDLL(None).getauxval(23))
+for environ in (None, dict(os.environ)):
+    mirror = linering.LineProcMirror.from_environ(environ)
+    if mirror is not None:
+        print("obeyed", file=mirror)
+"""
+    # With a copy of the interpreter, not a link to it.
+    venv.create(tmp_path, symlinks=False)
+    python = tmp_path / "bin/python"
+    other = next((group for group in os.getgroups() if group != os.getegid()), 65_534)
+    try:
+        os.chown(python, -1, other)
+    except PermissionError:
+        pytest.fail("this test makes a setgid program, for a group beside its own: run it as root")
+    package = Path(linering.__file__).parent.parent
+
+    def says(mode):
+        os.chmod(python, mode)
+        command = [python, "-c", program, package]
+        done = subprocess.run(command, env=buffer.mirror.environ(), capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    try:
+        assert says(0o755) == "AT_SECURE is 0\n"
+        assert said(buffer) == ["obeyed"] * 2
+        found = says(0o2755)
+    finally:
+        python.unlink()
+    if found == "AT_SECURE is 0\n":
+        pytest.fail(
+            "this test needs setgid programs to get their group's rights, which they do not here: "
+            f"is {tmp_path} on a file system mounted nosuid, or this process under no_new_privs?"
+        )
+    assert found == "AT_SECURE is 1\n"
+    assert said(buffer) == ["obeyed"] * 2, "no further ones"
 
 
 def test_threads_with_a_mirror_each_and_with_one_for_all(buffer):

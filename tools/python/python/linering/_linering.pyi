@@ -18,6 +18,7 @@ __all__ = [
     "Ring",
     "Stopped",
     "ThreadBuffer",
+    "obeys_env",
     "restore",
     "state",
 ]
@@ -86,6 +87,8 @@ class Kept:
     def is_kept(self) -> bool: ...
     def cancel(self) -> bool: ...
 
+def obeys_env() -> bool: ...
+
 class Mirror:
     aggressive: bool
     """Whether what a write leaves of a begun line is sent ahead at once."""
@@ -148,6 +151,7 @@ class Ring:
         seat_limit: float | None,
         block_limit: float | None,
         max_line: int | None,
+        checksums: bool,
     ) -> Self: ...
     def seat(self, label: str) -> Kept: ...
     def reader(self) -> Reader: ...

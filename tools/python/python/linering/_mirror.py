@@ -11,7 +11,7 @@ from typing import Any
 
 from ._file import Redirection, TextFile
 from ._fork import Seat
-from ._linering import Kept, Mirror
+from ._linering import Kept, Mirror, obeys_env
 from ._message import _trace, _warning_text
 
 SEAT = "LINERING_SEAT"
@@ -105,7 +105,12 @@ class LineProcMirror(Mirror, TextFile):
         """The mirror that this process's parent put into its environment; `None` if there is none.
 
         It is what `environ()` of a mirror gave, or what `linering run` gives its workers.
+
+        `None` as well, whatever `environ` is, in a process that has more rights than the one that
+        started it (setuid, setgid, file capabilities): it must not obey its environment.
         """
+        if not obeys_env():
+            return None
         environ = os.environ if environ is None else environ
         seat = environ.get(SEAT)
         if seat is None:

@@ -45,6 +45,7 @@ class LineProcBuffer(TextFile):
         seats: int = 65536,
         seat_limit: float | None = 600.0,
         block_limit: float | None = None,
+        checksums: bool = False,
     ) -> None:
         """A ring of `lines` slots of `line_bytes` bytes (4096 of 256; longer lines take several). At least twice `maxlen`, so
         that the last `maxlen` lines are there without anybody having read, unless you give a number and `"block"`.
@@ -59,6 +60,9 @@ class LineProcBuffer(TextFile):
 
         `seat_limit` is the number of seconds after which a seat that nobody has opened counts as ended: a pickled mirror whose
         worker never came. `None`: never.
+
+        With `checksums` a line that something but its writer has changed in the ring comes with
+        `damaged` true. Each slot has room for 8 bytes less of a line then.
 
         Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out of their bounds, `OSError`
         when the system has no memory.
@@ -77,6 +81,7 @@ class LineProcBuffer(TextFile):
             seat_limit=seat_limit,
             block_limit=block_limit,
             max_line=max_line,
+            checksums=checksums,
         )
         self._losses = policy != "overwrite"
         self._storage: collections.deque[str | GroupedMessage] = collections.deque(maxlen=maxlen)
