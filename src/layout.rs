@@ -430,8 +430,8 @@ pub(crate) mod flag {
     /// The line is void, with whatever came of it before.
     pub(crate) const FORGOTTEN: u32 = 1 << 5;
     /// In each part of a line of several: its number was that of a line before it, of which parts
-    /// were published that are void. Who skipped positions cannot know whether parts from before
-    /// them are of the same line; those of a line without this flag are.
+    /// were published that are void. A reader that skipped positions cannot know whether parts from
+    /// before them are of the same line; with a part without this flag they are.
     pub(crate) const ANEW: u32 = 1 << 6;
     /// Two bits: a [`Stream`](crate::Stream)'s number.
     pub(crate) const STREAM_SHIFT: u32 = 8;
