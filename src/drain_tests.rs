@@ -344,8 +344,9 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
 #[test]
 fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
     for noted in [true, false] {
+        // So large that all of it is decoded in one batch: nothing is taken before the line is.
         let segment =
-            segment(Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest));
+            segment(Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest));
         let mut writers = [writer(&segment), writer(&segment)];
         writers[0].append(&segment, &[b'x'; 40], Style::default()).expect("room");
         writers[0].forget_unfinished(&segment);
