@@ -21,6 +21,11 @@ struct Assembly {
     next_part: u32,
     /// A damaged part, and none after it, says that it is the last one.
     seems_over: bool,
+    /// The position of its first part, if that one came.
+    began: Option<u64>,
+    /// Positions were skipped after its newest part. There it may have become void, and its number
+    /// that of another line, whose parts do not belong to these.
+    skipped: bool,
 }
 
 impl Assembly {
@@ -28,6 +33,16 @@ impl Assembly {
     fn cut_off(self) -> Long {
         Long { truncated: self.line.truncated || !self.seems_over, ..self.line }
     }
+}
+
+/// What came of a line that is being put together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Collected<'a> {
+    pub(crate) line: &'a Long,
+    /// The position of its first part, if that one came.
+    pub(crate) began: Option<u64>,
+    /// Whether positions were skipped after its newest part.
+    pub(crate) skipped: bool,
 }
 
 /// What is being put together.
@@ -72,11 +87,12 @@ impl Assemblies {
     /// whose last part will not come, if there is one.
     #[inline]
     pub(crate) fn make_way(&mut self, cell: usize, header: &SlotHeader) -> Option<Long> {
-        let line = &self.by_cell.get(cell)?.as_ref()?.line;
-        if line.header.line != header.line {
+        let assembly = self.by_cell.get(cell)?.as_ref()?;
+        if assembly.line.header.line != header.line {
             return self.cut_off(cell, |_| true);
         }
-        if header.is(flag::FIRST) {
+        // After skipped positions, a part of a line begun anew may be of another line than these.
+        if header.is(flag::FIRST) || assembly.skipped && header.is(flag::ANEW) {
             // Void, unless the damaged part in it was of some other line.
             let void = self.take(cell).filter(|assembly| assembly.line.damaged)?;
             return Some(void.cut_off());
@@ -99,6 +115,8 @@ impl Assemblies {
             return false;
         }
         line.damaged = true;
+        // What else may have been joined to it is flagged with that.
+        assembly.skipped = false;
         assembly.seems_over = header.is(flag::LAST);
         line.header.position = header.position;
         assembly.next_part = assembly.next_part.wrapping_add(1);
@@ -107,9 +125,12 @@ impl Assemblies {
         true
     }
 
-    /// A part of any line may be missing from now on, and the line's number have come again.
-    pub(crate) fn damage_all(&mut self) {
-        self.by_cell.iter_mut().flatten().for_each(|assembly| assembly.line.damaged = true);
+    /// A position was skipped. It may have been a part of any of the lines, have said that one is
+    /// void, or have begun one anew, with the same number.
+    pub(crate) fn note_skipped(&mut self) {
+        if !self.is_empty() {
+            self.by_cell.iter_mut().flatten().for_each(|assembly| assembly.skipped = true);
+        }
     }
 
     /// The line of `cell` as far as it came, if it is of a mirror that `is_over`.
@@ -136,7 +157,8 @@ impl Assemblies {
             self.open += 1;
             let (bytes, missing, truncated, damaged) = (Vec::new(), 0, false, false);
             let line = Long { header, source, bytes, missing, truncated, damaged };
-            Box::new(Assembly { line, next_part: 0, seems_over: false })
+            let began = header.is(flag::FIRST).then_some(header.position);
+            Box::new(Assembly { line, next_part: 0, seems_over: false, began, skipped: false })
         });
         let line = &mut assembly.line;
         let skipped = header.part.wrapping_sub(assembly.next_part);
@@ -145,7 +167,8 @@ impl Assemblies {
             line.truncated = true;
         }
         assembly.next_part = header.part.wrapping_add(1);
-        assembly.seems_over = false;
+        // One without `ANEW` is of the first line that had the number, and so is all before it.
+        (assembly.seems_over, assembly.skipped) = (false, false);
         let (length, cut) = trailer(&header, part);
         self.bytes += line.keep(&part[..length], budget.min(self.max_line - line.bytes.len()));
         line.missing = line.missing.saturating_add(cut);
@@ -156,8 +179,9 @@ impl Assemblies {
     }
 
     /// What there is for `cell`, with the newest part's header.
-    pub(crate) fn unfinished(&self, cell: usize) -> Option<&Long> {
-        Some(&self.by_cell.get(cell)?.as_ref()?.line)
+    pub(crate) fn unfinished(&self, cell: usize) -> Option<Collected<'_>> {
+        let Assembly { line, began, skipped, .. } = &**self.by_cell.get(cell)?.as_ref()?;
+        Some(Collected { line, began: *began, skipped: *skipped })
     }
 }
 

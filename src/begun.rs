@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
+use crate::assembly::Collected;
 use crate::drain::Drain;
 use crate::layout::{Cell, Hold, Owner, SlotHeader, flag};
 use crate::message::{Kind, Level, Line, Stream, time_of};
@@ -70,16 +71,21 @@ impl SpareView {
 /// How often a spare is looked at whose thread is in the middle of publishing it.
 const MOST_LOOKS: u32 = 1000;
 
-/// The unfinished line of a cell, by a look at its spare and a drain after that.
+/// The unfinished line of a cell, by a look at its spare and a drain after that. `tail`: the ring's
+/// before both.
 pub(crate) fn unfinished(
     segment: &Segment,
     drain: &Drain,
     index: usize,
     view: Option<SpareView>,
+    tail: u64,
 ) -> Option<Begun> {
     let Cell { reader, writer, .. } = &segment.cells()[index];
     let (reader, writer) = (&reader.0, &writer.0);
     let parts = drain.unfinished(index);
+    let is_current = |view: &SpareView| view.hold == writer.hold.load(Ordering::Relaxed);
+    let (parts, view) = of_one_line(parts, view, tail, is_current);
+    let parts = parts.map(|parts| parts.line);
     let (cut, damaged) = parts.map_or((false, false), |line| (line.truncated, line.damaged));
     let parts = parts.map(|line| (&line.header, &*line.bytes));
     // Older than what the drain brought: it brought these bytes too.
@@ -90,7 +96,7 @@ pub(crate) fn unfinished(
     // Parts before it were overwritten, or just forgotten, and it with them.
     let expected = parts.map_or(0, |(newest, _)| newest.part + 1);
     let truncated = view.as_ref().is_some_and(|view| view.header.part > expected);
-    let view = view.filter(|view| !truncated || view.hold == writer.hold.load(Ordering::Relaxed));
+    let view = view.filter(|view| !truncated || is_current(view));
     let header = view.as_ref().map(|view| view.header).or(parts.map(|(newest, _)| *newest))?;
     let order = view.as_ref().map_or(u64::MAX, |view| view.header.position);
     let (parts, rest) =
@@ -105,6 +111,38 @@ pub(crate) fn unfinished(
         ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, header.cell, [parts, &rest].concat())
     };
     Some(Begun { order, line })
+}
+
+/// Leaves out the older of the two if the drained parts are of another line than the spare's view,
+/// though both have the same number: a line that was begun anew has that of the void one.
+fn of_one_line<'d>(
+    parts: Option<Collected<'d>>,
+    view: Option<SpareView>,
+    tail: u64,
+    is_current: impl Fn(&SpareView) -> bool,
+) -> (Option<Collected<'d>>, Option<SpareView>) {
+    let (drained, seen) = match (parts, view) {
+        (Some(drained), Some(seen)) => (drained, seen),
+        one => return one,
+    };
+    let newest = &drained.line.header;
+    if seen.header.line != newest.line || seen.header.part <= newest.part {
+        return (Some(drained), Some(seen));
+    }
+    // Whether the parts began before the look, and so are of the line that was seen, or of one
+    // before that.
+    let began_before = || drained.began.is_some_and(|began| tail.wrapping_sub(began) as i64 > 0);
+    match (newest.is(flag::ANEW), seen.header.is(flag::ANEW)) {
+        // Both are of the first line of that number.
+        (false, false) => (Some(drained), Some(seen)),
+        (true, false) => (Some(drained), None),
+        // What the drain skipped made the parts void, or may have.
+        (false, true) => (None, Some(seen)),
+        (true, true) if drained.skipped => (None, Some(seen)),
+        // The drain skipped nothing: the parts are of the line that was seen, or of one after it.
+        (true, true) if is_current(&seen) || began_before() => (Some(drained), Some(seen)),
+        (true, true) => (Some(drained), None),
+    }
 }
 
 pub(crate) fn unfinished_line(worker: u32, cell: u16, bytes: Vec<u8>) -> Line<'static> {
@@ -154,5 +192,102 @@ mod tests {
         writer.write(&segment, b"last", Style::default()).expect("room");
         assert_eq!(words(&writer).1, after.1);
         assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
+    }
+
+    /// Between the look at the spare and the drain, and before, the line is begun anew any number of
+    /// times, and goes on; in some rounds other lines overwrite it meanwhile. What is made of the two
+    /// is never of two lines.
+    #[test]
+    fn a_look_and_a_drain_of_lines_with_the_same_number_are_not_joined() {
+        let options = Options::new()
+            .policy(Policy::OverwriteOldest)
+            .lines(32)
+            .line_bytes(64)
+            .max_line(500)
+            .rewrite(true);
+        let (mut joined, mut whole) = (0, 0);
+        for round in 0..3 * 3 * 3 * 3 * 8 {
+            let segment = Segment::anonymous(&options.clone().mirrors(3)).expect("a segment");
+            let style = Style::default();
+            let [mut writer, mut other] =
+                [0, 1].map(|_| Writer::new(&segment, Entry::Unlisted).expect("a cell"));
+            let mut drain = Drain::open(&segment).expect("the first");
+            let read = |drain: &mut Drain| {
+                while drain.fill(&segment) {
+                    drain.accept(&segment, 1);
+                }
+            };
+            let mut overrun = || {
+                (0..40).for_each(|_| other.line(&segment, b"other", style).expect("room"));
+            };
+            let (mut letter, mut written) = (b'a', 0);
+            let mut go_on = |voids: usize, parts: usize| {
+                for _ in 0..voids {
+                    writer.rewrite(&segment);
+                    (letter, written) = (letter + 1, 0);
+                    writer.append(&segment, &[letter; 33], style).expect("room");
+                    written += 33;
+                }
+                let more = vec![letter; parts * 32 + usize::from(written == 0)];
+                writer.append(&segment, &more, style).expect("room");
+                written += more.len();
+                written
+            };
+            let digits = [1, 3, 9, 27].map(|unit| round / unit % 3);
+            let flags = [1, 2, 4].map(|bit| (round / 81) & bit != 0);
+            go_on(digits[0], digits[1]);
+            if flags[0] {
+                read(&mut drain);
+            }
+            if flags[1] {
+                overrun();
+            }
+            let length = go_on(usize::from(flags[1]) * digits[0], digits[1]);
+            let tail = segment.ring().tail();
+            let view = SpareView::of(&segment, 1);
+            let newest = go_on(digits[2], digits[3]);
+            if flags[2] {
+                overrun();
+            }
+            read(&mut drain);
+            let Some(Begun { line, .. }) = unfinished(&segment, &drain, 1, view, tail) else {
+                // All that was seen of it was void or overwritten by then.
+                assert!(flags[2], "{digits:?} {flags:?}");
+                continue;
+            };
+            let is_one = line.bytes.iter().all(|byte| *byte == line.bytes[0]);
+            assert!(is_one, "{digits:?} {flags:?}: {}", String::from_utf8_lossy(&line.bytes));
+            joined += usize::from(line.bytes.len() > 32);
+            // Nothing was overwritten, and the line went on as it was.
+            if !flags[1] && !flags[2] && digits[2] == 0 {
+                assert!((length..=newest).contains(&line.bytes.len()), "{digits:?} {flags:?}: {line:?}");
+                whole += 1;
+            }
+        }
+        assert!(joined > 100 && whole > 20, "{joined}, {whole}");
+    }
+
+    /// A look whose line was begun anew before it, and went on since, is joined to the drained parts.
+    #[test]
+    fn a_line_begun_anew_that_goes_on_between_the_look_and_the_drain_is_all_there() {
+        let options = Options::new()
+            .policy(Policy::OverwriteOldest)
+            .lines(32)
+            .line_bytes(64)
+            .max_line(500)
+            .rewrite(true);
+        let segment = Segment::anonymous(&options).expect("a segment");
+        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let mut drain = Drain::open(&segment).expect("the first");
+        writer.append(&segment, &[b'a'; 40], Style::default()).expect("room");
+        writer.rewrite(&segment);
+        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
+        let tail = segment.ring().tail();
+        let view = SpareView::of(&segment, 1);
+        assert!(!drain.fill(&segment));
+        // What is published after the drain changes the hold word, and is still in the look.
+        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
+        let line = unfinished(&segment, &drain, 1, view, tail).expect("it has begun").line;
+        assert_eq!((&*line.bytes, line.truncated), (&[b'b'; 40][..], false));
     }
 }

@@ -227,6 +227,7 @@ impl LineBuffer {
         let mut store = self.lock()?;
         let segment = &self.shared.segment;
         let cells = READER_CELL + 1..segment.cells().len();
+        let tail = segment.ring().tail();
         let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
         let mut begun = Vec::new();
         let crowd = self.shared.crowd.find();
@@ -243,7 +244,7 @@ impl LineBuffer {
             self.drain(&mut store, keep);
         }
         let views = cells.zip(spares);
-        begun.extend(views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view)));
+        begun.extend(views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)));
         begun.sort_by_key(|begun| begun.order);
         Ok((store, begun))
     }

@@ -11,7 +11,7 @@
 //! one, or by `commit`), so a reader that dies loses nothing it had not handed over. Parts of a line that is not
 //! complete yet are taken as they come, since a line may be longer than the ring.
 
-use crate::assembly::{Assemblies, Long, image_of};
+use crate::assembly::{Assemblies, Collected, Long, image_of};
 use crate::cell::keep_cell;
 use crate::checksum;
 use crate::deaths::{Deaths, exit_of};
@@ -294,16 +294,14 @@ impl Drain {
         segment.ring().skip(self.cursor, overwrite);
         let position = self.cursor;
         self.cursor = position.wrapping_add(1);
-        if segment.geometry().rewrites() {
-            // It may have said that the parts before it are void, or begun the line anew.
-            self.assemblies.damage_all();
-        }
+        self.assemblies.note_skipped();
         self.push(Other::Damaged { position });
     }
 
     fn passed(&mut self, segment: &Segment, laps: u64) {
         let ring = segment.ring();
         let positions = ring.shape.positions();
+        self.assemblies.note_skipped();
         let inherited = (self.inherited.wrapping_sub(self.cursor) as i64) > 0;
         if inherited && laps == 1 {
             // Taken by the reader before this one, which died before it noted that; or overwritten since.
@@ -386,6 +384,7 @@ impl Drain {
         let whole = header.is(flag::FIRST) && header.is(flag::LAST);
         self.cursor = self.cursor.wrapping_add(1);
         if header.is(flag::FORGOTTEN) {
+            self.sources.expect_again(segment, source, header.line);
             return;
         }
         if !whole {
@@ -413,6 +412,8 @@ impl Drain {
         }
         self.overrun = false;
         self.cursor = self.cursor.wrapping_add(1);
+        // Whichever line it was of, it may have made that void.
+        self.assemblies.note_skipped();
         let (_, part) = self.decoded.next_part();
         if self.assemblies.add_damaged(&header, part) {
             return;
@@ -483,7 +484,7 @@ impl Drain {
     }
 
     /// What was put together for the unfinished line of `cell`, with its newest part's header.
-    pub(crate) fn unfinished(&self, cell: usize) -> Option<&Long> {
+    pub(crate) fn unfinished(&self, cell: usize) -> Option<Collected<'_>> {
         self.assemblies.unfinished(cell)
     }
 

@@ -221,22 +221,154 @@ fn a_damaged_part_that_names_the_next_line_neither_ends_nor_joins_the_one_before
     assert_eq!(flags_of_lines(&segment, &mut drain), expected);
 }
 
+/// Two parts of a line; then that line made void, and begun anew with `anew`, else other lines; then
+/// the rest. The line's newest byte and how many bytes it has.
+fn long_line_with_three_positions_inside(
+    segment: &Segment,
+    writers: &mut [Writer; 2],
+    anew: bool,
+) -> (char, usize) {
+    let ([first, second], style) = (writers, Style::default());
+    let payload = segment.ring().shape.payload();
+    let begun = |byte: u8| vec![byte; 2 * payload + 1];
+    first.append(segment, &begun(b'a'), style).expect("room");
+    if anew {
+        first.rewrite(segment);
+        first.append(segment, &begun(b'b'), style).expect("room");
+    } else {
+        write(segment, second, 0..3);
+    }
+    first.finish(segment, style, 0).expect("room");
+    (if anew { 'b' } else { 'a' }, 2 * payload + 1)
+}
+
 #[test]
-fn parts_between_which_positions_are_skipped_make_no_sound_line_where_lines_are_rewritten() {
-    for rewrite in [true, false] {
-        let segment = segment(Options::new().lines(8).line_bytes(64).checksums(true).rewrite(rewrite));
-        let (mut writer, mut drain) = (writer(&segment), Drain::open(&segment).expect("the first"));
-        // A line that is made void after its second part, and begun anew with the same number.
-        let parts =
-            [(0, flag::FIRST), (1, 0), (0, flag::FIRST | flag::LAST | flag::FORGOTTEN), (0, flag::FIRST)];
-        for (part, flags) in parts {
-            writer.forge(&segment, part, flags, b"old and void");
+fn parts_between_which_positions_are_skipped_make_no_line_of_a_void_one_and_its_successor() {
+    for (checksums, rewrite, anew) in (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0)) {
+        // Their positions are damaged, or their lines' numbers, which checksums tell.
+        for numbers in [false, true].into_iter().filter(|numbers| checksums || !numbers) {
+            let options =
+                Options::new().lines(8).line_bytes(64).max_line(100).checksums(checksums).rewrite(rewrite);
+            let segment = segment(options);
+            let (mut writers, mut drain) =
+                ([writer(&segment), writer(&segment)], Drain::open(&segment).expect("the first"));
+            let (byte, length) = long_line_with_three_positions_inside(&segment, &mut writers, anew);
+            for position in 2..5 {
+                let word = word_of(&segment, position, if numbers { 2 } else { 0 });
+                word.store(word.load(Relaxed) + (77 << 16), Relaxed);
+            }
+            let lines = flags_of_lines(&segment, &mut drain);
+            let sound: Vec<_> = lines.into_iter().filter(|(_, damaged, ..)| !damaged).collect();
+            let expected = if anew {
+                (byte.to_string(), false, true, length as u64 - 1)
+            } else {
+                (byte.to_string().repeat(length), false, false, 0)
+            };
+            assert_eq!(sound, [expected], "{checksums} {rewrite} {anew} {numbers}");
         }
-        writer.forge(&segment, 1, flag::LAST, b"new");
-        // Nothing is left of all but the first and the last.
-        for position in 1..4 {
-            word_of(&segment, position, 0).store(99, Relaxed);
+    }
+}
+
+/// Right after it began, a reader steps over what the one before it may have taken, one position at a
+/// time: here that was overwritten.
+#[test]
+fn a_reader_that_walks_over_what_it_takes_for_its_predecessors_joins_no_void_parts() {
+    for anew in [true, false] {
+        let options = Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest);
+        let segment = segment(options.rewrite(true));
+        let mut writers = [writer(&segment), writer(&segment)];
+        let mut drain = Drain::open(&segment).expect("the first");
+        let payload = segment.ring().shape.payload();
+        writers[0].append(&segment, &vec![b'a'; 2 * payload + 1], Style::default()).expect("room");
+        assert_eq!(items(&segment, &mut drain), [""; 0]);
+        if anew {
+            writers[0].rewrite(&segment);
+            writers[0].append(&segment, &vec![b'b'; 2 * payload + 1], Style::default()).expect("room");
         }
-        assert_eq!(flags_of_lines(&segment, &mut drain), [("old and voidnew".to_owned(), rewrite, false, 0)]);
+        let written = if anew { 8 } else { 11 };
+        write(&segment, &mut writers[1], 0..written);
+        writers[0].finish(&segment, Style::default(), 0).expect("room");
+        let all = items(&segment, &mut drain);
+        let expected = if anew { "b".to_owned() } else { "a".repeat(2 * payload + 1) };
+        assert_eq!(all.last(), Some(&expected), "{all:?}");
+    }
+}
+
+#[test]
+fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
+    for anew in [true, false] {
+        let ring =
+            crate::LineRing::of(segment(Options::new().lines(16).line_bytes(64).max_line(100).rewrite(true)));
+        let segment = ring.segment();
+        let (mut writers, mut drain) =
+            ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
+        let (byte, length) = long_line_with_three_positions_inside(segment, &mut writers, anew);
+        assert_eq!(items(segment, &mut drain).len(), if anew { 1 } else { 4 });
+        // As if the slots of lines that were taken had been filled again before the look.
+        (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
+        let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
+        let seen = observer.look();
+        let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
+        let [line] = lines[..] else { panic!("{seen:?}") };
+        let expected = if anew { byte.to_string() } else { byte.to_string().repeat(length) };
+        assert_eq!((line.to_string(), line.truncated), (expected, anew), "{seen:?}");
+    }
+}
+
+#[test]
+fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted() {
+    for lost in [true, false] {
+        let options = Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::DropNewest);
+        let ring = crate::LineRing::of(segment(options));
+        let segment = ring.segment();
+        let (mut writers, mut drain) =
+            ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
+        writers[0].append(segment, &[b'x'; 40], Style::default()).expect("room");
+        writers[0].forget_unfinished(segment);
+        write(segment, &mut writers[1], 0..if lost { 6 } else { 5 });
+        write(segment, &mut writers[0], 0..1);
+        let read = items(segment, &mut drain);
+        assert_eq!(read.len(), 6, "{read:?}");
+        if !lost {
+            // The one that was accepted is not there any more.
+            word_of(segment, 7, 0).store(99, Relaxed);
+        }
+        write(segment, &mut writers[0], 1..2);
+        let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
+        let seen: Vec<_> = observer.look().iter().map(Item::to_string).collect();
+        let losses = seen.iter().filter(|item| item.contains("lost")).count();
+        assert_eq!(losses, usize::from(lost), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
+    for noted in [true, false] {
+        // So large that all of it is decoded in one batch: nothing is taken before the line is.
+        let segment =
+            segment(Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest));
+        let mut writers = [writer(&segment), writer(&segment)];
+        writers[0].append(&segment, &[b'x'; 40], Style::default()).expect("room");
+        writers[0].forget_unfinished(&segment);
+        write(&segment, &mut writers[0], 0..1);
+        // The first reader dies after it had noted what it delivered, and before it took that.
+        if noted {
+            let mut drain = Drain::open(&segment).expect("the first");
+            assert!(drain.fill(&segment));
+            drain.decoded.note_delivered(1, &segment, &drain.sources);
+        }
+        let mut drain = Drain::open(&segment).expect("the first has gone");
+        assert!(drain.fill(&segment));
+        assert_eq!(drain.next_item(&segment).map(|item| item.to_string()).as_deref(), Some("0"));
+        let mut drain = {
+            drop(drain);
+            Drain::open(&segment).expect("the others have gone")
+        };
+        // The parts and the mark come again, and not the line.
+        word_of(&segment, 2, 0).store(99, Relaxed);
+        write(&segment, &mut writers[0], 1..2);
+        let all = items(&segment, &mut drain);
+        let losses = all.iter().filter(|item| item.contains("lost")).count();
+        assert_eq!((losses, all.last().map(String::as_str)), (usize::from(!noted), Some("1")), "{all:?}");
     }
 }

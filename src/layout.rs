@@ -433,6 +433,10 @@ pub(crate) mod flag {
     pub(crate) const UNACKNOWLEDGED: u32 = 1 << 4;
     /// The line is void, with whatever came of it before.
     pub(crate) const FORGOTTEN: u32 = 1 << 5;
+    /// In each part of a line of several: its number was that of a line before it, of which parts
+    /// were published that are void. A reader that skipped positions cannot know whether parts from
+    /// before them are of the same line; with a part without this flag they are.
+    pub(crate) const ANEW: u32 = 1 << 6;
     /// Two bits: a [`Stream`](crate::Stream)'s number.
     pub(crate) const STREAM_SHIFT: u32 = 8;
     /// Three bits: a [`Kind`](crate::Kind)'s number.
@@ -557,10 +561,6 @@ impl Geometry {
         let slot_words = self.slot_bytes as usize / 8;
         let check_bytes = 8 * usize::from(self.checksums != 0);
         Shape { order_bits: self.order_bits, slot_words, check_bytes }
-    }
-    /// Whether a line may be begun anew, with the same number.
-    pub(crate) fn rewrites(&self) -> bool {
-        self.returns & 2 != 0
     }
     /// Slots in all: one for each position of a lap, and one for each cell.
     pub(crate) fn slots(&self) -> usize {

@@ -329,6 +329,7 @@ fn the_docs_have_the_flags_of_a_slot() {
         one("UNFINISHED", flag::UNFINISHED),
         one("UNACKNOWLEDGED", flag::UNACKNOWLEDGED),
         one("FORGOTTEN", flag::FORGOTTEN),
+        one("ANEW", flag::ANEW),
         several("STREAM", flag::STREAM_SHIFT, 2),
         several("KIND", flag::KIND_SHIFT, 3),
     ];

@@ -141,7 +141,13 @@ impl Observer {
         let mut mirrors = Mirrors::of(&self.view.parts, &endings);
         let mut assemblies = Assemblies::new(&self.view.geometry, usize::MAX);
         let mut items = Vec::new();
+        let mut next = None;
         for Part { header, payload, state } in parts {
+            // What stood in between was overwritten before it was looked at.
+            if next != Some(header.position) {
+                assemblies.note_skipped();
+            }
+            next = Some(header.position.wrapping_add(1));
             match state {
                 State::Sound => {}
                 State::Damaged => {
@@ -149,11 +155,7 @@ impl Observer {
                     continue;
                 }
                 State::Nothing => {
-                    if self.view.geometry.rewrites() {
-                        // It may have said that the parts before it are void, or begun the line
-                        // anew.
-                        assemblies.damage_all();
-                    }
+                    assemblies.note_skipped();
                     items.push(Item::Damaged { position: header.position });
                     continue;
                 }
@@ -164,6 +166,7 @@ impl Observer {
             }
             items.extend(self.missing_before(&mut mirrors.known[id], header.line));
             let line = if header.is(flag::FORGOTTEN) {
+                mirrors.known[id].expect_again(header.line);
                 None
             } else if header.is(flag::FIRST) && header.is(flag::LAST) {
                 let (length, missing) = trailer(&header, &payload);
@@ -205,6 +208,7 @@ impl Observer {
         header: SlotHeader,
         part: &[u8],
     ) -> Option<Item<'static>> {
+        assemblies.note_skipped();
         if assemblies.add_damaged(&header, part) {
             return None;
         }
@@ -357,10 +361,20 @@ struct Mirror {
     label: String,
     /// The number of its next line.
     expected: u64,
+    /// Lines before this one were accepted, or nothing is known of them.
+    accepted: u64,
     lost: u64,
 }
 
 impl Mirror {
+    /// As the reader's `Sources::expect_again`.
+    fn expect_again(&mut self, line: u64) {
+        let is_accepted = lines_between(line, self.accepted) > 0;
+        if !is_accepted && self.expected == line.wrapping_add(1) & LINE_MASK {
+            self.expected = line;
+        }
+    }
+
     /// Notes that line `line` is there, or its end; gives how many are missing before it.
     fn note(&mut self, line: u64) -> u64 {
         let missing = lines_between(self.expected, line);
@@ -412,7 +426,7 @@ impl Mirrors {
         if self.get_mut(id).is_none() {
             let delivered = cell.reader.0.delivered.load(Relaxed);
             let expected = id.epoch.wrapping_add(lines_between(id.epoch, delivered)) & LINE_MASK;
-            self.push(Mirror { id, worker, label, expected, lost: 0 });
+            self.push(Mirror { id, worker, label, expected, accepted: expected, lost: 0 });
         }
     }
 
@@ -432,7 +446,15 @@ impl Mirrors {
     fn of_line(&mut self, cell: u16, line: u64) -> usize {
         self.known_of(cell, line).unwrap_or_else(|| {
             let id = MirrorId { cell, epoch: line };
-            self.push(Mirror { id, worker: u32::MAX, label: String::new(), expected: line, lost: 0 })
+            let accepted = line.wrapping_add(1) & LINE_MASK;
+            self.push(Mirror {
+                id,
+                worker: u32::MAX,
+                label: String::new(),
+                expected: line,
+                accepted,
+                lost: 0,
+            })
         })
     }
 

@@ -155,6 +155,19 @@ impl Sources {
         Some(id)
     }
 
+    /// Line `line` of a mirror is void, and its number comes again: a line that had it and does not
+    /// come is lost. Unless one was accepted already: then this comes a second time, since the reader
+    /// that accepted it died.
+    pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: u64) {
+        let Some(source) = self.get_mut(id) else { return };
+        let Some(cell) = segment.cells().get(usize::from(source.mirror.cell)) else { return };
+        let is_accepted = lines_between(line, cell.reader.0.delivered.load(Relaxed)) > 0;
+        if !is_accepted && source.expected == line.wrapping_add(1) & LINE_MASK {
+            source.expected = line;
+            source.lines = source.lines.saturating_sub(1);
+        }
+    }
+
     #[cold]
     fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64) -> Option<u32> {
         let MirrorId { cell, epoch } = newest;

@@ -39,6 +39,8 @@ pub(crate) struct Writer {
     fits: usize,
     /// The last line found no room and no reader: how far the last reader had come.
     reader_gone: Option<u64>,
+    /// The last number of a line of which parts were published that are void.
+    voided: Option<u64>,
 }
 
 /// A line that has begun and not ended.
@@ -100,6 +102,7 @@ impl Writer {
             splitter: segment.splitter(),
             fits,
             reader_gone: None,
+            voided: None,
         })
     }
 
@@ -214,10 +217,11 @@ impl Writer {
         cell.set_pending(self.line, 0);
         segment.ring().renew(&cell.writer.0.hold, &mut self.spare);
         if parts > 0 {
+            self.voided = Some(self.line);
             let flags = flag::FIRST | flag::LAST | flag::FORGOTTEN;
             let header = self.header(Style::default(), 0, 0, 0, flags);
             segment.ring().seal(&mut self.spare, &header, checksum::NONE);
-            // Lines are rewritten and forgotten in rings that overwrite: this one has room.
+            // Where it finds no room, the parts that follow say the same.
             let _ = self.publish(segment, false);
         }
     }
@@ -468,8 +472,8 @@ impl Writer {
             rest = later;
         }
         // For those who look at unfinished lines, or find them after this process died.
-        let first = if state.parts == 0 { flag::FIRST } else { 0 };
-        ring.head(&self.spare, &self.header(state.style, state.time, state.parts, state.at, first));
+        let flags = self.part_flags(&state);
+        ring.head(&self.spare, &self.header(state.style, state.time, state.parts, state.at, flags));
         ring.mark_begun(&self.spare, state.order);
         self.registration.cell(segment).set_pending(self.line, state.at);
         self.unfinished = Some(state);
@@ -483,10 +487,18 @@ impl Writer {
         }
     }
 
+    /// What the next part's header says of its place in the line, and of the line's number.
+    fn part_flags(&self, state: &Unfinished) -> u32 {
+        let first = if state.parts == 0 { flag::FIRST } else { 0 };
+        first | if self.voided == Some(self.line) { flag::ANEW } else { 0 }
+    }
+
     /// Publishes what is in the spare as a part of the line. If it cannot be, the line is cut here.
     fn part(&mut self, segment: &Segment, state: &mut Unfinished, flags: u32) -> Result<(), WriteError> {
-        let first = if state.parts == 0 { flag::FIRST } else { 0 };
-        let header = self.header(state.style, state.time, state.parts, state.at, flags | first);
+        let header = {
+            let flags = flags | self.part_flags(state);
+            self.header(state.style, state.time, state.parts, state.at, flags)
+        };
         segment.ring().seal(&mut self.spare, &header, state.sum);
         let outcome = self.publish(segment, flags & flag::LAST != 0);
         if matches!(outcome, Ok(Outcome::Published)) {
