@@ -19,94 +19,54 @@ compile_error!(
     "linering needs Linux on a 64-bit machine: its crash safety rests on what that kernel promises"
 );
 
-#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
-mod checksum;
-#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
-mod layout;
-#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
-mod ring;
-mod sync;
-mod words;
-
 /// The README's examples are tests too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(all(test, loom))]
-mod loom_models;
-
 // What stands on the exchange needs real memory and real processes, which loom does not have.
-#[cfg(not(loom))]
-mod assembly;
-#[cfg(not(loom))]
-mod begun;
 #[cfg(not(loom))]
 mod buffer;
 #[cfg(not(loom))]
-mod capture;
-#[cfg(not(loom))]
-mod cell;
-#[cfg(not(loom))]
-mod crowd;
-#[cfg(not(loom))]
-mod deaths;
-#[cfg(not(loom))]
-mod decoded;
-#[cfg(not(loom))]
-mod drain;
-#[cfg(not(loom))]
 mod error;
+#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+mod exchange;
 #[cfg(not(loom))]
-mod fork;
+mod handles;
+#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+mod layout;
 #[cfg(not(loom))]
-mod line_ring;
+mod line;
 #[cfg(not(loom))]
-mod message;
+mod read;
 #[cfg(not(loom))]
-mod mirror;
-#[cfg(not(loom))]
-mod observe;
-#[cfg(not(loom))]
-mod options;
-#[cfg(not(loom))]
-mod pool;
-#[cfg(not(loom))]
-mod proc_buffer;
-#[cfg(not(loom))]
-mod process;
-mod recover;
-#[cfg(not(loom))]
-mod rotate;
+mod registry;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
-mod source;
+mod sys;
 #[cfg(not(loom))]
-mod split;
+mod workers;
 #[cfg(not(loom))]
-mod ticket;
-#[cfg(not(loom))]
-mod time;
-#[cfg(not(loom))]
-mod wait;
-#[cfg(not(loom))]
-mod writer;
+mod write;
 
 #[cfg(not(loom))]
 pub use crate::{
-    buffer::LineBuffer,
-    capture::Capture,
+    buffer::line_buffer::LineBuffer,
+    buffer::message::{GroupedMessage, Message},
+    buffer::proc_buffer::LineProcBuffer,
     error::{AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, WriteError},
-    line_ring::{Batch, Counts, LineRing, Reader, Seat},
-    message::{End, Ended, GroupedMessage, Item, Kind, Level, Line, LossCause, Lost, Message, Stream},
-    mirror::{Group, LineProcMirror},
-    observe::Observer,
-    options::{Options, Policy, Timestamps, WakeUp},
-    pool::{Worker, WorkerPool},
-    proc_buffer::LineProcBuffer,
-    rotate::RotatingFile,
+    handles::line_ring::{Counts, LineRing},
+    handles::mirror::{Group, LineProcMirror},
+    handles::observer::Observer,
+    handles::reader::{Batch, Reader},
+    handles::seat::Seat,
+    line::item::{End, Ended, Item, Kind, Level, Line, LossCause, Lost, Stream},
+    line::rotating_file::RotatingFile,
+    line::splitter::{LineSplitter, Piece, Pieces},
+    segment::options::{Options, Policy, Timestamps, WakeUp},
     segment::{RingName, turn_sigbus_into_errors},
-    split::{LineSplitter, Piece, Pieces},
-    wait::around_writers_sleeps,
+    workers::capture::Capture,
+    workers::pool::{Worker, WorkerPool},
+    write::backpressure::around_writers_sleeps,
 };

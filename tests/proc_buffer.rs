@@ -1379,5 +1379,5 @@ fn seats_that_nobody_opened_are_counted_until_they_are_opened_or_given_up() {
     assert!(!second.is_kept());
     drop(mirror);
     assert_eq!(seats(), 0);
-    assert_eq!(second.as_ref().counts(), buffer.ring().counts(), "a seat knows its ring");
+    assert_eq!(LineRing::from(&second).counts(), buffer.ring().counts(), "a seat knows its ring");
 }

@@ -18,9 +18,9 @@ use std::os::unix::fs::FileExt;
 
 use super::{Held, Prober, Segment, held};
 use crate::error::{MirrorError, system};
+use crate::layout::sync::Ordering;
 use crate::layout::{Cell, Counts, Geometry, Header, ReaderWords};
-use crate::process::{Process, namespaces};
-use crate::sync::Ordering;
+use crate::sys::process::{Process, namespaces};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 

@@ -26,7 +26,7 @@ use std::thread;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::{KeptFile, LIVING, TRIAL, USED, random};
-use crate::fork;
+use crate::sys::fork;
 
 /// Bytes of the stack of a thread that keeps a lock: it makes three system calls and sleeps.
 const STACK: usize = 64 * 1024;

@@ -9,8 +9,10 @@ mod lock;
 mod memory;
 mod name;
 mod open;
+pub(crate) mod options;
 mod sigbus;
 mod view;
+pub(crate) mod wake;
 mod wake_pipe;
 
 use std::fs::File;
@@ -24,14 +26,13 @@ use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{Mode, OFlags, SealFlags};
 
 use crate::error::{AttachError, CreateError, MirrorError, system};
-use crate::fork;
+use crate::exchange::Ring;
+use crate::layout::sync::Ordering;
 use crate::layout::{
     Cell, ENDIANNESS, GEOMETRY_WORDS, Geometry, Header, Hold, LAYOUT_VERSION, MAGIC, Ticket,
 };
-use crate::options::{Options, Policy, Timestamps, WakeUp};
-use crate::ring::Ring;
-use crate::split::LineSplitter;
-use crate::sync::Ordering;
+use crate::segment::options::{Options, Policy, Timestamps, WakeUp};
+use crate::sys::fork;
 
 pub(crate) use backing::Backing;
 use backing::{Made, SEALS, fill_holes};
@@ -160,7 +161,7 @@ impl Segment {
         let mut geometry = options.geometry(matches!(backing, Backing::File(_)))?;
         let identity = random::<16>().map_err(system!(CreateError, "get random bytes"))?;
         geometry.identity = bytemuck::cast(identity);
-        geometry.created = crate::time::since_1970();
+        geometry.created = crate::sys::clock::since_1970();
         geometry.backing = backing.number();
         let pipe = match options.wake_up {
             WakeUp::Futex => None,
@@ -272,6 +273,7 @@ impl Segment {
             to.store(word, Ordering::Relaxed);
         }
         // The magic last: who sees it sees a finished segment.
+        // ORD magic:A, release; pairs with magic:B; the segment is finished.
         header.geometry.0[0].store(words[0], Ordering::Release);
     }
 
@@ -324,12 +326,6 @@ impl Segment {
         self.geometry.timestamps == Timestamps::Coarse as u16
     }
 
-    /// What mirrors make of the bytes written into them.
-    pub(crate) fn splitter(&self) -> LineSplitter {
-        let returns = self.geometry.returns;
-        LineSplitter::new().fold_crlf(returns & 1 != 0).rewrite(returns & 2 != 0)
-    }
-
     pub(crate) fn pipe(&self) -> Option<&WakePipe> {
         self.pipe.as_ref()
     }
@@ -378,6 +374,7 @@ fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
         return Err(AttachError::TooSmall { found, expected });
     }
     let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
+    // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or are refused below.
     file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
         .map_err(system!(AttachError, "read the header"))?;
     if geometry.magic != MAGIC {

@@ -16,7 +16,7 @@ use shared_memory::{ShmemConf, ShmemError};
 use super::open::{Wanted, is_at};
 use super::{Backing, LIVING, Prober, random, read_geometry};
 use crate::error::{AttachError, CreateError, system};
-use crate::fork;
+use crate::sys::fork;
 
 /// Where the system keeps shared memory that has a name.
 const FOLDER: &str = "/dev/shm";

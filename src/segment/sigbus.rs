@@ -9,8 +9,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
+use crate::exchange::park::CUT;
 use crate::layout::Header;
-use crate::ring::CUT;
 
 /// A mapping that the handler knows. Never freed, since the handler may be reading it at any time, but used again.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub(super) struct Watched {
 static FIRST: AtomicPtr<Watched> = AtomicPtr::new(ptr::null_mut());
 
 fn all() -> impl Iterator<Item = &'static Watched> {
+    // ORD watch:B, acquire; pairs with watch:A; the node is complete.
     // SAFETY: null, or leaked by `watch`.
     let at = |pointer: &AtomicPtr<Watched>| unsafe { pointer.load(Ordering::Acquire).as_ref() };
     std::iter::successors(at(&FIRST), move |watched| at(&watched.next))
@@ -34,14 +35,17 @@ fn all() -> impl Iterator<Item = &'static Watched> {
 impl Watched {
     /// Has the handler know the mapping, whether there is a handler or will be.
     pub(super) fn new(start: usize, bytes: usize) -> &'static Self {
+        // ORD watch:C, AcqRel; pairs with watch:D; its former mapping is not looked for any more.
         let free = all().find(|watched| !watched.is_used.swap(true, Ordering::AcqRel));
         let watched = free.unwrap_or_else(|| {
             let new: &'static Self = Box::leak(Box::default());
             new.is_used.store(true, Ordering::Relaxed);
+            // ORD watch:E, acquire; pairs with watch:A; the list after it is complete.
             let mut first = FIRST.load(Ordering::Acquire);
             loop {
                 new.next.store(first, Ordering::Relaxed);
                 let node = ptr::from_ref(new).cast_mut();
+                // ORD watch:A, AcqRel, and acquire if it fails; pairs with watch:B and watch:E; after the node was made.
                 match FIRST.compare_exchange(first, node, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => return new,
                     Err(other) => first = other,
@@ -50,17 +54,21 @@ impl Watched {
         });
         watched.is_cut.store(false, Ordering::Relaxed);
         watched.bytes.store(bytes, Ordering::Relaxed);
+        // ORD mapping:A, release; pairs with mapping:B; its size comes before.
         watched.start.store(start, Ordering::Release);
         watched
     }
 
     pub(super) fn is_cut(&self) -> bool {
+        // ORD cut:B, acquire; pairs with cut:A; what was read before may be of the private memory.
         self.is_cut.load(Ordering::Acquire)
     }
 
     /// The mapping is about to go.
     pub(super) fn end(&self) {
+        // ORD mapping:C, release; pairs with mapping:B; what this segment did with the mapping comes before.
         self.start.store(0, Ordering::Release);
+        // ORD watch:D, release; pairs with watch:C; after the mapping was taken off.
         self.is_used.store(false, Ordering::Release);
     }
 
@@ -78,6 +86,7 @@ impl Watched {
             let look = &(*new.cast::<Header>()).look.0;
             look.stopped.store(CUT, Ordering::Relaxed);
             look.reader_sleeps.store(CUT, Ordering::Relaxed);
+            // ORD cut:A, release; pairs with cut:B; before other memory is there.
             self.is_cut.store(true, Ordering::Release);
             let moved = libc::mremap(
                 new,
@@ -140,6 +149,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let is_ours = is_fault
         && all().any(|watched| {
             let (start, bytes) =
+                // ORD mapping:B, acquire; pairs with mapping:A and mapping:C; the size is that of this start.
                 (watched.start.load(Ordering::Acquire), watched.bytes.load(Ordering::Relaxed));
             start != 0
                 && (start..start + bytes).contains(&address)

@@ -12,8 +12,8 @@ use super::{
     read_geometry,
 };
 use crate::error::{AttachError, system};
-use crate::fork;
 use crate::layout::Geometry;
+use crate::sys::fork;
 
 /// A segment's memory, read-only: mapped while somebody uses it, else a copy, which nobody can cut short or change.
 #[derive(Debug)]

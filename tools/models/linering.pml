@@ -3,11 +3,11 @@
  *
  * Memory here is sequentially consistent: a step is one access to shared memory, and every process
  * sees all steps in one order. What a weaker memory does beside that is the subject of the loom
- * models (src/loom_models.rs); they, in turn, try short runs. This model
+ * models (src/exchange/loom_models.rs); they, in turn, try short runs. This model
  * lets a process die or stand still before each of its steps, and tries every order of the steps of
  * a whole small ring.
  *
- * The macros are named after the functions of src/ring.rs and src/recover.rs. Names of the
+ * The macros are named after the functions of src/exchange/mod.rs and src/exchange/settle.rs. Names of the
  * configuration (POLICY, WRITERS, ...) and of the mutants (NO_INTENT, ...) come from
  * tools/models/check by -D.
  *
@@ -15,7 +15,7 @@
  * position in a slot's header, sleeping and waking (a process that would sleep is blocked until its
  * condition holds), tickets, seats, forks, a cell's next mirror, damaged words, and observers.
  *
- * Invariants, of which I1 to I5 are those of src/ring.rs:
+ * Invariants, of which I1 to I5 are those of src/exchange/mod.rs:
  *
  *   I1  An entry only moves forward: by one exchange or one take at a time.
  *   I2  A slot is in one place: in one entry, or it is the spare of one cell. While a cell's hold

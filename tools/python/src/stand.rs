@@ -61,7 +61,7 @@ impl Stand {
 
     /// A new one takes the seat's place.
     fn renew(&self, seat: &Seat) -> PyResult<Seat> {
-        let ring: &LineRing = seat.as_ref();
+        let ring = LineRing::from(&seat);
         let new = ring.seat().map_err(errors::of_mirror)?;
         *self.place() = Place::Seat(new.clone());
         Ok(new)
@@ -98,7 +98,7 @@ impl Stand {
     pub fn hand_over(&self, only: bool) -> PyResult<String> {
         let seat = self.seat()?;
         if !self.is_kept() {
-            let ring: &LineRing = seat.as_ref();
+            let ring = LineRing::from(&seat);
             return Ok(ring.seat().map_err(errors::of_mirror)?.to_string());
         }
         if only {

@@ -1,0 +1,384 @@
+//! [`LineBuffer`]: keeps the last lines of one process's threads.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::buffer::partial_line::{Begun, SpareView, unfinished};
+use crate::buffer::proc_buffer::{first_reader, rotating};
+use crate::buffer::shared_writer::{CrowdList, CrowdNode};
+use crate::error::{CreateError, MirrorError, ReadError, WriteError};
+use crate::layout::{MAX_CELLS, READER_CELL};
+use crate::line::item::{Item, Line};
+use crate::read::drain::Drain;
+use crate::registry::cell::Entry;
+use crate::segment::Segment;
+use crate::segment::options::{Options, Timestamps};
+use crate::sys::fork;
+use crate::write::writer::{Finish, Style, Writer};
+
+/// Keeps the last `maxlen` lines that the threads of a process write into it.
+///
+/// Any number of threads may write through a shared reference; lines are put together per thread, so what one
+/// thread prints in pieces is never mixed with what another prints. A thread's end finishes its line. (The end of a
+/// [`std::thread::scope`] can come a moment before that; joining a thread's handle cannot.)
+///
+/// ```
+/// use std::io::Write;
+/// let buffer = linering::LineBuffer::new(10)?;
+/// std::thread::scope(|scope| {
+///     for worker in 0..4 {
+///         let buffer = &buffer;
+///         scope.spawn(move || writeln!(&*buffer, "worker {worker}"));
+///     }
+/// });
+/// assert_eq!(buffer.read(None)?.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct LineBuffer {
+    shared: Arc<Shared>,
+    maxlen: usize,
+    store: Mutex<Store>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Names it among the buffers of a process.
+    id: u64,
+    segment: Segment,
+    token: u64,
+    closed: AtomicBool,
+    crowd: CrowdList,
+}
+
+#[derive(Debug)]
+struct Store {
+    drain: Drain,
+    lines: VecDeque<Line<'static>>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// This thread's writers, one for each buffer it has written into.
+    static WRITERS: RefCell<Vec<ThreadWriter>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One thread's way into one buffer. Its drop, at the thread's end, finishes the thread's line.
+#[derive(Debug)]
+struct ThreadWriter {
+    buffer: u64,
+    shared: Weak<Shared>,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// A cell of its own.
+    Own(Writer),
+    /// The cell that further threads share, when there is none left.
+    Shared { token: u64 },
+}
+
+impl LineBuffer {
+    /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more for a
+    /// `maxlen` over 2048) while nobody reads.
+    ///
+    /// # Errors
+    ///
+    /// A `maxlen` of 0 or over 4,194,304, or the system's refusal to give the memory.
+    pub fn new(maxlen: usize) -> Result<Self, CreateError> {
+        Self::with_options(maxlen, Options::new().seats(1).timestamps(Timestamps::Off))
+    }
+
+    /// The same with options. The policy is always [`Policy::OverwriteOldest`](crate::Policy::OverwriteOldest),
+    /// and `lines` at least twice `maxlen`. `mirrors` is the number of threads with a cell of their own;
+    /// further ones share one, behind a lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and options out of their bounds.
+    pub fn with_options(maxlen: usize, options: Options) -> Result<Self, CreateError> {
+        // One cell more, for the threads that get none of their own.
+        let options = rotating(maxlen, options)?;
+        options.geometry(false)?;
+        let mirrors = (options.mirrors + 1).min(MAX_CELLS - 1);
+        let segment = Segment::anonymous(&options.mirrors(mirrors))?;
+        let drain = Drain::open(&segment).map_err(first_reader)?;
+        let crowd = CrowdList::with(Writer::new(&segment, Entry::Unlisted).map_err(first_mirror)?);
+        let shared = Shared {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            segment,
+            token: fork::token(),
+            closed: AtomicBool::new(false),
+            crowd,
+        };
+        let store = Mutex::new(Store { drain, lines: VecDeque::with_capacity(maxlen.min(1024)) });
+        Ok(Self { shared: Arc::new(shared), maxlen, store })
+    }
+
+    /// How many lines are kept at most.
+    pub fn maxlen(&self) -> usize {
+        self.maxlen
+    }
+
+    // --------------------------------------------------------------------------------------- write
+
+    /// Ends this thread's line, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Closed`] after `close`.
+    pub fn new_line(&self) -> Result<(), WriteError> {
+        self.with_way(|shared, way| match way {
+            Way::Own(writer) => writer.end_unfinished(&shared.segment, 0),
+            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
+        })
+    }
+
+    /// No further write is accepted, in this process. What was written stays readable.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    fn write_bytes(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.with_way(|shared, way| match way {
+            Way::Own(writer) => writer.write(&shared.segment, bytes, Style::default()),
+            Way::Shared { .. } => shared.crowd.write(&shared.segment, bytes),
+        })
+    }
+
+    /// Runs `action` on this thread's way into the buffer, which is made first if need be.
+    fn with_way(
+        &self,
+        action: impl FnOnce(&Shared, &mut Way) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        if self.is_closed() {
+            return Err(WriteError::Closed);
+        }
+        let run = |writers: &RefCell<Vec<ThreadWriter>>| {
+            // Borrowed already: a signal handler, or a `Drop` in the middle of a write.
+            let mut writers = writers.try_borrow_mut().map_err(|_| WriteError::Reentrant)?;
+            let index = match writers.iter().position(|writer| writer.buffer == self.shared.id) {
+                Some(index) if writers[index].way.is_of_this_process() => index,
+                found => {
+                    // In a forked child: the parent thread's.
+                    found.map(|index| writers.swap_remove(index));
+                    writers.retain(|writer| writer.shared.strong_count() > 0);
+                    writers.push(ThreadWriter::new(&self.shared)?);
+                    writers.len() - 1
+                }
+            };
+            action(&self.shared, &mut writers[index].way)
+        };
+        // Gone already: a destructor of this thread that runs after ours.
+        WRITERS.try_with(run).unwrap_or(Err(WriteError::Ended))
+    }
+
+    // ---------------------------------------------------------------------------------------- read
+
+    fn lock(&self) -> Result<MutexGuard<'_, Store>, ReadError> {
+        if self.shared.token != fork::token() {
+            return Err(ReadError::Forked);
+        }
+        // A panic cannot leave the store half changed: what was not accepted comes again.
+        Ok(self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Moves everything that has come into the store, which keeps the last `keep` lines.
+    fn drain(&self, store: &mut Store, keep: usize) {
+        let segment = &self.shared.segment;
+        // Only a forked child can die and leave the others here; that it did is seen another time, if not now.
+        let _ = store.drain.look_for_deaths(segment);
+        // No further than what is there now: writers that never pause must not keep this from returning.
+        let until = segment.ring().tail();
+        while store.drain.fill_to(segment, until) {
+            let line = match store.drain.next_item(segment) {
+                Some(Item::Line(line)) => Some(line.into_owned()),
+                _ => None,
+            };
+            store.drain.accept(segment, 1);
+            if let Some(line) = line {
+                if store.lines.len() >= keep {
+                    store.lines.pop_front();
+                }
+                store.lines.push_back(line);
+            }
+            if !store.drain.comes_before(until) {
+                break;
+            }
+        }
+    }
+
+    /// The store with everything that has come, and every thread's unfinished line, in the order in which they were
+    /// begun.
+    ///
+    /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the drain, or is still in
+    /// the look. The crowd's lines have no numbers to tell that by, so its lock is held.
+    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
+        let mut store = self.lock()?;
+        let segment = &self.shared.segment;
+        let cells = READER_CELL + 1..segment.cells().len();
+        let tail = segment.ring().tail();
+        let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
+        let mut begun = Vec::new();
+        let crowd = self.shared.crowd.find();
+        // While this thread's writers are borrowed, a signal handler that writes is refused and does not wait for the
+        // crowd's lock; if they are borrowed already, a write that has the lock is what was interrupted.
+        let with_crowd = WRITERS.try_with(|writers| {
+            let Ok(_borrowed) = writers.try_borrow() else { return false };
+            let crowd = crowd.map(CrowdNode::lock);
+            self.drain(&mut store, keep);
+            begun.extend(crowd.iter().flat_map(|crowd| crowd.begun()));
+            true
+        });
+        if with_crowd != Ok(true) {
+            self.drain(&mut store, keep);
+        }
+        let views = cells.zip(spares);
+        begun.extend(views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)));
+        begun.sort_by_key(|begun| begun.order);
+        Ok((store, begun))
+    }
+
+    /// The last `count` lines (`maxlen`, for `None`), oldest first: the finished ones, then those that threads
+    /// have begun, in the order in which they were begun. They stay.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child: only the process that made the buffer reads it.
+    pub fn read(&self, count: Option<usize>) -> Result<Vec<Line<'static>>, ReadError> {
+        let (store, begun) = self.drained(self.maxlen)?;
+        let count = count.unwrap_or(self.maxlen).min(self.maxlen);
+        let skip = (store.lines.len() + begun.len()).saturating_sub(count);
+        let begun = begun.into_iter().map(|begun| begun.line);
+        Ok(store.lines.iter().cloned().chain(begun).skip(skip).collect())
+    }
+
+    /// Takes the finished lines out, oldest first: all that have come since they were last looked at, as long as they fitted in
+    /// the ring. Beside them those that threads have begun, which stay. For who keeps lines in a place of their own.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// let buffer = linering::LineBuffer::new(1)?;
+    /// write!(&buffer, "one\ntwo\nthr")?;
+    /// let (finished, begun) = buffer.take()?;
+    /// assert_eq!((finished.len(), &*begun[0].bytes), (2, &b"thr"[..]));
+    /// assert_eq!(buffer.len()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn take(&self) -> Result<(Vec<Line<'static>>, Vec<Line<'static>>), ReadError> {
+        let (mut store, begun) = self.drained(usize::MAX)?;
+        let finished = core::mem::take(&mut store.lines).into();
+        Ok((finished, begun.into_iter().map(|begun| begun.line).collect()))
+    }
+
+    /// How many lines [`read`](Self::read) would give.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    #[expect(clippy::len_without_is_empty, reason = "it drains, and so can fail")]
+    pub fn len(&self) -> Result<usize, ReadError> {
+        let (store, begun) = self.drained(self.maxlen)?;
+        Ok((store.lines.len() + begun.len()).min(self.maxlen))
+    }
+
+    /// Forgets every finished line, and this thread's unfinished one. Those of other threads stay theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn clear(&self) -> Result<(), ReadError> {
+        self.drained(self.maxlen)?.0.lines.clear();
+        // Closed, or a thread without cell: then it has no unfinished line to forget.
+        let _ = self.with_way(|shared, way| {
+            match way {
+                Way::Own(writer) => writer.forget_unfinished(&shared.segment),
+                Way::Shared { .. } => shared.crowd.forget(),
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+}
+
+/// Splits on `\n`, folds `\r\n`, and lets a lone `\r` rewrite the unfinished line.
+impl io::Write for &LineBuffer {
+    /// Writes all of `bytes`, or fails.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_bytes(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: what was written can be read already.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Write for LineBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&mut &*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A ring that was made just now has cells: only the system can refuse.
+fn first_mirror(error: MirrorError) -> CreateError {
+    CreateError::System { doing: "register the first writer", error: io::Error::other(error) }
+}
+
+// ----------------------------------------------------------------------------------------- threads
+
+impl Way {
+    fn is_of_this_process(&self) -> bool {
+        match self {
+            Way::Own(writer) => writer.registration.is_of_this_process(),
+            Way::Shared { token } => *token == fork::token(),
+        }
+    }
+}
+
+impl ThreadWriter {
+    fn new(shared: &Arc<Shared>) -> Result<Self, WriteError> {
+        let way = match Writer::new(&shared.segment, Entry::Unlisted) {
+            Ok(writer) => Way::Own(writer),
+            Err(MirrorError::TooManyMirrors { .. }) => Way::Shared { token: fork::token() },
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { buffer: shared.id, shared: Arc::downgrade(shared), way })
+    }
+}
+
+impl Drop for ThreadWriter {
+    fn drop(&mut self) {
+        // Without the buffer nobody will read the line.
+        let Some(shared) = self.shared.upgrade() else { return };
+        if !self.way.is_of_this_process() {
+            return;
+        }
+        let _ = match &mut self.way {
+            Way::Own(writer) => {
+                let ended = writer.end_unfinished(&shared.segment, 0);
+                ended.and(writer.end(&shared.segment, Finish::Eof))
+            }
+            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
+        };
+    }
+}

@@ -1,0 +1,295 @@
+//! Lines that have begun and not ended, for who wants to see them where they stand: in the spares.
+//!
+//! A look at a spare races with its thread. Three steps make it exact: look at the spare (unchanged meanwhile, by its
+//! hold word and `pending`), then drain, then compare. What the thread published between the look and the drain came
+//! with the drain, and the look is dropped; what it published after the drain is still in the look.
+
+use std::borrow::Cow;
+use std::sync::atomic::{Ordering, fence};
+use std::thread;
+
+use crate::exchange::peek_payload;
+use crate::layout::{Cell, Hold, Owner, SlotHeader, flag};
+use crate::line::item::{Kind, Level, Line, Stream};
+use crate::read::assembly::Collected;
+use crate::read::decode::time_of;
+use crate::read::drain::Drain;
+use crate::read::writers::lines_between;
+use crate::segment::Segment;
+
+/// A thread's line that has begun and not ended.
+pub(crate) struct Begun {
+    pub(crate) order: u64,
+    pub(crate) line: Line<'static>,
+}
+
+/// What a cell's spare held of an unfinished line.
+pub(crate) struct SpareView {
+    /// The hold word.
+    hold: u64,
+    header: SlotHeader,
+    bytes: Vec<u8>,
+}
+
+impl SpareView {
+    /// Nothing, if nothing is unfinished there, or the thread is in the middle of publishing all the while.
+    pub(crate) fn of(segment: &Segment, index: usize) -> Option<Self> {
+        let cell = &segment.cells()[index];
+        let ring = segment.ring();
+        if cell.owner() == Some(Owner::Free) {
+            return None;
+        }
+        let mut bytes = vec![0; ring.shape.payload()];
+        for look in 0..MOST_LOOKS {
+            if look > 10 {
+                thread::yield_now();
+            }
+            // In this order: a line that was rewritten meanwhile has another hold word and may have the same pending one.
+            // ORD unfinished:C, acquire; pairs with publish:F and renew:A; the words below are no older.
+            let hold = cell.writer.0.hold.load(Ordering::Acquire);
+            let pending = cell.pending();
+            let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
+            let header = peek_payload(ring, slot, &mut bytes)?;
+            // ORD unfinished:B, acquire fence; pairs with publish:F, renew:A and pending:A; if a word above came from the
+            // spare's next use, one of the two words below has changed.
+            fence(Ordering::Acquire);
+            if cell.pending() != pending || cell.writer.0.hold.load(Ordering::Relaxed) != hold {
+                continue;
+            }
+            if pending.bytes == 0 {
+                return None;
+            }
+            // The line was published a moment ago: this is an older line, of anybody.
+            if usize::from(header.cell) != index || header.line != pending.line {
+                continue;
+            }
+            bytes.truncate(usize::from(pending.bytes));
+            return Some(Self { hold, header, bytes });
+        }
+        None
+    }
+}
+
+/// How often a spare is looked at whose thread is in the middle of publishing it.
+const MOST_LOOKS: u32 = 1000;
+
+/// The unfinished line of a cell, by a look at its spare and a drain after that. `tail`: the ring's
+/// before both.
+pub(crate) fn unfinished(
+    segment: &Segment,
+    drain: &Drain,
+    index: usize,
+    view: Option<SpareView>,
+    tail: u64,
+) -> Option<Begun> {
+    let Cell { reader, writer, .. } = &segment.cells()[index];
+    let (reader, writer) = (&reader.0, &writer.0);
+    let parts = drain.unfinished(index);
+    let is_current = |view: &SpareView| view.hold == writer.hold.load(Ordering::Relaxed);
+    let (parts, view) = of_one_line(parts, view, tail, is_current);
+    let parts = parts.map(|parts| parts.line);
+    let (cut, damaged) = parts.map_or((false, false), |line| (line.truncated, line.damaged));
+    let parts = parts.map(|line| (&line.header, &*line.bytes));
+    // Older than what the drain brought: it brought these bytes too.
+    let view = view.filter(|view| match parts {
+        Some((newest, _)) => view.header.line == newest.line && view.header.part > newest.part,
+        None => lines_between(reader.delivered.load(Ordering::Relaxed), view.header.line + 1) > 0,
+    });
+    // Parts before it were overwritten, or just forgotten, and it with them.
+    let expected = parts.map_or(0, |(newest, _)| newest.part + 1);
+    let truncated = view.as_ref().is_some_and(|view| view.header.part > expected);
+    let view = view.filter(|view| !truncated || is_current(view));
+    let header = view.as_ref().map(|view| view.header).or(parts.map(|(newest, _)| *newest))?;
+    let order = view.as_ref().map_or(u64::MAX, |view| view.header.position);
+    let (parts, rest) =
+        (parts.map_or(&[][..], |(_, bytes)| bytes), view.map_or(Vec::new(), |view| view.bytes));
+    let line = Line {
+        level: Level::from_bits(header.level),
+        stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
+        time: time_of(header.time, segment.geometry().created),
+        tag: header.tag,
+        truncated: truncated || cut,
+        damaged,
+        ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, header.cell, [parts, &rest].concat())
+    };
+    Some(Begun { order, line })
+}
+
+/// Leaves out the older of the two if the drained parts are of another line than the spare's view,
+/// though both have the same number: a line that was begun anew has that of the void one.
+fn of_one_line<'d>(
+    parts: Option<Collected<'d>>,
+    view: Option<SpareView>,
+    tail: u64,
+    is_current: impl Fn(&SpareView) -> bool,
+) -> (Option<Collected<'d>>, Option<SpareView>) {
+    let (drained, seen) = match (parts, view) {
+        (Some(drained), Some(seen)) => (drained, seen),
+        one => return one,
+    };
+    let newest = &drained.line.header;
+    if seen.header.line != newest.line || seen.header.part <= newest.part {
+        return (Some(drained), Some(seen));
+    }
+    // Whether the parts began before the look, and so are of the line that was seen, or of one
+    // before that.
+    let began_before = || drained.began.is_some_and(|began| tail.wrapping_sub(began) as i64 > 0);
+    match (newest.is(flag::ANEW), seen.header.is(flag::ANEW)) {
+        // Both are of the first line of that number.
+        (false, false) => (Some(drained), Some(seen)),
+        (true, false) => (Some(drained), None),
+        // What the drain skipped made the parts void, or may have.
+        (false, true) => (None, Some(seen)),
+        (true, true) if drained.skipped => (None, Some(seen)),
+        // The drain skipped nothing: the parts are of the line that was seen, or of one after it.
+        (true, true) if is_current(&seen) || began_before() => (Some(drained), Some(seen)),
+        (true, true) => (Some(drained), None),
+    }
+}
+
+pub(crate) fn unfinished_line(worker: u32, cell: u16, bytes: Vec<u8>) -> Line<'static> {
+    Line {
+        position: u64::MAX,
+        worker,
+        cell,
+        label: Cow::Borrowed(""),
+        stream: Stream::default(),
+        level: Level::default(),
+        tag: 0,
+        time: None,
+        kind: Kind::Line,
+        truncated: false,
+        unfinished: true,
+        unacknowledged: false,
+        damaged: false,
+        missing: 0,
+        bytes: Cow::Owned(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::cell::Entry;
+    use crate::segment::options::{Options, Policy};
+    use crate::write::writer::{Style, Writer};
+
+    /// A look that goes on over a whole rewrite finds the same line and the same number of bytes.
+    #[test]
+    fn a_line_that_is_begun_anew_has_another_hold_word() {
+        let options = Options::new().policy(Policy::OverwriteOldest).rewrite(true);
+        let segment = Segment::anonymous(&options).expect("a segment");
+        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let words = |writer: &Writer| {
+            let cell = writer.registration.cell(&segment);
+            (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
+        };
+        writer.write(&segment, b" 50%", Style::default()).expect("room");
+        let before = words(&writer);
+        writer.write(&segment, b"\r100%", Style::default()).expect("room");
+        let after = words(&writer);
+        assert_eq!(before.1, after.1, "the same line, as long as before");
+        assert_ne!(before.0, after.0);
+        writer.forget_unfinished(&segment);
+        writer.write(&segment, b"last", Style::default()).expect("room");
+        assert_eq!(words(&writer).1, after.1);
+        assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
+    }
+
+    /// Between the look at the spare and the drain, and before, the line is begun anew any number of
+    /// times, and goes on; in some rounds other lines overwrite it meanwhile. What is made of the two
+    /// is never of two lines.
+    #[test]
+    fn a_look_and_a_drain_of_lines_with_the_same_number_are_not_joined() {
+        let options = Options::new()
+            .policy(Policy::OverwriteOldest)
+            .lines(32)
+            .line_bytes(64)
+            .max_line(500)
+            .rewrite(true);
+        let (mut joined, mut whole) = (0, 0);
+        for round in 0..3 * 3 * 3 * 3 * 8 {
+            let segment = Segment::anonymous(&options.clone().mirrors(3)).expect("a segment");
+            let style = Style::default();
+            let [mut writer, mut other] =
+                [0, 1].map(|_| Writer::new(&segment, Entry::Unlisted).expect("a cell"));
+            let mut drain = Drain::open(&segment).expect("the first");
+            let read = |drain: &mut Drain| {
+                while drain.fill(&segment) {
+                    drain.accept(&segment, 1);
+                }
+            };
+            let mut overrun = || {
+                (0..40).for_each(|_| other.line(&segment, b"other", style).expect("room"));
+            };
+            let (mut letter, mut written) = (b'a', 0);
+            let mut go_on = |voids: usize, parts: usize| {
+                for _ in 0..voids {
+                    writer.rewrite(&segment);
+                    (letter, written) = (letter + 1, 0);
+                    writer.append(&segment, &[letter; 33], style).expect("room");
+                    written += 33;
+                }
+                let more = vec![letter; parts * 32 + usize::from(written == 0)];
+                writer.append(&segment, &more, style).expect("room");
+                written += more.len();
+                written
+            };
+            let digits = [1, 3, 9, 27].map(|unit| round / unit % 3);
+            let flags = [1, 2, 4].map(|bit| (round / 81) & bit != 0);
+            go_on(digits[0], digits[1]);
+            if flags[0] {
+                read(&mut drain);
+            }
+            if flags[1] {
+                overrun();
+            }
+            let length = go_on(usize::from(flags[1]) * digits[0], digits[1]);
+            let tail = segment.ring().tail();
+            let view = SpareView::of(&segment, 1);
+            let newest = go_on(digits[2], digits[3]);
+            if flags[2] {
+                overrun();
+            }
+            read(&mut drain);
+            let Some(Begun { line, .. }) = unfinished(&segment, &drain, 1, view, tail) else {
+                // All that was seen of it was void or overwritten by then.
+                assert!(flags[2], "{digits:?} {flags:?}");
+                continue;
+            };
+            let is_one = line.bytes.iter().all(|byte| *byte == line.bytes[0]);
+            assert!(is_one, "{digits:?} {flags:?}: {}", String::from_utf8_lossy(&line.bytes));
+            joined += usize::from(line.bytes.len() > 32);
+            // Nothing was overwritten, and the line went on as it was.
+            if !flags[1] && !flags[2] && digits[2] == 0 {
+                assert!((length..=newest).contains(&line.bytes.len()), "{digits:?} {flags:?}: {line:?}");
+                whole += 1;
+            }
+        }
+        assert!(joined > 100 && whole > 20, "{joined}, {whole}");
+    }
+
+    /// A look whose line was begun anew before it, and went on since, is joined to the drained parts.
+    #[test]
+    fn a_line_begun_anew_that_goes_on_between_the_look_and_the_drain_is_all_there() {
+        let options = Options::new()
+            .policy(Policy::OverwriteOldest)
+            .lines(32)
+            .line_bytes(64)
+            .max_line(500)
+            .rewrite(true);
+        let segment = Segment::anonymous(&options).expect("a segment");
+        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let mut drain = Drain::open(&segment).expect("the first");
+        writer.append(&segment, &[b'a'; 40], Style::default()).expect("room");
+        writer.rewrite(&segment);
+        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
+        let tail = segment.ring().tail();
+        let view = SpareView::of(&segment, 1);
+        assert!(!drain.fill(&segment));
+        // What is published after the drain changes the hold word, and is still in the look.
+        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
+        let line = unfinished(&segment, &drain, 1, view, tail).expect("it has begun").line;
+        assert_eq!((&*line.bytes, line.truncated), (&[b'b'; 40][..], false));
+    }
+}

@@ -1,0 +1,194 @@
+//! Bytes in and out of shared words.
+//!
+//! Somebody else may be writing what is read here, or reading what is written: every word is an atomic, and relaxed.
+//! What is read makes sense only once the reader has found, by what `ring.rs` says, that it did not change meanwhile.
+
+use crate::layout::sync::{AtomicU64, Ordering};
+
+use Ordering::Relaxed;
+
+/// Words that are copied at a time. The payload of each slot of a segment is so many, or a multiple.
+const BLOCK: usize = 4;
+const BLOCK_BYTES: usize = 8 * BLOCK;
+
+/// Stores `bytes` from byte `at` of `words` on. What follows in the last word becomes zero.
+///
+/// # Panics
+///
+/// If they do not fit.
+#[inline]
+pub(crate) fn store_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
+    let mut index = at / 8;
+    let mut rest = bytes;
+    let offset = at % 8;
+    if offset != 0 && !rest.is_empty() {
+        let (head, tail) = rest.split_at(rest.len().min(8 - offset));
+        let before = u64::from_le(words[index].load(Relaxed)) & ((1 << (8 * offset)) - 1);
+        words[index].store((before | few(head) << (8 * offset)).to_le(), Relaxed);
+        index += 1;
+        rest = tail;
+    }
+    let (blocks, last_block) = rest.as_chunks::<BLOCK_BYTES>();
+    let (to_blocks, to_last) = words[index..].split_at(blocks.len() * BLOCK);
+    for (to, from) in to_blocks.as_chunks().0.iter().zip(blocks) {
+        block::store(to, from);
+    }
+    let (chunks, tail) = last_block.as_chunks::<8>();
+    for (word, chunk) in to_last[..chunks.len()].iter().zip(chunks) {
+        word.store(u64::from_ne_bytes(*chunk), Relaxed);
+    }
+    if !tail.is_empty() {
+        let word = match rest.last_chunk::<8>() {
+            // Eight bytes that overlap those before: one load and a shift.
+            Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - tail.len())),
+            None => few(tail),
+        };
+        to_last[chunks.len()].store(word.to_le(), Relaxed);
+    }
+}
+
+/// Up to seven bytes as the lower ones of a little-endian word: copying so few would be a call.
+#[inline]
+fn few(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
+    }
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 0 };
+    // One to three: some of them are the same.
+    let middle = bytes.len() / 2;
+    u64::from(*first) | u64::from(bytes[middle]) << (8 * middle) | u64::from(*last) << (8 * (bytes.len() - 1))
+}
+
+/// Loads as many bytes as `bytes` has from the start of `words`.
+#[inline]
+pub(crate) fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
+    let whole = bytes.len() / 8;
+    let mut chunks = bytes.chunks_exact_mut(8);
+    for (word, chunk) in words.iter().zip(&mut chunks) {
+        chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+    let tail = chunks.into_remainder();
+    if !tail.is_empty() {
+        let word = words[whole].load(Relaxed).to_ne_bytes();
+        for (byte, from) in tail.iter_mut().zip(word) {
+            *byte = from;
+        }
+    }
+}
+
+/// Loads the words that `bytes` bytes from the start of `from` take, and the rest of the last block; `false` if there are
+/// fewer, or less room for them.
+#[inline]
+pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], bytes: usize) -> bool {
+    let (blocks, _) = from.as_chunks::<BLOCK>();
+    let (to_blocks, _) = to.as_chunks_mut::<BLOCK>();
+    let whole = bytes.div_ceil(BLOCK_BYTES);
+    let (Some(blocks), Some(to_blocks)) = (blocks.get(..whole), to_blocks.get_mut(..whole)) else {
+        return load_each(from, to, bytes.div_ceil(8));
+    };
+    for (to, from) in to_blocks.iter_mut().zip(blocks) {
+        load_block(from, to);
+    }
+    true
+}
+
+/// The payloads of models and tests are not whole blocks.
+#[cold]
+fn load_each(from: &[AtomicU64], to: &mut [u64], words: usize) -> bool {
+    let (Some(from), Some(to)) = (from.get(..words), to.get_mut(..words)) else { return false };
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Relaxed));
+    true
+}
+
+/// Loads four words.
+#[inline(always)]
+pub(crate) fn load_block(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
+    block::load(from, to);
+}
+
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+mod block {
+    //! Two words at a time: of all that is done for a line, copying it takes the most.
+    //!
+    //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data race. The processor
+    //! makes each half of such an access as it makes that of an aligned word.
+
+    use core::arch::asm;
+    use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
+
+    use super::{AtomicU64, BLOCK, BLOCK_BYTES};
+
+    #[inline(always)]
+    pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: both are as long as two of these; the loads need no alignment, and of the stores atomics may be shared.
+        unsafe {
+            let (first, second) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
+            asm!(
+                "movups [{to}], {first}",
+                "movups [{to} + 16], {second}",
+                to = in(reg) to.as_ptr(),
+                first = in(xmm_reg) first,
+                second = in(xmm_reg) second,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn load(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
+        let (first, second): (__m128i, __m128i);
+        let to = to.as_mut_ptr().cast::<__m128i>();
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "movups {first}, [{from}]",
+                "movups {second}, [{from} + 16]",
+                from = in(reg) from.as_ptr(),
+                first = lateout(xmm_reg) first,
+                second = lateout(xmm_reg) second,
+                options(nostack, preserves_flags, readonly),
+            );
+            _mm_storeu_si128(to, first);
+            _mm_storeu_si128(to.add(1), second);
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+mod block {
+    use super::{AtomicU64, BLOCK, BLOCK_BYTES, Relaxed};
+
+    pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
+        for (to, from) in to.iter().zip(from.as_chunks::<8>().0) {
+            to.store(u64::from_ne_bytes(*from), Relaxed);
+        }
+    }
+
+    pub(super) fn load(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.load(Relaxed);
+        }
+    }
+}
+
+/// Tells the processor to fetch what is at `at`, to write it if `WRITE`.
+#[inline(always)]
+pub(crate) fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    {
+        // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly, since the
+        // intrinsic for writing falls back to reading on the baseline processor, where `prefetchw` does nothing worse
+        // than nothing.
+        unsafe {
+            if WRITE {
+                core::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+            } else {
+                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+            }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    let _ = at;
+}

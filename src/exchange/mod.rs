@@ -1,0 +1,190 @@
+//! The exchange: publish, take, observe.
+//!
+//! Runs over borrowed atomics and knows no segment, no process and no system call: the same code runs in
+//! shared memory, on the heap and under loom.
+//!
+//! # The structure
+//!
+//! The order ring has N entries. Position `p` stands in entry `p mod N`, and `p / N` is its lap. Every entry
+//! and every cell has exactly one slot at every moment. A writer fills its cell's slot (its spare) and swaps
+//! it into an entry; what was there becomes its spare. The reader, which has copied the line by then, only says that
+//! the entry can be filled again.
+//!
+//! ```text
+//!              publish                          take
+//!   (lap, free, B) ────► (lap, full, A) ────────────────► (lap + 1, free, A)
+//!                              │                                   │
+//!                              │ publish in lap + 1                │ publish in lap + 1
+//!                              ▼ (OverwriteOldest only)            ▼
+//!                        (lap + 1, full, A')                (lap + 1, full, A')
+//! ```
+//!
+//! # Invariants
+//!
+//! * **I1** An entry only moves forward: its `(lap, full)` never comes twice. So an entry that was read twice
+//!   with the same value did not change in between.
+//! * **I2** A slot is in one place: in one entry, or it is the spare of one cell. While a cell's hold word says
+//!   `INTENT(A, B)` exactly one of the two is its spare and the other is elsewhere.
+//! * **I3** Only the owner of a spare writes its words; anybody may read them, and only as atomics.
+//! * **I4** Positions are filled in order: when `p` is filled, `p - 1` is filled or was consumed.
+//! * **I5** The tail hint never leads: every position before it is filled or was consumed.
+//!
+//! # Pairs
+//!
+//! Each non-relaxed operation carries its label; a test reads this table and the labels.
+//!
+//! | release side | acquire side | if the second reads from the first, then |
+//! |---|---|---|
+//! | publish:E | look:A | the reader sees the slot's words as they were published |
+//! | publish:E | publish:A | the next writer sees that the position is filled, and so fills the one after it (I4) |
+//! | take:D | publish:A | the writer owns the slot only after the reader has finished reading it |
+//! | publish:E | observe:C | as look:A |
+//! | take:D | observe:C | an observer sees the slot as the reader found it |
+//! | publish:G | observe:D | as observe:B |
+//! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
+//! | publish:D | recover:A | who finds the exchange done or not done also finds the intent |
+//! | publish:F | recover:A | who finds the new spare held finds the exchange done |
+//! | pending:A | unfinished:A | the unfinished line's bytes are in the spare |
+//! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
+//! | event:A | sleep:C | (both SeqCst) as publish:E and sleep:B, for an end |
+//! | sleep:A | wake:A | (both SeqCst) or the writer sees that the reader sleeps |
+
+pub(crate) mod checksum;
+mod copy;
+mod damage;
+pub(crate) mod park;
+mod publish;
+pub(crate) mod settle;
+mod spare;
+mod take;
+
+#[cfg(all(test, loom))]
+mod loom_models;
+
+use crate::layout::sync::{AtomicU64, Ordering};
+use crate::layout::{Entry, Shape};
+use copy::prefetch;
+
+use Ordering::SeqCst;
+
+pub(crate) use publish::Refused;
+pub(crate) use spare::{Spare, peek_payload};
+pub(crate) use take::Seen;
+
+/// The order ring and its slots, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring<'a> {
+    pub(crate) order: &'a [AtomicU64],
+    pub(crate) slots: &'a [AtomicU64],
+    /// The tail hint (I5).
+    pub(crate) next_position: &'a AtomicU64,
+    pub(crate) shape: Shape,
+    /// How many slots there are.
+    slot_count: usize,
+}
+
+/// What an entry says about a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The position can be filled.
+    Free,
+    /// The line of the lap before is still there: the ring is full.
+    Oldest,
+    /// Filled already, or far off the hint: go on at this position.
+    Elsewhere(u64),
+}
+
+#[inline]
+fn place(shape: Shape, entry: Entry, position: u64) -> Place {
+    // The common cases, in one comparison each.
+    let lap = shape.lap(position);
+    if entry.is_at(Entry::free(lap, 0)) {
+        return Place::Free;
+    }
+    if entry.is_at(Entry::full(lap.wrapping_sub(1), 0)) {
+        return Place::Oldest;
+    }
+    place_elsewhere(shape, entry, position)
+}
+
+fn place_elsewhere(shape: Shape, entry: Entry, position: u64) -> Place {
+    let laps = entry.laps_since(shape.lap(position));
+    let there = shape.after_laps(position, laps);
+    match (laps, entry.is_full()) {
+        (0, false) => Place::Free,
+        (-1, true) => Place::Oldest,
+        // `there` is filled, so the next free one comes after it.
+        (_, true) => Place::Elsewhere(there.wrapping_add(1)),
+        // `there` is free and a lap earlier was consumed, so the next free one comes after that.
+        (1.., false) => Place::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
+        // The hint leads by laps: `there` is free.
+        (_, false) => Place::Elsewhere(there),
+    }
+}
+
+/// Whether `position` was filled, in this lap, by what its entry says.
+#[inline]
+fn is_filled(shape: Shape, entry: Entry, position: u64) -> bool {
+    // The common case, in one comparison: full, and of this lap.
+    if entry.is_at(Entry::full(shape.lap(position), 0)) {
+        return true;
+    }
+    let laps = entry.laps_since(shape.lap(position));
+    laps > 0 || laps == 0 && entry.is_full()
+}
+
+impl<'a> Ring<'a> {
+    /// # Panics
+    ///
+    /// If there is not one entry for each position.
+    pub(crate) fn new(
+        order: &'a [AtomicU64],
+        slots: &'a [AtomicU64],
+        next_position: &'a AtomicU64,
+        shape: Shape,
+    ) -> Self {
+        assert_eq!(order.len() as u64, shape.positions());
+        Self { order, slots, next_position, shape, slot_count: slots.len() / shape.slot_words }
+    }
+
+    #[inline]
+    fn entry(&self, position: u64) -> &'a AtomicU64 {
+        &self.order[self.shape.index(position)]
+    }
+
+    /// The words of a slot; `None` for an index that no slot has.
+    #[inline]
+    fn slot(&self, slot: u32) -> Option<&'a [AtomicU64]> {
+        let start = slot as usize * self.shape.slot_words;
+        self.slots.get(start..start + self.shape.slot_words)
+    }
+
+    /// Checks an index that came from shared memory.
+    #[inline]
+    pub(crate) fn has_slot(&self, slot: u32) -> bool {
+        (slot as usize) < self.slot_count
+    }
+
+    /// Whether something stands at `position`, also for the reader's last look before it sleeps.
+    pub(crate) fn is_filled_at(&self, position: u64) -> bool {
+        // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the flag is stored.
+        is_filled(self.shape, Entry(self.entry(position).load(SeqCst)), position)
+    }
+
+    #[inline]
+    fn prefetch_slot<const WRITE: bool>(&self, entry: Entry) {
+        // Not checked: an address of nothing is fetched from nowhere.
+        let start = self.slots.as_ptr().wrapping_add(entry.slot() as usize * self.shape.slot_words);
+        prefetch::<WRITE>(start);
+        prefetch::<WRITE>(start.wrapping_add(8));
+        if self.shape.slot_words > 16 {
+            prefetch::<WRITE>(start.wrapping_add(16));
+        }
+    }
+}
+
+#[cfg(test)]
+mod label_tests;
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;

@@ -1,0 +1,165 @@
+//! A cell's spare: the slot that its owner fills.
+
+use super::Ring;
+use super::checksum;
+use super::copy::{load_bytes, store_bytes};
+use crate::layout::sync::{AtomicU64, Ordering, fence};
+use crate::layout::{CHECK_WORD, Cell, Hold, Pending, SLOT_HEADER_WORDS, SlotHeader};
+
+use Ordering::{Acquire, Relaxed, Release};
+
+/// A cell's slot, as its owner knows it.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) slot: u32,
+    pub(super) changes: u64,
+    /// The position after the one that the owner filled last, if it has filled one.
+    pub(super) next: Option<u64>,
+    /// The sum of what the slot has, without the position, where slots have checksums.
+    pub(super) sum: u32,
+}
+
+impl Spare {
+    /// The spare of a cell whose hold word is this; `None` while it is undecided.
+    pub(crate) fn of(hold: u64) -> Option<Self> {
+        match Hold::unpack(hold) {
+            (Hold::Held(slot), changes) => Some(Self { slot, changes, next: None, sum: checksum::NONE }),
+            (Hold::Intent(..), _) => None,
+        }
+    }
+
+    /// The word that says `hold`, with a new change count.
+    #[inline]
+    pub(super) fn word(&mut self, hold: Hold) -> u64 {
+        self.changes = self.changes.wrapping_add(1);
+        hold.pack(self.changes)
+    }
+}
+
+impl Cell {
+    #[inline]
+    pub(crate) fn pending(&self) -> Pending {
+        // ORD unfinished:A, acquire; pairs with pending:A; the bytes that it counts are in the spare.
+        Pending::unpack(self.writer.0.pending.load(Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn set_pending(&self, line: u64, bytes: usize) {
+        // ORD pending:A, release; pairs with unfinished:A; after the bytes it counts.
+        self.writer.0.pending.store(Pending { line, bytes: bytes as u16 }.pack(), Release);
+    }
+}
+
+impl<'a> Ring<'a> {
+    /// Puts payload bytes into the owner's spare, from byte `at` on.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit in a slot.
+    pub(crate) fn fill(&self, spare: &Spare, at: usize, bytes: &[u8]) {
+        store_bytes(&self.own(spare)[self.shape.header_words()..], at, bytes);
+    }
+
+    /// The sum of the payload whose sum is `sum`, with these bytes after it; nothing where slots
+    /// have no checksum.
+    #[inline]
+    pub(crate) fn sum(&self, sum: u32, bytes: &[u8]) -> u32 {
+        if self.shape.has_checks() { checksum::append_apart(sum, bytes) } else { checksum::NONE }
+    }
+
+    /// Puts the header's words except the position into the owner's spare.
+    pub(crate) fn head(&self, spare: &Spare, header: &SlotHeader) {
+        put_header(self.own(spare), header);
+    }
+
+    /// The same for a spare that is going to be published, with the sum of its payload.
+    #[inline]
+    pub(crate) fn seal(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
+        put_header(self.own(spare), header);
+        if self.shape.has_checks() {
+            spare.sum = checksum::with_header_apart(payload, header);
+        }
+    }
+
+    /// The same for one that is not what its writer put there: each reader of it sees that.
+    pub(crate) fn seal_damaged(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
+        self.seal(spare, header, payload);
+        spare.sum = !spare.sum;
+    }
+
+    /// Puts a header, but for the position, and a payload into the owner's spare, and seals it: a
+    /// line that comes in one piece. `CHECKS`: slots have checksums.
+    ///
+    /// # Panics
+    ///
+    /// If the payload does not fit in a slot.
+    #[inline(always)]
+    pub(crate) fn put<const CHECKS: bool>(&self, spare: &mut Spare, header: &SlotHeader, bytes: &[u8]) {
+        let words = self.own(spare);
+        store_bytes(&words[SLOT_HEADER_WORDS + usize::from(CHECKS)..], 0, bytes);
+        put_header(words, header);
+        if CHECKS {
+            // Of the caller's bytes: what stands in the segment may be changed by others.
+            spare.sum = checksum::with_header(checksum::append(checksum::NONE, bytes), header);
+        }
+    }
+
+    /// Puts the order of an unfinished line where its position will be.
+    pub(crate) fn mark_begun(&self, spare: &Spare, order: u64) {
+        self.own(spare)[0].store(order, Relaxed);
+    }
+
+    /// Puts another number there, of a spare that was sealed and stays: its checksum is that of a
+    /// slot at that position.
+    pub(crate) fn mark_kept(&self, spare: &Spare, number: u64) {
+        if self.shape.has_checks() {
+            self.mark::<true>(spare, number);
+        } else {
+            self.mark::<false>(spare, number);
+        }
+    }
+
+    #[inline]
+    pub(super) fn mark<const CHECKS: bool>(&self, spare: &Spare, position: u64) {
+        let words = self.own(spare);
+        words[0].store(position, Relaxed);
+        if CHECKS {
+            words[CHECK_WORD].store(checksum::word(spare.sum, position), Relaxed);
+        }
+    }
+
+    /// Tells those who look at the spare that other bytes are written over what it has: the change count moves.
+    pub(crate) fn renew(&self, hold: &AtomicU64, spare: &mut Spare) {
+        self.keep(hold, spare);
+        // ORD renew:A, release fence; pairs with unfinished:B; before the first store of the new bytes.
+        fence(Release);
+    }
+
+    /// Notes that the spare did not leave, whatever was intended.
+    pub(super) fn keep(&self, hold: &AtomicU64, spare: &mut Spare) {
+        // ORD publish:H, release; pairs with recover:A; as publish:F.
+        hold.store(spare.word(Hold::Held(spare.slot)), Release);
+    }
+
+    #[inline]
+    pub(super) fn own(&self, spare: &Spare) -> &'a [AtomicU64] {
+        self.slot(spare.slot).expect("a spare's index was checked when it was taken")
+    }
+}
+
+#[inline]
+fn put_header(slot: &[AtomicU64], header: &SlotHeader) {
+    let [_, time, line, part] = slot.first_chunk().expect("a slot has a header");
+    time.store(header.time_word(), Relaxed);
+    line.store(header.line_word(), Relaxed);
+    part.store(header.part_word(), Relaxed);
+}
+
+/// Loads `bytes.len()` payload bytes of the slot `slot`, which somebody else may be writing.
+pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Option<SlotHeader> {
+    let words = ring.slot(slot)?;
+    let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));
+    let length = bytes.len().min(ring.shape.payload());
+    load_bytes(&words[ring.shape.header_words()..], &mut bytes[..length]);
+    Some(header)
+}

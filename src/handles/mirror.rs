@@ -1,0 +1,395 @@
+//! [`LineProcMirror`]: a writer's handle.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+
+use crate::error::{MirrorError, WriteError};
+use crate::layout::sync::Ordering;
+use crate::line::item::{Kind, Level, Stream};
+use crate::registry::cell::Entry;
+use crate::registry::ticket::{Label, SeatId};
+use crate::segment::Segment;
+use crate::write::writer::{Finish, Style, Writer};
+
+/// A writer's handle of a ring or buffer: what is written into it comes out at the reader, line by line.
+///
+/// When a write returns, its bytes are in shared memory: whole lines in the ring, an unfinished one where it
+/// outlives the process. A write makes no system call unless the reader sleeps or the ring is full.
+///
+/// **Fork**: a forked child that uses an inherited mirror gets one of its own at its first write, counted from
+/// then on. One that it does not use does nothing there. A child of `vfork` may not write.
+///
+/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had returned is
+/// read; the unfinished one too, flagged.
+///
+/// **Signals**: a signal handler may not write into the mirror that it interrupted.
+#[derive(Debug)]
+pub struct LineProcMirror {
+    segment: Arc<Segment>,
+    /// The number that its lines carry.
+    serial: u64,
+    label: Label,
+    style: Style,
+    /// `None` after the end.
+    writer: Option<Writer>,
+}
+
+impl LineProcMirror {
+    /// A live mirror: in its seat, or with a number of its own.
+    pub(crate) fn open(
+        segment: &Arc<Segment>,
+        seat: Option<SeatId>,
+        label: Label,
+    ) -> Result<Self, MirrorError> {
+        Self::open_as(segment, seat, seat.map(|seat| seat.serial), label)
+    }
+
+    fn open_as(
+        segment: &Arc<Segment>,
+        seat: Option<SeatId>,
+        serial: Option<u64>,
+        label: Label,
+    ) -> Result<Self, MirrorError> {
+        let writer = Writer::new(segment, Entry::Ticket { seat, serial, label })?;
+        let serial = writer.registration.serial;
+        Ok(Self {
+            segment: Arc::clone(segment),
+            serial,
+            label,
+            style: Style::default(),
+            writer: Some(writer),
+        })
+    }
+
+    /// Runs `action` on the writer, after everything that has to be checked before a write.
+    #[inline]
+    fn with<R>(
+        &mut self,
+        action: impl FnOnce(&mut Writer, &Segment, Style) -> Result<R, WriteError>,
+    ) -> Result<R, WriteError> {
+        match &self.writer {
+            None => return Err(WriteError::Ended),
+            Some(writer) if !writer.registration.is_of_this_process() => self.register_child()?,
+            Some(_) => {}
+        }
+        let segment = &*self.segment;
+        if segment.header().look.0.stopped.load(Ordering::Relaxed) != 0 {
+            return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
+        }
+        match &mut self.writer {
+            Some(writer) => action(writer, segment, self.style),
+            None => Err(WriteError::Ended),
+        }
+    }
+
+    /// In a forked child: the parent's cell and spare are the parent's.
+    #[cold]
+    fn register_child(&mut self) -> Result<(), WriteError> {
+        let style = self.style;
+        *self = Self::open(&self.segment, None, self.label)?;
+        self.style = style;
+        Ok(())
+    }
+
+    // --------------------------------------------------------------------------------------- write
+
+    /// Writes one line, `bytes`, as it is; it ends the unfinished line if there is one.
+    ///
+    /// Lock-free, and no system call while the reader is awake and the ring has room. A line longer than a slot
+    /// goes out in parts; one longer than the ring's maximum is cut there, and flagged with what is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`, and on a full
+    /// ring [`WriteError::TimedOut`] or [`WriteError::ReaderGone`]. Earlier lines are safe in any case.
+    #[inline]
+    pub fn write_line(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.with(|writer, segment, style| writer.line(segment, bytes, style))
+    }
+
+    /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as many as fit in one arrive
+    /// together, as [`Kind::Lines`], with one position. For who passes on blocks of lines and wants them there cheaply;
+    /// lines of a few bytes cost a tenth.
+    ///
+    /// They count as one line, where losses are counted too. A line that is alone, or longer than a slot, comes as
+    /// with `write`; so do all in a ring in which `\r` has a meaning.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn write_packed(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.with(|writer, segment, style| writer.write_packed(segment, bytes, style))
+    }
+
+    /// Ends the unfinished line, as a `\n` would. Nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn new_line(&mut self) -> Result<(), WriteError> {
+        self.with(|writer, segment, _| writer.end_unfinished(segment, 0))
+    }
+
+    /// Forgets the unfinished line, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`.
+    pub fn forget_unfinished(&mut self) -> Result<(), WriteError> {
+        self.with(|writer, segment, _| {
+            writer.forget_unfinished(segment);
+            Ok(())
+        })
+    }
+
+    /// Publishes the unfinished line as it is, flagged `unfinished`: a prompt, say. Nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn publish_unfinished(&mut self) -> Result<(), WriteError> {
+        self.with(|writer, segment, _| writer.publish_unfinished(segment))
+    }
+
+    /// Sends a warning: a group of lines that arrives in one piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn send_warning(&mut self, text: &str) -> Result<(), WriteError> {
+        self.group_of(Kind::Warning, Level::Warn)?.write(text.as_bytes())
+    }
+
+    /// Begins a group of lines, which arrives as one [`GroupedMessage`](crate::GroupedMessage), contiguous. The
+    /// unfinished line is published before it.
+    ///
+    /// ```
+    /// # let ring = linering::LineRing::new(linering::Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// let mut group = mirror.group()?;
+    /// group.line(b"first")?;
+    /// group.line(b"second")?;
+    /// group.end()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`write_line`](Self::write_line).
+    pub fn group(&mut self) -> Result<Group<'_>, WriteError> {
+        self.group_of(Kind::Text, self.style.level)
+    }
+
+    fn group_of(&mut self, kind: Kind, level: Level) -> Result<Group<'_>, WriteError> {
+        self.publish_unfinished()?;
+        let style = Style { kind, level, ..self.style };
+        Ok(Group { mirror: self, style, open: true })
+    }
+
+    // --------------------------------------------------------------------------------------- style
+
+    /// The stream that the next lines belong to. [`Stream::Stdout`] at first.
+    pub fn set_stream(&mut self, stream: Stream) -> &mut Self {
+        self.style.stream = stream;
+        self
+    }
+
+    /// The level of the next lines. [`Level::None`] at first.
+    pub fn set_level(&mut self, level: Level) -> &mut Self {
+        self.style.level = level;
+        self
+    }
+
+    /// A number that the next lines carry; its meaning is yours. 0 at first.
+    pub fn set_tag(&mut self, tag: u16) -> &mut Self {
+        self.style.tag = tag;
+        self
+    }
+
+    /// The number that its lines carry: mirrors and seats are numbered in the order of their making. In a
+    /// forked child, the parent's mirror's until the first write.
+    pub fn worker(&self) -> u32 {
+        self.serial as u32
+    }
+
+    // ----------------------------------------------------------------------------------------- end
+
+    /// Ends the mirror. The unfinished line is published as it is. A second end is ignored.
+    ///
+    /// # Errors
+    ///
+    /// If the unfinished line found no room; the mirror has ended all the same.
+    pub fn send_eof(&mut self) -> Result<(), WriteError> {
+        self.end(Finish::Eof)
+    }
+
+    /// Ends the mirror with an error: its text, those of its sources, and a backtrace if `RUST_BACKTRACE` asks
+    /// for one, as one group. A second end is ignored.
+    ///
+    /// # Errors
+    ///
+    /// If the error's text found no room; the mirror has ended with an error all the same.
+    pub fn send_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), WriteError> {
+        let mut text = format!("error: {error}\n");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let _ = writeln!(text, "caused by: {cause}");
+            source = cause.source();
+        }
+        self.send_trace(text, &Backtrace::capture())
+    }
+
+    /// Ends the mirror with an error of which this text is all there is to say: lines, each with its `\n`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_error`](Self::send_error).
+    pub fn send_error_text(&mut self, text: &str) -> Result<(), WriteError> {
+        self.send_text(text)
+    }
+
+    /// Ends the mirror with a panic's payload, as [`std::panic::catch_unwind`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_error`](Self::send_error).
+    pub fn send_panic(&mut self, payload: &(dyn Any + Send)) -> Result<(), WriteError> {
+        self.send_panic_traced(payload, &Backtrace::disabled())
+    }
+
+    pub(crate) fn send_panic_traced(
+        &mut self,
+        payload: &(dyn Any + Send),
+        trace: &Backtrace,
+    ) -> Result<(), WriteError> {
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        self.send_trace(format!("panic: {}\n", message.unwrap_or("(no message)")), trace)
+    }
+
+    fn send_trace(&mut self, mut text: String, trace: &Backtrace) -> Result<(), WriteError> {
+        if trace.status() == BacktraceStatus::Captured {
+            let _ = writeln!(text, "stack backtrace:\n{trace}");
+        }
+        self.send_text(&text)
+    }
+
+    fn send_text(&mut self, text: &str) -> Result<(), WriteError> {
+        if self.is_inherited() {
+            self.register_child()?;
+        }
+        self.end(Finish::Error(text.as_bytes()))
+    }
+
+    /// Whether it came from the parent process and was not used here.
+    fn is_inherited(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| !writer.registration.is_of_this_process())
+    }
+
+    fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
+        match self.writer.take() {
+            Some(mut writer) if writer.registration.is_of_this_process() => writer.end(&self.segment, how),
+            // The parent's own mirror: nothing of ours to end.
+            _ => Ok(()),
+        }
+    }
+
+    /// A fresh mirror of the same seat, with the same number and label; counted, like any other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Seat::open`](crate::Seat::open).
+    pub fn again(&self) -> Result<Self, MirrorError> {
+        let mut mirror = Self::open_as(&self.segment, None, Some(self.serial), self.label)?;
+        mirror.style = self.style;
+        Ok(mirror)
+    }
+}
+
+/// Splits on `\n`; what comes after the last one is the unfinished line.
+impl io::Write for LineProcMirror {
+    /// Writes all of `bytes`, or fails.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|writer, segment, style| writer.write(segment, bytes, style))?;
+        Ok(bytes.len())
+    }
+
+    /// As `write`, which writes all.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
+    }
+
+    /// Does nothing: what was written is in the ring already, and the unfinished line is in the segment.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An EOF, unless it has ended or was inherited and not used.
+impl Drop for LineProcMirror {
+    fn drop(&mut self) {
+        let _ = self.send_eof();
+    }
+}
+
+/// A group of lines that is being written; ends when it is dropped.
+#[derive(Debug)]
+pub struct Group<'m> {
+    mirror: &'m mut LineProcMirror,
+    style: Style,
+    open: bool,
+}
+
+impl Group<'_> {
+    /// Adds a line; a `\n` in it makes it two.
+    ///
+    /// # Errors
+    ///
+    /// As [`LineProcMirror::write_line`].
+    pub fn line(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let style = self.style;
+        self.mirror.with(|writer, segment, _| {
+            writer.append(segment, bytes, style)?;
+            writer.append(segment, b"\n", style)
+        })
+    }
+
+    /// Adds a text's lines and ends the group.
+    fn write(mut self, text: &[u8]) -> Result<(), WriteError> {
+        self.line(text.strip_suffix(b"\n").unwrap_or(text))?;
+        self.end()
+    }
+
+    /// Ends the group: it is published as one.
+    ///
+    /// # Errors
+    ///
+    /// As [`LineProcMirror::write_line`].
+    pub fn end(mut self) -> Result<(), WriteError> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        let style = self.style;
+        if !core::mem::take(&mut self.open) {
+            return Ok(());
+        }
+        self.mirror.with(|writer, segment, _| writer.finish(segment, style, 0))
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        // A forked child's drop of its parent's does nothing.
+        if self.mirror.is_inherited() {
+            return;
+        }
+        let _ = self.finish();
+    }
+}

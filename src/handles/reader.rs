@@ -1,0 +1,235 @@
+//! [`Reader`]: drains a ring's lines in their one order.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::ReadError;
+use crate::line::item::Item;
+use crate::read::drain::Drain;
+use crate::read::park;
+use crate::segment::Segment;
+
+/// The ring's one reader: drains lines in their one order.
+///
+/// An item is accepted by asking for the next one or by [`commit`](Self::commit), never by being returned: a
+/// reader that dies, or is dropped, leaves what it had not accepted to the next one.
+///
+/// As an iterator it gives owned items, waits, and ends when every mirror has ended.
+#[derive(Debug)]
+pub struct Reader {
+    segment: Arc<Segment>,
+    drain: Drain,
+    /// Queued items that were handed out and not accepted yet.
+    handed: usize,
+    spins: bool,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.drain.leave(&self.segment);
+    }
+}
+
+impl Reader {
+    /// Becomes the ring's reader.
+    pub(crate) fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
+        Ok(Self { drain: Drain::open(segment)?, segment: Arc::clone(segment), handed: 0, spins: true })
+    }
+
+    /// The next item; waits for it. `None` once every seat and mirror has ended and everything was handed out
+    /// (at once, if there was none).
+    ///
+    /// Accepts the item before. No system call while items are there.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Interrupted`] when a signal handler ran; [`ReadError::Forked`] in a forked child.
+    #[inline]
+    pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        self.commit()?;
+        if self.drain.queued() == 0 {
+            self.wait_for_some(None)?;
+        }
+        Ok(self.hand_out())
+    }
+
+    /// The next item if there is one now. Never waits. `None` also when every mirror has ended:
+    /// [`is_over`](Self::is_over) tells.
+    ///
+    /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes readable
+    /// when the next line comes. Poll it with a time limit (a second, say) and call this then too: a mirror that is
+    /// killed makes nothing readable.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child.
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        self.commit()?;
+        if self.drain.queued() == 0 {
+            self.look_for_some()?;
+        }
+        Ok(self.hand_out())
+    }
+
+    /// Queues what is there; `false` if nothing is.
+    fn fill(&mut self) -> Result<bool, ReadError> {
+        let is_queued = self.drain.fill(&self.segment);
+        // What was queued then may be no line.
+        if self.segment.is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
+    }
+
+    /// Queues what is there; arms the wake-up pipe if nothing is.
+    fn look_for_some(&mut self) -> Result<(), ReadError> {
+        while !self.fill()? {
+            self.drain.look_for_deaths(&self.segment)?;
+            // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
+            if park::arm(&self.segment, &self.drain.awaited(&self.segment)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next item, or `None` if none has come for `limit`, or every mirror has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Item<'_>>, ReadError> {
+        self.commit()?;
+        self.wait_for_some(Some(limit))?;
+        Ok(self.hand_out())
+    }
+
+    /// Waits until an item is there, for `limit` at most: `false` if none has come, or every mirror has ended. With no time it
+    /// never waits, and says whether the next call would.
+    ///
+    /// Accepts what was handed out before.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<bool, ReadError> {
+        self.commit()?;
+        self.wait_for_some(Some(limit))?;
+        Ok(self.drain.queued() > 0)
+    }
+
+    /// The next items, as many as are there (64 at most); waits for the first. Empty once every mirror has ended.
+    ///
+    /// Accepts what was handed out before by other calls; the batch itself is accepted by
+    /// [`Batch::commit`] alone, and comes again if it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
+        self.commit()?;
+        self.wait_for_some(None)?;
+        Ok(Batch { reader: self })
+    }
+
+    /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which saves writers of a steady stream
+    /// from waking it. True at first; better false where writers need the processor that this takes.
+    pub fn set_spinning(&mut self, spins: bool) {
+        self.spins = spins;
+    }
+
+    /// Accepts what was handed out.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child.
+    #[inline]
+    pub fn commit(&mut self) -> Result<(), ReadError> {
+        self.drain.check()?;
+        if self.handed > 0 {
+            self.drain.accept(&self.segment, self.handed);
+            self.handed = 0;
+        }
+        Ok(())
+    }
+
+    /// Whether every seat and mirror has ended and everything was accepted, as far as the last call saw.
+    pub fn is_over(&self) -> bool {
+        self.handed == 0 && self.drain.is_over(&self.segment)
+    }
+
+    #[inline]
+    fn hand_out(&mut self) -> Option<Item<'_>> {
+        let item = self.drain.next_item(&self.segment);
+        self.handed = usize::from(item.is_some());
+        item
+    }
+
+    /// Waits until something is queued, everything is over, or `limit` has passed.
+    fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
+        let mut began = None;
+        while !self.fill()? && !self.drain.is_over(&self.segment) {
+            let left = match limit {
+                None => Duration::MAX,
+                Some(limit) => limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed()),
+            };
+            if left.is_zero() {
+                break;
+            }
+            park::pause(&self.segment, &self.drain.awaited(&self.segment), left, self.spins)?;
+            self.drain.look_for_deaths(&self.segment)?;
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Item<'static>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.recv().map(|item| item.map(Item::into_owned)).transpose()
+    }
+}
+
+/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe), or where the
+/// process that made the ring was gone before this one attached, the ring's own descriptor, which is always readable.
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.segment.pipe() {
+            Some(pipe) => pipe.read_end(),
+            // SAFETY: open for as long as the segment is, unless somebody in this process closed it, against
+            // which no borrowed descriptor is safe.
+            None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },
+        }
+    }
+}
+
+/// Items that were handed out together and are accepted together.
+#[derive(Debug)]
+pub struct Batch<'r> {
+    reader: &'r mut Reader,
+}
+
+impl Batch<'_> {
+    /// How many items there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.reader.drain.queued()
+    }
+
+    /// Whether there is none: every mirror has ended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The items, in order.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
+        self.reader.drain.items(&self.reader.segment)
+    }
+
+    /// Accepts all of them.
+    pub fn commit(self) {
+        let all = self.len();
+        self.reader.drain.accept(&self.reader.segment, all);
+    }
+}

@@ -1,0 +1,358 @@
+//! What comes out: lines, groups, losses and ends.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::process::ExitStatus;
+use std::time::SystemTime;
+
+/// Which stream a line was written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Stream {
+    /// Standard output, and what is written into a mirror without a word about it.
+    #[default]
+    Stdout = 0,
+    /// Standard error.
+    Stderr = 1,
+    /// A logger's records.
+    Log = 2,
+}
+
+impl Stream {
+    #[inline]
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        match bits & 3 {
+            1 => Stream::Stderr,
+            2 => Stream::Log,
+            _ => Stream::Stdout,
+        }
+    }
+}
+
+/// How serious a line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Level {
+    /// Nobody said.
+    #[default]
+    None = 0,
+    /// Finest.
+    Trace = 1,
+    /// For developers.
+    Debug = 2,
+    /// For everybody.
+    Info = 3,
+    /// Something odd.
+    Warn = 4,
+    /// Something failed.
+    Error = 5,
+}
+
+impl Level {
+    #[inline]
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        match bits {
+            1 => Level::Trace,
+            2 => Level::Debug,
+            3 => Level::Info,
+            4 => Level::Warn,
+            5 => Level::Error,
+            _ => Level::None,
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Kind {
+    /// One line, without its end.
+    #[default]
+    Line = 0,
+    /// A group of lines, each with its `\n`.
+    Text = 1,
+    /// A warning: a group of lines.
+    Warning = 2,
+    /// The error that ended a mirror: a group of lines.
+    Error = 3,
+    /// Several lines that have nothing to do with each other, each with its `\n`, and share a slot and a position; see
+    /// [`write_packed`](crate::LineProcMirror::write_packed).
+    Lines = 4,
+}
+
+impl Kind {
+    #[inline]
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        match bits & 7 {
+            1 => Kind::Text,
+            2 => Kind::Warning,
+            3 => Kind::Error,
+            4 => Kind::Lines,
+            _ => Kind::Line,
+        }
+    }
+}
+
+/// One line, or one group of lines, of one writer.
+///
+/// Whole, unless one of its flags says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Line<'a> {
+    /// Where it stands in the one order of the ring: every reader and observer sees it there. For a line of
+    /// several parts, the position of its last one. Positions grow, with gaps; only a truncated line whose last part
+    /// never came is handed out later than its position says.
+    pub position: u64,
+    /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if that is not
+    /// known any more.
+    pub worker: u32,
+    /// The cell of its mirror. Mirrors that are open at the same time have different ones, even those of one seat, which
+    /// have one number; when a mirror has ended, another may get its cell. 0 of a begun line of a
+    /// thread that shares a cell with others, in a [`LineBuffer`](crate::LineBuffer).
+    pub cell: u16,
+    /// Its mirror's label.
+    pub label: Cow<'a, str>,
+    /// The stream it was written to.
+    pub stream: Stream,
+    /// How serious it is.
+    pub level: Level,
+    /// A number whose meaning is the writer's.
+    pub tag: u16,
+    /// When its first byte was written, to a few milliseconds; `None` without time stamps.
+    pub time: Option<SystemTime>,
+    /// One line, or a group.
+    pub kind: Kind,
+    /// Some of its bytes are missing: it was too long, or a part of it was lost.
+    pub truncated: bool,
+    /// It has no end: its writer ended, died, or asked for it to be published as it was.
+    pub unfinished: bool,
+    /// Its writer died before `write` returned.
+    pub unacknowledged: bool,
+    /// Its checksum does not agree: some of its bytes, or of what else is said of it here, are not
+    /// what its writer wrote; only its position is. Never without
+    /// [checksums](crate::Options::checksums).
+    pub damaged: bool,
+    /// How many bytes are missing, as far as is known. 0 in a whole line; in a truncated one, at least that.
+    pub missing: u64,
+    /// Its bytes, without the line end; for a group, its lines with theirs.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl Line<'_> {
+    /// Its lines, without their ends: one, unless it is a group.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, several) = match self.kind {
+            Kind::Line => (Some(&*self.bytes), &[][..]),
+            _ => (None, &*self.bytes),
+        };
+        one.into_iter().chain(lines_of(several))
+    }
+
+    /// The same, owning its bytes.
+    pub fn into_owned(self) -> Line<'static> {
+        Line {
+            label: Cow::Owned(self.label.into_owned()),
+            bytes: Cow::Owned(self.bytes.into_owned()),
+            position: self.position,
+            worker: self.worker,
+            cell: self.cell,
+            stream: self.stream,
+            level: self.level,
+            tag: self.tag,
+            time: self.time,
+            kind: self.kind,
+            truncated: self.truncated,
+            unfinished: self.unfinished,
+            unacknowledged: self.unacknowledged,
+            damaged: self.damaged,
+            missing: self.missing,
+        }
+    }
+}
+
+/// The text, with U+FFFD for what is not UTF-8. No line end after a line; a group's last one is left out too.
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let group = self.kind != Kind::Line;
+        f.write_str(if group { text.strip_suffix('\n').unwrap_or(&text) } else { &text })
+    }
+}
+
+/// Why lines are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// Their writer found the ring full and dropped them.
+    Dropped,
+    /// Newer lines overwrote them.
+    Overwritten,
+}
+
+/// Lines of one writer that will not come, in the place where they would have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost<'a> {
+    /// The number of their mirror, as in [`Line::worker`].
+    pub worker: u32,
+    /// Its label.
+    pub label: Cow<'a, str>,
+    /// How many. Exact, but for one line that a killed writer had not finished writing.
+    pub lines: u64,
+    /// Why.
+    pub cause: LossCause,
+}
+
+/// What a mirror is called: by its label, or by its number.
+struct Name<'a>(u32, &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            "" => self.0.fmt(f),
+            label => f.write_str(label),
+        }
+    }
+}
+
+/// `-- worker 3: 2789 lines lost, ring full --`, with the label for the number if there is one.
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = if self.lines == 1 { "line" } else { "lines" };
+        let cause = match self.cause {
+            LossCause::Dropped => "ring full",
+            LossCause::Overwritten => "overwritten",
+        };
+        write!(f, "-- worker {}: {} {lines} lost, {cause} --", Name(self.worker, &self.label), self.lines)
+    }
+}
+
+/// How a mirror ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// It said so: `send_eof`, or its drop.
+    Eof,
+    /// It sent an error.
+    Error,
+    /// Its process is dead and it had not said anything.
+    Died,
+    /// A seat that was given up before anybody opened it.
+    Cancelled,
+    /// A seat that nobody opened within its time limit.
+    NeverOpened,
+}
+
+/// A mirror's end. All its lines came before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended<'a> {
+    /// The number of the mirror, as in [`Line::worker`].
+    pub worker: u32,
+    /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that nobody opened.
+    pub cell: Option<u16>,
+    /// Its label.
+    pub label: Cow<'a, str>,
+    /// How it ended.
+    pub end: End,
+    /// Lines that were delivered to this reader.
+    pub lines: u64,
+    /// Lines that were lost.
+    pub lost: u64,
+    /// How the process of a mirror that [died](End::Died) exited, where this process is its parent, which can know it, and
+    /// nobody has awaited it yet. It still has to be.
+    pub exit: Option<ExitStatus>,
+}
+
+impl Ended<'_> {
+    /// Whether something went wrong: an error was sent, or the process died and is not known to have exited with 0, or nobody
+    /// opened the seat in time.
+    pub fn is_failure(&self) -> bool {
+        match self.end {
+            End::Eof | End::Cancelled => false,
+            End::Died => !self.exit.is_some_and(|exit| exit.success()),
+            End::Error | End::NeverOpened => true,
+        }
+    }
+}
+
+/// `-- worker 3 died, signal: 9 (SIGKILL) --`, if it is known how, with the label for the number if there is one.
+impl fmt::Display for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.end {
+            End::Eof => "ended",
+            End::Error => "ended with an error",
+            End::Died => "died",
+            End::Cancelled => "was cancelled",
+            End::NeverOpened => "was never opened",
+        };
+        let name = Name(self.worker, &self.label);
+        match self.exit {
+            // On purpose, perhaps.
+            Some(exit) if exit.success() => write!(f, "-- worker {name} exited, no EOF --"),
+            Some(exit) => write!(f, "-- worker {name} {how}, {exit} --"),
+            None => write!(f, "-- worker {name} {how} --"),
+        }
+    }
+}
+
+/// What a reader hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Item<'a> {
+    /// A line, or a group of lines.
+    Line(Line<'a>),
+    /// Lines that will not come.
+    Lost(Lost<'a>),
+    /// A mirror's end.
+    Ended(Ended<'a>),
+    /// What stood at this position was nothing that a writer left there, and was skipped.
+    Damaged {
+        /// The position.
+        position: u64,
+    },
+}
+
+impl<'a> Item<'a> {
+    /// The line, if it is one.
+    pub fn line(&self) -> Option<&Line<'a>> {
+        match self {
+            Item::Line(line) => Some(line),
+            _ => None,
+        }
+    }
+
+    /// The same, owning its bytes.
+    pub fn into_owned(self) -> Item<'static> {
+        match self {
+            Item::Line(line) => Item::Line(line.into_owned()),
+            Item::Lost(lost) => Item::Lost(Lost { label: Cow::Owned(lost.label.into_owned()), ..lost }),
+            Item::Ended(ended) => Item::Ended(Ended { label: Cow::Owned(ended.label.into_owned()), ..ended }),
+            Item::Damaged { position } => Item::Damaged { position },
+        }
+    }
+}
+
+impl fmt::Display for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Item::Line(line) => line.fmt(f),
+            Item::Lost(lost) => lost.fmt(f),
+            Item::Ended(ended) => ended.fmt(f),
+            Item::Damaged { position } => write!(f, "-- position {position} was damaged --"),
+        }
+    }
+}
+
+/// The lines of a text, without their ends.
+pub(crate) fn lines_of(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', text);
+        let (line, rest) = text.split_at(end.unwrap_or(text.len()));
+        text = rest.get(1..).unwrap_or_default();
+        (end.is_some() || !line.is_empty()).then_some(line)
+    })
+}

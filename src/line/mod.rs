@@ -1,0 +1,7 @@
+//! Lines as text and as items: what a writer cuts its bytes into, and what a reader hands out.
+//!
+//! Imports no room. Nothing here knows of a ring.
+
+pub(crate) mod item;
+pub(crate) mod rotating_file;
+pub(crate) mod splitter;

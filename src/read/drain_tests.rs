@@ -1,0 +1,377 @@
+//! The reader against words that no writer leaves there, and readers that died.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::layout::{Cell, Entry, Hold, TicketWord};
+use crate::registry::cell;
+use crate::registry::ticket::Label;
+use crate::segment::options::{Options, WakeUp};
+use crate::write::writer::{Style, Writer};
+
+fn segment(options: Options) -> Segment {
+    Segment::anonymous(&options).expect("a segment")
+}
+
+fn writer(segment: &Segment) -> Writer {
+    let entry = cell::Entry::Ticket { seat: None, serial: None, label: Label::default() };
+    Writer::new(segment, entry).expect("a cell")
+}
+
+fn write(segment: &Segment, writer: &mut Writer, lines: core::ops::Range<u32>) {
+    lines.for_each(|i| writer.line(segment, format!("{i}").as_bytes(), Style::default()).expect("room"));
+}
+
+/// Everything that is there now, as text.
+fn items(segment: &Segment, drain: &mut Drain) -> Vec<String> {
+    let mut items = Vec::new();
+    while drain.fill(segment) {
+        items.extend(drain.next_item(segment).map(|item| item.to_string()));
+        drain.accept(segment, 1);
+    }
+    items
+}
+
+/// Reads until nothing is open any more: every end is reported, whatever the words say.
+fn items_to_the_end(segment: &Segment, drain: &mut Drain) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        all.extend(items(segment, drain));
+        if drain.is_over(segment) {
+            return all;
+        }
+        drain.look_for_deaths(segment).expect("the descriptor is open");
+    }
+}
+
+#[test]
+fn a_reader_that_died_before_it_noted_how_far_it_was_costs_nothing() {
+    for policy in [Policy::Block, Policy::OverwriteOldest] {
+        for taken in [1, 2, 3, 9] {
+            let segment = segment(Options::new().lines(64).policy(policy));
+            let mut writer = writer(&segment);
+            write(&segment, &mut writer, 0..10);
+            let mut first = Drain::open(&segment).expect("the first");
+            assert!(first.fill(&segment));
+            first.accept(&segment, taken);
+            drop(first);
+            segment.header().read_position.0.store(0, Relaxed);
+            let mut second = Drain::open(&segment).expect("the first has gone");
+            let expected: Vec<_> = (taken..10).map(|i| i.to_string()).collect();
+            assert_eq!(items(&segment, &mut second), expected, "{taken} taken");
+        }
+    }
+}
+
+#[test]
+fn a_read_position_ahead_of_what_was_written_does_not_stop_the_reader() {
+    for policy in [Policy::Block, Policy::OverwriteOldest] {
+        for ahead in [1, 30, 1 << 40] {
+            let segment = segment(Options::new().lines(64).policy(policy));
+            let mut writer = writer(&segment);
+            write(&segment, &mut writer, 0..20);
+            segment.header().read_position.0.store(20 + ahead, Relaxed);
+            let mut drain = Drain::open(&segment).expect("the first");
+            write(&segment, &mut writer, 20..30);
+            let found = items(&segment, &mut drain);
+            assert!(found.ends_with(&["29".to_owned()]) && found.len() >= 10, "{ahead} ahead: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
+    type Damage = fn(&Segment, &Cell);
+    let cases: [(&str, Damage); 5] = [
+        ("an intent of two slots that others have", |_, cell| {
+            cell.writer.0.hold.store(Hold::Intent(1, 2).pack(9), Relaxed);
+        }),
+        ("a slot that does not exist", |_, cell| {
+            cell.writer.0.hold.store(Hold::Held(0xff_fff0).pack(9), Relaxed);
+        }),
+        ("an owner that is none", |_, cell| cell.writer.0.owner.store(77, Relaxed)),
+        ("an owner that has left", |_, cell| cell.set_owner(Owner::Free)),
+        ("another mirror's epoch", |_, cell| cell.reader.0.epoch.store(12_345, Relaxed)),
+    ];
+    for (case, damage) in cases {
+        let segment = segment(Options::new().lines(64));
+        let mut drain = Drain::open(&segment).expect("the first");
+        let mut writer = writer(&segment);
+        write(&segment, &mut writer, 0..1);
+        damage(&segment, writer.registration.cell(&segment));
+        // Its lock is gone, and nothing was said.
+        drop(writer);
+        let all = items_to_the_end(&segment, &mut drain);
+        assert!(all.iter().any(|item| item.contains("died")), "{case}: {all:?}");
+    }
+}
+
+#[test]
+fn a_ticket_of_a_cell_that_does_not_exist_ends() {
+    let segment = segment(Options::new().mirrors(3));
+    let mut drain = Drain::open(&segment).expect("the first");
+    let writer = writer(&segment);
+    let mirror = writer.registration.mirror;
+    let ticket = &segment.tickets()[writer.registration.ticket.expect("listed") as usize];
+    let nowhere = crate::layout::MirrorId { cell: 900, ..mirror };
+    assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
+    drop(writer);
+    let all = items_to_the_end(&segment, &mut drain);
+    assert!(all.iter().any(|item| item.contains("died")), "{all:?}");
+}
+
+#[test]
+fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
+    let segment = segment(Options::new().lines(64).line_bytes(64));
+    let mut drain = Drain::open(&segment).expect("the first");
+    let mut writer = writer(&segment);
+    for part in [7, 8] {
+        writer.forge(&segment, part, flag::TRUNCATED, &[0xff; 8]);
+    }
+    drop(writer);
+    items_to_the_end(&segment, &mut drain);
+}
+
+#[test]
+fn laps_that_lead_around_in_a_circle_are_damage() {
+    // Each entry's lap is later than that of the one before, the first one's also than that of the last.
+    for (wake_up, stride) in [(WakeUp::Futex, 1), (WakeUp::Pipe, 1), (WakeUp::Pipe, 2)] {
+        let options = Options::new().lines(8).policy(Policy::OverwriteOldest).wake_up(wake_up);
+        let segment = segment(options);
+        let mut writer = writer(&segment);
+        write(&segment, &mut writer, 0..8);
+        for (word, index) in segment.ring().order.iter().zip(0..) {
+            let entry = Entry(word.load(Relaxed));
+            word.store(Entry::full((index / stride) << 37, entry.slot()).0, Relaxed);
+        }
+        let ring = crate::LineRing::of(Arc::new(segment));
+        let mut reader = ring.reader().expect("no other");
+        let mut items = 0;
+        while reader.try_recv().expect("ours").is_some() {
+            items += 1;
+            assert!(items < 100, "it ends");
+        }
+        assert!(items > 0, "damage is reported");
+    }
+}
+
+#[test]
+fn parts_that_nobody_ends_make_no_line_longer_than_the_longest() {
+    let segment = segment(Options::new().lines(8).line_bytes(64).max_line(70));
+    let mut writer = writer(&segment);
+    let mut drain = Drain::open(&segment).expect("the first");
+    for part in 0..50 {
+        writer.forge(&segment, part, if part == 0 { flag::FIRST } else { 0 }, &[b'x'; 32]);
+        assert!(!drain.fill(&segment));
+    }
+    writer.forge(&segment, 50, flag::LAST, &[b'x'; 32]);
+    assert!(drain.fill(&segment));
+    let item = drain.next_item(&segment).expect("it is queued");
+    let line = item.line().expect("a line");
+    assert_eq!((line.bytes.len(), line.missing, line.truncated), (70, 51 * 32 - 70, true));
+}
+
+#[test]
+fn counts_at_their_ends_stay_there_or_begin_anew() {
+    let segment = segment(Options::new().lines(8).policy(Policy::DropNewest));
+    let mut writer = writer(&segment);
+    let mut drain = Drain::open(&segment).expect("the first");
+    write(&segment, &mut writer, 0..8);
+    segment.cells()[1].writer.0.dropped.store(u64::MAX, Relaxed);
+    write(&segment, &mut writer, 8..10);
+    assert_eq!(segment.cells()[1].writer.0.dropped.load(Relaxed), 1);
+    items(&segment, &mut drain);
+    drain.sources.get_mut(0).expect("it wrote").lost = u64::MAX;
+    write(&segment, &mut writer, 10..11);
+    assert_eq!(items(&segment, &mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
+    assert_eq!(drain.sources.get_mut(0).expect("it wrote").lost, u64::MAX);
+}
+
+/// The word at `word` of the slot in which `position` is.
+fn word_of(segment: &Segment, position: u64, word: usize) -> &crate::layout::sync::AtomicU64 {
+    let ring = segment.ring();
+    let slot = Entry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
+    &ring.slots[slot * ring.shape.slot_words + word]
+}
+
+/// The lines that are there, as what is said of them.
+fn flags_of_lines(segment: &Segment, drain: &mut Drain) -> Vec<(String, bool, bool, u64)> {
+    let mut lines = Vec::new();
+    while drain.fill(segment) {
+        let item = drain.next_item(segment).map(Item::into_owned);
+        lines.extend(item.iter().filter_map(Item::line).map(|line| {
+            (String::from_utf8_lossy(&line.bytes).into_owned(), line.damaged, line.truncated, line.missing)
+        }));
+        drain.accept(segment, 1);
+    }
+    lines
+}
+
+#[test]
+fn a_damaged_part_that_names_the_next_line_neither_ends_nor_joins_the_one_before() {
+    let segment = segment(Options::new().lines(8).line_bytes(64).max_line(100).checksums(true));
+    let (mut writer, mut drain) = (writer(&segment), Drain::open(&segment).expect("the first"));
+    let text = |byte: u8| [byte; 24];
+    writer.forge(&segment, 0, flag::FIRST, &text(b'a'));
+    writer.forge(&segment, 1, 0, &text(b'b'));
+    writer.forge(&segment, 2, flag::LAST, &text(b'c'));
+    // Its line's number becomes the next one.
+    let line = word_of(&segment, 1, 2);
+    line.store(line.load(Relaxed) + (1 << 16), Relaxed);
+    let [a, b, c] = [b'a', b'b', b'c'].map(|byte| String::from_utf8(vec![byte; 24]).expect("text"));
+    let expected = [(b, true, false, 0), (a + &c, false, true, 24)];
+    assert_eq!(flags_of_lines(&segment, &mut drain), expected);
+}
+
+/// Two parts of a line; then that line made void, and begun anew with `anew`, else other lines; then
+/// the rest. The line's newest byte and how many bytes it has.
+fn long_line_with_three_positions_inside(
+    segment: &Segment,
+    writers: &mut [Writer; 2],
+    anew: bool,
+) -> (char, usize) {
+    let ([first, second], style) = (writers, Style::default());
+    let payload = segment.ring().shape.payload();
+    let begun = |byte: u8| vec![byte; 2 * payload + 1];
+    first.append(segment, &begun(b'a'), style).expect("room");
+    if anew {
+        first.rewrite(segment);
+        first.append(segment, &begun(b'b'), style).expect("room");
+    } else {
+        write(segment, second, 0..3);
+    }
+    first.finish(segment, style, 0).expect("room");
+    (if anew { 'b' } else { 'a' }, 2 * payload + 1)
+}
+
+#[test]
+fn parts_between_which_positions_are_skipped_make_no_line_of_a_void_one_and_its_successor() {
+    for (checksums, rewrite, anew) in (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0)) {
+        // Their positions are damaged, or their lines' numbers, which checksums tell.
+        for numbers in [false, true].into_iter().filter(|numbers| checksums || !numbers) {
+            let options =
+                Options::new().lines(8).line_bytes(64).max_line(100).checksums(checksums).rewrite(rewrite);
+            let segment = segment(options);
+            let (mut writers, mut drain) =
+                ([writer(&segment), writer(&segment)], Drain::open(&segment).expect("the first"));
+            let (byte, length) = long_line_with_three_positions_inside(&segment, &mut writers, anew);
+            for position in 2..5 {
+                let word = word_of(&segment, position, if numbers { 2 } else { 0 });
+                word.store(word.load(Relaxed) + (77 << 16), Relaxed);
+            }
+            let lines = flags_of_lines(&segment, &mut drain);
+            let sound: Vec<_> = lines.into_iter().filter(|(_, damaged, ..)| !damaged).collect();
+            let expected = if anew {
+                (byte.to_string(), false, true, length as u64 - 1)
+            } else {
+                (byte.to_string().repeat(length), false, false, 0)
+            };
+            assert_eq!(sound, [expected], "{checksums} {rewrite} {anew} {numbers}");
+        }
+    }
+}
+
+/// Right after it began, a reader steps over what the one before it may have taken, one position at a
+/// time: here that was overwritten.
+#[test]
+fn a_reader_that_walks_over_what_it_takes_for_its_predecessors_joins_no_void_parts() {
+    for anew in [true, false] {
+        let options = Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest);
+        let segment = segment(options.rewrite(true));
+        let mut writers = [writer(&segment), writer(&segment)];
+        let mut drain = Drain::open(&segment).expect("the first");
+        let payload = segment.ring().shape.payload();
+        writers[0].append(&segment, &vec![b'a'; 2 * payload + 1], Style::default()).expect("room");
+        assert_eq!(items(&segment, &mut drain), [""; 0]);
+        if anew {
+            writers[0].rewrite(&segment);
+            writers[0].append(&segment, &vec![b'b'; 2 * payload + 1], Style::default()).expect("room");
+        }
+        let written = if anew { 8 } else { 11 };
+        write(&segment, &mut writers[1], 0..written);
+        writers[0].finish(&segment, Style::default(), 0).expect("room");
+        let all = items(&segment, &mut drain);
+        let expected = if anew { "b".to_owned() } else { "a".repeat(2 * payload + 1) };
+        assert_eq!(all.last(), Some(&expected), "{all:?}");
+    }
+}
+
+#[test]
+fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
+    for anew in [true, false] {
+        let ring = crate::LineRing::of(Arc::new(segment(
+            Options::new().lines(16).line_bytes(64).max_line(100).rewrite(true),
+        )));
+        let segment = ring.segment();
+        let (mut writers, mut drain) =
+            ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
+        let (byte, length) = long_line_with_three_positions_inside(segment, &mut writers, anew);
+        assert_eq!(items(segment, &mut drain).len(), if anew { 1 } else { 4 });
+        // As if the slots of lines that were taken had been filled again before the look.
+        (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
+        let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
+        let seen = observer.look();
+        let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
+        let [line] = lines[..] else { panic!("{seen:?}") };
+        let expected = if anew { byte.to_string() } else { byte.to_string().repeat(length) };
+        assert_eq!((line.to_string(), line.truncated), (expected, anew), "{seen:?}");
+    }
+}
+
+#[test]
+fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted() {
+    for lost in [true, false] {
+        let options = Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::DropNewest);
+        let ring = crate::LineRing::of(Arc::new(segment(options)));
+        let segment = ring.segment();
+        let (mut writers, mut drain) =
+            ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
+        writers[0].append(segment, &[b'x'; 40], Style::default()).expect("room");
+        writers[0].forget_unfinished(segment);
+        write(segment, &mut writers[1], 0..if lost { 6 } else { 5 });
+        write(segment, &mut writers[0], 0..1);
+        let read = items(segment, &mut drain);
+        assert_eq!(read.len(), 6, "{read:?}");
+        if !lost {
+            // The one that was accepted is not there any more.
+            word_of(segment, 7, 0).store(99, Relaxed);
+        }
+        write(segment, &mut writers[0], 1..2);
+        let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
+        let seen: Vec<_> = observer.look().iter().map(Item::to_string).collect();
+        let losses = seen.iter().filter(|item| item.contains("lost")).count();
+        assert_eq!(losses, usize::from(lost), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
+    for noted in [true, false] {
+        // So large that all of it is decoded in one batch: nothing is taken before the line is.
+        let segment =
+            segment(Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest));
+        let mut writers = [writer(&segment), writer(&segment)];
+        writers[0].append(&segment, &[b'x'; 40], Style::default()).expect("room");
+        writers[0].forget_unfinished(&segment);
+        write(&segment, &mut writers[0], 0..1);
+        // The first reader dies after it had noted what it delivered, and before it took that.
+        if noted {
+            let mut drain = Drain::open(&segment).expect("the first");
+            assert!(drain.fill(&segment));
+            drain.decoded.note_delivered(1, &segment, &drain.sources);
+        }
+        let mut drain = Drain::open(&segment).expect("the first has gone");
+        assert!(drain.fill(&segment));
+        assert_eq!(drain.next_item(&segment).map(|item| item.to_string()).as_deref(), Some("0"));
+        let mut drain = {
+            drop(drain);
+            Drain::open(&segment).expect("the others have gone")
+        };
+        // The parts and the mark come again, and not the line.
+        word_of(&segment, 2, 0).store(99, Relaxed);
+        write(&segment, &mut writers[0], 1..2);
+        let all = items(&segment, &mut drain);
+        let losses = all.iter().filter(|item| item.contains("lost")).count();
+        assert_eq!((losses, all.last().map(String::as_str)), (usize::from(!noted), Some("1")), "{all:?}");
+    }
+}

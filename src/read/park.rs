@@ -1,0 +1,75 @@
+//! Parking: the reader on an empty ring.
+//!
+//! Nothing is decided by a timeout here. Every sleep is short and timed only so that a wake-up that was lost with a killed
+//! process costs one period.
+
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::error::ReadError;
+use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
+use crate::layout::sync::Ordering;
+use crate::segment::Segment;
+use crate::sys::futex::{self, PERIOD, timespec};
+
+use Ordering::Relaxed;
+
+/// How long the reader lets a batch gather when it finds the ring empty, in spins, and how often.
+const GATHER: (u32, u32) = (1000, 4);
+
+/// Waits until what is `awaited` may have come: at most a period, at most `limit`. One that `spins` stays awake for
+/// longer before it sleeps.
+pub(crate) fn pause(
+    segment: &Segment,
+    awaited: &Awaited<'_>,
+    limit: Duration,
+    spins: bool,
+) -> Result<(), ReadError> {
+    let sleeps = &segment.header().look.0.reader_sleeps;
+    for round in 0..if spins { GATHER.1 } else { 1 } {
+        if round > 0 {
+            // The writer that it waits for may be one that it keeps from this very processor.
+            thread::yield_now();
+        }
+        for _ in 0..GATHER.0 {
+            core::hint::spin_loop();
+        }
+        if awaited.has_come() {
+            return Ok(());
+        }
+    }
+    if !may_sleep(awaited, sleeps) {
+        return Ok(());
+    }
+    let time = limit.min(PERIOD);
+    let slept = match segment.pipe() {
+        None => futex::wait(sleeps, ASLEEP, time),
+        Some(pipe) => {
+            let end = pipe.read_end();
+            poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(time))).map(drop)
+        }
+    };
+    sleeps.store(AWAKE, Relaxed);
+    if let Some(pipe) = segment.pipe() {
+        pipe.drain();
+    }
+    match slept {
+        Ok(()) => Ok(()),
+        Err(Errno::INTR) => Err(ReadError::Interrupted),
+        Err(error) => Err(ReadError::System { doing: "wait for a line", error: error.into() }),
+    }
+}
+
+/// Arms the wake-up pipe before an event loop polls it: `true` if what is `awaited` has not come yet.
+pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
+    match segment.pipe() {
+        None => !awaited.has_come(),
+        Some(pipe) => {
+            pipe.drain();
+            may_sleep(awaited, &segment.header().look.0.reader_sleeps)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Looking for dead mirrors: the kernel gives their cells' locks away.
+
+use std::collections::HashMap;
+use std::io;
+use std::process::ExitStatus;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::WaitIdOptions;
+
+use crate::error::{MirrorError, ReadError};
+use crate::exchange::Refused;
+use crate::exchange::settle::publish_last_words;
+use crate::layout::sync::Ordering;
+use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
+use crate::segment::Segment;
+use crate::segment::options::Policy;
+use crate::sys::fork;
+use crate::sys::process::peek_exit_status;
+
+use Ordering::Relaxed;
+
+/// How often the locks of live mirrors are tried.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
+/// after these it is damaged.
+const MOST_ROUNDS: u32 = 64;
+/// In how many looks on end a reader without a free descriptor puts up with not being able to prove a death.
+const MOST_WANTS: u32 = 20;
+/// How often, and after what time each, a dead child is looked at that has not exited yet.
+const EXIT_LOOKS: u32 = 20;
+const EXIT_EVERY: Duration = Duration::from_millis(1);
+
+/// The reader's memory of its looks.
+#[derive(Debug)]
+pub(crate) struct Deaths {
+    looked: Instant,
+    /// Looks on end that saw a death and had no descriptor to prove it with.
+    wants: u32,
+    /// Dead cells of which nothing decides what their slot is, and in how many rounds that was so.
+    unsettled: HashMap<usize, u32>,
+}
+
+/// What became of a dead cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Burial {
+    /// Its last words are published, its end is noted, and it is free.
+    Done,
+    /// The ring is full: its last words have to wait.
+    Full,
+    /// What slot it owns is not decided: too much is moving, or its words are damaged. Try again later.
+    Unsettled,
+}
+
+/// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
+pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
+    match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
+        Ok(true) => drop(crate::segment::wake::wake_reader(segment)),
+        Ok(false) => {}
+        // Nobody waits for room there.
+        Err(Refused::Full(_)) if segment.policy() == Policy::DropNewest => {
+            drop_last_words(&segment.cells()[index]);
+        }
+        Err(Refused::Full(_)) => return Burial::Full,
+        Err(Refused::Damaged) => return Burial::Unsettled,
+    }
+    let end = note_death(segment, index);
+    let keeps_error = matches!(end, Some(TicketWord::Error(_)));
+    segment.cells()[index].set_owner(if keeps_error { Owner::KeepsError } else { Owner::Free });
+    Burial::Done
+}
+
+/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's any more. The caller
+/// holds the lock of its cell.
+pub(crate) fn give_up(segment: &Segment, index: usize) {
+    let _ = note_death(segment, index);
+    segment.cells()[index].set_owner(Owner::KeepsError);
+}
+
+/// Gives what its ticket says of its end, which may be more than that it died.
+fn note_death(segment: &Segment, index: usize) -> Option<TicketWord> {
+    let cell = &segment.cells()[index];
+    let mirror = MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
+    let (live, error) = (TicketWord::Live(mirror), TicketWord::Error(mirror));
+    let states = segment.used_tickets().iter().map(Ticket::state).enumerate();
+    let (index, state) = states.into_iter().find(|(_, state)| [Some(live), Some(error)].contains(state))?;
+    if state == Some(live) {
+        let dropped = cell.writer.0.dropped.load(Relaxed);
+        segment.end_ticket(index as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
+    }
+    state
+}
+
+/// As its writer would have done with a line for which there is no room.
+fn drop_last_words(cell: &Cell) {
+    cell.count_dropped();
+    cell.set_pending(cell.pending().line.wrapping_add(1) & LINE_MASK, 0);
+}
+
+/// Whether something was scarce that there may be again.
+fn is_want(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+/// Anything but the words of a cell that nobody has.
+fn may_be_dead(cell: &Cell) -> bool {
+    !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError))
+}
+
+impl Deaths {
+    /// The first look is not put off: who becomes the reader after a crash finds the dead at once.
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self { looked: now.checked_sub(LOOK_EVERY).unwrap_or(now), wants: 0, unsettled: HashMap::new() }
+    }
+
+    /// Tries the locks of cells that may be dead and ends those that are; `None` if that was done just now.
+    ///
+    /// Without a free descriptor it proves no death until there is one again, and says so after some seconds of that.
+    pub(crate) fn look(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        Some(self.try_locks(segment))
+    }
+
+    fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {
+        let may_be_seats = segment.has_unmade_seats();
+        // Asked first, which needs no new descriptor: most of the time all of them live.
+        let cells = segment.cells();
+        let dead = segment.without_owner(
+            (READER_CELL + 1..cells.len()).filter(|index: &usize| may_be_dead(&cells[*index])),
+        )?;
+        if !may_be_seats && dead.is_empty() {
+            return Ok(());
+        }
+        let _no_fork = fork::no_fork();
+        let prober = match segment.prober() {
+            Ok(prober) => prober,
+            Err(MirrorError::System { error, .. }) if is_want(&error) && self.wants < MOST_WANTS => {
+                self.wants += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                self.wants = 0;
+                return Err(error.into());
+            }
+        };
+        self.wants = 0;
+        if may_be_seats {
+            segment.clear_unmade_seats(&prober);
+        }
+        for index in dead {
+            // An answer proves nothing; that the cell is taken does.
+            if !matches!(segment.take_cell(&prober, index), Ok(true)) {
+                continue;
+            }
+            // Again, under the lock.
+            if may_be_dead(&segment.cells()[index]) {
+                self.bury(segment, index);
+            }
+            segment.release_cell(&prober, index);
+        }
+        Ok(())
+    }
+
+    fn bury(&mut self, segment: &Segment, index: usize) {
+        let burial = bury(segment, index);
+        if burial == Burial::Done {
+            self.unsettled.remove(&index);
+            return;
+        }
+        // At once again: where the ring was full, the next lines are taken by then.
+        self.looked -= LOOK_EVERY;
+        if burial == Burial::Unsettled {
+            let rounds = self.unsettled.entry(index).or_default();
+            *rounds += 1;
+            if *rounds == MOST_ROUNDS {
+                give_up(segment, index);
+                self.unsettled.remove(&index);
+            }
+        }
+    }
+}
+
+/// How the dead owner of a ticket exited, if it was a child of this process that nobody has awaited.
+pub(crate) fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
+    let process = segment.tickets()[ticket as usize].process()?;
+    for _ in 0..EXIT_LOOKS {
+        // Not if another has its number by now, nor if it lives on as another program.
+        let is_ending = process.is_ending()?;
+        match peek_exit_status(process.number(), WaitIdOptions::NOHANG) {
+            Ok(None) => {}
+            Ok(known) => return known,
+            // It is no child of this process.
+            Err(_) => return None,
+        }
+        if !is_ending {
+            return None;
+        }
+        // Its lock is gone a moment before its parent can know.
+        thread::sleep(EXIT_EVERY);
+    }
+    None
+}

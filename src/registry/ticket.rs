@@ -1,0 +1,366 @@
+//! The table of ends: an entry for each seat and each mirror, from its making until the reader has noted how
+//! it ended.
+//!
+//! A ticket is one word, and each of its steps is one exchange:
+//!
+//! ```text
+//!   free ──► making ──► reserved ──► live ──► eof, error, dead ──► free
+//!    │                      └──► cancelled, timed out ──► free
+//!    └──► opening ──► live
+//! ```
+//!
+//! `making` is a seat whose fields are being written, `opening` a mirror that nobody kept a seat for. Whoever dies there
+//! leaves a ticket whose lock is free, or one that names a cell whose lock is free: the reader clears it. Only the reader
+//! makes a ticket free again, after it has reported the end.
+
+use crate::error::{MirrorError, system};
+use crate::exchange::park::count_event;
+use crate::layout::sync::{AtomicU64, Ordering};
+use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
+use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
+use crate::sys::fork;
+use crate::sys::process::Process;
+
+use Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// A seat's place in the table: good for as long as nobody has collected its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeatId {
+    pub(crate) ticket: u32,
+    pub(crate) serial: u64,
+}
+
+/// In a ticket's detail: the rest is a [`Process`], and no deadline;
+const PROCESS: u64 = 1 << 63;
+/// the rest is what its end makes of the count of such ends.
+const COUNTED: u64 = 1 << 62;
+
+/// How often ends are counted anew while the reader collects some.
+const LOOKS: u32 = 1024;
+
+/// A label, checked for its length and padded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Label([u8; LABEL_BYTES]);
+
+impl Label {
+    pub(crate) fn new(text: &str) -> Result<Self, MirrorError> {
+        let mut bytes = [0; LABEL_BYTES];
+        match bytes.get_mut(..text.len()) {
+            Some(to) => to.copy_from_slice(text.as_bytes()),
+            None => return Err(MirrorError::Label { found: text.len(), expected: LABEL_BYTES }),
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Ticket {
+    pub(crate) fn state(&self) -> Option<TicketWord> {
+        // ORD ticket:B, acquire; pairs with ticket:A; an end is seen with its numbers, and a live mirror with its
+        // serial and label.
+        TicketWord::unpack(self.word.load(Acquire))
+    }
+
+    /// Moves from one state to another; `false` if it was in a third.
+    pub(crate) fn change(&self, from: TicketWord, to: TicketWord) -> bool {
+        // ORD ticket:A, AcqRel; pairs with ticket:B; what was written before the change is seen after it.
+        self.word.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok()
+    }
+
+    pub(crate) fn label(&self) -> String {
+        let bytes: Vec<u8> = self.label.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        // Whatever somebody put there, nobody's terminal obeys it.
+        String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "\u{fffd}")
+    }
+
+    /// The process that opened the mirror, as it knows it.
+    pub(crate) fn process(&self) -> Option<Process> {
+        let detail = self.detail.load(Relaxed);
+        (detail & PROCESS != 0).then_some(Process(detail & !(PROCESS | COUNTED)))
+    }
+
+    fn set_label(&self, label: Label) {
+        for (word, bytes) in self.label.iter().zip(label.0.chunks_exact(8)) {
+            word.store(u64::from_ne_bytes(bytes.try_into().expect("8 bytes")), Relaxed);
+        }
+    }
+}
+
+/// By EOF, by an error or by death: which of the three; `None` if a mirror has not ended.
+fn kind_of_end(state: TicketWord) -> Option<usize> {
+    match state {
+        TicketWord::Eof(_) => Some(0),
+        TicketWord::Error(_) => Some(1),
+        TicketWord::Dead(_) => Some(2),
+        _ => None,
+    }
+}
+
+impl Parts {
+    /// Those that were ever in use.
+    pub(crate) fn used_tickets(&self) -> &[Ticket] {
+        // ORD used:A, acquire; pairs with ticket:A; a ticket in use is below it.
+        let used = self.header().counts.0.tickets_used.load(Acquire) as usize;
+        &self.tickets()[..used.min(self.tickets().len())]
+    }
+}
+
+impl Segment {
+    pub(crate) fn used_tickets(&self) -> &[Ticket] {
+        self.parts().used_tickets()
+    }
+
+    /// Takes a free ticket: the first that `take` gets out of that state.
+    fn take_ticket(
+        &self,
+        take: impl Fn(usize, &Ticket) -> Result<bool, MirrorError>,
+    ) -> Result<u32, MirrorError> {
+        let tickets = self.tickets();
+        let counts = &self.header().counts.0;
+        let first = counts.ticket_hint.load(Relaxed) as usize % tickets.len();
+        for index in (first..tickets.len()).chain(0..first) {
+            if tickets[index].word.load(Relaxed) != TicketWord::Free.pack() {
+                continue;
+            }
+            // Before: who dies with a ticket that is not among the used ones leaves one that nobody clears.
+            // ORD used:B, release; pairs with used:A; below it before it is taken.
+            counts.tickets_used.fetch_max(index as u64 + 1, Release);
+            if take(index, &tickets[index])? {
+                counts.ticket_hint.store(index as u64 + 1, Relaxed);
+                return Ok(index as u32);
+            }
+        }
+        Err(MirrorError::TooManySeats { limit: tickets.len() })
+    }
+
+    /// Numbers for a new seat or mirror.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.header().counts.0.serial.fetch_add(1, Relaxed)
+    }
+
+    /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever). Some system calls.
+    pub(crate) fn reserve(&self, label: Label, deadline: u64) -> Result<SeatId, MirrorError> {
+        let no_fork = fork::no_fork();
+        let prober = self.prober()?;
+        let ticket = self.take_ticket(|index, entry| {
+            // The lock first: one that is being made and has no lock is a dead one's. Shared, which no process that may
+            // only read keeps away: of two makers the exchange of the word takes one.
+            let lock = lock_of_ticket(index);
+            if !prober.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
+                return Ok(false);
+            }
+            let is_taken = entry.change(TicketWord::Free, TicketWord::Making);
+            if !is_taken {
+                prober.release(lock);
+            }
+            Ok(is_taken)
+        })?;
+        let serial = self.next_serial();
+        let entry = &self.tickets()[ticket as usize];
+        entry.set_label(label);
+        entry.serial.store(serial, Relaxed);
+        entry.detail.store(deadline, Relaxed);
+        entry.change(TicketWord::Making, TicketWord::Reserved(serial));
+        drop(prober);
+        drop(no_fork);
+        self.note_event();
+        Ok(SeatId { ticket, serial })
+    }
+
+    /// Whether a ticket is being made into a seat, or was when its maker died.
+    pub(crate) fn has_unmade_seats(&self) -> bool {
+        self.used_tickets().iter().any(|ticket| ticket.state() == Some(TicketWord::Making))
+    }
+
+    /// Makes tickets free whose maker died before they were seats.
+    pub(crate) fn clear_unmade_seats(&self, prober: &Prober) {
+        for (index, ticket) in self.used_tickets().iter().enumerate() {
+            let lock = lock_of_ticket(index);
+            if ticket.state() == Some(TicketWord::Making) && matches!(prober.take(lock), Ok(true)) {
+                if ticket.change(TicketWord::Making, TicketWord::Free) {
+                    self.note_event();
+                }
+                prober.release(lock);
+            }
+        }
+    }
+
+    /// Gives a seat up; `false` if somebody has opened it.
+    pub(crate) fn cancel(&self, seat: SeatId) -> bool {
+        let entry = &self.tickets()[seat.ticket as usize];
+        let changed = entry.change(TicketWord::Reserved(seat.serial), TicketWord::Cancelled(seat.serial));
+        self.note_event();
+        changed
+    }
+
+    /// Makes a mirror live: in its seat's ticket if that is still kept, else in one of its own.
+    pub(crate) fn go_live(
+        &self,
+        mirror: MirrorId,
+        seat: Option<SeatId>,
+        serial: u64,
+        label: Label,
+    ) -> Result<u32, MirrorError> {
+        let ticket = match seat {
+            Some(seat)
+                if self.tickets()[seat.ticket as usize]
+                    .change(TicketWord::Reserved(seat.serial), TicketWord::Live(mirror)) =>
+            {
+                seat.ticket
+            }
+            _ => {
+                let opening = TicketWord::Opening(mirror);
+                let ticket = self.take_ticket(|_, entry| Ok(entry.change(TicketWord::Free, opening)))?;
+                let entry = &self.tickets()[ticket as usize];
+                entry.set_label(label);
+                entry.serial.store(serial, Relaxed);
+                entry.detail.store(0, Relaxed);
+                entry.change(TicketWord::Opening(mirror), TicketWord::Live(mirror));
+                ticket
+            }
+        };
+        self.tickets()[ticket as usize].detail.store(PROCESS | Process::this().0, Relaxed);
+        self.note_event();
+        Ok(ticket)
+    }
+
+    /// Notes a live mirror's end. Safe to repeat; the first one counts.
+    pub(crate) fn end_ticket(
+        &self,
+        ticket: u32,
+        mirror: MirrorId,
+        end: TicketWord,
+        lines: u64,
+        dropped: u64,
+    ) {
+        let entry = &self.tickets()[ticket as usize];
+        entry.lines.store(lines, Relaxed);
+        entry.dropped.store(dropped, Relaxed);
+        if entry.change(TicketWord::Live(mirror), end) {
+            self.note_event();
+        }
+    }
+
+    /// Makes a ticket free whose end was reported, and counts the end. Reader only.
+    ///
+    /// Safe to repeat: what the count will be is noted first. Its number and label stay until it is taken anew: who
+    /// looks at old lines finds them there.
+    pub(crate) fn collect(&self, ticket: u32) {
+        let entry = &self.tickets()[ticket as usize];
+        if let Some(count) = self.count_of(entry) {
+            let noted = entry.detail.load(Relaxed);
+            let with_it = match noted & COUNTED {
+                0 => count.load(Relaxed).wrapping_add(1) & !(PROCESS | COUNTED),
+                _ => noted & !(PROCESS | COUNTED),
+            };
+            entry.detail.store(COUNTED | with_it, Relaxed);
+            // ORD counted:A, release; pairs with counted:B; who sees the count sees that this one is in it.
+            count.store(with_it, Release);
+        }
+        // ORD ticket:C, release; pairs with ticket:A; whoever takes it next sees that its end is counted.
+        entry.word.store(TicketWord::Free.pack(), Release);
+        self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
+    }
+
+    /// Collects what the reader before this one died in the middle of: once another end was counted, what it noted is wrong.
+    pub(crate) fn finish_collecting(&self) {
+        for (index, entry) in self.used_tickets().iter().enumerate() {
+            if self.count_of(entry).is_some() && entry.detail.load(Relaxed) & COUNTED != 0 {
+                self.collect(index as u32);
+            }
+        }
+    }
+
+    /// How many ends of each kind were collected.
+    fn collected(&self) -> [&AtomicU64; 3] {
+        let counts = &self.header().counts.0;
+        [&counts.eofs, &counts.errors, &counts.deaths]
+    }
+
+    /// The count of ends such as this ticket's.
+    fn count_of(&self, ticket: &Ticket) -> Option<&AtomicU64> {
+        kind_of_end(ticket.state()?).map(|kind| self.collected()[kind])
+    }
+
+    /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what the tickets say.
+    pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
+        // ORD counted:B, acquire; pairs with counted:A; as there.
+        let collected = || self.collected().map(|count| count.load(Acquire));
+        let mut before = collected();
+        for _ in 0..LOOKS {
+            let counted = self.count_ends(before);
+            let now = collected();
+            if now == before {
+                return counted;
+            }
+            // One that was collected meanwhile may be in neither.
+            before = now;
+        }
+        self.count_ends(before)
+    }
+
+    /// Whether nobody has opened a seat or given it up.
+    pub(crate) fn is_kept(&self, seat: SeatId) -> bool {
+        self.tickets()[seat.ticket as usize].state() == Some(TicketWord::Reserved(seat.serial))
+    }
+
+    /// Seats that nobody has opened or given up yet.
+    pub(crate) fn kept_seats(&self) -> u64 {
+        let is_kept = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Reserved(_)));
+        self.used_tickets().iter().filter(is_kept).count() as u64
+    }
+
+    fn count_ends(&self, collected: [u64; 3]) -> (u64, [u64; 3]) {
+        let (mut live, mut ends) = (0, collected);
+        for ticket in self.used_tickets() {
+            let Some(state) = ticket.state() else { continue };
+            let Some(kind) = kind_of_end(state) else {
+                live += u64::from(matches!(state, TicketWord::Live(_)));
+                continue;
+            };
+            // Whoever collected it may have died before it was free.
+            let detail = ticket.detail.load(Relaxed);
+            let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
+            ends[kind] = ends[kind].wrapping_add(u64::from(!is_in));
+        }
+        (live, ends)
+    }
+
+    /// Tells the reader that tickets have changed, and wakes it.
+    pub(crate) fn note_event(&self) {
+        count_event(self.event_count());
+        crate::segment::wake::wake_reader(self);
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        // ORD event:B, acquire; pairs with event:A; as there.
+        self.event_count().load(Acquire)
+    }
+
+    pub(crate) fn event_count(&self) -> &AtomicU64 {
+        &self.header().counts.0.events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::options::Options;
+
+    /// The last one of a table: no later one makes up for it.
+    #[test]
+    fn a_ticket_is_among_those_that_are_looked_at_before_it_is_somebodys() {
+        let segment = Segment::anonymous(&Options::new().seats(1).mirrors(1)).expect("a segment");
+        for _ in 0..segment.tickets().len() {
+            let taken = segment.take_ticket(|index, ticket| {
+                assert!(
+                    index < segment.used_tickets().len(),
+                    "who dies now leaves a ticket that nobody clears"
+                );
+                Ok(ticket.change(TicketWord::Free, TicketWord::Making))
+            });
+            assert!(taken.is_ok());
+        }
+        assert!(matches!(segment.take_ticket(|_, _| Ok(true)), Err(MirrorError::TooManySeats { .. })));
+    }
+}

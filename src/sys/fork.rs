@@ -1,0 +1,142 @@
+//! A token that is fresh in every process, so that a handle knows whether it was inherited.
+//!
+//! The token stands in a page that the kernel wipes in a forked child (`MADV_WIPEONFORK`), whatever did the
+//! fork: `fork`, a raw `clone`, a library. `pthread_atfork` would miss some. The counter stands in ordinary
+//! memory, which a child inherits, so its next token is greater than any that its handles can carry.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// Maps the page. Called when a ring is made or attached, so that [`token`] cannot fail.
+pub(crate) fn prepare() -> io::Result<()> {
+    // ORD page:B, acquire; pairs with page:A; the page is wiped in children by then.
+    if !PAGE.load(Ordering::Acquire).is_null() {
+        return Ok(());
+    }
+    install_gate()?;
+    let bytes = size_of::<AtomicU64>();
+    // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
+    let page = unsafe {
+        mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
+    };
+    // SAFETY: the mapping above; its content is still zero, so a wipe changes nothing.
+    let wiped = unsafe { madvise(page, bytes, Advice::LinuxWipeOnFork) };
+    let ours = wiped.map_err(io::Error::from).map(|()| {
+        // ORD page:A, AcqRel; pairs with page:B and page:C; the page is mapped, and marked to be wiped.
+        let raced = PAGE.compare_exchange(ptr::null_mut(), page.cast(), Ordering::AcqRel, Ordering::Acquire);
+        raced.is_ok()
+    });
+    if !matches!(ours, Ok(true)) {
+        // SAFETY: the mapping above, which nobody else has seen.
+        unsafe { munmap(page, bytes)? };
+    }
+    ours.map(drop)
+}
+
+/// This process's token: never 0, the same for all its threads, another one in each forked child.
+///
+/// Wait-free but for a process's first call; no system call. A child of `vfork` shares its parent's memory and
+/// so its token, which is why it may not write.
+#[inline]
+pub(crate) fn token() -> u64 {
+    // SAFETY: set once by `prepare`, which runs before any handle exists, and never unmapped; the word is
+    // only ever used as an atomic.
+    // ORD page:C, acquire; pairs with page:A; the page is mapped.
+    let word = unsafe { &*PAGE.load(Ordering::Acquire) };
+    match word.load(Ordering::Relaxed) {
+        0 => renew(word),
+        token => token,
+    }
+}
+
+#[cold]
+fn renew(word: &AtomicU64) -> u64 {
+    let fresh = COUNTER.fetch_add(1, Ordering::Relaxed) + 1;
+    match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(other) => other,
+    }
+}
+
+// -------------------------------------------------------------------------------------------- gate
+
+/// Keeps `fork` out while a lock is being taken: until its description is closed and its mapping marked, a child
+/// would inherit it and keep it from ending with this process.
+///
+/// A lock of the C library's, since the handlers around `fork` release what they did not take in the same scope.
+/// A raw `clone` runs no such handlers: whoever makes one has to see to it that nobody registers meanwhile.
+struct Gate(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: a mutex is made to be shared; only the C library looks inside.
+unsafe impl Sync for Gate {}
+
+static GATE: Gate = Gate(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+
+fn close_gate() {
+    // SAFETY: initialised statically and never moved. Fails only if this thread has it and the kind checks that.
+    unsafe { libc::pthread_mutex_lock(GATE.0.get()) };
+}
+
+fn open_gate() {
+    // SAFETY: as above; this thread has it, in a forked child too.
+    unsafe { libc::pthread_mutex_unlock(GATE.0.get()) };
+}
+
+thread_local! {
+    /// How many handlers of the fork under way have run in this thread.
+    static HANDLERS: Cell<u32> = const { Cell::new(0) };
+}
+
+extern "C" fn before_fork() {
+    if HANDLERS.replace(HANDLERS.get() + 1) == 0 {
+        close_gate();
+    }
+}
+
+extern "C" fn after_fork() {
+    if HANDLERS.replace(HANDLERS.get() - 1) == 1 {
+        open_gate();
+    }
+}
+
+/// Not by a `Once`: a child that is forked while another thread is in there would wait for that thread for ever. So the
+/// handlers may be installed more than once, which they put up with.
+fn install_gate() -> io::Result<()> {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    // ORD gate:B, acquire; pairs with gate:A; the handlers run around each fork from now on.
+    if INSTALLED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    // SAFETY: the handlers only count, lock and unlock.
+    let refused = unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) };
+    if refused != 0 {
+        return Err(io::Error::from_raw_os_error(refused));
+    }
+    // ORD gate:A, release; pairs with gate:B; after the handlers were installed.
+    INSTALLED.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// While it lives, no thread of this process forks, and none but this one has it. Bounded: whoever has it makes a few
+/// system calls.
+#[derive(Debug)]
+pub(crate) struct NoFork(PhantomData<*mut ()>);
+
+pub(crate) fn no_fork() -> NoFork {
+    close_gate();
+    NoFork(PhantomData)
+}
+
+impl Drop for NoFork {
+    fn drop(&mut self) {
+        open_gate();
+    }
+}

@@ -1,0 +1,6 @@
+//! Processes around a ring: a pool of forked workers, and the capture of stdout and stderr.
+//!
+//! Imports `buffer` and what is below it. A worker that ends, however, is told; a descriptor that was captured is given back.
+
+pub(crate) mod capture;
+pub(crate) mod pool;
