@@ -47,7 +47,7 @@ fn take_batches_unseen(reader: &mut Reader, _: &mut Check) {
         let batch = reader.batch().expect("ours");
         for item in batch.iter() {
             let Item::Line(line) = item else { unreachable!("there are lines alone") };
-            black_box((&*line.bytes, line.worker, line.position));
+            black_box((&*line.bytes, line.writer_id, line.position));
             left -= 1;
         }
         batch.commit();
@@ -106,7 +106,7 @@ fn observing(c: &mut Criterion) {
     group.bench_function("a look", |b| {
         b.iter(|| {
             let mut check = Check::default();
-            observer.look().into_iter().for_each(|item| check_item(&mut check, item));
+            observer.snapshot().into_iter().for_each(|item| check_item(&mut check, item));
             assert_eq!(check.lines, LINES as u64);
         });
     });

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for item in &messages {
         match item {
             Message::Line(line) => println!("{line}"),
-            Message::Group(group) => println!("--- worker {} sent:\n{group}\n---", group.worker()),
+            Message::Group(group) => println!("--- worker {} sent:\n{group}\n---", group.writer_id()),
         }
     }
     let failed = ends.iter().filter(|ended| ended.end != End::Eof).count();

@@ -35,7 +35,7 @@ fn serve(worker: usize, log: &mut LineProcMirror) -> io::Result<()> {
 fn add(page: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
     let time = line.time.and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default();
     for text in line.lines() {
-        write!(page, "{time:.3} {:?} [{}] ", line.level, line.worker)?;
+        write!(page, "{time:.3} {:?} [{}] ", line.level, line.writer_id)?;
         page.extend_from_slice(text);
         page.push(b'\n');
     }

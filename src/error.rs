@@ -265,10 +265,10 @@ pub enum WriteError {
     /// The ring is full and its reader has been gone for longer than the grace time; the line is counted as dropped.
     #[error("the ring is full and has had no reader for {0:?}")]
     ReaderGone(Duration),
-    /// The program gave the wait for room up, as [`around_writers_sleeps`](crate::around_writers_sleeps) lets it; the line is
+    /// The program gave the wait for room up, as [`set_blocking_hook`](crate::set_blocking_hook) lets it; the line is
     /// counted as dropped.
     #[error("the wait for room in the ring was given up")]
-    GivenUp,
+    Cancelled,
     /// This thread is in the middle of a write already: a signal handler, say.
     #[error("this thread is in the middle of another write")]
     Reentrant,
@@ -292,7 +292,7 @@ impl From<WriteError> for io::Error {
             }
             WriteError::TimedOut(_) => io::ErrorKind::TimedOut,
             // Not `Interrupted`: that would have `write_all` try once more.
-            WriteError::GivenUp => io::ErrorKind::Other,
+            WriteError::Cancelled => io::ErrorKind::Other,
             WriteError::Reentrant => io::ErrorKind::WouldBlock,
             WriteError::Damaged | WriteError::CutShort => io::ErrorKind::InvalidData,
             WriteError::Mirror(_) => io::ErrorKind::Other,

@@ -68,5 +68,5 @@ pub use crate::{
     segment::{RingName, turn_sigbus_into_errors},
     workers::capture::Capture,
     workers::pool::{Worker, WorkerPool},
-    write::backpressure::around_writers_sleeps,
+    write::backpressure::set_blocking_hook,
 };

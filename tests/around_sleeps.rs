@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 
-use linering::{LineRing, Options, WriteError, around_writers_sleeps};
+use linering::{LineRing, Options, WriteError, set_blocking_hook};
 
 static SLEEPS: AtomicU32 = AtomicU32::new(0);
 const GIVES_UP_AFTER: u32 = 3;
@@ -19,8 +19,8 @@ fn around(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
 
 #[test]
 fn a_writer_of_a_full_ring_sleeps_as_its_program_says_and_gives_up_when_it_says_so() {
-    assert!(around_writers_sleeps(around));
-    assert!(!around_writers_sleeps(around), "once and for good");
+    assert!(set_blocking_hook(around));
+    assert!(!set_blocking_hook(around), "once and for good");
     let ring = LineRing::new(Options::new().lines(2)).expect("a ring");
     let mut reader = ring.reader().expect("the one reader");
     let mut mirror = ring.mirror().expect("a mirror");
@@ -31,7 +31,7 @@ fn a_writer_of_a_full_ring_sleeps_as_its_program_says_and_gives_up_when_it_says_
 
     let written = thread::spawn(move || (mirror.write_line(b"one too many"), mirror));
     let (written, mirror) = written.join().expect("no panic");
-    assert!(matches!(written, Err(WriteError::GivenUp)), "{written:?}");
+    assert!(matches!(written, Err(WriteError::Cancelled)), "{written:?}");
     assert_eq!(SLEEPS.load(SeqCst), GIVES_UP_AFTER);
 
     drop(mirror);

@@ -69,7 +69,8 @@ fn an_attached_handle_writes_into_and_reads_from_the_same_ring() {
     mirrors.iter_mut().for_each(|mirror| mirror.write_line(b"line").expect("room"));
     drop(mirrors);
     let items: Vec<Item<'_>> = reader.by_ref().map(|item| item.expect("ours")).collect();
-    let lines: Vec<_> = items.iter().filter_map(Item::line).map(|line| (line.worker, &*line.label)).collect();
+    let lines: Vec<_> =
+        items.iter().filter_map(Item::line).map(|line| (line.writer_id, &*line.label)).collect();
     assert_eq!(lines, [(0, "made"), (1, "attached"), (2, "seat")]);
     assert_eq!(items.len(), 6);
     assert_eq!(ring.counts(), attached.counts());

@@ -181,7 +181,7 @@ fn what_is_captured_into_a_mirror_has_its_number() {
         drop(capture);
         let Ok(mut reader) = ring.reader() else { return 3 };
         let Ok(Some(Item::Line(line))) = reader.recv() else { return 4 };
-        let found = (line.worker, &*line.label, line.stream, &*line.bytes);
+        let found = (line.writer_id, &*line.label, line.stream, &*line.bytes);
         u8::from(found != (1, "second", Stream::Stderr, b"captured")) * 5
     });
     child.succeeds();

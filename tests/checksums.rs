@@ -155,11 +155,11 @@ fn write_some_of_all(ring: &LineRing, label: &str) {
         mirror.write_all(&vec![b'A'; length / 3]).expect("room");
         mirror.write_all(&vec![b'B'; length - length / 3]).expect("room");
         mirror.write_all(b"\nnext").expect("room");
-        mirror.new_line().expect("room");
+        mirror.finish_line().expect("room");
     }
     mirror.write_packed(b"1\n2\n3\n").expect("room");
     mirror.write_all(b"begun and published").expect("room");
-    mirror.publish_unfinished().expect("room");
+    mirror.flush_partial().expect("room");
     let mut group = mirror.group().expect("room");
     group.line(b"one of a group").and_then(|()| group.line(b"two")).expect("room");
     group.end().expect("room");
@@ -177,14 +177,14 @@ fn what_writers_write_agrees_for_readers_and_observers() {
             let ring = LineRing::new(options).expect("a ring");
             write_some_of_all(&ring, "some");
             let observer = Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-            let seen = observer.look();
+            let seen = observer.snapshot();
             let mut reader = ring.reader().expect("the ring has no reader");
             let read = drained_to_the_end(&mut reader);
             assert!(!is_seen(&seen) && !is_seen(&read), "{policy:?}, {line_bytes}: {seen:?}");
             let lines =
                 |items: &[Item<'static>]| items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>();
             assert_eq!(lines(&seen), lines(&read));
-            assert_eq!(lines(&observer.look()), lines(&read), "also once they are taken");
+            assert_eq!(lines(&observer.snapshot()), lines(&read), "also once they are taken");
             let without = LineRing::new(Options::new().lines(512).line_bytes(line_bytes).max_line(2000))
                 .expect("a ring");
             write_some_of_all(&without, "some");
@@ -276,7 +276,7 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
                 file.write_all_at(&bytes, 0).expect("memory");
                 file.write_all_at(&[bytes[at] ^ 1 << (bit % 8)], at as u64).expect("memory");
                 let what = format!("{policy:?}, bit {bit} of the slot at {slot}");
-                let seen = Observer::attach(&file).expect("a ring").look();
+                let seen = Observer::attach(&file).expect("a ring").snapshot();
                 let mut reader =
                     LineRing::attach(&file).expect("a ring").reader().expect("the ring has no reader");
                 let read = drained_to_the_end(&mut reader);
@@ -473,7 +473,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
             for round in 0..60 {
                 let to = folder.path().join("copy");
                 copy_in_blocks(&file, &to, [512, 4096, 100][round % 3]);
-                let seen = Observer::open_file(&to).expect("a ring").look();
+                let seen = Observer::open_file(&to).expect("a ring").snapshot();
                 let copied = LineRing::open_file(&to).expect("a ring");
                 let read = drained(&mut copied.reader().expect("the ring has no reader"));
                 for line in seen.iter().chain(&read).filter_map(Item::line) {
@@ -483,7 +483,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
                     totals[2] += usize::from(!is_written);
                     assert!(is_written, "{policy:?}: {line:?}");
                 }
-                let seen = living.look();
+                let seen = living.snapshot();
                 assert!(!is_seen(&seen), "{policy:?}: nothing is damaged in the living one");
             }
             over.store(true, Relaxed);
@@ -548,7 +548,7 @@ fn history(policy: Policy, line_bytes: usize, seed: u64) -> (Vec<Vec<u8>>, Writt
         if random.below(5) == 0 {
             mirrors[1].write_all(b"unfinished").expect("room");
             snapshots.push(bytes_of(&ring));
-            mirrors[1].forget_unfinished().expect("ours");
+            mirrors[1].discard_partial().expect("ours");
         }
         snapshots.push(bytes_of(&ring));
     }
@@ -580,7 +580,7 @@ fn pages_of_different_times_give_no_line_that_was_not_written() {
                 }
                 let what = format!("{policy:?}, slots of {line_bytes} bytes, seed {seed}");
                 let file = memory(&image, RING_SEALS);
-                let seen = Observer::attach(&file).expect("a ring").look();
+                let seen = Observer::attach(&file).expect("a ring").snapshot();
                 sound += assert_written(&what, &seen, &written);
                 let ring = LineRing::attach(&file).expect("a ring");
                 let mut reader = ring.reader().expect("the ring has no reader");

@@ -172,10 +172,10 @@ fn what_comes_again_is_still_known_to_be_whose_it_is() {
         let items = drain(&ring);
         for item in items {
             if let Item::Line(line) = item
-                && ((line.to_string() == "a line" && (&*line.label, line.worker) != ("first", 0))
-                    || (line.to_string() == "another" && (&*line.label, line.worker) != ("second", 1)))
+                && ((line.to_string() == "a line" && (&*line.label, line.writer_id) != ("first", 0))
+                    || (line.to_string() == "another" && (&*line.label, line.writer_id) != ("second", 1)))
             {
-                wrong.push((wanted, line.to_string(), line.worker, line.label.to_string()));
+                wrong.push((wanted, line.to_string(), line.writer_id, line.label.to_string()));
             }
         }
         if !in_time {
@@ -386,7 +386,7 @@ fn a_ring_in_which_a_forked_worker_lives_is_not_removed() {
     ready.pass();
     creator.end();
     let observer = Observer::open_named(&name).unwrap();
-    let looked: Vec<_> = observer.look().iter().map(ToString::to_string).collect();
+    let looked: Vec<_> = observer.snapshot().iter().map(ToString::to_string).collect();
     let used = observer.is_used();
     drop(observer);
     let removed = LineRing::remove_named(&name).unwrap();

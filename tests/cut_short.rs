@@ -114,11 +114,11 @@ fn an_observer_says_that_the_file_was_cut_short() {
     fork(|| {
         turn_sigbus_into_errors().expect("a handler");
         let observer = Observer::open_file(&path).expect("a ring");
-        if observer.is_cut_short() || observer.look().is_empty() {
+        if observer.is_cut_short() || observer.snapshot().is_empty() {
             return 1;
         }
         cut(&path, 4096);
-        observer.look();
+        observer.snapshot();
         u8::from(!observer.is_cut_short()) * 2
     })
     .succeeds();

@@ -585,7 +585,8 @@ fn late_writers_are_read_beside_a_stranger(place: &Path) {
         loop {
             let taken = LineRing::open_file(&path).is_ok_and(|ring| !has_reader(&ring));
             let replaced = !matches!(LineRing::create_file(&path, small()), Err(CreateError::Taken { .. }));
-            let looked = Observer::open_file(&path).is_ok_and(|observer| observer.look().len() <= 1 << 10);
+            let looked =
+                Observer::open_file(&path).is_ok_and(|observer| observer.snapshot().len() <= 1 << 10);
             successes.fetch_add(u64::from(taken || replaced || !looked), SeqCst);
             tries.fetch_add(1, SeqCst);
         }

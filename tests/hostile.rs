@@ -156,7 +156,7 @@ fn stand_it(options: Options, seed: u64) {
         });
         for _ in 0..ROUNDS {
             let observer = Observer::attach(&file).expect("its geometry is sound");
-            observer.look().iter().for_each(check);
+            observer.snapshot().iter().for_each(check);
         }
         reader.join().expect("it has not panicked");
         for writer in writers {

@@ -144,11 +144,11 @@ fn unfinished_lines_count_within_maxlen() {
 #[test]
 fn new_line_ends_the_line_and_does_nothing_without_one() {
     let buffer = small(10);
-    buffer.new_line().expect("open");
+    buffer.finish_line().expect("open");
     assert_eq!(texts(&buffer), [""; 0]);
     write(&buffer, b"line");
-    buffer.new_line().expect("open");
-    buffer.new_line().expect("open");
+    buffer.finish_line().expect("open");
+    buffer.finish_line().expect("open");
     write(&buffer, b"next");
     assert_eq!(texts(&buffer), ["line", "next"]);
     assert_eq!(unfinished(&buffer), ["next"]);
@@ -186,7 +186,7 @@ fn a_closed_buffer_refuses_writes_and_can_still_be_read() {
     let error = (&buffer).write(b"3\n").expect_err("it is closed");
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     assert_eq!(error.to_string(), "the buffer is closed");
-    assert!(matches!(buffer.new_line(), Err(WriteError::Closed)));
+    assert!(matches!(buffer.finish_line(), Err(WriteError::Closed)));
     assert_eq!(texts(&buffer), ["1", "2"]);
     buffer.clear().expect("reading is allowed");
     assert_eq!(buffer.read(None).expect("ours").iter().filter(|line| !line.unfinished).count(), 0);
@@ -448,7 +448,7 @@ fn new_line_and_clear_leave_the_unfinished_lines_of_other_threads_alone() {
     let actor = Actor::new();
     actor.write(&buffer, b"theirs");
     write(&buffer, b"1\nours");
-    buffer.new_line().expect("open");
+    buffer.finish_line().expect("open");
     assert_eq!(unfinished(&buffer), ["theirs"]);
     write(&buffer, b"ours again");
     buffer.clear().expect("ours");
@@ -524,7 +524,7 @@ fn threads_beyond_the_cells_have_everything_else_too() {
     second.write(&buffer, b"99%");
     assert_eq!(texts(&buffer), ["second", "first", "99%", "third"]);
     let shared = Arc::clone(&buffer);
-    third.run(move || shared.new_line().expect("open"));
+    third.run(move || shared.finish_line().expect("open"));
     assert_eq!(texts(&buffer), ["second", "third", "first", "99%"]);
     let shared = Arc::clone(&buffer);
     second.run(move || shared.clear().expect("ours"));
@@ -916,7 +916,7 @@ fn a_forked_childs_lines_come_too_and_never_mix_with_its_parents() {
         let first = (&buffer).write_all(b"child 1\nchild ").is_ok();
         written.open();
         go_on.pass();
-        let second = (&buffer).write_all(b"2\n").is_ok() && buffer.new_line().is_ok();
+        let second = (&buffer).write_all(b"2\n").is_ok() && buffer.finish_line().is_ok();
         u8::from(!(first && second))
     });
     written.pass();

@@ -27,7 +27,7 @@ fn ring(options: Options) -> LineRing {
 }
 
 fn look(ring: &LineRing) -> Vec<Item<'static>> {
-    Observer::attach(ring.descriptor().expect("open")).expect("a ring").look()
+    Observer::attach(ring.descriptor().expect("open")).expect("a ring").snapshot()
 }
 
 fn texts(items: &[Item<'_>]) -> Vec<String> {
@@ -65,7 +65,8 @@ fn lines_are_seen_taken_or_not_and_nothing_is_changed() {
         mirror.write_line(format!("line {number}").as_bytes()).expect("room");
     }
     let seen = look(&ring);
-    let labels: Vec<_> = seen.iter().filter_map(Item::line).map(|line| (line.worker, &*line.label)).collect();
+    let labels: Vec<_> =
+        seen.iter().filter_map(Item::line).map(|line| (line.writer_id, &*line.label)).collect();
     assert!(labels.iter().all(|label| *label == (0, "first")), "{labels:?}");
     let seen = texts(&seen);
     assert!(seen.len() >= 8 && seen.ends_with(&texts(&look(&ring))[seen.len() - 8..]), "{seen:?}");
@@ -128,17 +129,17 @@ fn what_is_lost_is_counted() {
         let seen = look(&ring);
         let lost = |worker: u32| -> u64 {
             let lost = seen.iter().filter_map(|item| match item {
-                Item::Lost(lost) if lost.worker == worker && lost.cause == cause => Some(lost.lines),
+                Item::Lost(lost) if lost.writer_id == worker && lost.cause == cause => Some(lost.lines),
                 _ => None,
             });
             lost.sum()
         };
         for worker in 0..2 {
             let lines =
-                seen.iter().filter_map(Item::line).filter(|line| line.worker == worker).count() as u64;
+                seen.iter().filter_map(Item::line).filter(|line| line.writer_id == worker).count() as u64;
             assert_eq!((lines, lost(worker)), (4, 16), "{policy:?}: {:?}", texts(&seen));
             let ended = seen.iter().any(|item| {
-                matches!(item, Item::Ended(ended) if (ended.worker, ended.lines, ended.lost) == (worker, 4, 16))
+                matches!(item, Item::Ended(ended) if (ended.writer_id, ended.lines, ended.lost) == (worker, 4, 16))
             });
             assert!(ended, "{seen:?}");
         }
@@ -192,7 +193,7 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     let expected: Vec<_> = (0..100).map(|number| format!("line {number}")).collect();
     let living = Observer::open_file(&path).expect("a ring");
     assert!(living.is_used());
-    assert_eq!(texts(&living.look()), expected);
+    assert_eq!(texts(&living.snapshot()), expected);
     drop(living);
     child.end();
     let state = |path: &Path| {
@@ -204,14 +205,14 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     assert!(!dead.is_used());
     let expected: Vec<_> =
         expected.into_iter().chain(["last wor".to_owned(), "-- worker killed died --".to_owned()]).collect();
-    assert_eq!(texts(&dead.look()), expected);
-    let seen = dead.look();
+    assert_eq!(texts(&dead.snapshot()), expected);
+    let seen = dead.snapshot();
     let last = seen.iter().filter_map(Item::line).next_back().expect("its last words");
     assert!(last.unfinished && !seen[0].line().expect("a line").unfinished);
     assert!(state(&path) == before);
     // Cut short meanwhile, which would kill who has it mapped.
     fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100)).expect("a file");
-    assert_eq!(texts(&dead.look()), expected);
+    assert_eq!(texts(&dead.snapshot()), expected);
     assert!(matches!(Observer::open_file(&path), Err(AttachError::TooSmall { found: 100, .. })));
 }
 
@@ -276,7 +277,7 @@ fn who_looks_while_others_write_and_read_sees_whole_lines_in_order() {
             while lines < 20_000 || looks < 500 {
                 let mut last = None;
                 let mut next = [0; 2];
-                for line in observer.look().iter().filter_map(Item::line) {
+                for line in observer.snapshot().iter().filter_map(Item::line) {
                     if line.truncated {
                         continue;
                     }
@@ -340,7 +341,7 @@ fn whatever_bytes_a_dead_ring_has_a_look_at_it_ends() {
             }
             fs::write(&path, &damaged).expect("a file");
             if let Ok(observer) = Observer::open_file(&path) {
-                seen += observer.look().len();
+                seen += observer.snapshot().len();
             }
         }
     }

@@ -100,12 +100,12 @@ impl Account {
             Item::Lost(lost) => {
                 assert_eq!(lost.cause, self.cause, "{lost:?}");
                 assert!(lost.lines > 0, "{lost:?}");
-                let worker = self.workers.entry(lost.worker).or_default();
+                let worker = self.workers.entry(lost.writer_id).or_default();
                 worker.next += lost.lines;
                 worker.lost += lost.lines;
             }
             Item::Ended(ended) => {
-                let worker = self.workers.entry(ended.worker).or_default();
+                let worker = self.workers.entry(ended.writer_id).or_default();
                 assert_eq!((ended.lines, ended.lost), (worker.delivered, worker.lost), "{ended:?}");
                 assert_eq!(worker.end.replace(ended.end), None, "it ends once");
             }
@@ -114,7 +114,7 @@ impl Account {
     }
 
     fn note_line(&mut self, line: &Line<'_>) {
-        let worker = self.workers.entry(line.worker).or_default();
+        let worker = self.workers.entry(line.writer_id).or_default();
         assert_eq!(worker.end, None, "all lines come before the end: {line:?}");
         // A truncated line's last part may never come: that is known only later, and has a test of its own.
         if !line.truncated {
@@ -124,13 +124,13 @@ impl Account {
         let number = worker.next;
         worker.next += 1;
         worker.delivered += 1;
-        let whole = numbered(line.worker, number, length(line.worker, number));
+        let whole = numbered(line.writer_id, number, length(line.writer_id, number));
         if !line.truncated {
             assert_eq!(
                 line.to_string(),
                 String::from_utf8_lossy(&whole),
                 "worker {}: line {number}",
-                line.worker
+                line.writer_id
             );
             assert_eq!(line.missing, 0);
             return;
@@ -138,7 +138,7 @@ impl Account {
         self.truncated += 1;
         // Slots are whole: each run of eight bytes is of this line.
         for run in line.bytes.chunks(8) {
-            assert_eq!(run, &whole[..run.len()], "worker {}: line {number} is {line}", line.worker);
+            assert_eq!(run, &whole[..run.len()], "worker {}: line {number} is {line}", line.writer_id);
         }
         let missing = whole.len() - line.bytes.len();
         assert!(line.missing <= missing as u64, "{missing} bytes are missing: {line:?}");
@@ -162,7 +162,7 @@ impl Account {
 /// Writes lines `0..count` of this mirror, in one piece or several.
 fn write_numbered(mirror: &mut LineProcMirror, count: u64) {
     for number in 0..count {
-        let line = numbered(mirror.worker(), number, length(mirror.worker(), number));
+        let line = numbered(mirror.writer_id(), number, length(mirror.writer_id(), number));
         if number % 3 == 0 {
             line.chunks(23).for_each(|bytes| mirror.write_all(bytes).expect("the write succeeds"));
             mirror.write_all(b"\n").expect("the write succeeds");
@@ -372,7 +372,7 @@ fn dropped_lines_are_reported_before_their_writers_next_line_or_its_end() {
         ["13", "14", "15", "16", "-- worker 0: 3 lines lost, ring full --", "-- worker 0 ended --"];
     assert_eq!(texts(&items), expected);
     let Item::Lost(lost) = &items[4] else { panic!("{items:?}") };
-    assert_eq!((lost.worker, lost.lines, lost.cause), (0, 3, LossCause::Dropped));
+    assert_eq!((lost.writer_id, lost.lines, lost.cause), (0, 3, LossCause::Dropped));
     assert!(matches!(&items[5], Item::Ended(Ended { lines: 11, lost: 9, end: End::Eof, .. })), "{items:?}");
     assert!(reader.is_over());
 }
@@ -395,7 +395,7 @@ fn overwritten_lines_are_reported_before_their_writers_next_line_or_its_end() {
         ["-- worker a: 3 lines lost, overwritten --", "-- worker a ended --", "-- worker 1 ended --"];
     assert_eq!(texts(&items), expected);
     let Item::Lost(lost) = &items[0] else { panic!("{items:?}") };
-    assert_eq!((lost.worker, &*lost.label, lost.lines, lost.cause), (0, "a", 3, LossCause::Overwritten));
+    assert_eq!((lost.writer_id, &*lost.label, lost.lines, lost.cause), (0, "a", 3, LossCause::Overwritten));
     assert!(matches!(&items[1], Item::Ended(Ended { lines: 4, lost: 9, .. })), "{items:?}");
     assert!(matches!(&items[2], Item::Ended(Ended { lines: 4, lost: 3, .. })), "{items:?}");
 }
@@ -449,10 +449,10 @@ fn plain_account_of(options: Options, policy: Policy, writers: usize, count: u64
             match item.expect("ours") {
                 Item::Line(line) => {
                     assert!(!line.truncated, "{line:?}");
-                    assert_eq!(line.to_string(), next[line.worker as usize].to_string(), "{policy:?}");
-                    next[line.worker as usize] += 1;
+                    assert_eq!(line.to_string(), next[line.writer_id as usize].to_string(), "{policy:?}");
+                    next[line.writer_id as usize] += 1;
                 }
-                Item::Lost(lost) => next[lost.worker as usize] += lost.lines,
+                Item::Lost(lost) => next[lost.writer_id as usize] += lost.lines,
                 Item::Ended(end) => {
                     assert_eq!(end.lines + end.lost, count, "{policy:?}: {end:?}");
                     ended += 1;
@@ -790,9 +790,9 @@ fn losses_of_mirrors_that_had_the_same_cell_stay_exact_when_the_reader_changes()
         let mut counted = HashMap::<u32, u64>::new();
         let mut ends = Vec::new();
         let mut note = |item: &Item<'_>| match item {
-            Item::Line(line) => *counted.entry(line.worker).or_default() += 1,
-            Item::Lost(lost) => *counted.entry(lost.worker).or_default() += lost.lines,
-            Item::Ended(ended) => ends.push(ended.worker),
+            Item::Line(line) => *counted.entry(line.writer_id).or_default() += 1,
+            Item::Lost(lost) => *counted.entry(lost.writer_id).or_default() += lost.lines,
+            Item::Ended(ended) => ends.push(ended.writer_id),
             other => panic!("nothing damaged this ring: {other:?}"),
         };
         let mut first = reader(&ring);
@@ -1042,8 +1042,9 @@ fn a_lines_stream_level_tag_and_label_arrive() {
     styled.write_all(b", ended in another\nnext\n").expect("room");
     styled.send_warning("careful").expect("room");
     let items = now(&mut reader(&ring));
-    let style =
-        |line: &Line<'_>| (line.worker, line.label.to_string(), line.stream, line.level, line.tag, line.kind);
+    let style = |line: &Line<'_>| {
+        (line.writer_id, line.label.to_string(), line.stream, line.level, line.tag, line.kind)
+    };
     let found: Vec<_> = items.iter().map(|item| style(line(item))).collect();
     let of_styled =
         |stream, level, tag, kind| (0, "twenty-four bytes, label".to_owned(), stream, level, tag, kind);
@@ -1213,7 +1214,7 @@ fn a_group_comes_in_one_piece_with_one_position() {
     group.end().expect("room");
     write(&mut a, "after");
     let items = now(&mut reader);
-    let of_a: Vec<_> = items.iter().map(line).filter(|line| line.worker == 0).collect();
+    let of_a: Vec<_> = items.iter().map(line).filter(|line| line.writer_id == 0).collect();
     let kinds: Vec<_> = of_a.iter().map(|line| (line.kind, line.unfinished, line.truncated)).collect();
     assert_eq!(kinds, [(Kind::Line, true, false), (Kind::Text, false, false), (Kind::Line, false, false)]);
     let expected: String = (0..20).map(|i| format!("line {i} of the group\n")).collect();
@@ -1299,7 +1300,7 @@ fn packed_lines_share_slots_and_no_byte_of_them_is_lost() {
         let mut came = Vec::new();
         for line in items.iter().filter_map(Item::line) {
             came.extend_from_slice(&line.bytes);
-            let is_group = line.kind == Kind::Lines;
+            let is_group = line.kind == Kind::Packed;
             assert_eq!(is_group, line.bytes.ends_with(b"\n"), "a group's lines have their ends: {line:?}");
             assert!(!is_group || line.bytes.len() <= PAYLOAD, "{line:?}");
             came.extend(if is_group || line.unfinished { None } else { Some(b'\n') });
@@ -1307,7 +1308,7 @@ fn packed_lines_share_slots_and_no_byte_of_them_is_lost() {
         assert_eq!(String::from_utf8_lossy(&came), String::from_utf8_lossy(text), "pieces of {size}");
         if size == text.len() {
             let groups: Vec<_> = items.iter().filter_map(Item::line).map(|line| line.kind).collect();
-            assert_eq!(groups, [Kind::Lines, Kind::Line, Kind::Line, Kind::Lines, Kind::Line]);
+            assert_eq!(groups, [Kind::Packed, Kind::Line, Kind::Line, Kind::Packed, Kind::Line]);
         }
     }
 }
@@ -1331,7 +1332,7 @@ fn begin_anew(mirror: &mut LineProcMirror, rewrites: bool, text: &[u8]) {
     if rewrites {
         mirror.write_all(b"\r").expect("open");
     } else {
-        mirror.forget_unfinished().expect("open");
+        mirror.discard_partial().expect("open");
     }
     mirror.write_all(text).expect("open");
 }
@@ -1357,13 +1358,13 @@ fn an_overrun_reader_never_joins_the_parts_of_a_void_line_and_its_successor() {
         mirror.write_all(b"\n").expect("room");
         drop((mirror, other));
         let items = now(&mut reader);
-        let lines: Vec<_> = items.iter().filter_map(Item::line).filter(|line| line.worker == 0).collect();
+        let lines: Vec<_> = items.iter().filter_map(Item::line).filter(|line| line.writer_id == 0).collect();
         let what = format!("{old} parts, {voids} voids, {new} parts: {items:?}");
         let [line] = lines[..] else { panic!("{what}") };
         assert_eq!(&*line.bytes, [letter], "{what}");
         assert!(line.truncated && !line.damaged && line.missing == (new * PAYLOAD) as u64, "{what}");
         let is_end =
-            |item: &Item<'_>| matches!(item, Item::Ended(Ended { worker: 0, lines: 1, lost: 0, .. }));
+            |item: &Item<'_>| matches!(item, Item::Ended(Ended { writer_id: 0, lines: 1, lost: 0, .. }));
         assert!(items.iter().any(is_end), "{what}");
     }
 }
@@ -1399,7 +1400,7 @@ fn a_line_after_a_void_one_is_counted_if_it_is_lost() {
             if takes_parts {
                 assert_eq!(now(&mut reader), [], "its parts are taken");
             }
-            mirror.forget_unfinished().expect("open");
+            mirror.discard_partial().expect("open");
             if policy == Policy::OverwriteOldest {
                 // The mark that it is void is taken; its successor is not before it is overwritten.
                 assert_eq!(now(&mut reader), []);
@@ -1416,10 +1417,10 @@ fn a_line_after_a_void_one_is_counted_if_it_is_lost() {
             let items = now(&mut reader);
             let cause =
                 if policy == Policy::DropNewest { LossCause::Dropped } else { LossCause::Overwritten };
-            let is_lost = |item: &Item<'_>| matches!(item, Item::Lost(Lost { worker: 0, lines: 1, cause: c, .. }) if *c == cause);
+            let is_lost = |item: &Item<'_>| matches!(item, Item::Lost(Lost { writer_id: 0, lines: 1, cause: c, .. }) if *c == cause);
             assert!(items.iter().any(is_lost), "{policy:?}: {items:?}");
             let is_end =
-                |item: &Item<'_>| matches!(item, Item::Ended(Ended { worker: 0, lines: 1, lost: 1, .. }));
+                |item: &Item<'_>| matches!(item, Item::Ended(Ended { writer_id: 0, lines: 1, lost: 1, .. }));
             assert!(items.iter().any(is_end), "{policy:?}: {items:?}");
         }
     }

@@ -44,8 +44,8 @@ fn sorted(buffer: &LineProcBuffer) -> Vec<String> {
 
 /// How each mirror ended, by their numbers.
 fn kinds(mut ends: Vec<Ended<'_>>) -> Vec<(u32, End)> {
-    ends.sort_by_key(|end| end.worker);
-    ends.iter().map(|end| (end.worker, end.end)).collect()
+    ends.sort_by_key(|end| end.writer_id);
+    ends.iter().map(|end| (end.writer_id, end.end)).collect()
 }
 
 /// Waits, and how each mirror ended.
@@ -112,7 +112,7 @@ fn lines_are_put_together_per_mirror() {
     assert_eq!(texts(&buffer), ["A-whole", "B-whole", "B-partial", "A-partial"]);
     let messages = buffer.read(None).expect("ours");
     let flags = messages.iter().map(|message| match message {
-        Message::Line(line) => (line.worker, line.unfinished, line.truncated),
+        Message::Line(line) => (line.writer_id, line.unfinished, line.truncated),
         Message::Group(_) => panic!("not a group: {message}"),
     });
     let expected = [(0, false, false), (1, false, false), (1, true, false), (0, true, false)];
@@ -131,15 +131,15 @@ fn a_mirror_folds_line_ends_and_rewrites_lines() {
 }
 
 #[test]
-fn flush_publishes_nothing_and_publish_unfinished_does() {
+fn flush_publishes_nothing_and_flush_partial_does() {
     let buffer = small(10);
     let mut mirror = buffer.mirror().expect("a mirror");
-    mirror.publish_unfinished().expect("nothing to do");
+    mirror.flush_partial().expect("nothing to do");
     mirror.write_all(b"Password: ").expect("open");
     mirror.flush().expect("nothing to do");
     assert_eq!(texts(&buffer), [""; 0]);
-    mirror.publish_unfinished().expect("open");
-    mirror.publish_unfinished().expect("nothing to do");
+    mirror.flush_partial().expect("open");
+    mirror.flush_partial().expect("nothing to do");
     let messages = buffer.read(None).expect("ours");
     assert!(
         matches!(&messages[..], [Message::Line(line)] if line.unfinished && &line.bytes[..] == b"Password: ")
@@ -220,7 +220,7 @@ fn an_end_says_whose_it_was_and_how_many_lines_came() {
     let ends = buffer.wait().expect("ours");
     assert_eq!(ends.len(), 1);
     let end = &ends[0];
-    assert_eq!((end.worker, &*end.label, end.end, end.lines, end.lost), (0, "the worker", End::Eof, 3, 0));
+    assert_eq!((end.writer_id, &*end.label, end.end, end.lines, end.lost), (0, "the worker", End::Eof, 3, 0));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn overwritten_lines_are_counted_exactly_in_the_ends() {
     let ends = buffer.wait().expect("ours");
     assert_eq!(ends.len(), 3);
     for end in ends {
-        assert_eq!(end.lines + end.lost, WRITTEN[end.worker as usize], "{end:?}");
+        assert_eq!(end.lines + end.lost, WRITTEN[end.writer_id as usize], "{end:?}");
     }
     assert_eq!(texts(&buffer), (4311..4321).map(|i| i.to_string()).collect::<Vec<_>>());
 }
@@ -272,7 +272,7 @@ fn whatever_is_written_after_the_end_is_refused() {
     mirror.write_all(b"line\n").expect("open");
     mirror.send_eof().expect("room");
     assert!(matches!(mirror.write_line(b"late"), Err(WriteError::Ended)));
-    assert!(matches!(mirror.publish_unfinished(), Err(WriteError::Ended)));
+    assert!(matches!(mirror.flush_partial(), Err(WriteError::Ended)));
     assert!(matches!(mirror.send_warning("late"), Err(WriteError::Ended)));
     assert!(matches!(mirror.group(), Err(WriteError::Ended)));
     let error = mirror.write(b"late\n").expect_err("it has ended");
@@ -290,14 +290,14 @@ fn again_makes_a_fresh_mirror_of_the_same_seat() {
     let mut first = seat.open().expect("a mirror");
     first.write_all(b"first").expect("open");
     first.send_error(&io::Error::other("failed")).expect("room");
-    let mut second = first.again().expect("a mirror");
-    assert_eq!(second.worker(), first.worker());
+    let mut second = first.reopen().expect("a mirror");
+    assert_eq!(second.writer_id(), first.writer_id());
     assert_eq!(buffer.wait_timeout(Duration::ZERO).expect("ours"), None, "it counts");
     second.write_line(b"second").expect("open");
     assert!(matches!(first.write_line(b"late"), Err(WriteError::Ended)));
     drop((first, second));
     let ends = buffer.wait().expect("ours");
-    assert!(ends.iter().all(|end| end.worker == seat.worker() && end.label == "seat"), "{ends:?}");
+    assert!(ends.iter().all(|end| end.writer_id == seat.writer_id() && end.label == "seat"), "{ends:?}");
     assert_eq!(ends.iter().map(|end| end.end).collect::<Vec<_>>(), [End::Error, End::Eof]);
     let texts = texts(&buffer);
     assert_eq!((&*texts[0], &*texts[2]), ("first", "second"), "{texts:?}");
@@ -312,7 +312,7 @@ fn a_mirror_that_is_told_to_stop_can_still_end() {
     for mirror in &mut mirrors {
         assert!(matches!(mirror.write_line(b"late"), Err(WriteError::Stopped)));
         assert!(matches!(mirror.send_warning("late"), Err(WriteError::Stopped)));
-        assert!(matches!(mirror.publish_unfinished(), Err(WriteError::Stopped)));
+        assert!(matches!(mirror.flush_partial(), Err(WriteError::Stopped)));
         let error = mirror.write(b" late\n").expect_err("it was told to stop");
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(error.to_string(), "the reader told every mirror to stop");
@@ -400,7 +400,7 @@ fn groups(buffer: &LineProcBuffer) -> Vec<(Kind, u32, Vec<String>)> {
         Message::Line(_) => None,
     });
     let lines = |line: &[u8]| String::from_utf8(line.to_vec()).expect("UTF-8");
-    groups.map(|group| (group.kind(), group.worker(), group.lines().map(lines).collect())).collect()
+    groups.map(|group| (group.kind(), group.writer_id(), group.lines().map(lines).collect())).collect()
 }
 
 /// A group's lines before its backtrace, which there is if the environment asks for it.
@@ -704,7 +704,7 @@ fn an_errors_trace_survives_being_overwritten() {
     })
     .succeeds();
     let mut ends = buffer.wait().expect("ours");
-    ends.sort_by_key(|end| end.worker);
+    ends.sort_by_key(|end| end.writer_id);
     let counts: Vec<_> = ends.iter().map(|end| (end.end, end.lines, end.lines + end.lost)).collect();
     assert_eq!(counts[..2], [(End::Error, 1, 2), (End::Error, 1, 2)], "the error, and one line lost");
     assert_eq!((counts[2].0, counts[2].2), (End::Eof, 6400));
@@ -720,7 +720,7 @@ fn an_errors_trace_survives_being_overwritten() {
         }
     }
     let flagged = buffer.read(None).expect("ours").iter().any(
-        |message| matches!(message, Message::Group(group) if group.worker() == 1 && group.is_truncated()),
+        |message| matches!(message, Message::Group(group) if group.writer_id() == 1 && group.is_truncated()),
     );
     assert!(flagged, "what is missing of the long one is said");
 }
@@ -854,7 +854,10 @@ fn a_mirror_outlives_the_limit_of_its_seat() {
     let mut mirror = opened.open().expect("a mirror");
     let _never = ring.seat().expect("a seat, whose limit ends later");
     let next = reader.recv().expect("ours").expect("not over").into_owned();
-    assert!(matches!(&next, Item::Ended(end) if end.worker == 1 && end.end == End::NeverOpened), "{next:?}");
+    assert!(
+        matches!(&next, Item::Ended(end) if end.writer_id == 1 && end.end == End::NeverOpened),
+        "{next:?}"
+    );
     mirror.write_line(b"alive").expect("open");
     drop(mirror);
     let rest: Vec<_> = reader.map(|item| item.expect("ours").to_string()).collect();
@@ -898,7 +901,7 @@ fn a_seat_that_is_opened_twice_is_two_mirrors() {
     let seat = buffer.seat().expect("a seat");
     let mut first = seat.open().expect("a mirror");
     let mut second = seat.open().expect("a mirror");
-    assert_eq!((first.worker(), second.worker()), (0, 0));
+    assert_eq!((first.writer_id(), second.writer_id()), (0, 0));
     first.write_all(b"fir").expect("open");
     second.write_all(b"second\n").expect("open");
     first.write_all(b"st\n").expect("open");
@@ -1017,9 +1020,9 @@ fn an_inherited_mirror_that_a_child_uses_becomes_its_own() {
     mirror.write_all(b"parent's ").expect("open");
     let (written, go_on) = (Gate::new(), Gate::new());
     let child = fork(|| {
-        check!(1, mirror.worker() == 0);
+        check!(1, mirror.writer_id() == 0);
         check!(2, mirror.write_all(b"child's ").is_ok());
-        check!(3, mirror.worker() == 1);
+        check!(3, mirror.writer_id() == 1);
         written.open();
         go_on.pass();
         check!(4, mirror.write_all(b"line\nlast words").is_ok());
@@ -1083,14 +1086,17 @@ fn a_seat_travels_as_text() {
     assert!(text.starts_with("linering1:") && text.is_ascii() && !text.contains(' '), "{text}");
     fork(|| {
         let Ok(seat) = text.parse::<Seat>() else { return 1 };
-        check!(2, seat.worker() == 0);
+        check!(2, seat.writer_id() == 0);
         let Ok(mut mirror) = seat.open() else { return 3 };
         check!(4, mirror.write_all(b"hello\nlast").is_ok());
         u8::from(mirror.send_eof().is_err()) * 5
     })
     .succeeds();
     let ends = buffer.wait().expect("ours");
-    assert_eq!((ends[0].worker, &*ends[0].label, ends[0].end, ends[0].lines), (0, "far away", End::Eof, 2));
+    assert_eq!(
+        (ends[0].writer_id, &*ends[0].label, ends[0].end, ends[0].lines),
+        (0, "far away", End::Eof, 2)
+    );
     assert_eq!(ends.len(), 1, "it took its own seat");
     assert_eq!(texts(&buffer), ["hello", "last"]);
 }
@@ -1317,7 +1323,7 @@ fn a_pools_workers_have_the_numbers_of_their_mirrors() {
     let buffer = small(10);
     let _first = buffer.mirror().expect("a mirror");
     let mut pool =
-        WorkerPool::fork(&buffer, 3, |worker, mirror| match mirror.worker() as usize == worker + 1 {
+        WorkerPool::fork(&buffer, 3, |worker, mirror| match mirror.writer_id() as usize == worker + 1 {
             true => Ok(()),
             false => Err("another number"),
         })
@@ -1343,12 +1349,12 @@ fn sorted_lines_of_a_pool_are_all_there() {
 fn a_new_line_ends_what_was_begun_and_nothing_else() {
     let buffer = small(5);
     let mut mirror = buffer.mirror().expect("a mirror");
-    mirror.new_line().expect("nothing to end");
+    mirror.finish_line().expect("nothing to end");
     mirror.write_all(b"begun").expect("room");
-    mirror.new_line().expect("room");
-    mirror.new_line().expect("nothing to end");
+    mirror.finish_line().expect("room");
+    mirror.finish_line().expect("nothing to end");
     mirror.write_all(b"forgotten").expect("room");
-    mirror.forget_unfinished().expect("not ended");
+    mirror.discard_partial().expect("not ended");
     mirror.send_eof().expect("room");
     wait(&buffer);
     assert_eq!(texts(&buffer), ["begun"]);
@@ -1371,12 +1377,12 @@ fn seats_that_nobody_opened_are_counted_until_they_are_opened_or_given_up() {
     let seats = || buffer.ring().counts().seats;
     let (first, second) = (buffer.seat().expect("a seat"), buffer.seat().expect("a seat"));
     assert_eq!(seats(), 2);
-    assert!(first.is_kept());
+    assert!(first.is_reserved());
     let mirror = first.open().expect("a mirror");
-    assert!(!first.is_kept() && second.is_kept());
+    assert!(!first.is_reserved() && second.is_reserved());
     assert_eq!(seats(), 1);
     second.cancel();
-    assert!(!second.is_kept());
+    assert!(!second.is_reserved());
     drop(mirror);
     assert_eq!(seats(), 0);
     assert_eq!(LineRing::from(&second).counts(), buffer.ring().counts(), "a seat knows its ring");

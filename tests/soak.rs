@@ -92,12 +92,12 @@ impl Tally {
             Item::Line(line) => self.line(case, line),
             Item::Lost(lost) => {
                 assert_ne!(case.policy, Policy::Block, "{case:?}: nothing is lost, but {lost}");
-                let writer = &mut self.writers[lost.worker as usize];
+                let writer = &mut self.writers[lost.writer_id as usize];
                 writer.next += lost.lines;
                 writer.lost += lost.lines;
             }
             Item::Ended(ended) => {
-                let writer = &mut self.writers[ended.worker as usize];
+                let writer = &mut self.writers[ended.writer_id as usize];
                 assert_eq!(ended.end, End::Eof, "{case:?}");
                 assert!(!core::mem::replace(&mut writer.ended, true), "{case:?}: ends once");
                 assert_eq!(
@@ -111,7 +111,7 @@ impl Tally {
     }
 
     fn line(&mut self, case: &Case, line: &Line<'_>) {
-        let writer = &mut self.writers[line.worker as usize];
+        let writer = &mut self.writers[line.writer_id as usize];
         assert!(!writer.ended, "{case:?}: no line after the end");
         // A line whose last part was lost has the position of the last part that was seen.
         if !line.truncated {
@@ -119,7 +119,7 @@ impl Tally {
             assert!(later, "{case:?}: position {} after {:?}", line.position, self.last_position);
             self.last_position = Some(line.position);
         }
-        make(&mut self.expected, case, line.worker.into(), writer.next);
+        make(&mut self.expected, case, line.writer_id.into(), writer.next);
         let (found, expected) = (&line.bytes[..], &self.expected[..]);
         if line.truncated {
             assert_ne!(case.policy, Policy::Block, "{case:?}: nothing is truncated");
@@ -130,7 +130,7 @@ impl Tally {
             assert!(
                 whole,
                 "{case:?}: writer {} line {}: {} of {} bytes, {} missing",
-                line.worker,
+                line.writer_id,
                 writer.next,
                 found.len(),
                 expected.len(),
@@ -143,7 +143,12 @@ impl Tally {
             );
             writer.truncated += 1;
         } else {
-            assert!(found == expected, "{case:?}: writer {} has another line {}", line.worker, writer.next);
+            assert!(
+                found == expected,
+                "{case:?}: writer {} has another line {}",
+                line.writer_id,
+                writer.next
+            );
         }
         writer.next += 1;
         writer.delivered += 1;

@@ -258,7 +258,7 @@ const WRITING: [Operation; 11] = [
             mirror.write_line(b"line").map_err(told)?;
             mirror.write_all(b"second\nunfini").and_then(|()| mirror.flush()).map_err(told)?;
             mirror.write_all(b"shed").map_err(told)?;
-            mirror.new_line().map_err(told)
+            mirror.finish_line().map_err(told)
         },
     },
     Operation {
@@ -335,7 +335,7 @@ const WRITING: [Operation; 11] = [
         name: "opens its mirror again",
         options: SAME,
         prepare: with_mirror,
-        act: |held| value_or_sentence(held.mirror().again()),
+        act: |held| value_or_sentence(held.mirror().reopen()),
     },
 ];
 
@@ -378,7 +378,7 @@ const OPENING: [Operation; 9] = [
         options: SAME,
         prepare: write_four,
         act: |held| match held.ring.descriptor() {
-            Ok(descriptor) => value_or_sentence(Observer::attach(descriptor).map(|seen| seen.look())),
+            Ok(descriptor) => value_or_sentence(Observer::attach(descriptor).map(|seen| seen.snapshot())),
             Err(error) => value_or_sentence::<(), _>(Err(error)),
         },
     },

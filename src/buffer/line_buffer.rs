@@ -132,7 +132,7 @@ impl LineBuffer {
     /// # Errors
     ///
     /// [`WriteError::Closed`] after `close`.
-    pub fn new_line(&self) -> Result<(), WriteError> {
+    pub fn finish_line(&self) -> Result<(), WriteError> {
         self.with_way(|shared, way| match way {
             Way::Own(writer) => writer.end_unfinished(&shared.segment, 0),
             Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
@@ -306,7 +306,7 @@ impl LineBuffer {
         // Closed, or a thread without cell: then it has no unfinished line to forget.
         let _ = self.with_way(|shared, way| {
             match way {
-                Way::Own(writer) => writer.forget_unfinished(&shared.segment),
+                Way::Own(writer) => writer.discard_partial(&shared.segment),
                 Way::Shared { .. } => shared.crowd.forget(),
             }
             Ok(())

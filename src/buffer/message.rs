@@ -23,7 +23,7 @@ impl GroupedMessage {
     }
 
     /// The number of the mirror that sent it.
-    pub fn worker(&self) -> u32 {
+    pub fn writer_id(&self) -> u32 {
         self.worker
     }
 
@@ -66,7 +66,7 @@ impl From<Line<'_>> for Message {
         }
         Message::Group(GroupedMessage {
             kind: line.kind,
-            worker: line.worker,
+            worker: line.writer_id,
             truncated: line.truncated,
             damaged: line.damaged,
             bytes: line.bytes.into_owned(),

@@ -150,7 +150,7 @@ fn of_one_line<'d>(
 pub(crate) fn unfinished_line(worker: u32, cell: u16, bytes: Vec<u8>) -> Line<'static> {
     Line {
         position: u64::MAX,
-        worker,
+        writer_id: worker,
         cell,
         label: Cow::Borrowed(""),
         stream: Stream::default(),
@@ -190,7 +190,7 @@ mod tests {
         let after = words(&writer);
         assert_eq!(before.1, after.1, "the same line, as long as before");
         assert_ne!(before.0, after.0);
-        writer.forget_unfinished(&segment);
+        writer.discard_partial(&segment);
         writer.write(&segment, b"last", Style::default()).expect("room");
         assert_eq!(words(&writer).1, after.1);
         assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");

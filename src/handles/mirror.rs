@@ -112,7 +112,7 @@ impl LineProcMirror {
     }
 
     /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as many as fit in one arrive
-    /// together, as [`Kind::Lines`], with one position. For who passes on blocks of lines and wants them there cheaply;
+    /// together, as [`Kind::Packed`], with one position. For who passes on blocks of lines and wants them there cheaply;
     /// lines of a few bytes cost a tenth.
     ///
     /// They count as one line, where losses are counted too. A line that is alone, or longer than a slot, comes as
@@ -130,7 +130,7 @@ impl LineProcMirror {
     /// # Errors
     ///
     /// As [`write_line`](Self::write_line).
-    pub fn new_line(&mut self) -> Result<(), WriteError> {
+    pub fn finish_line(&mut self) -> Result<(), WriteError> {
         self.with(|writer, segment, _| writer.end_unfinished(segment, 0))
     }
 
@@ -139,9 +139,9 @@ impl LineProcMirror {
     /// # Errors
     ///
     /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`.
-    pub fn forget_unfinished(&mut self) -> Result<(), WriteError> {
+    pub fn discard_partial(&mut self) -> Result<(), WriteError> {
         self.with(|writer, segment, _| {
-            writer.forget_unfinished(segment);
+            writer.discard_partial(segment);
             Ok(())
         })
     }
@@ -151,8 +151,8 @@ impl LineProcMirror {
     /// # Errors
     ///
     /// As [`write_line`](Self::write_line).
-    pub fn publish_unfinished(&mut self) -> Result<(), WriteError> {
-        self.with(|writer, segment, _| writer.publish_unfinished(segment))
+    pub fn flush_partial(&mut self) -> Result<(), WriteError> {
+        self.with(|writer, segment, _| writer.flush_partial(segment))
     }
 
     /// Sends a warning: a group of lines that arrives in one piece.
@@ -185,7 +185,7 @@ impl LineProcMirror {
     }
 
     fn group_of(&mut self, kind: Kind, level: Level) -> Result<Group<'_>, WriteError> {
-        self.publish_unfinished()?;
+        self.flush_partial()?;
         let style = Style { kind, level, ..self.style };
         Ok(Group { mirror: self, style, open: true })
     }
@@ -212,7 +212,7 @@ impl LineProcMirror {
 
     /// The number that its lines carry: mirrors and seats are numbered in the order of their making. In a
     /// forked child, the parent's mirror's until the first write.
-    pub fn worker(&self) -> u32 {
+    pub fn writer_id(&self) -> u32 {
         self.serial as u32
     }
 
@@ -303,7 +303,7 @@ impl LineProcMirror {
     /// # Errors
     ///
     /// As [`Seat::open`](crate::Seat::open).
-    pub fn again(&self) -> Result<Self, MirrorError> {
+    pub fn reopen(&self) -> Result<Self, MirrorError> {
         let mut mirror = Self::open_as(&self.segment, None, Some(self.serial), self.label)?;
         mirror.style = self.style;
         Ok(mirror)

@@ -41,7 +41,7 @@ const MOST_ROUNDS: u32 = 1000;
 /// mirror.write_line(b"hello")?;
 ///
 /// let observer = Observer::attach(ring.descriptor()?)?;
-/// assert_eq!(observer.look()[0].to_string(), "hello");
+/// assert_eq!(observer.snapshot()[0].to_string(), "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Observer {
     /// if it had been taken over: that is done with a copy.
     ///
     /// Lines that are finished later than the call begins are left out. Takes time and memory in proportion to the ring.
-    pub fn look(&self) -> Vec<Item<'static>> {
+    pub fn snapshot(&self) -> Vec<Item<'static>> {
         match self.view.copy() {
             Some(copy) => self.look_at_dead(copy),
             None => self.look_at_living(),
@@ -190,7 +190,7 @@ impl Observer {
             }
             let cell = mirror.map(|mirror| mirror.cell);
             items.push(Item::Ended(Ended {
-                worker,
+                writer_id: worker,
                 cell,
                 label: label.into(),
                 end,
@@ -245,7 +245,7 @@ impl Observer {
         let overwrites = self.view.geometry.policy == Policy::OverwriteOldest as u16;
         let cause = if overwrites { LossCause::Overwritten } else { LossCause::Dropped };
         let label = mirror.label.clone().into();
-        (lines > 0).then_some(Item::Lost(Lost { worker: mirror.worker, label, lines, cause }))
+        (lines > 0).then_some(Item::Lost(Lost { writer_id: mirror.worker, label, lines, cause }))
     }
 
     /// All parts of lines that are there, in the order of their positions.

@@ -92,12 +92,12 @@ impl Seat {
     }
 
     /// Whether nobody has opened it or given it up, and its time limit has not been found to have passed.
-    pub fn is_kept(&self) -> bool {
+    pub fn is_reserved(&self) -> bool {
         self.segment.is_kept(self.id)
     }
 
     /// The number that its mirror's lines will carry.
-    pub fn worker(&self) -> u32 {
+    pub fn writer_id(&self) -> u32 {
         self.id.serial as u32
     }
 }

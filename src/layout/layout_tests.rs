@@ -382,7 +382,7 @@ fn the_docs_have_the_numbers_of_what_is_counted_off() {
         (Kind::Text as u64, "a group of lines"),
         (Kind::Warning as u64, "a warning"),
         (Kind::Error as u64, "the error that ended its mirror"),
-        (Kind::Lines as u64, "several lines"),
+        (Kind::Packed as u64, "several lines"),
     ];
     says("## Slot", &kinds);
     let levels = [

@@ -80,7 +80,7 @@ pub enum Kind {
     Error = 3,
     /// Several lines that have nothing to do with each other, each with its `\n`, and share a slot and a position; see
     /// [`write_packed`](crate::LineProcMirror::write_packed).
-    Lines = 4,
+    Packed = 4,
 }
 
 impl Kind {
@@ -90,7 +90,7 @@ impl Kind {
             1 => Kind::Text,
             2 => Kind::Warning,
             3 => Kind::Error,
-            4 => Kind::Lines,
+            4 => Kind::Packed,
             _ => Kind::Line,
         }
     }
@@ -108,7 +108,7 @@ pub struct Line<'a> {
     pub position: u64,
     /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if that is not
     /// known any more.
-    pub worker: u32,
+    pub writer_id: u32,
     /// The cell of its mirror. Mirrors that are open at the same time have different ones, even those of one seat, which
     /// have one number; when a mirror has ended, another may get its cell. 0 of a begun line of a
     /// thread that shares a cell with others, in a [`LineBuffer`](crate::LineBuffer).
@@ -157,7 +157,7 @@ impl Line<'_> {
             label: Cow::Owned(self.label.into_owned()),
             bytes: Cow::Owned(self.bytes.into_owned()),
             position: self.position,
-            worker: self.worker,
+            writer_id: self.writer_id,
             cell: self.cell,
             stream: self.stream,
             level: self.level,
@@ -196,8 +196,8 @@ pub enum LossCause {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lost<'a> {
-    /// The number of their mirror, as in [`Line::worker`].
-    pub worker: u32,
+    /// The number of their mirror, as in [`Line::writer_id`].
+    pub writer_id: u32,
     /// Its label.
     pub label: Cow<'a, str>,
     /// How many. Exact, but for one line that a killed writer had not finished writing.
@@ -226,7 +226,7 @@ impl fmt::Display for Lost<'_> {
             LossCause::Dropped => "ring full",
             LossCause::Overwritten => "overwritten",
         };
-        write!(f, "-- worker {}: {} {lines} lost, {cause} --", Name(self.worker, &self.label), self.lines)
+        write!(f, "-- worker {}: {} {lines} lost, {cause} --", Name(self.writer_id, &self.label), self.lines)
     }
 }
 
@@ -250,8 +250,8 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended<'a> {
-    /// The number of the mirror, as in [`Line::worker`].
-    pub worker: u32,
+    /// The number of the mirror, as in [`Line::writer_id`].
+    pub writer_id: u32,
     /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that nobody opened.
     pub cell: Option<u16>,
     /// Its label.
@@ -289,7 +289,7 @@ impl fmt::Display for Ended<'_> {
             End::Cancelled => "was cancelled",
             End::NeverOpened => "was never opened",
         };
-        let name = Name(self.worker, &self.label);
+        let name = Name(self.writer_id, &self.label);
         match self.exit {
             // On purpose, perhaps.
             Some(exit) if exit.success() => write!(f, "-- worker {name} exited, no EOF --"),

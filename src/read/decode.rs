@@ -17,7 +17,7 @@ pub(crate) fn line_of<'a>(
 ) -> Line<'a> {
     Line {
         position: header.position,
-        worker,
+        writer_id: worker,
         cell: header.cell,
         label,
         stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),

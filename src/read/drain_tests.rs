@@ -310,7 +310,7 @@ fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
         // As if the slots of lines that were taken had been filled again before the look.
         (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-        let seen = observer.look();
+        let seen = observer.snapshot();
         let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
         let [line] = lines[..] else { panic!("{seen:?}") };
         let expected = if anew { byte.to_string() } else { byte.to_string().repeat(length) };
@@ -327,7 +327,7 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
         let (mut writers, mut drain) =
             ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
         writers[0].append(segment, &[b'x'; 40], Style::default()).expect("room");
-        writers[0].forget_unfinished(segment);
+        writers[0].discard_partial(segment);
         write(segment, &mut writers[1], 0..if lost { 6 } else { 5 });
         write(segment, &mut writers[0], 0..1);
         let read = items(segment, &mut drain);
@@ -338,7 +338,7 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
         }
         write(segment, &mut writers[0], 1..2);
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-        let seen: Vec<_> = observer.look().iter().map(Item::to_string).collect();
+        let seen: Vec<_> = observer.snapshot().iter().map(Item::to_string).collect();
         let losses = seen.iter().filter(|item| item.contains("lost")).count();
         assert_eq!(losses, usize::from(lost), "{seen:?}");
     }
@@ -352,7 +352,7 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
             segment(Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest));
         let mut writers = [writer(&segment), writer(&segment)];
         writers[0].append(&segment, &[b'x'; 40], Style::default()).expect("room");
-        writers[0].forget_unfinished(&segment);
+        writers[0].discard_partial(&segment);
         write(&segment, &mut writers[0], 0..1);
         // The first reader dies after it had noted what it delivered, and before it took that.
         if noted {

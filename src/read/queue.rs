@@ -237,16 +237,16 @@ fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> 
         Other::Lost { source, lines, .. } => {
             let (worker, label) = name(sources, *source);
             let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
-            Item::Lost(Lost { worker, label, lines: *lines, cause })
+            Item::Lost(Lost { writer_id: worker, label, lines: *lines, cause })
         }
         Other::Ended { source, end, exit } => {
             let (worker, label) = name(sources, *source);
             let (lines, lost) = sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
             let cell = sources.get(*source).map(|s| s.mirror.cell);
-            Item::Ended(Ended { worker, cell, label, end: *end, lines, lost, exit: *exit })
+            Item::Ended(Ended { writer_id: worker, cell, label, end: *end, lines, lost, exit: *exit })
         }
         Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
-            worker: *worker,
+            writer_id: *worker,
             cell: None,
             label: Cow::Borrowed(label),
             end: *end,

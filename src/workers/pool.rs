@@ -49,7 +49,7 @@ pub struct WorkerPool {
 pub struct Worker {
     /// Its process.
     pub process: u32,
-    /// The number of its mirror, as in [`Line::worker`](crate::Line::worker).
+    /// The number of its mirror, as in [`Line::writer_id`](crate::Line::writer_id).
     pub worker: u32,
     /// Whether it still ran when the pool last looked.
     pub running: bool,
@@ -181,7 +181,7 @@ impl WorkerPool {
     /// Says of the dead what this pool alone knows, since it has awaited them.
     fn tell_exits(&self, ends: &mut [Ended<'_>]) {
         for ended in ends.iter_mut().filter(|ended| ended.end == End::Died && ended.exit.is_none()) {
-            let worker = self.workers.iter().find(|worker| worker.worker == ended.worker);
+            let worker = self.workers.iter().find(|worker| worker.worker == ended.writer_id);
             ended.exit = worker.and_then(|worker| worker.status);
         }
     }
@@ -227,9 +227,10 @@ where
             // SAFETY: ends this process at once: no destructor of the parent's runs here.
             unsafe { libc::_exit(code) }
         }
-        process => {
-            Ok((Worker { process: process as u32, worker: seat.worker(), running: true, status: None }, seat))
-        }
+        process => Ok((
+            Worker { process: process as u32, worker: seat.writer_id(), running: true, status: None },
+            seat,
+        )),
     }
 }
 

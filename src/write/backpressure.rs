@@ -21,17 +21,17 @@ use Ordering::Relaxed;
 /// How often a writer of a full ring asks whether the reader is alive, in periods.
 const ASK_EVERY: u32 = 8;
 
-/// What a program does around a sleep; see [`around_writers_sleeps`].
+/// What a program does around a sleep; see [`set_blocking_hook`].
 type Around = fn(&mut dyn FnMut()) -> ControlFlow<()>;
 
 static AROUND: OnceLock<Around> = OnceLock::new();
 
 /// Has `around` called for each sleep of a writer on a full ring, in the writer's thread; it calls its argument, which sleeps
 /// for some milliseconds at most. For programs that hold a lock while they write, which others need meanwhile: an interpreter's.
-/// If it gives [`ControlFlow::Break`] the write is given up, with [`WriteError::GivenUp`].
+/// If it gives [`ControlFlow::Break`] the write is given up, with [`WriteError::Cancelled`].
 ///
 /// For the whole process and for good: `false`, and nothing is done, the second time.
-pub fn around_writers_sleeps(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> bool {
+pub fn set_blocking_hook(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> bool {
     AROUND.set(around).is_ok()
 }
 
@@ -67,7 +67,7 @@ impl<'w> Patience<'w> {
     ///
     /// # Errors
     ///
-    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::GivenUp`], when that is so.
+    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::Cancelled`], when that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
         if segment.is_cut() {
             return Err(WriteError::CutShort);
@@ -112,7 +112,7 @@ impl<'w> Patience<'w> {
                 None => sleep(),
                 Some(around) => {
                     if around(&mut sleep).is_break() {
-                        return Err(WriteError::GivenUp);
+                        return Err(WriteError::Cancelled);
                     }
                 }
             }

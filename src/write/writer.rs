@@ -187,7 +187,7 @@ impl Writer {
             written = written.and(if last == first {
                 self.line(segment, &now[..last], style)
             } else {
-                self.line(segment, now, Style { kind: Kind::Lines, ..style })
+                self.line(segment, now, Style { kind: Kind::Packed, ..style })
             });
             rest = later;
         }
@@ -195,7 +195,7 @@ impl Writer {
     }
 
     /// Publishes the unfinished line as it is, flagged, if there is one.
-    pub(crate) fn publish_unfinished(&mut self, segment: &Segment) -> Result<(), WriteError> {
+    pub(crate) fn flush_partial(&mut self, segment: &Segment) -> Result<(), WriteError> {
         self.end_unfinished(segment, flag::UNFINISHED)
     }
 
@@ -212,7 +212,7 @@ impl Writer {
     }
 
     /// Forgets the unfinished line. Its number goes to the next one.
-    pub(crate) fn forget_unfinished(&mut self, segment: &Segment) {
+    pub(crate) fn discard_partial(&mut self, segment: &Segment) {
         self.splitter.reset();
         let parts = self.unfinished.take().map_or(0, |begun| begun.parts);
         self.forget(segment, parts);
@@ -590,7 +590,7 @@ impl Writer {
 
     /// Ends the mirror. An unfinished line is published as it is.
     pub(crate) fn end(&mut self, segment: &Segment, how: Finish) -> Result<(), WriteError> {
-        let mut result = self.publish_unfinished(segment);
+        let mut result = self.flush_partial(segment);
         let (word, owner) = match how {
             Finish::Eof => (TicketWord::Eof(self.registration.mirror), Owner::Free),
             Finish::Error(text) => {

@@ -462,7 +462,7 @@ impl<'t> Stage<'t> {
             self.observer = Some((observer, places.expect("a small ring, since the file is small")));
         }
         let Some((observer, places)) = &self.observer else { return };
-        let items = observer.look();
+        let items = observer.snapshot();
         assert!(items.len() <= places.most_seen(), "{} items in {places:?}", items.len());
         items.iter().for_each(|item| check(item, places));
     }
@@ -544,7 +544,7 @@ impl<'t> Stage<'t> {
                 }
             }
             7 => drop(sound(mirror.send_warning("warning of\ntwo lines"))),
-            _ => drop(sound(mirror.set_stream(Stream::Stderr).set_tag(7).publish_unfinished())),
+            _ => drop(sound(mirror.set_stream(Stream::Stderr).set_tag(7).flush_partial())),
         }
     }
 
@@ -555,7 +555,7 @@ impl<'t> Stage<'t> {
             0 => drop(sound(mirror.send_eof())),
             1 => drop(sound(mirror.send_panic(&"hostile bytes, more of them than fit in a slot"))),
             2 => {
-                let again = sound(mirror.again());
+                let again = sound(mirror.reopen());
                 if self.mirrors.len() < MOST_MIRRORS {
                     self.mirrors.extend(again);
                 }

@@ -74,7 +74,7 @@ fn write((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcM
 fn pieces((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
     for _ in 0..LINES {
         mirror.write_all(black_box(&LINE)).expect("it overwrites");
-        mirror.new_line().expect("it overwrites");
+        mirror.finish_line().expect("it overwrites");
     }
     (ring, mirror)
 }

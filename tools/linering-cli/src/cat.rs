@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot read {}: {error}", args.ring));
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
     let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
-    let mut items = observer.look();
+    let mut items = observer.snapshot();
     if observer.is_cut_short() {
         return Err(failed(&ReadError::CutShort));
     }
@@ -79,7 +79,7 @@ fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
     let mut left = most;
     let first = items.iter_mut().rposition(|item| {
         let Item::Line(line) = item else { return left == 0 };
-        let lines = if line.kind == Kind::Lines { line.lines().count() } else { 1 };
+        let lines = if line.kind == Kind::Packed { line.lines().count() } else { 1 };
         let is_over = lines > left;
         if is_over && left > 0 {
             let skipped: usize = line.lines().take(lines - left).map(|text| text.len() + 1).sum();
@@ -126,9 +126,9 @@ fn is_path(ring: &str) -> bool {
 /// Which worker's an item is, and what it is called: by its label, or by its number.
 fn worker_of<'i>(item: &'i Item<'_>) -> Option<(u32, &'i str)> {
     match item {
-        Item::Line(line) => Some((line.worker, &line.label)),
-        Item::Lost(lost) => Some((lost.worker, &lost.label)),
-        Item::Ended(ended) => Some((ended.worker, &ended.label)),
+        Item::Line(line) => Some((line.writer_id, &line.label)),
+        Item::Lost(lost) => Some((lost.writer_id, &lost.label)),
+        Item::Ended(ended) => Some((ended.writer_id, &ended.label)),
         _ => None,
     }
 }

@@ -44,7 +44,7 @@ impl Shown {
             return note(item);
         };
         let Self { sink, look, clock } = self;
-        let name = name_of((line.worker, &line.label));
+        let name = name_of((line.writer_id, &line.label));
         let tag = if look.format == Format::Short { format!("[{name}] ") } else { String::new() };
         sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
         if line.damaged && look.format != Format::Json {

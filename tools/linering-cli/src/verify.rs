@@ -78,7 +78,7 @@ impl Found {
         for item in items {
             match item {
                 Item::Line(line) if line.damaged => found.damaged.add(|| {
-                    format!("position {} of worker {}", line.position, name_of((line.worker, &line.label)))
+                    format!("position {} of worker {}", line.position, name_of((line.writer_id, &line.label)))
                 }),
                 Item::Line(_) => found.sound += 1,
                 Item::Damaged { position } => found.skipped.add(|| position.to_string()),
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
     let observer = args.whose.observer(&args.ring).map_err(|error| failed("verify", &error))?;
-    let found = Found::of(&observer.look());
+    let found = Found::of(&observer.snapshot());
     if observer.is_cut_short() {
         return Err(failed("verify", &ReadError::CutShort));
     }

@@ -156,7 +156,7 @@ fn pieces_of_two_writers_are_not_glued_together() {
     let ring = LineRing::create_file(&path, Options::new()).expect("a ring");
     let mut alpha = ring.mirror_labelled("alpha").expect("a mirror");
     let mut beta = ring.mirror_labelled("beta").expect("a mirror");
-    alpha.write_all(b"piece").and_then(|()| Ok(alpha.publish_unfinished()?)).expect("room");
+    alpha.write_all(b"piece").and_then(|()| Ok(alpha.flush_partial()?)).expect("room");
     beta.write_line(b"line").expect("room");
     assert_eq!(out(&cat(&[path.to_str().expect("UTF-8")])), "piece\nline\n");
 }

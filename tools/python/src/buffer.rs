@@ -82,7 +82,7 @@ impl ThreadBuffer {
     }
 
     fn _new_line(&self, py: Python<'_>) -> PyResult<()> {
-        self.buffer.new_line().map_err(|error| errors::of_write(py, error))
+        self.buffer.finish_line().map_err(|error| errors::of_write(py, error))
     }
 
     fn _close(&self) {

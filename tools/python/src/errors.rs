@@ -28,7 +28,9 @@ pub fn closed(py: Python<'_>, words: &str) -> PyErr {
 
 pub fn of_write(py: Python<'_>, error: WriteError) -> PyErr {
     match error {
-        WriteError::GivenUp => sleep::failure().unwrap_or_else(|| PyRuntimeError::new_err(error.to_string())),
+        WriteError::Cancelled => {
+            sleep::failure().unwrap_or_else(|| PyRuntimeError::new_err(error.to_string()))
+        }
         WriteError::Stopped => Stopped::new_err(error.to_string()),
         WriteError::Closed => closed(py, "I/O operation on a closed buffer"),
         WriteError::TimedOut(_) => PyTimeoutError::new_err(error.to_string()),

@@ -55,7 +55,7 @@ pub fn ended<'py>(py: Python<'py>, ended: &Ended<'_>) -> PyResult<Bound<'py, PyT
         _ => "never opened",
     };
     let exit = ended.exit.map(|exit| exit.code().unwrap_or_else(|| -exit.signal().unwrap_or(0)));
-    (ended.worker, &*ended.label, end, ended.lines, ended.lost, exit).into_pyobject(py)
+    (ended.writer_id, &*ended.label, end, ended.lines, ended.lost, exit).into_pyobject(py)
 }
 
 /// A `GroupedMessage` of a line that is a group.

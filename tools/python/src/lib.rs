@@ -64,7 +64,7 @@ mod _linering {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::only_in_the_main_interpreter(module.py())?;
         crate::fork::watch();
-        linering::around_writers_sleeps(crate::sleep::around);
+        linering::set_blocking_hook(crate::sleep::around);
         module.add("Line", crate::line::class_of(module.py())?)?;
         crate::fast::add::<Mirror>(module.py())?;
         crate::fast::add::<ThreadBuffer>(module.py())

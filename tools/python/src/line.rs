@@ -67,7 +67,7 @@ impl Info {
     /// What the ring knows of a line, but for its label, which needs the interpreter lock.
     pub fn of(line: &Line<'_>) -> Self {
         let mut info = Self {
-            worker: line.worker.wrapping_add(1),
+            worker: line.writer_id.wrapping_add(1),
             stream: line.stream as u8,
             level: line.level as u8,
             kind: match line.kind {
@@ -98,7 +98,7 @@ impl Info {
 
     /// Of a note that says how many lines were lost.
     pub fn of_lost(lost: &Lost<'_>) -> Self {
-        Self { worker: lost.worker.wrapping_add(1), kind: LOST, missing: lost.lines, ..Self::default() }
+        Self { worker: lost.writer_id.wrapping_add(1), kind: LOST, missing: lost.lines, ..Self::default() }
     }
 
     pub fn is_line(&self) -> bool {

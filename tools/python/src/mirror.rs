@@ -171,7 +171,7 @@ impl Mirror {
 }
 
 fn end_way(way: &Way, held: &mut Held, how: End<'_>) -> Result<(), WriteError> {
-    let written = held.new_line();
+    let written = held.finish_line();
     let Some(mut mirror) = held.mirror.take() else { return Ok(()) };
     *held = Held::default();
     way.key.store(FREE, Relaxed);
@@ -232,7 +232,7 @@ impl Mirror {
     fn new_line(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
             if !self.begun(py, stream).is_empty() {
-                self.with_way(py, stream, |held| held.new_line())?;
+                self.with_way(py, stream, |held| held.finish_line())?;
             }
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Mirror {
     fn _send_warning(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<()> {
         let text = text::with_bytes(text, |bytes| String::from_utf8_lossy(bytes).into_owned())?;
         self.with_way(py, Stream::Stdout, |held| {
-            held.new_line()?;
+            held.finish_line()?;
             held.mirror.as_mut().map_or(Err(WriteError::Ended), |mirror| mirror.send_warning(&text))
         })
     }
@@ -283,7 +283,7 @@ impl Mirror {
         };
         text::with_bytes(text, |bytes| {
             self.with_way(py, Stream::Log, |held| {
-                held.new_line()?;
+                held.finish_line()?;
                 let Some(mirror) = &mut held.mirror else { return Err(WriteError::Ended) };
                 mirror.set_stream(Stream::Log).set_level(level);
                 let sent = mirror.group().and_then(|mut group| group.line(bytes).and(group.end()));
@@ -295,7 +295,7 @@ impl Mirror {
 
     #[getter]
     fn worker(&self) -> PyResult<u32> {
-        Ok(self.stand.seat()?.worker())
+        Ok(self.stand.seat()?.writer_id())
     }
 
     #[getter]

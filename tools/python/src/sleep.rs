@@ -39,7 +39,7 @@ pub fn failure() -> Option<PyErr> {
     FAILURE.with(|failure| failure.borrow_mut().take())
 }
 
-/// See [`linering::around_writers_sleeps`].
+/// See [`linering::set_blocking_hook`].
 pub fn around(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
     WRITING.with(|now| {
         if !now.locked.get() {

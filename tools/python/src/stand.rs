@@ -61,7 +61,7 @@ impl Stand {
 
     /// A new one takes the seat's place.
     fn renew(&self, seat: &Seat) -> PyResult<Seat> {
-        let ring = LineRing::from(&seat);
+        let ring = LineRing::from(seat);
         let new = ring.seat().map_err(errors::of_mirror)?;
         *self.place() = Place::Seat(new.clone());
         Ok(new)
@@ -85,7 +85,9 @@ impl Stand {
 
     /// Whether nobody has it yet, and this process is the one that may give it up.
     pub fn is_kept(&self) -> bool {
-        self.home == fork::generation() && !self.is_taken() && self.seat().is_ok_and(|seat| seat.is_kept())
+        self.home == fork::generation()
+            && !self.is_taken()
+            && self.seat().is_ok_and(|seat| seat.is_reserved())
     }
 
     /// Gives the seat up; `false` if somebody has opened it.
@@ -127,7 +129,7 @@ impl Kept {
     /// The number that its mirror's lines will carry.
     #[getter]
     fn worker(&self) -> PyResult<u32> {
-        Ok(self.0.seat()?.worker())
+        Ok(self.0.seat()?.writer_id())
     }
 
     /// Whether nobody has it yet, and this process is the one that may give it up.

@@ -130,7 +130,7 @@ impl Held {
         if rest == b"\n" && self.begun.last().is_some_and(|last| *last != b'\r') {
             // The second half of a print: no need to look for line ends.
             self.begun.clear();
-            return mirror.new_line();
+            return mirror.finish_line();
         }
         if !rest.is_empty() {
             let mut begun = rest;
@@ -162,7 +162,7 @@ impl Held {
         };
         let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
         if begins == REPLACES {
-            mirror.forget_unfinished()?;
+            mirror.discard_partial()?;
             self.begun.clear();
         }
         if begins == REPLACES || self.sent > 0 && (!text.is_empty() || end.is_some()) {
@@ -197,13 +197,13 @@ impl Held {
             return Ok(());
         }
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
-        mirror.publish_unfinished()?;
+        mirror.flush_partial()?;
         self.sent = self.begun.len();
         Ok(())
     }
 
     /// Ends the line that was begun, if there is one.
-    pub fn new_line(&mut self) -> Result<(), WriteError> {
+    pub fn finish_line(&mut self) -> Result<(), WriteError> {
         if self.begun().is_empty() {
             return Ok(());
         }
@@ -217,7 +217,7 @@ impl Held {
         }
         self.begun.clear();
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
-        mirror.forget_unfinished()?;
+        mirror.discard_partial()?;
         if self.sent > 0 || self.tagged {
             (self.sent, self.tagged) = (0, false);
             mirror.set_tag(FORGETS);

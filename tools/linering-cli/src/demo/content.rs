@@ -94,7 +94,7 @@ fn write_file(lines: FileLines<'_>, mirror: &mut LineProcMirror, stop: &AtomicBo
         } else {
             // So that it arrives without an end, too.
             mirror.write_all(line.bytes)?;
-            mirror.publish_unfinished()?;
+            mirror.flush_partial()?;
         }
         written += 1;
     }

@@ -84,7 +84,7 @@ pub fn threaded(
     let mut reader = ring.reader().map_err(|error| refused("read the ring", error))?;
     let seats: Result<Vec<Seat>, _> = (0..count).map(|_| ring.seat()).collect();
     let seats = seats.map_err(|error| refused(&format!("seat {count} workers"), error))?;
-    let serials = seats.iter().map(Seat::worker).collect();
+    let serials = seats.iter().map(Seat::writer_id).collect();
     let fates = thread::scope(|scope| {
         let drained = start(scope, &seats, content, &interrupted).and_then(|threads| {
             drain(serials, &mut reader)?;

@@ -51,16 +51,16 @@ impl<'c> Verifier<'c> {
     pub fn item<'i>(&mut self, item: &'i Item<'_>) -> Result<Option<&'i Line<'i>>, Failure> {
         match item {
             Item::Line(line) => {
-                let worker = self.worker(line.worker)?;
+                let worker = self.worker(line.writer_id)?;
                 let is_content = self.workers[worker].line(line, self.lossy);
                 return Ok(is_content.map_err(|problem| failed(worker, &problem))?.then_some(line));
             }
             Item::Lost(lost) => {
-                let worker = self.worker(lost.worker)?;
+                let worker = self.worker(lost.writer_id)?;
                 self.workers[worker].lose(lost);
             }
             Item::Ended(ended) => {
-                let worker = self.worker(ended.worker)?;
+                let worker = self.worker(ended.writer_id)?;
                 self.workers[worker].end(ended, self.lossy).map_err(|problem| failed(worker, &problem))?;
             }
             other => {
@@ -260,7 +260,7 @@ mod tests {
         let ring = LineRing::new(options).expect("a ring");
         let mut mirror = ring.mirror().expect("a mirror");
         let content = content();
-        let mut verifier = Verifier::new(&content, vec![mirror.worker()], lossy);
+        let mut verifier = Verifier::new(&content, vec![mirror.writer_id()], lossy);
         write(&mut mirror);
         drop(mirror);
         let mut reader = ring.reader().expect("a reader");
@@ -373,7 +373,7 @@ mod tests {
         mirror.write_line(b"x").expect("room");
         let mut reader = ring.reader().expect("a reader");
         let item = reader.recv().expect("an item").expect("a line");
-        let stranger = mirror.worker() + 1;
+        let stranger = mirror.writer_id() + 1;
         assert!(Verifier::new(&content, vec![stranger], false).item(&item).is_err());
     }
 }

@@ -102,7 +102,7 @@ fn is_unset(flag: &bool) -> bool {
 
 /// Adds a line, or a group of lines, as one JSON object and an end of line; lines that only share a slot, as one each.
 pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>) {
-    if line.kind == Kind::Lines {
+    if line.kind == Kind::Packed {
         line.lines().for_each(|text| object(to, clock, worker, line, text));
     } else {
         object(to, clock, worker, line, &line.bytes);

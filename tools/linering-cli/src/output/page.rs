@@ -48,11 +48,11 @@ impl Page {
         if look.format == Format::Json {
             return json(&mut self.text, clock, worker, line);
         }
-        if self.open.is_some_and(|open| open != (line.worker, line.stream)) {
+        if self.open.is_some_and(|open| open != (line.writer_id, line.stream)) {
             self.end();
         }
         let mut goes_on = self.open.is_some();
-        self.open = line.unfinished.then_some((line.worker, line.stream));
+        self.open = line.unfinished.then_some((line.writer_id, line.stream));
         let time = line.time.filter(|_| look.timestamps).map(|time| clock.text(time));
         if look.caret || time.is_some() || !tag.is_empty() {
             for text in line.lines() {

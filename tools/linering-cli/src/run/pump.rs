@@ -165,7 +165,7 @@ impl Source {
             None => self.since_end + read,
         };
         if self.since_end >= reads.cut {
-            self.mirror.publish_unfinished()?;
+            self.mirror.flush_partial()?;
             self.since_end = 0;
         }
         Ok(read)
