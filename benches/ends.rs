@@ -1,8 +1,8 @@
 //! How long it takes until a waiting reader is told of an end.
 //!
-//! A thread opens a mirror and ends it after a random pause, over and over; the reader waits, by futex and by
-//! pipe. An end that was sent while the reader was about to sleep must not wait for a period of 10 ms: prints how many
-//! took longer than 1 ms, and percentiles.
+//! A thread opens a mirror and ends it after a random pause, over and over; the reader waits, by
+//! futex and by pipe. An end that was sent while the reader was about to sleep must not wait for a
+//! period of 10 ms: prints how many took longer than 1 ms, and percentiles.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc;
@@ -46,7 +46,8 @@ fn measure(wake_up: WakeUp, ends: usize) -> Vec<Duration> {
                 let mut mirror = ring.mirror().expect("a cell");
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 // 0 to 400 microseconds, awake: the reader spins for 50 to 200, and then sleeps.
-                let (began, pause) = (Instant::now(), Duration::from_nanos((random >> 40) % 400_000));
+                let (began, pause) =
+                    (Instant::now(), Duration::from_nanos((random >> 40) % 400_000));
                 while began.elapsed() < pause {
                     core::hint::spin_loop();
                 }
@@ -76,7 +77,8 @@ fn wait_for_an_end(reader: &mut Reader, wake_up: WakeUp) {
                     Some(item.into_owned())
                 } else {
                     let limit = Timespec { tv_sec: 1, tv_nsec: 0 };
-                    poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&limit)).expect("a pipe");
+                    poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&limit))
+                        .expect("a pipe");
                     continue;
                 }
             }

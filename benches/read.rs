@@ -1,5 +1,5 @@
-//! What reading costs: lines that are there, taken one after another and in batches; looked at by an observer; and what comes
-//! before that, attaching to a ring and burying who died in it.
+//! What reading costs: lines that are there, taken one after another and in batches; looked at by
+//! an observer; and what comes before that, attaching to a ring and burying who died in it.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without documentation")]
 
@@ -55,7 +55,12 @@ fn take_batches_unseen(reader: &mut Reader, _: &mut Check) {
 }
 
 /// Fills a ring and times `read` alone, so often.
-fn times(rounds: u64, check: bool, checksums: bool, read: impl Fn(&mut Reader, &mut Check)) -> Duration {
+fn times(
+    rounds: u64,
+    check: bool,
+    checksums: bool,
+    read: impl Fn(&mut Reader, &mut Check),
+) -> Duration {
     let ring = ring_with(LINES, Policy::Block, checksums);
     let mut mirror = ring.mirror().expect("a mirror");
     let mut reader = ring.reader().expect("nobody reads");

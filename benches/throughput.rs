@@ -37,7 +37,8 @@ fn linering(writers: u64) {
     let seats: Vec<_> = (0..writers).map(|_| ring.seat().expect("a seat")).collect();
     let write = |writer: u64, lines| {
         let mut mirror = seats[writer as usize].open().expect("a mirror");
-        (0..lines).for_each(|number| mirror.write_line(&line(writer, number)).expect("the reader lives"));
+        (0..lines)
+            .for_each(|number| mirror.write_line(&line(writer, number)).expect("the reader lives"));
     };
     run(writers, write, |_| common::drain(&ring));
 }
@@ -73,7 +74,10 @@ fn array_queue(writers: u64) {
 
 fn throughput(c: &mut Criterion) {
     let mut group = c.benchmark_group("lossless threads");
-    group.throughput(Throughput::Elements(LINES)).sample_size(20).measurement_time(Duration::from_secs(10));
+    group
+        .throughput(Throughput::Elements(LINES))
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(10));
     for writers in [1, 2, 4] {
         group.bench_with_input(BenchmarkId::new("ArrayQueue", writers), &writers, |b, w| {
             b.iter(|| array_queue(*w))

@@ -1,5 +1,6 @@
-//! What one write costs its writer: with nobody reading, by length, by pieces, with times; beside other writers; and in a burst
-//! after which the reader sleeps. The floor is a copy and one shared `fetch_add`.
+//! What one write costs its writer: with nobody reading, by length, by pieces, with times; beside
+//! other writers; and in a burst after which the reader sleeps. The floor is a copy and one shared
+//! `fetch_add`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without documentation")]
 
@@ -54,11 +55,16 @@ fn one_write(c: &mut Criterion) {
     let options = Options::new().lines(LINES).line_bytes(192).policy(Policy::OverwriteOldest);
     let timed = LineRing::new(options.timestamps(Timestamps::Coarse)).expect("a ring");
     let mut mirror = timed.mirror().expect("a mirror");
-    group.bench_function("linering, with times", |b| b.iter(|| mirror.write_line(black_box(&bytes))));
+    group.bench_function("linering, with times", |b| {
+        b.iter(|| mirror.write_line(black_box(&bytes)))
+    });
     let options = Options::new().lines(LINES).line_bytes(192).policy(Policy::OverwriteOldest);
-    let checked = LineRing::new(options.timestamps(Timestamps::Off).checksums(true)).expect("a ring");
+    let checked =
+        LineRing::new(options.timestamps(Timestamps::Off).checksums(true)).expect("a ring");
     let mut mirror = checked.mirror().expect("a mirror");
-    group.bench_function("linering, with checksums", |b| b.iter(|| mirror.write_line(black_box(&bytes))));
+    group.bench_function("linering, with checksums", |b| {
+        b.iter(|| mirror.write_line(black_box(&bytes)))
+    });
     group.bench_function("linering, with checksums, five pieces and an end", |b| {
         b.iter(|| {
             for piece in pieces.clone() {
@@ -90,8 +96,9 @@ fn by_length(c: &mut Criterion) {
     let lengths = [10, 100, 240, 1000, 100_000].map(|length| [(length, false), (length, true)]);
     for (length, checksums) in lengths.into_iter().flatten() {
         let options = Options::new().lines(LINES).line_bytes(256).policy(Policy::OverwriteOldest);
-        let ring =
-            LineRing::new(options.timestamps(Timestamps::Off).max_line(LINE * 1000).checksums(checksums));
+        let ring = LineRing::new(
+            options.timestamps(Timestamps::Off).max_line(LINE * 1000).checksums(checksums),
+        );
         let ring = ring.expect("a ring");
         let mut mirror = ring.mirror().expect("a mirror");
         let bytes: Vec<u8> = (0..length).map(|at| b'a' + (at % 26) as u8).collect();

@@ -1,4 +1,5 @@
-//! Synchronise among processes: four forked workers print into mirrors of one buffer, and one of them fails.
+//! Synchronise among processes: four forked workers print into mirrors of one buffer, and one of
+//! them fails.
 //!
 //! `cargo run --example forked_pool`
 
@@ -6,8 +7,12 @@ use std::io::Write;
 
 use linering::{End, LineProcBuffer, LineProcMirror, Message, WorkerPool};
 
-/// What each worker process does. Its `Ok` becomes an EOF, its `Err` (or a panic) an error with its trace.
-fn worker_process(worker: usize, mirror: &mut LineProcMirror) -> Result<(), Box<dyn std::error::Error>> {
+/// What each worker process does. Its `Ok` becomes an EOF, its `Err` (or a panic) an error with its
+/// trace.
+fn worker_process(
+    worker: usize,
+    mirror: &mut LineProcMirror,
+) -> Result<(), Box<dyn std::error::Error>> {
     writeln!(mirror, "Message item of worker {worker}")?;
     if worker == 2 {
         let number: i32 = "forty-two".parse()?;
@@ -25,7 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for item in &messages {
         match item {
             Message::Line(line) => println!("{line}"),
-            Message::Group(group) => println!("--- worker {} sent:\n{group}\n---", group.writer_id()),
+            Message::Group(group) => {
+                println!("--- worker {} sent:\n{group}\n---", group.writer_id())
+            }
         }
     }
     let failed = ends.iter().filter(|ended| ended.end != End::Eof).count();

@@ -1,6 +1,8 @@
-//! A service's log: forked workers and threads write, one thread drains them into a file that rotates.
+//! A service's log: forked workers and threads write, one thread drains them into a file that
+//! rotates.
 //!
-//! `cargo run --example logging [FOLDER]`; without a folder, a new one below the system's for temporary files.
+//! `cargo run --example logging [FOLDER]`; without a folder, a new one below the system's for
+//! temporary files.
 
 use std::error::Error;
 use std::fs;
@@ -9,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use linering::{
-    Item, Level, Line, LineProcMirror, LineRing, Options, ReadError, RotatingFile, Timestamps, WorkerPool,
+    Item, Level, Line, LineProcMirror, LineRing, Options, ReadError, RotatingFile, Timestamps,
+    WorkerPool,
 };
 
 const REQUESTS: usize = 2000;
@@ -17,7 +20,8 @@ const REQUESTS: usize = 2000;
 const LIMIT: u64 = 100_000;
 const KEEP: u32 = 9;
 
-/// What a worker does: a line for each request, at its level; what takes several lines stays together.
+/// What a worker does: a line for each request, at its level; what takes several lines stays
+/// together.
 fn serve(worker: usize, log: &mut LineProcMirror) -> io::Result<()> {
     for request in 0..REQUESTS {
         log.set_level(Level::Info);
@@ -42,7 +46,8 @@ fn add(page: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Drains the ring until everybody has ended. A batch is accepted once it is in the file: killed in between, nothing is lost.
+/// Drains the ring until everybody has ended. A batch is accepted once it is in the file: killed in
+/// between, nothing is lost.
 fn drain(ring: &LineRing, path: &Path) -> Result<u64, Box<dyn Error + Send + Sync>> {
     let mut file = RotatingFile::open(path, LIMIT, KEEP)?;
     let mut reader = ring.reader()?;
@@ -93,7 +98,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     pool.join();
 
-    let mut files: Vec<_> = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
     println!("{lines} lines in {} files:", files.len());
     for file in &files {

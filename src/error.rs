@@ -1,4 +1,5 @@
-//! What can go wrong, a type for each phase: making a ring, attaching to one, writing, reading, forking.
+//! What can go wrong, a type for each phase: making a ring, attaching to one, writing, reading,
+//! forking.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use thiserror::Error;
 const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to lock nothing: \
                         take away its right to read (chmod go-r), or end it";
 /// What a file that lost its end is called, by writers and readers.
-const CUT_SHORT: &str = "the ring's file was cut short while it was in use, expected it to keep its size";
+const CUT_SHORT: &str =
+    "the ring's file was cut short while it was in use, expected it to keep its size";
 
 /// Why a ring could not be made.
 #[derive(Debug, Error)]
@@ -40,7 +42,9 @@ pub enum CreateError {
         found: String,
     },
     /// A segment in memory that the machine has no room for.
-    #[error("the ring needs {needed} bytes of memory, expected at most the {available} that are available")]
+    #[error(
+        "the ring needs {needed} bytes of memory, expected at most the {available} that are available"
+    )]
     Memory {
         /// Bytes of the segment.
         needed: u64,
@@ -94,7 +98,8 @@ pub enum AttachError {
         /// What it is.
         found: &'static str,
     },
-    /// The ring of a name is another user's: [`RingName::of_any_user`](crate::RingName::of_any_user) takes it all the same.
+    /// The ring of a name is another user's:
+    /// [`RingName::of_any_user`](crate::RingName::of_any_user) takes it all the same.
     #[error("it is user {found}'s, expected user {expected}'s")]
     Owner {
         /// The user's number.
@@ -202,8 +207,9 @@ pub enum AttachError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MirrorError {
-    /// Every cell is taken: by a live mirror, or by a dead one in a full [`Block`](crate::Policy::Block) ring, whose last words
-    /// wait for room there. The latter's are free once the reader has gone on.
+    /// Every cell is taken: by a live mirror, or by a dead one in a full
+    /// [`Block`](crate::Policy::Block) ring, whose last words wait for room there. The latter's
+    /// are free once the reader has gone on.
     #[error("all {limit} mirrors of the ring are open; more need the option `mirrors`")]
     TooManyMirrors {
         /// Mirrors that may be open at a time.
@@ -217,8 +223,9 @@ pub enum MirrorError {
         /// Tickets of the ring.
         limit: usize,
     },
-    /// There are free cells, but a process that may only read the ring's file keeps read locks on them, and this process
-    /// cannot know which of them were claimed: it has no `/proc`, or another PID namespace than the processes that did.
+    /// There are free cells, but a process that may only read the ring's file keeps read locks on
+    /// them, and this process cannot know which of them were claimed: it has no `/proc`, or
+    /// another PID namespace than the processes that did.
     #[error("{KEPT_OUT}")]
     KeptOut,
     /// The label is too long.
@@ -230,7 +237,9 @@ pub enum MirrorError {
         expected: usize,
     },
     /// The kept descriptor of the segment is another file's by now: this process closed it.
-    #[error("the ring's descriptor {descriptor} was closed in this process, or is another file's by now")]
+    #[error(
+        "the ring's descriptor {descriptor} was closed in this process, or is another file's by now"
+    )]
     DescriptorClosed {
         /// The descriptor's number.
         descriptor: i32,
@@ -262,11 +271,12 @@ pub enum WriteError {
     /// The ring stayed full for as long as its creator allows; the line is counted as dropped.
     #[error("the ring stayed full for {0:?}")]
     TimedOut(Duration),
-    /// The ring is full and its reader has been gone for longer than the grace time; the line is counted as dropped.
+    /// The ring is full and its reader has been gone for longer than the grace time; the line is
+    /// counted as dropped.
     #[error("the ring is full and has had no reader for {0:?}")]
     ReaderGone(Duration),
-    /// The program gave the wait for room up, as [`set_blocking_hook`](crate::set_blocking_hook) lets it; the line is
-    /// counted as dropped.
+    /// The program gave the wait for room up, as [`set_blocking_hook`](crate::set_blocking_hook)
+    /// lets it; the line is counted as dropped.
     #[error("the wait for room in the ring was given up")]
     Cancelled,
     /// This thread is in the middle of a write already: a signal handler, say.
@@ -279,7 +289,8 @@ pub enum WriteError {
     /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors).
     #[error("{CUT_SHORT}")]
     CutShort,
-    /// The handle came from a parent process, or is a thread's first, and could not get a mirror of its own.
+    /// The handle came from a parent process, or is a thread's first, and could not get a mirror of
+    /// its own.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
 }
@@ -287,9 +298,10 @@ pub enum WriteError {
 impl From<WriteError> for io::Error {
     fn from(error: WriteError) -> Self {
         let kind = match &error {
-            WriteError::Ended | WriteError::Stopped | WriteError::Closed | WriteError::ReaderGone(_) => {
-                io::ErrorKind::BrokenPipe
-            }
+            WriteError::Ended
+            | WriteError::Stopped
+            | WriteError::Closed
+            | WriteError::ReaderGone(_) => io::ErrorKind::BrokenPipe,
             WriteError::TimedOut(_) => io::ErrorKind::TimedOut,
             // Not `Interrupted`: that would have `write_all` try once more.
             WriteError::Cancelled => io::ErrorKind::Other,
@@ -317,8 +329,9 @@ pub enum ReadError {
         /// Its number, as it knows it.
         process: u32,
     },
-    /// A process that may only read the ring's file keeps a read lock where the reader has its own, and this process
-    /// cannot know whether there is a reader: it has no `/proc`, or another PID namespace than that reader.
+    /// A process that may only read the ring's file keeps a read lock where the reader has its own,
+    /// and this process cannot know whether there is a reader: it has no `/proc`, or another
+    /// PID namespace than that reader.
     #[error("{KEPT_OUT}")]
     KeptOut,
     /// The ring's file was cut short, or has no disk under it any more, after

@@ -1,8 +1,8 @@
 //! A bounded, lock-free, many-writer one-reader ring of lines in shared memory.
 //!
-//! Threads and forked worker processes write log lines into it without a system call; one reader drains them,
-//! whole and in one order. A writer that is killed at any instruction delays nobody and loses no line that
-//! its write had returned for.
+//! Threads and forked worker processes write log lines into it without a system call; one reader
+//! drains them, whole and in one order. A writer that is killed at any instruction delays nobody
+//! and loses no line that its write had returned for.
 //!
 //! | for | use |
 //! |---|---|
@@ -12,7 +12,8 @@
 //! | forking the workers | [`WorkerPool`] |
 //! | writing | [`LineProcMirror`] |
 //!
-//! The protocol and its promises are in `docs/design.md`, the layout of the memory in `docs/format.md`.
+//! The protocol and its promises are in `docs/design.md`, the layout of the memory in
+//! `docs/format.md`.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(
@@ -55,7 +56,9 @@ pub use crate::{
     buffer::line_buffer::LineBuffer,
     buffer::message::{GroupedMessage, Message},
     buffer::proc_buffer::LineProcBuffer,
-    error::{AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, WriteError},
+    error::{
+        AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, WriteError,
+    },
     handles::line_ring::{Counts, LineRing},
     handles::mirror::{Group, LineProcMirror},
     handles::observer::Observer,

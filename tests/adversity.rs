@@ -1,5 +1,5 @@
-//! What a process does to a ring by the way: forks beside it, descriptors that run out, children that others reap,
-//! readers that are gone.
+//! What a process does to a ring by the way: forks beside it, descriptors that run out, children
+//! that others reap, readers that are gone.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -49,7 +49,8 @@ fn a_fork_beside_a_registration_takes_no_lock_along() {
 #[test]
 fn a_writer_without_free_descriptors_goes_on_waiting() {
     let limit = Duration::from_millis(200);
-    let ring = ring(Options::new().policy(Policy::Block).block_limit(limit).reader_grace(Duration::ZERO));
+    let ring =
+        ring(Options::new().policy(Policy::Block).block_limit(limit).reader_grace(Duration::ZERO));
     let _reader = ring.reader().expect("the first");
     fork(|| {
         let mut mirror = filled(&ring);
@@ -96,8 +97,13 @@ fn the_grace_time_for_a_reader_is_waited_once() {
     // A reader that comes later is noticed.
     let reader = ring.reader().expect("the first");
     thread::scope(|scope| {
-        scope.spawn(|| mirror.write_line(b"at last").and_then(|()| mirror.send_eof()).expect("a reader"));
-        assert_eq!(reader.filter(|item| item.as_ref().is_ok_and(|item| item.line().is_some())).count(), 5);
+        scope.spawn(|| {
+            mirror.write_line(b"at last").and_then(|()| mirror.send_eof()).expect("a reader")
+        });
+        assert_eq!(
+            reader.filter(|item| item.as_ref().is_ok_and(|item| item.line().is_some())).count(),
+            5
+        );
     });
 }
 
@@ -129,7 +135,8 @@ fn a_worker_that_somebody_else_has_reaped_has_no_status() {
         let mut pool = WorkerPool::fork(&buffer, 1, work).expect("a process");
         let Ok(ends) = pool.wait(&buffer) else { return 1 };
         let worker = pool.join()[0];
-        u8::from(ends[0].end != linering::End::Error || worker.running || worker.status.is_some()) * 2
+        u8::from(ends[0].end != linering::End::Error || worker.running || worker.status.is_some())
+            * 2
     })
     .succeeds();
 }

@@ -1,4 +1,5 @@
-//! What a program does around the sleeps of its writers. It is for the whole process, so it has a test file of its own.
+//! What a program does around the sleeps of its writers. It is for the whole process, so it has a
+//! test file of its own.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -35,6 +36,10 @@ fn a_writer_of_a_full_ring_sleeps_as_its_program_says_and_gives_up_when_it_says_
     assert_eq!(SLEEPS.load(SeqCst), GIVES_UP_AFTER);
 
     drop(mirror);
-    let items: Vec<String> = reader.by_ref().map(|item| item.expect("this process").to_string()).collect();
-    assert_eq!(items, ["room", "room", "-- worker 0: 1 line lost, ring full --", "-- worker 0 ended --"]);
+    let items: Vec<String> =
+        reader.by_ref().map(|item| item.expect("this process").to_string()).collect();
+    assert_eq!(
+        items,
+        ["room", "room", "-- worker 0: 1 line lost, ring full --", "-- worker 0 ended --"]
+    );
 }

@@ -1,4 +1,5 @@
-//! Attaching to a ring by its descriptor: what can be done with it, and what is refused with which words.
+//! Attaching to a ring by its descriptor: what can be done with it, and what is refused with which
+//! words.
 
 mod common;
 
@@ -8,7 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use common::{Gate, RING_SEALS, below_overflow, bytes_of, fork, memory};
-use linering::{AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, WakeUp, WriteError};
+use linering::{
+    AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, WakeUp, WriteError,
+};
 
 fn options() -> Options {
     Options::new().lines(16).line_bytes(64).mirrors(4).seats(8).start_position(below_overflow(16))
@@ -18,7 +21,8 @@ fn ring() -> LineRing {
     LineRing::new(options()).expect("a ring")
 }
 
-// ------------------------------------------------------------------------------------ a ring's copy
+// ------------------------------------------------------------------------------------ a ring's
+// copy
 
 /// Where the fields of the geometry are: `docs/format.md`.
 const VERSION: usize = 8;
@@ -59,7 +63,8 @@ fn an_attached_handle_writes_into_and_reads_from_the_same_ring() {
     let attached = LineRing::attach(ring.descriptor().expect("open")).expect("a ring");
     let mut reader = attached.reader().expect("no other");
     let refused = ring.reader().expect_err("there is one").to_string();
-    let expected = format!("process {} reads the ring already, expected no other reader", std::process::id());
+    let expected =
+        format!("process {} reads the ring already, expected no other reader", std::process::id());
     assert_eq!(refused, expected);
     let mut mirrors = [
         ring.mirror_labelled("made").expect("a mirror"),
@@ -116,7 +121,9 @@ fn a_forked_child_attaches_by_the_inherited_descriptor() {
     let descriptor = ring.descriptor().expect("open").as_raw_fd();
     fork(|| {
         // SAFETY: inherited, and open until this process ends.
-        let Ok(attached) = LineRing::attach(unsafe { BorrowedFd::borrow_raw(descriptor) }) else { return 1 };
+        let Ok(attached) = LineRing::attach(unsafe { BorrowedFd::borrow_raw(descriptor) }) else {
+            return 1;
+        };
         if !matches!(attached.reader(), Err(ReadError::HasReader { .. })) {
             return 2;
         }
@@ -187,7 +194,10 @@ fn a_forked_child_may_not_use_its_parents_reader() {
     })
     .succeeds();
     let reader = inherited.expect("the parent still has it");
-    assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })), "the parent's reader is still it");
+    assert!(
+        matches!(ring.reader(), Err(ReadError::HasReader { .. })),
+        "the parent's reader is still it"
+    );
     drop(mirror);
     assert_eq!(
         reader.map(|item| item.expect("ours").to_string()).collect::<Vec<_>>(),
@@ -207,7 +217,8 @@ fn an_attached_process_wakes_a_reader_through_the_pipe() {
         let Ok(mut mirror) = seat.open() else { return 2 };
         u8::from(mirror.write_line(b"wake up").is_err()) * 3
     });
-    let mut poll = libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll =
+        libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     loop {
         // SAFETY: one struct, which lives during the call.
         let woken = unsafe { libc::poll(&raw mut poll, 1, 60_000) };
@@ -221,7 +232,8 @@ fn an_attached_process_wakes_a_reader_through_the_pipe() {
     child.succeeds();
 }
 
-// --------------------------------------------------------------------------------------- what does not
+// --------------------------------------------------------------------------------------- what does
+// not
 
 #[test]
 fn an_unchanged_copy_is_a_ring() {
@@ -235,7 +247,9 @@ fn an_unchanged_copy_is_a_ring() {
 #[test]
 fn another_magic_is_refused() {
     let error = refused(|bytes| bytes[..8].copy_from_slice(b"LINERIN\0"));
-    assert!(matches!(error, AttachError::Magic { found: [.., 0], expected } if &expected == b"LINERING"));
+    assert!(
+        matches!(error, AttachError::Magic { found: [.., 0], expected } if &expected == b"LINERING")
+    );
     let expected = "the object begins with [4c, 49, 4e, 45, 52, 49, 4e, 00], \
         expected [4c, 49, 4e, 45, 52, 49, 4e, 47] (\"LINERING\")";
     assert_eq!(error.to_string(), expected);
@@ -264,8 +278,7 @@ fn another_byte_order_is_refused_whatever_the_version_looks_like_then() {
         }
     });
     assert!(matches!(error, AttachError::Endianness { found: 0x0403_0201, expected: 0x0102_0304 }));
-    let expected =
-        "the ring has byte order mark 0x04030201, expected 0x01020304: it was made with another byte order";
+    let expected = "the ring has byte order mark 0x04030201, expected 0x01020304: it was made with another byte order";
     assert_eq!(error.to_string(), expected);
     let error = refused(|bytes| set(bytes, ENDIANNESS, 7));
     assert!(matches!(error, AttachError::Endianness { found: 7, .. }), "{error}");
@@ -283,7 +296,11 @@ fn numbers_that_make_no_ring_are_refused_each_by_its_name() {
     let cases = [
         (SLOT_BYTES, 0, "the slot size is 0, expected a multiple of 64 from 64 to 65536"),
         (SLOT_BYTES, 65, "the slot size is 65, expected a multiple of 64 from 64 to 65536"),
-        (SLOT_BYTES, 1 << 17, "the slot size is 131072, expected a multiple of 64 from 64 to 65536"),
+        (
+            SLOT_BYTES,
+            1 << 17,
+            "the slot size is 131072, expected a multiple of 64 from 64 to 65536",
+        ),
         (ORDER_BITS, 0, "the number of order bits is 0, expected 1 to 23"),
         (ORDER_BITS, 24, "the number of order bits is 24, expected 1 to 23"),
         (ORDER_BITS, u32::MAX, "the number of order bits is 4294967295, expected 1 to 23"),
@@ -325,7 +342,8 @@ fn possible_numbers_that_do_not_fit_together_are_refused() {
     }
     for number in [0, 1, u64::MAX] {
         let error = refused(|bytes| set_wide(bytes, TOTAL_BYTES, number));
-        let begin = format!("the ring's header makes no sense: the noted size is {number}, expected ");
+        let begin =
+            format!("the ring's header makes no sense: the noted size is {number}, expected ");
         assert!(error.to_string().starts_with(&begin), "{error}");
     }
 }
@@ -333,7 +351,9 @@ fn possible_numbers_that_do_not_fit_together_are_refused() {
 #[test]
 fn an_object_that_is_larger_or_smaller_than_its_ring_is_refused() {
     let whole = bytes_of(&ring()).len() as u64;
-    for (length, change) in [(whole + 1, 1), (whole - 1, -1), (2 * whole, whole as i64), (whole - 64, -64)] {
+    for (length, change) in
+        [(whole + 1, 1), (whole - 1, -1), (2 * whole, whole as i64), (whole - 64, -64)]
+    {
         let error = refused(|bytes| bytes.resize((bytes.len() as i64 + change) as usize, 0));
         assert!(
             matches!(error, AttachError::Size { found, expected } if found == length && expected == whole),
@@ -352,8 +372,9 @@ fn an_object_that_is_too_small_for_a_header_is_refused() {
         let error = refused(|bytes| bytes.truncate(length));
         let AttachError::TooSmall { found, expected } = error else { panic!("{error}") };
         assert_eq!(found, length as u64);
-        let words =
-            format!("the object has {length} bytes, expected at least the {expected} of a ring's header");
+        let words = format!(
+            "the object has {length} bytes, expected at least the {expected} of a ring's header"
+        );
         assert_eq!(error.to_string(), words);
     }
 }
@@ -366,7 +387,8 @@ fn missing_seals_are_refused() {
         let error = LineRing::attach(memory(&bytes, seals)).expect_err("seals are missing");
         let AttachError::Seals { found, expected } = error else { panic!("{error}") };
         assert_eq!((found, expected), (seals as u32, RING_SEALS as u32));
-        let begin = format!("the object has the seals {seals:#x}, expected at least {RING_SEALS:#x} ");
+        let begin =
+            format!("the object has the seals {seals:#x}, expected at least {RING_SEALS:#x} ");
         assert!(error.to_string().starts_with(&begin), "{error}");
     }
 }
@@ -385,7 +407,10 @@ fn a_regular_file_with_the_bytes_of_a_ring_is_refused_for_its_missing_seals() {
 fn other_objects_are_refused() {
     let program = File::open("/proc/self/exe").expect("this program");
     let error = LineRing::attach(&program).expect_err("a program");
-    assert!(matches!(error, AttachError::Magic { found: [0x7f, b'E', b'L', b'F', ..], .. }), "{error}");
+    assert!(
+        matches!(error, AttachError::Magic { found: [0x7f, b'E', b'L', b'F', ..], .. }),
+        "{error}"
+    );
     let null = File::open("/dev/null").expect("a device");
     let error = LineRing::attach(&null).expect_err("a device");
     assert!(matches!(error, AttachError::TooSmall { found: 0, .. }), "{error}");
@@ -415,7 +440,9 @@ fn a_closed_descriptor_is_refused() {
     // SAFETY: it is only looked at, and is no open descriptor.
     let closed = unsafe { BorrowedFd::borrow_raw(987_654_321) };
     let error = LineRing::attach(closed).expect_err("closed");
-    assert!(matches!(&error, AttachError::System { error, .. } if error.raw_os_error() == Some(libc::EBADF)));
+    assert!(
+        matches!(&error, AttachError::System { error, .. } if error.raw_os_error() == Some(libc::EBADF))
+    );
     assert!(error.to_string().starts_with("cannot keep the descriptor: "), "{error}");
 }
 
@@ -424,7 +451,8 @@ fn a_pipe_ring_of_a_dead_creator_can_be_taken_over() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ring");
     let creator = fork(|| {
-        let ring = LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
+        let ring =
+            LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
         ring.mirror().expect("a mirror").write_line(b"acknowledged").expect("room");
         common::die()
     });
@@ -442,7 +470,8 @@ fn a_dead_reader_with_a_pipe_kills_no_writer() {
     let path = folder.path().join("ring");
     let (ready, go) = (Gate::new(), Gate::new());
     let creator = fork(|| {
-        let ring = LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
+        let ring =
+            LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
         let mut reader = ring.reader().expect("nobody reads");
         let _seat = ring.seat().expect("a seat");
         ready.open();
@@ -481,7 +510,8 @@ fn an_attached_reader_polls_the_pipe_too() {
     let mut reader = attached.reader().expect("nobody reads");
     while reader.try_recv().expect("ours").is_some() {}
     let is_readable = |reader: &linering::Reader| {
-        let mut polled = libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut polled =
+            libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one struct, which lives during the call.
         unsafe { libc::poll(&raw mut polled, 1, 0) == 1 }
     };

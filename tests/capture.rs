@@ -1,4 +1,5 @@
-//! This process's own descriptors, captured. Each test runs in a forked child, whose descriptors it may change.
+//! This process's own descriptors, captured. Each test runs in a forked child, whose descriptors it
+//! may change.
 
 use std::ffi::CString;
 use std::fs;
@@ -38,7 +39,9 @@ fn print_from_c(text: &str) {
 /// The lines that are there, with their streams.
 fn lines(ring: &LineRing) -> Vec<(Stream, String)> {
     let reader = ring.reader().expect("nobody reads");
-    reader.filter_map(|item| item.ok()?.line().map(|line| (line.stream, line.to_string()))).collect()
+    reader
+        .filter_map(|item| item.ok()?.line().map(|line| (line.stream, line.to_string())))
+        .collect()
 }
 
 #[test]
@@ -55,11 +58,15 @@ fn what_rust_and_c_print_comes_out_of_the_ring_and_later_where_it_went_before() 
         if !print("after\n") {
             return 3;
         }
-        let expected = ["from rust", "partial", "from C"].map(|line| (Stream::Stdout, line.to_owned()));
+        let expected =
+            ["from rust", "partial", "from C"].map(|line| (Stream::Stdout, line.to_owned()));
         u8::from(lines(ring) != expected) * 4
     });
     child.succeeds();
-    assert_eq!(fs::read_to_string(path).expect("a file"), "buffered before\nstderr is as before\nafter\n");
+    assert_eq!(
+        fs::read_to_string(path).expect("a file"),
+        "buffered before\nstderr is as before\nafter\n"
+    );
 }
 
 #[test]
@@ -73,7 +80,8 @@ fn both_at_once_keep_their_streams_apart() {
         }
         drop((out, err));
         let lines = lines(ring);
-        let of = |stream| lines.iter().filter(move |(s, _)| *s == stream).map(|(_, line)| line.clone());
+        let of =
+            |stream| lines.iter().filter(move |(s, _)| *s == stream).map(|(_, line)| line.clone());
         let right = of(Stream::Stdout).eq((0..1000).map(|i| format!("out {i}")))
             && of(Stream::Stderr).eq((0..1000).map(|i| format!("err {i}")));
         u8::from(!right) * 3
@@ -173,7 +181,8 @@ fn its_end_is_a_mirrors_end() {
 fn what_is_captured_into_a_mirror_has_its_number() {
     let (child, _) = child("into-a-mirror", |ring| {
         let (Ok(_first), Ok(seat)) = (ring.seat(), ring.seat_labelled("second")) else { return 1 };
-        let Ok(capture) = seat.open().map_err(|_| ()).and_then(|it| Capture::stderr_into(it).map_err(|_| ()))
+        let Ok(capture) =
+            seat.open().map_err(|_| ()).and_then(|it| Capture::stderr_into(it).map_err(|_| ()))
         else {
             return 2;
         };

@@ -37,7 +37,8 @@ struct Places {
 
 impl Places {
     fn of(bytes: &[u8]) -> Self {
-        let number = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes")) as usize;
+        let number =
+            |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes")) as usize;
         let cells = (768 + number(32) * 64).next_multiple_of(128);
         let slots = (cells + number(28) * 256 + (8 << number(24))).next_multiple_of(128);
         Self { slot_bytes: number(20), slots }
@@ -138,7 +139,8 @@ fn a_slot_has_eight_bytes_less_for_a_line() {
         mirror.write_line(&vec![b'y'; fits + 1]).expect("room");
         let mut reader = ring.reader().expect("the ring has no reader");
         let lines = drained(&mut reader);
-        let positions: Vec<_> = lines.iter().filter_map(Item::line).map(|line| line.position).collect();
+        let positions: Vec<_> =
+            lines.iter().filter_map(Item::line).map(|line| line.position).collect();
         assert_eq!(positions, [0, 2], "the first takes one position, the second two");
     }
 }
@@ -172,7 +174,8 @@ fn write_some_of_all(ring: &LineRing, label: &str) {
 fn what_writers_write_agrees_for_readers_and_observers() {
     for policy in POLICIES {
         for line_bytes in [64, 128, 256, 4096] {
-            let options = Options::new().lines(512).line_bytes(line_bytes).max_line(2000).policy(policy);
+            let options =
+                Options::new().lines(512).line_bytes(line_bytes).max_line(2000).policy(policy);
             let options = options.checksums(true).start_position(below_overflow(512));
             let ring = LineRing::new(options).expect("a ring");
             write_some_of_all(&ring, "some");
@@ -181,17 +184,22 @@ fn what_writers_write_agrees_for_readers_and_observers() {
             let mut reader = ring.reader().expect("the ring has no reader");
             let read = drained_to_the_end(&mut reader);
             assert!(!is_seen(&seen) && !is_seen(&read), "{policy:?}, {line_bytes}: {seen:?}");
-            let lines =
-                |items: &[Item<'static>]| items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>();
+            let lines = |items: &[Item<'static>]| {
+                items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>()
+            };
             assert_eq!(lines(&seen), lines(&read));
             assert_eq!(lines(&observer.snapshot()), lines(&read), "also once they are taken");
-            let without = LineRing::new(Options::new().lines(512).line_bytes(line_bytes).max_line(2000))
-                .expect("a ring");
+            let without =
+                LineRing::new(Options::new().lines(512).line_bytes(line_bytes).max_line(2000))
+                    .expect("a ring");
             write_some_of_all(&without, "some");
-            let text =
-                |line: Line<'static>| (line.bytes, line.truncated, line.unfinished, line.kind, line.missing);
-            let expected = drained_to_the_end(&mut without.reader().expect("the ring has no reader"));
-            let texts = |items: &[Item<'static>]| lines(items).into_iter().map(text).collect::<Vec<_>>();
+            let text = |line: Line<'static>| {
+                (line.bytes, line.truncated, line.unfinished, line.kind, line.missing)
+            };
+            let expected =
+                drained_to_the_end(&mut without.reader().expect("the ring has no reader"));
+            let texts =
+                |items: &[Item<'static>]| lines(items).into_iter().map(text).collect::<Vec<_>>();
             assert_eq!(texts(&read), texts(&expected), "as without checksums");
         }
     }
@@ -220,13 +228,18 @@ fn threads_of_a_buffer_that_rewrite_and_forget_lines_agree() {
 /// A short line, one of three parts and another short one of each of two mirrors; of some, a few
 /// are taken.
 fn sample(policy: Policy, line_bytes: usize, taken: usize) -> (LineRing, Written) {
-    let options =
-        Options::new().lines(16).line_bytes(line_bytes).max_line(line_bytes * 3).mirrors(3).seats(4);
+    let options = Options::new()
+        .lines(16)
+        .line_bytes(line_bytes)
+        .max_line(line_bytes * 3)
+        .mirrors(3)
+        .seats(4);
     let options = options.policy(policy).checksums(true).start_position(below_overflow(16));
     let ring = LineRing::new(options.timestamps(linering::Timestamps::Coarse)).expect("a ring");
     let mut written = Written::new();
     {
-        let mut mirrors = [0, 1].map(|number| ring.mirror_labelled(&format!("{number}")).expect("a mirror"));
+        let mut mirrors =
+            [0, 1].map(|number| ring.mirror_labelled(&format!("{number}")).expect("a mirror"));
         let long = vec![b'L'; 2 * (line_bytes - 40) + 9];
         for text in [b"a short one", &*long, b"after it"] {
             for mirror in &mut mirrors {
@@ -277,10 +290,13 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
                 file.write_all_at(&[bytes[at] ^ 1 << (bit % 8)], at as u64).expect("memory");
                 let what = format!("{policy:?}, bit {bit} of the slot at {slot}");
                 let seen = Observer::attach(&file).expect("a ring").snapshot();
-                let mut reader =
-                    LineRing::attach(&file).expect("a ring").reader().expect("the ring has no reader");
+                let mut reader = LineRing::attach(&file)
+                    .expect("a ring")
+                    .reader()
+                    .expect("the ring has no reader");
                 let read = drained_to_the_end(&mut reader);
-                unflagged += assert_written(&what, &seen, &written) + assert_written(&what, &read, &written);
+                unflagged +=
+                    assert_written(&what, &seen, &written) + assert_written(&what, &read, &written);
                 let is_covered = bit / 8 < 40 + length;
                 assert_eq!(is_seen(&seen), is_covered, "{what}: {seen:?}");
                 if taken == 0 {
@@ -292,7 +308,8 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
                         .map(|item| if let Item::Lost(lost) = item { lost.lines } else { 0 })
                         .sum();
                     assert!(ends == 2 && lost <= 1, "{what}: {read:?}");
-                    let lines = read.iter().filter_map(Item::line).filter(|line| !is_flagged(line)).count();
+                    let lines =
+                        read.iter().filter_map(Item::line).filter(|line| !is_flagged(line)).count();
                     assert!(lines >= 5, "{what}: {read:?}");
                 }
                 looks += 1;
@@ -304,8 +321,10 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
 
 #[test]
 fn a_damaged_line_among_many_of_a_living_mirror_shows() {
-    let ring = LineRing::new(Options::new().lines(64).line_bytes(64).checksums(true)).expect("a ring");
-    let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+    let ring =
+        LineRing::new(Options::new().lines(64).line_bytes(64).checksums(true)).expect("a ring");
+    let file =
+        File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
     let mut mirror = ring.mirror().expect("a mirror");
     let mut reader = ring.reader().expect("the ring has no reader");
     for round in 0..5 {
@@ -338,7 +357,8 @@ fn a_damaged_line_of_a_mirror_counts_as_its_next_one() {
     }
     // A first part: a last one would be taken for the end of its line only once the next line has
     // come.
-    let firsts = places.slots_with(&bytes, b"LLL").into_iter().filter(|slot| bytes[slot + 24] & 1 == 1);
+    let firsts =
+        places.slots_with(&bytes, b"LLL").into_iter().filter(|slot| bytes[slot + 24] & 1 == 1);
     let first = firsts.collect::<Vec<_>>()[0];
     bytes[first + 41] ^= 0x20;
     let items = drained_to_the_end(&mut copy(&bytes).reader().expect("the ring has no reader"));
@@ -349,7 +369,10 @@ fn a_damaged_line_of_a_mirror_counts_as_its_next_one() {
             Item::Ended(ended) => assert_eq!((ended.lines, ended.lost), (3, 0)),
             Item::Line(line) if line.damaged => {
                 let text = line.to_string();
-                assert!(text == "aFter it" || text.starts_with("LlL") && text.len() == 57, "{text}");
+                assert!(
+                    text == "aFter it" || text.starts_with("LlL") && text.len() == 57,
+                    "{text}"
+                );
                 assert!(!line.truncated);
             }
             item => assert!(item.line().is_some(), "{item:?}"),
@@ -382,8 +405,12 @@ fn a_line_that_names_a_mirror_it_may_not_be_of_moves_no_count() {
 #[test]
 fn an_error_that_was_kept_is_verified_too() {
     for damage in [false, true] {
-        let options =
-            Options::new().lines(4).line_bytes(64).mirrors(3).policy(Policy::OverwriteOldest).checksums(true);
+        let options = Options::new()
+            .lines(4)
+            .line_bytes(64)
+            .mirrors(3)
+            .policy(Policy::OverwriteOldest)
+            .checksums(true);
         let ring = LineRing::new(options).expect("a ring");
         let mut failing = ring.mirror_labelled("failing").expect("a mirror");
         failing.send_panic(&"no good").expect("it overwrites");
@@ -419,7 +446,8 @@ fn content(writer: usize, number: usize) -> Vec<u8> {
 
 fn is_content(bytes: &[u8]) -> bool {
     let text = std::str::from_utf8(bytes).ok();
-    let word = text.and_then(|text| text.split_once('/')).and_then(|(word, _)| word.split_once(':'));
+    let word =
+        text.and_then(|text| text.split_once('/')).and_then(|(word, _)| word.split_once(':'));
     let number = |text: &str| text.parse().ok();
     word.and_then(|(writer, line)| Some(content(number(writer)?, number(line)?)))
         .is_some_and(|line| line == bytes)
@@ -442,8 +470,8 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
     for policy in POLICIES {
         let path = folder.path().join(format!("{policy:?}"));
         let options = Options::new().lines(256).line_bytes(128).policy(policy).mirrors(4).seats(8);
-        let ring =
-            LineRing::create_file(&path, options.block_limit(Duration::from_secs(60))).expect("a ring");
+        let ring = LineRing::create_file(&path, options.block_limit(Duration::from_secs(60)))
+            .expect("a ring");
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             for writer in 0..2 {
@@ -464,7 +492,10 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
                     // Of the living ring nothing is ever damaged.
                     assert!(!matches!(item, Item::Damaged { .. }), "{item:?}");
                     if let Item::Line(line) = item {
-                        assert!(!line.damaged && (line.truncated || is_content(&line.bytes)), "{line:?}");
+                        assert!(
+                            !line.damaged && (line.truncated || is_content(&line.bytes)),
+                            "{line:?}"
+                        );
                     }
                 }
             });
@@ -501,15 +532,22 @@ const PAGE: usize = 4096;
 
 /// Snapshots of a ring while lines are written and read, and all of its lines by their positions.
 fn history(policy: Policy, line_bytes: usize, seed: u64) -> (Vec<Vec<u8>>, Written) {
-    let options =
-        Options::new().lines(64).line_bytes(line_bytes).max_line(400).mirrors(5).seats(8).policy(policy);
-    let ring = LineRing::new(options.checksums(true).start_position(below_overflow(64))).expect("a ring");
+    let options = Options::new()
+        .lines(64)
+        .line_bytes(line_bytes)
+        .max_line(400)
+        .mirrors(5)
+        .seats(8)
+        .policy(policy);
+    let ring =
+        LineRing::new(options.checksums(true).start_position(below_overflow(64))).expect("a ring");
     let mut random = Random(seed | 1);
     let mut reader = ring.reader().expect("the ring has no reader");
     let mut mirrors: Vec<_> = (0..3).map(|_| ring.mirror().expect("a mirror")).collect();
     let (mut written, mut snapshots) = (Written::new(), Vec::new());
     let mut numbers = [0; 3];
-    let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+    let file =
+        File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
     // Where the next line will stand, and the next to be read.
     let word = |at: u64| {
         let mut word = [0; 8];
@@ -595,8 +633,12 @@ fn pages_of_different_times_give_no_line_that_was_not_written() {
                 }
                 read.retain(|item| item.line().is_none_or(|line| line.to_string() != "late"));
                 sound += assert_written(&what, &read, &written);
-                damaged +=
-                    seen.iter().chain(&read).filter_map(Item::line).filter(|line| line.damaged).count();
+                damaged += seen
+                    .iter()
+                    .chain(&read)
+                    .filter_map(Item::line)
+                    .filter(|line| line.damaged)
+                    .count();
             }
         }
     }

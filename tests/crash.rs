@@ -1,5 +1,5 @@
-//! What a kill, or a stop, at one certain place would spoil if nobody saw to it: a case for each. `every_instruction.rs` goes
-//! through all places, of fewer circumstances.
+//! What a kill, or a stop, at one certain place would spoil if nobody saw to it: a case for each.
+//! `every_instruction.rs` goes through all places, of fewer circumstances.
 
 mod common;
 
@@ -14,7 +14,13 @@ use common::{Gate, bytes_of, fork, wait_for_the_end};
 use linering::{End, Item, LineRing, Observer, Options, Policy, Timestamps, WakeUp};
 
 fn small() -> Options {
-    Options::new().lines(4).line_bytes(64).max_line(64).mirrors(4).seats(12).timestamps(Timestamps::Off)
+    Options::new()
+        .lines(4)
+        .line_bytes(64)
+        .max_line(64)
+        .mirrors(4)
+        .seats(12)
+        .timestamps(Timestamps::Off)
 }
 
 fn file(ring: &LineRing) -> File {
@@ -49,7 +55,8 @@ fn to_change(ring: &LineRing, child: &Traced, wanted: usize) -> bool {
     true
 }
 
-/// The reader is killed while it collects an end; the next one collects another end of that kind before that one.
+/// The reader is killed while it collects an end; the next one collects another end of that kind
+/// before that one.
 #[test]
 fn each_end_is_counted_once_whoever_dies_collecting_it() {
     stay_on_processor(0);
@@ -78,10 +85,14 @@ fn each_end_is_counted_once_whoever_dies_collecting_it() {
             break;
         }
     }
-    assert!(wrong.is_empty(), "(change, ends told to the next reader, eofs; expected 2): {wrong:?}");
+    assert!(
+        wrong.is_empty(),
+        "(change, ends told to the next reader, eofs; expected 2): {wrong:?}"
+    );
 }
 
-/// A writer stands still between saying that it wakes the reader and writing into the pipe; another one writes.
+/// A writer stands still between saying that it wakes the reader and writing into the pipe; another
+/// one writes.
 #[test]
 fn one_that_stands_still_before_it_wakes_an_event_loop_keeps_no_other_from_it() {
     stay_on_processor(0);
@@ -102,7 +113,8 @@ fn one_that_stands_still_before_it_wakes_an_event_loop_keeps_no_other_from_it() 
     // SIGSTOP would do as well: it stands still here.
     other.write_line(b"two").unwrap();
     other.write_line(b"three").unwrap();
-    let mut polled = libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut polled =
+        libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one struct, which lives during the call.
     let ready = unsafe { libc::poll(&raw mut polled, 1, 2000) };
     child.kill();
@@ -141,9 +153,16 @@ fn a_read_position_far_behind_destroys_no_line() {
     let began = Instant::now();
     let items = drain(&ring);
     let damaged = items.iter().filter(|i| matches!(i, Item::Damaged { .. })).count();
-    let rest: Vec<_> =
-        items.iter().filter(|i| !matches!(i, Item::Damaged { .. })).map(ToString::to_string).collect();
-    assert!(damaged < 100, "{damaged} positions damaged, in {:?}; the rest: {rest:?}", began.elapsed());
+    let rest: Vec<_> = items
+        .iter()
+        .filter(|i| !matches!(i, Item::Damaged { .. }))
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        damaged < 100,
+        "{damaged} positions damaged, in {:?}; the rest: {rest:?}",
+        began.elapsed()
+    );
 }
 
 /// The reader is killed while it accepts a batch that has an end in it.
@@ -172,8 +191,10 @@ fn what_comes_again_is_still_known_to_be_whose_it_is() {
         let items = drain(&ring);
         for item in items {
             if let Item::Line(line) = item
-                && ((line.to_string() == "a line" && (&*line.label, line.writer_id) != ("first", 0))
-                    || (line.to_string() == "another" && (&*line.label, line.writer_id) != ("second", 1)))
+                && ((line.to_string() == "a line"
+                    && (&*line.label, line.writer_id) != ("first", 0))
+                    || (line.to_string() == "another"
+                        && (&*line.label, line.writer_id) != ("second", 1)))
             {
                 wrong.push((wanted, line.to_string(), line.writer_id, line.label.to_string()));
             }
@@ -208,8 +229,9 @@ fn an_error_that_is_told_has_its_text_wherever_its_writer_died() {
         drop(other);
         // Somebody finds the dead first, as a reader does that looks before it drains.
         let items = drain(&ring);
-        let is_error =
-            items.iter().any(|i| matches!(i, Item::Ended(e) if e.label == "child" && e.end == End::Error));
+        let is_error = items
+            .iter()
+            .any(|i| matches!(i, Item::Ended(e) if e.label == "child" && e.end == End::Error));
         let has_trace = items.iter().any(|i| i.line().is_some_and(|l| l.label == "child"));
         if is_error && !has_trace {
             wrong.push(wanted);
@@ -218,7 +240,10 @@ fn an_error_that_is_told_has_its_text_wherever_its_writer_died() {
             break;
         }
     }
-    assert!(wrong.is_empty(), "told as an error, without any of its text, when killed at changes {wrong:?}");
+    assert!(
+        wrong.is_empty(),
+        "told as an error, without any of its text, when killed at changes {wrong:?}"
+    );
 }
 
 /// Killed before the ring is finished.
@@ -361,7 +386,10 @@ fn a_creation_that_fails_leaves_no_name() {
             code = Some(more);
         }
     }
-    assert_eq!(code, None, "with so many descriptors to be had, creation fails and leaves the name");
+    assert_eq!(
+        code, None,
+        "with so many descriptors to be had, creation fails and leaves the name"
+    );
 }
 
 /// Whoever made it is dead.
@@ -415,7 +443,8 @@ fn a_name_that_is_anothers_by_now_stays() {
     loop {
         assert_eq!(child.step(), Stop::Step, "it did not unlink");
         // About to unlink?
-        // SAFETY: a plain struct, for which zeros are valid; the child stands still and its instruction can be read.
+        // SAFETY: a plain struct, for which zeros are valid; the child stands still and its
+        // instruction can be read.
         let (regs, code) = unsafe {
             let mut regs: libc::user_regs_struct = core::mem::zeroed();
             libc::ptrace(libc::PTRACE_GETREGS, child.process, 0, &raw mut regs);
@@ -432,7 +461,10 @@ fn a_name_that_is_anothers_by_now_stays() {
     let stays = LineRing::open_named(&name).is_ok();
     drop(ring);
     let _ = std::fs::remove_file(format!("/dev/shm/{name}"));
-    assert!(!removed || stays, "gc removed the name: {removed}; the new ring has its name: {stays}");
+    assert!(
+        !removed || stays,
+        "gc removed the name: {removed}; the new ring has its name: {stays}"
+    );
 }
 
 /// A dead mirror's.

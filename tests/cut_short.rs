@@ -1,4 +1,5 @@
-//! Files that are cut short while a ring is mapped there: an error on request, and nothing else becomes of any other SIGBUS.
+//! Files that are cut short while a ring is mapped there: an error on request, and nothing else
+//! becomes of any other SIGBUS.
 
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
@@ -6,7 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use linering::{LineRing, Observer, Options, Policy, ReadError, WriteError, turn_sigbus_into_errors};
+use linering::{
+    LineRing, Observer, Options, Policy, ReadError, WriteError, turn_sigbus_into_errors,
+};
 
 mod common;
 use common::{Gate, fork};
@@ -180,7 +183,11 @@ fn a_handler_that_was_there_before_gets_the_faults_that_are_not_of_a_ring() {
         0
     })
     .status();
-    assert_eq!(status.signal(), Some(libc::SIGBUS), "a signal that was sent is none of ours: {status}");
+    assert_eq!(
+        status.signal(),
+        Some(libc::SIGBUS),
+        "a signal that was sent is none of ours: {status}"
+    );
 }
 
 #[test]

@@ -1,16 +1,19 @@
-//! What becomes of the others when a process dies, or stands still, after any instruction of anything it does with a ring.
+//! What becomes of the others when a process dies, or stands still, after any instruction of
+//! anything it does with a ring.
 //!
-//! Each operation is executed one instruction at a time in a child. Whenever that has changed the segment, or a lock on it,
-//! three things are tried at this point:
+//! Each operation is executed one instruction at a time in a child. Whenever that has changed the
+//! segment, or a lock on it, three things are tried at this point:
 //!
-//! * a copy of the segment, in which nobody lives, is *judged*: others write two laps, a reader drains, every line that was
-//!   acknowledged is there once and none is torn, every end is told, all slots are in one place, all cells can be had;
-//! * the same operation is executed again in another child, up to the same change, and that child is killed: its ring is
-//!   judged;
-//! * and again, but the child only stands still, while others write two laps; then it goes on to its end, and the ring is
-//!   judged.
+//! * a copy of the segment, in which nobody lives, is *judged*: others write two laps, a reader
+//!   drains, every line that was acknowledged is there once and none is torn, every end is told,
+//!   all slots are in one place, all cells can be had;
+//! * the same operation is executed again in another child, up to the same change, and that child
+//!   is killed: its ring is judged;
+//! * and again, but the child only stands still, while others write two laps; then it goes on to
+//!   its end, and the ring is judged.
 //!
-//! Between changes nothing that others could see differs; a sample of the instructions there is tried all the same.
+//! Between changes nothing that others could see differs; a sample of the instructions there is
+//! tried all the same.
 
 mod common;
 
@@ -93,12 +96,13 @@ const READER_SLEEPS: u64 = 384;
 /// The writer is the one to wake the reader.
 fn open_beside_a_sleeper(ring: &LineRing, hands: &mut Hands) {
     open(ring, hands);
-    let descriptor = ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor is free");
+    let descriptor =
+        ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor is free");
     File::from(descriptor).write_all_at(&1_u32.to_ne_bytes(), READER_SLEEPS).expect("room");
 }
 
-/// Parts of one line, until they have come round: the slot that the next one is exchanged for has the line's first part. They
-/// are read meanwhile, by a reader that is gone then.
+/// Parts of one line, until they have come round: the slot that the next one is exchanged for has
+/// the line's first part. They are read meanwhile, by a reader that is gone then.
 fn open_and_write_round(ring: &LineRing, hands: &mut Hands) {
     open(ring, hands);
     let mut reader = ring.reader().expect("nobody reads");
@@ -147,7 +151,11 @@ fn write_short(_: &LineRing, hands: &mut Hands) -> bool {
 }
 
 /// An operation of one who reads.
-fn reading(name: &'static str, policy: Policy, act: fn(&LineRing, &mut Hands) -> bool) -> Operation {
+fn reading(
+    name: &'static str,
+    policy: Policy,
+    act: fn(&LineRing, &mut Hands) -> bool,
+) -> Operation {
     let prepare = |ring: &LineRing, hands: &mut Hands| {
         hands.reader = ring.reader().ok();
         hands.reader.iter_mut().for_each(|reader| reader.set_spinning(false));
@@ -162,7 +170,9 @@ fn read_singly(_: &LineRing, hands: &mut Hands) -> bool {
     let mut given = 0;
     loop {
         log.maybe.store(given, SeqCst);
-        let Ok(item) = reader.try_recv().map(|item| item.map(|item| code(&item))) else { return false };
+        let Ok(item) = reader.try_recv().map(|item| item.map(|item| code(&item))) else {
+            return false;
+        };
         log.sure.store(given, SeqCst);
         match item {
             Some(item) => log.items[given as usize].store(item, SeqCst),
@@ -232,12 +242,14 @@ impl Log {
 /// Those who were there before a reading child. Not the others, who come later.
 const EARLIER: [&str; 2] = ["before", "victim"];
 
-/// An item in a word: whose it is, and which line of theirs, or their end. 0 for one of the others'.
+/// An item in a word: whose it is, and which line of theirs, or their end. 0 for one of the
+/// others'.
 fn code(item: &Item<'_>) -> u64 {
     let (label, what) = match item {
-        Item::Line(line) => {
-            (&line.label, line.to_string().rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0))
-        }
+        Item::Line(line) => (
+            &line.label,
+            line.to_string().rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0),
+        ),
         Item::Ended(ended) => (&ended.label, END),
         // None of these is lost or damaged.
         Item::Lost(lost) => (&lost.label, 0xffff),
@@ -261,12 +273,16 @@ fn writers() -> Vec<Operation> {
             |_, hands| hands.mirror().write_line(LONG.as_bytes()).is_ok();
         all.push(under(writing("a line of three parts", open, long, &[LONG])));
         // Three positions are free at least where the reader does not read meanwhile.
-        let full =
-            Operation { before: LINES, ..writing("a short line, ring full", open, write_short, &["short"]) };
+        let full = Operation {
+            before: LINES,
+            ..writing("a short line, ring full", open, write_short, &["short"])
+        };
         let most = if policy == Policy::Block { 6000 } else { usize::MAX };
         all.push(Operation { most, ..under(full) });
-        let full =
-            Operation { before: LINES - 1, ..writing("three parts, ring nearly full", open, long, &[LONG]) };
+        let full = Operation {
+            before: LINES - 1,
+            ..writing("three parts, ring nearly full", open, long, &[LONG])
+        };
         all.push(Operation { most, ..under(full) });
     }
     all.extend(with_checksums());
@@ -276,7 +292,11 @@ fn writers() -> Vec<Operation> {
             open,
             |_, hands| {
                 let Ok(mut group) = hands.mirror().group() else { return false };
-                group.line(b"one").and_then(|()| group.line(b"two")).and_then(|()| group.end()).is_ok()
+                group
+                    .line(b"one")
+                    .and_then(|()| group.line(b"two"))
+                    .and_then(|()| group.end())
+                    .is_ok()
             },
             &["one\ntwo\n"],
         ),
@@ -358,12 +378,20 @@ fn writers() -> Vec<Operation> {
 fn with_checksums() -> Vec<Operation> {
     let long: fn(&LineRing, &mut Hands) -> bool =
         |_, hands| hands.mirror().write_line(LONG.as_bytes()).is_ok();
-    let full =
-        Operation { before: LINES, ..writing("a short line, ring full", open, write_short, &["short"]) };
+    let full = Operation {
+        before: LINES,
+        ..writing("a short line, ring full", open, write_short, &["short"])
+    };
     let error: fn(&LineRing, &mut Hands) -> bool =
         |_, hands| hands.mirror().send_panic(&"it is not good, and all is over").is_ok();
-    let error = writing("an error of two parts", open, error, &["panic: it is not good, and all is over\n"]);
-    let finish: fn(&LineRing, &mut Hands) -> bool = |_, hands| hands.mirror().write_all(b"nished\n").is_ok();
+    let error = writing(
+        "an error of two parts",
+        open,
+        error,
+        &["panic: it is not good, and all is over\n"],
+    );
+    let finish: fn(&LineRing, &mut Hands) -> bool =
+        |_, hands| hands.mirror().write_all(b"nished\n").is_ok();
     let all = [
         writing("a short line", open, write_short, &["short"]),
         Operation { policy: Policy::OverwriteOldest, ..full },
@@ -384,16 +412,26 @@ fn readers() -> Vec<Operation> {
         hands.reader = ring.reader().ok();
         hands.reader.is_some()
     };
-    all.push(Operation { prepare: nothing, ..reading("becoming the reader", Policy::Block, open_reader) });
+    all.push(Operation {
+        prepare: nothing,
+        ..reading("becoming the reader", Policy::Block, open_reader)
+    });
     all
 }
 
-/// Those who find what a kill has left: at each change that the killed one made, or each fifth, unless all are asked for.
+/// Those who find what a kill has left: at each change that the killed one made, or each fifth,
+/// unless all are asked for.
 fn buriers() -> Vec<Operation> {
     let mut all = Vec::new();
     let step = if std::env::var_os("LINERING_EVERY_VICTIM").is_some() { 1 } else { 5 };
-    let short = writing("", open_victim, |_, hands| hands.mirror().write_line(b"short").is_ok(), &["short"]);
-    let begin: fn(&LineRing, &mut Hands) -> bool = |_, hands| hands.mirror().write_all(b"unfinished").is_ok();
+    let short = writing(
+        "",
+        open_victim,
+        |_, hands| hands.mirror().write_line(b"short").is_ok(),
+        &["short"],
+    );
+    let begin: fn(&LineRing, &mut Hands) -> bool =
+        |_, hands| hands.mirror().write_all(b"unfinished").is_ok();
     let begun = writing("", open_victim, begin, &["unfinished"]);
     for victim in [short, begun] {
         let changes = victim.changes();
@@ -417,7 +455,8 @@ fn register(ring: &LineRing, hands: &mut Hands) -> bool {
     hands.mirror.is_some()
 }
 
-// -------------------------------------------------------------------------------------------- rings
+// --------------------------------------------------------------------------------------------
+// rings
 
 fn before(number: usize) -> String {
     format!("before {number}")
@@ -434,7 +473,8 @@ impl Operation {
         let ring = self.ring();
         Log::of_this_test().clear();
         let keepers = if self.crowded { MIRRORS - 1 } else { 0 };
-        let keepers = (0..keepers).map(|_| ring.mirror_labelled("keeper").expect("a cell")).collect();
+        let keepers =
+            (0..keepers).map(|_| ring.mirror_labelled("keeper").expect("a cell")).collect();
         if let Some((operation, change)) = &self.victim {
             let victim = operation.start(&ring);
             if *change > 0 {
@@ -466,14 +506,19 @@ impl Operation {
         let options = Options::new()
             .lines(LINES)
             .line_bytes(64)
-            .max_line(if self.policy == Policy::OverwriteOldest { LINES * self.payload() / 2 } else { 400 })
+            .max_line(if self.policy == Policy::OverwriteOldest {
+                LINES * self.payload() / 2
+            } else {
+                400
+            })
             .checksums(self.checksums)
             .mirrors(MIRRORS)
             .seats(12)
             .policy(self.policy)
             .timestamps(linering::Timestamps::Off)
             .start_position(below_overflow(LINES))
-            // One that nobody opens any more keeps nobody waiting; and nobody waits for one who died.
+            // One that nobody opens any more keeps nobody waiting; and nobody waits for one who
+            // died.
             .seat_limit(Duration::from_millis(1))
             .block_limit(PATIENCE);
         let ring = LineRing::new(options).expect("a ring");
@@ -545,7 +590,8 @@ fn copy(bytes: &[u8]) -> LineRing {
     LineRing::attach(memory(bytes, RING_SEALS)).expect("the bytes of a ring")
 }
 
-// ------------------------------------------------------------------------------------------ judging
+// ------------------------------------------------------------------------------------------
+// judging
 
 /// What became of the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -571,7 +617,8 @@ impl Others {
     fn new(ring: &LineRing, reads: bool) -> Self {
         let reader = reads.then(|| ring.reader().expect("the reader is dead, if there was one"));
         let label = |number: usize| format!("other {number}");
-        let mirrors = (0..2).map(|number| ring.mirror_labelled(&label(number)).expect("a cell")).collect();
+        let mirrors =
+            (0..2).map(|number| ring.mirror_labelled(&label(number)).expect("a cell")).collect();
         Self { reader, mirrors, written: 0, items: Vec::new() }
     }
 
@@ -582,7 +629,8 @@ impl Others {
         }
     }
 
-    /// Writes two laps, draining meanwhile; where a full ring is no reason to wait, without draining too.
+    /// Writes two laps, draining meanwhile; where a full ring is no reason to wait, without
+    /// draining too.
     fn write_two_laps(&mut self, policy: Policy) {
         for drains in [true, policy == Policy::Block] {
             for _ in 0..LINES {
@@ -653,7 +701,8 @@ impl Operation {
             let (lines, lost) = of_label(items, &label);
             assert!(lines.iter().all(|line| is_whole(line)), "{lines:?}");
             let mut left = expected.iter();
-            let in_order = lines.iter().all(|line| left.any(|expected| *expected == line.to_string()));
+            let in_order =
+                lines.iter().all(|line| left.any(|expected| *expected == line.to_string()));
             assert!(in_order, "each once and in order: {lines:?}");
             assert_eq!(lines.len() as u64 + lost, expected.len() as u64, "{label}: {items:?}");
             assert!(lossy || lost == 0);
@@ -677,12 +726,15 @@ impl Operation {
             .collect();
         // A reader that is gone was told of the one before.
         let knew = self.reads || self.name == ROUND;
-        let of_all: &[&str] = if knew { &["other 0", "other 1"] } else { &["other 0", "other 1", "before"] };
+        let of_all: &[&str] =
+            if knew { &["other 0", "other 1"] } else { &["other 0", "other 1", "before"] };
         for label in of_all {
-            let told: Vec<_> = ends.iter().filter(|(of, _)| of == label).map(|(_, end)| *end).collect();
+            let told: Vec<_> =
+                ends.iter().filter(|(of, _)| of == label).map(|(_, end)| *end).collect();
             assert_eq!(told, [End::Eof], "{label}: {ends:?}");
         }
-        let of_child: Vec<End> = ends.iter().filter(|(of, _)| of == "child").map(|(_, end)| *end).collect();
+        let of_child: Vec<End> =
+            ends.iter().filter(|(of, _)| of == "child").map(|(_, end)| *end).collect();
         assert!(of_child.len() <= 2, "{ends:?}");
         if fate == Fate::Ended && !of_child.is_empty() {
             assert!(of_child.iter().all(|end| *end != End::Died), "{ends:?}");
@@ -690,7 +742,8 @@ impl Operation {
         let count = |wanted: End| ends.iter().filter(|(_, end)| *end == wanted).count() as u64;
         let Counts { live, eofs, errors, deaths, .. } = ring.counts();
         assert_eq!(live, 0);
-        // Whatever a reader accepted before it died was told to it alone: each mirror ended well there, but for the victim.
+        // Whatever a reader accepted before it died was told to it alone: each mirror ended well
+        // there, but for the victim.
         let child_ended = of_child.iter().filter(|end| **end == End::Eof).count() as u64;
         let told = match self.reads {
             true => [2 + child_ended, 0, deaths.min(1)],
@@ -699,17 +752,22 @@ impl Operation {
         assert_eq!([eofs - u64::from(knew), errors, deaths], told, "{ends:?}");
         assert_slots_are_conserved(ring);
         // Nothing of the ring's capacity is gone.
-        let mirrors: Vec<_> = (0..MIRRORS).map(|_| ring.mirror().expect("every cell can be had")).collect();
+        let mirrors: Vec<_> =
+            (0..MIRRORS).map(|_| ring.mirror().expect("every cell can be had")).collect();
         drop(mirrors);
     }
 
-    /// What the child has accepted and what came after it are one sequence, in which nothing is missing or twice.
+    /// What the child has accepted and what came after it are one sequence, in which nothing is
+    /// missing or twice.
     fn judge_reader(&self, items: &[Item<'static>]) {
         let log = Log::of_this_test();
         let (sure, maybe) = (log.sure.load(SeqCst) as usize, log.maybe.load(SeqCst) as usize);
         let after: Vec<u64> = items.iter().map(code).filter(|code| *code != 0).collect();
         let is_right = |accepted: usize| {
-            let all = log.items[..accepted].iter().map(|item| item.load(SeqCst)).chain(after.iter().copied());
+            let all = log.items[..accepted]
+                .iter()
+                .map(|item| item.load(SeqCst))
+                .chain(after.iter().copied());
             let all: Vec<u64> = all.filter(|code| *code != 0).collect();
             let of = |whose: u64| {
                 all.iter().filter(move |code| **code >> 32 == whose).map(|code| *code & 0xffff_ffff)
@@ -746,26 +804,33 @@ impl Operation {
                 }
             };
             let found = expected[next..].iter().position(fits);
-            let found =
-                found.unwrap_or_else(|| panic!("this is none of the child's lines: {line:?}, {items:?}"));
+            let found = found.unwrap_or_else(|| {
+                panic!("this is none of the child's lines: {line:?}, {items:?}")
+            });
             next += found + 1;
             assert!(fate == Fate::Died || !line.unacknowledged, "its write had returned: {line:?}");
         }
         let told = lines.len() as u64 + lost;
         assert!(told <= expected.len() as u64, "{items:?}");
         if fate != Fate::Died {
-            assert_eq!(told, expected.len() as u64, "an acknowledged line is there, or counted: {items:?}");
+            assert_eq!(
+                told,
+                expected.len() as u64,
+                "an acknowledged line is there, or counted: {items:?}"
+            );
         }
         if self.name == ROUND {
             let (gone, rest) = expected[0].split_at(PARTS_OF_A_ROUND * PAYLOAD);
-            let is_rest =
-                |line: &&Line<'_>| line.missing == gone.len() as u64 && rest.starts_with(&line.to_string());
+            let is_rest = |line: &&Line<'_>| {
+                line.missing == gone.len() as u64 && rest.starts_with(&line.to_string())
+            };
             assert!(lines.iter().all(is_rest), "{lines:?}");
         }
         if self.name.starts_with("an error") && fate != Fate::Died {
             // Overwriting does not erase every trace.
             let is_begun = |line: &&&Line<'_>| {
-                line.bytes.starts_with(&expected[0].as_bytes()[..expected[0].len().min(self.payload())])
+                line.bytes
+                    .starts_with(&expected[0].as_bytes()[..expected[0].len().min(self.payload())])
             };
             assert_eq!(lines.iter().filter(is_begun).count(), 1, "{lines:?}");
         }
@@ -787,25 +852,32 @@ impl Operation {
     }
 }
 
-/// The order ring and the cells have each slot exactly once, and no cell is in the middle of an exchange.
+/// The order ring and the cells have each slot exactly once, and no cell is in the middle of an
+/// exchange.
 fn assert_slots_are_conserved(ring: &LineRing) {
     let bytes = bytes_of(ring);
     let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let number = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes")) as usize;
+    let number =
+        |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes")) as usize;
     let (positions, cells, tickets) = (1 << number(24), number(28), number(32));
     let first_cell = (768 + tickets * 64_usize).next_multiple_of(128);
     let order = first_cell + cells * 256;
-    let mut slots: Vec<u64> = (0..positions).map(|index| word(order + index * 8) & 0xff_ffff).collect();
+    let mut slots: Vec<u64> =
+        (0..positions).map(|index| word(order + index * 8) & 0xff_ffff).collect();
     for cell in 0..cells {
         let hold = word(first_cell + cell * 256);
         assert_eq!(hold >> 48 & 1, 0, "cell {cell} is settled");
         slots.push(hold & 0xff_ffff);
     }
     slots.sort_unstable();
-    assert!(slots.iter().copied().eq(0..(positions + cells) as u64), "each slot is in one place: {slots:?}");
+    assert!(
+        slots.iter().copied().eq(0..(positions + cells) as u64),
+        "each slot is in one place: {slots:?}"
+    );
 }
 
-// ------------------------------------------------------------------------------------------- tracing
+// -------------------------------------------------------------------------------------------
+// tracing
 
 /// What a run of an operation came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -817,8 +889,8 @@ struct Tally {
 }
 
 impl Operation {
-    /// Steps a child until `wanted` says so, which is told the number of instructions and changes so far; `false` if the
-    /// operation was over before.
+    /// Steps a child until `wanted` says so, which is told the number of instructions and changes
+    /// so far; `false` if the operation was over before.
     fn step_until(
         &self,
         ring: &LineRing,
@@ -952,7 +1024,12 @@ fn show_all(processor: usize, operations: Vec<Operation>) {
     let mut all = Tally::default();
     for operation in operations {
         let tally = operation.show();
-        println!("{:>32}, {:?}: {tally:?}, {:.1?}", operation.name, operation.policy, began.elapsed());
+        println!(
+            "{:>32}, {:?}: {tally:?}, {:.1?}",
+            operation.name,
+            operation.policy,
+            began.elapsed()
+        );
         assert!(tally.states > 0, "it changes something");
         all.instructions += tally.instructions;
         all.states += tally.states;
@@ -974,7 +1051,8 @@ fn a_reader_that_dies_or_stands_still_at_any_instruction_loses_nothing() {
     show_all(0, readers());
 }
 
-/// One stands still at a change and another is killed at one, for each pair of changes; the first goes on two laps later.
+/// One stands still at a change and another is killed at one, for each pair of changes; the first
+/// goes on two laps later.
 fn show_pairs(stands: &Operation, dies: &Operation) -> usize {
     let mut pairs = 0;
     for stopped_at in 0..=stands.changes() {
@@ -1000,7 +1078,10 @@ fn show_pairs(stands: &Operation, dies: &Operation) -> usize {
             pairs += 1;
         }
     }
-    println!("{} stands still, {} dies, {:?}: {pairs} pairs", stands.name, dies.name, stands.policy);
+    println!(
+        "{} stands still, {} dies, {:?}: {pairs} pairs",
+        stands.name, dies.name, stands.policy
+    );
     pairs
 }
 
@@ -1010,7 +1091,8 @@ fn one_that_dies_beside_one_that_stands_still_hurts_nobody() {
     let mut pairs = 0;
     for policy in [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest] {
         let first = Operation { policy, ..writing("a writer", open, write_short, &["short"]) };
-        let second = Operation { policy, ..writing("another", open_victim, write_short, &["short"]) };
+        let second =
+            Operation { policy, ..writing("another", open_victim, write_short, &["short"]) };
         pairs += show_pairs(&first, &second);
     }
     let writer = writing("a writer", open, write_short, &["short"]);
@@ -1024,8 +1106,10 @@ fn one_that_dies_beside_one_that_stands_still_hurts_nobody() {
 #[test]
 fn a_part_of_a_line_that_has_gone_round_is_nobodys_last_words() {
     stay_on_processor(1);
-    let text: String = (0..=PARTS_OF_A_ROUND).map(part_of_round).chain(["rest".to_owned()]).collect();
-    let act: fn(&LineRing, &mut Hands) -> bool = |_, hands| hands.mirror().write_all(b"rest").is_ok();
+    let text: String =
+        (0..=PARTS_OF_A_ROUND).map(part_of_round).chain(["rest".to_owned()]).collect();
+    let act: fn(&LineRing, &mut Hands) -> bool =
+        |_, hands| hands.mirror().write_all(b"rest").is_ok();
     let round = writing(ROUND, open_and_write_round, act, &[&text]);
     show_all(1, vec![Operation { before: 0, ..round }]);
 }
@@ -1050,7 +1134,8 @@ fn read_asleep(ring: &LineRing) -> Receiver<Item<'static>> {
 #[test]
 fn a_reader_that_sleeps_sees_the_line_and_the_death_of_one_who_did_not_wake_it() {
     stay_on_processor(0);
-    let write = Operation { before: 0, ..writing("", open_beside_a_sleeper, write_short, &["short"]) };
+    let write =
+        Operation { before: 0, ..writing("", open_beside_a_sleeper, write_short, &["short"]) };
     let Stage { ring, .. } = write.stage();
     let child = write.start(&ring);
     let mut at_changes = Vec::new();

@@ -21,7 +21,8 @@ use std::thread::yield_now;
 
 use common::{Child, exit, fork, not_run, wait_for_the_end};
 use linering::{
-    CreateError, End, Item, LineProcMirror, LineRing, MirrorError, Observer, Options, ReadError, Reader,
+    CreateError, End, Item, LineProcMirror, LineRing, MirrorError, Observer, Options, ReadError,
+    Reader,
 };
 
 // --------------------------------------------------------------------------------------- the table
@@ -32,7 +33,10 @@ enum Expected {
     /// It keeps every promise.
     Works,
     /// It is not made, and an error says why.
-    #[allow(dead_code, reason = "for a file system that cannot keep the promises; none is known yet")]
+    #[allow(
+        dead_code,
+        reason = "for a file system that cannot keep the promises; none is known yet"
+    )]
     Refused,
 }
 use Expected::Works;
@@ -71,7 +75,10 @@ const CHECKS: [Check; 6] = [
     ("a living or dead writer is known as that", a_writer_is_judged_rightly),
     ("lines of late writers come whole beside a stranger", late_writers_are_read_beside_a_stranger),
     ("a successor finds what was acknowledged", a_successor_finds_what_was_acknowledged),
-    ("a ring that was made goes on when the disk is full", a_made_ring_goes_on_when_the_disk_is_full),
+    (
+        "a ring that was made goes on when the disk is full",
+        a_made_ring_goes_on_when_the_disk_is_full,
+    ),
     ("what has no room is refused", what_has_no_room_is_refused),
 ];
 
@@ -92,7 +99,8 @@ fn try_ground(kind: &str, disk: &str, expected: Expected) {
     let folder = tempfile::tempdir().expect("a folder");
     let (report, scratch) = (folder.path().join("report"), folder.path().join("scratch"));
     fs::create_dir(&scratch).expect("a folder");
-    let code = fork(|| in_own_namespaces(|| tried(kind, disk, expected, &scratch, &report))).status();
+    let code =
+        fork(|| in_own_namespaces(|| tried(kind, disk, expected, &scratch, &report))).status();
     let report = fs::read_to_string(&report).unwrap_or_default();
     if code.code() == Some(MAY_NOT.into()) {
         return not_run(&format!("{NEEDS}; {name}: {report}"));
@@ -121,7 +129,13 @@ fn in_own_namespaces(work: impl FnOnce() -> u8) -> u8 {
             let private = libc::MS_REC | libc::MS_PRIVATE;
             let none = core::ptr::null();
             libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, private, none.cast()) == 0
-                && libc::mount(c"proc".as_ptr(), c"/proc".as_ptr(), c"proc".as_ptr(), 0, none.cast()) == 0
+                && libc::mount(
+                    c"proc".as_ptr(),
+                    c"/proc".as_ptr(),
+                    c"proc".as_ptr(),
+                    0,
+                    none.cast(),
+                ) == 0
         };
         if mounted { work() } else { MAY_NOT }
     });
@@ -225,7 +239,8 @@ fn mounted(kind: &str, disk: &str, scratch: &Path) -> Result<(PathBuf, Option<Pa
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| new_folder(base.join(name)));
     let (lower, upper, work) = (lower?, upper?, work?);
     let top = new_folder(scratch.join("top"))?;
-    let layers = format!("lowerdir={},upperdir={},workdir={}", text(&lower), text(&upper), text(&work));
+    let layers =
+        format!("lowerdir={},upperdir={},workdir={}", text(&lower), text(&upper), text(&work));
     match kind {
         "overlay" => run("mount", &["-t", "overlay", "-o", &layers, "none", text(&top)])?,
         "fuse-overlayfs" => run("fuse-overlayfs", &["-o", &layers, text(&top)])?,
@@ -257,8 +272,11 @@ fn mount_disk(disk: &str, scratch: &Path, base: &Path) -> Result<(), String> {
 /// Without a server that others could reach: `sshfs` talks to the file server through a pair of
 /// sockets.
 fn mount_sshfs(from: &Path, to: &Path) -> Result<(), String> {
-    let places =
-        ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
+    let places = [
+        "/usr/lib/openssh/sftp-server",
+        "/usr/libexec/openssh/sftp-server",
+        "/usr/lib/ssh/sftp-server",
+    ];
     let server = places.into_iter().find(|place| Path::new(place).exists());
     let server = server.ok_or("there is no sftp-server")?;
     let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
@@ -329,7 +347,11 @@ fn facts_of(place: &Path, below: Option<&Path>) -> String {
     let apart = below.map(|below| {
         let from_below = opened(&below.join("facts"), false);
         let word = mapped(&from_below)[0].load(SeqCst);
-        format!("; from below: same lock {}, same memory {}", yes(!locked(&from_below)), yes(word == 7))
+        format!(
+            "; from below: same lock {}, same memory {}",
+            yes(!locked(&from_below)),
+            yes(word == 7)
+        )
     });
     owner.end();
     let freed = locked(&opened(&path, false));
@@ -377,7 +399,8 @@ fn mapped(file: &File) -> &'static [AtomicU64; 8] {
 
 /// Numbers that a process and those forked from it share.
 fn counters() -> &'static [AtomicU64; 32] {
-    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    let (access, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping at an address of the kernel's choice, which stays; zeros are valid
     // atomics.
     unsafe {
@@ -547,11 +570,14 @@ fn a_writer_is_judged_rightly(place: &Path) {
     let mut deaths = 0;
     // The alarm is the limit; others ended in between.
     while deaths == 0 {
-        deaths +=
-            items_of(&mut ring.reader().expect("no other")).iter().filter(|item| is_death(item)).count();
+        deaths += items_of(&mut ring.reader().expect("no other"))
+            .iter()
+            .filter(|item| is_death(item))
+            .count();
     }
     assert_eq!((deaths, ring.counts().live), (1, 0));
-    let all: Vec<LineProcMirror> = (0..2).map(|_| ring.mirror().expect("the dead one's cell")).collect();
+    let all: Vec<LineProcMirror> =
+        (0..2).map(|_| ring.mirror().expect("the dead one's cell")).collect();
     drop(all);
 }
 
@@ -584,9 +610,10 @@ fn late_writers_are_read_beside_a_stranger(place: &Path) {
     let stranger = fork(|| {
         loop {
             let taken = LineRing::open_file(&path).is_ok_and(|ring| !has_reader(&ring));
-            let replaced = !matches!(LineRing::create_file(&path, small()), Err(CreateError::Taken { .. }));
-            let looked =
-                Observer::open_file(&path).is_ok_and(|observer| observer.snapshot().len() <= 1 << 10);
+            let replaced =
+                !matches!(LineRing::create_file(&path, small()), Err(CreateError::Taken { .. }));
+            let looked = Observer::open_file(&path)
+                .is_ok_and(|observer| observer.snapshot().len() <= 1 << 10);
             successes.fetch_add(u64::from(taken || replaced || !looked), SeqCst);
             tries.fetch_add(1, SeqCst);
         }
@@ -597,7 +624,9 @@ fn late_writers_are_read_beside_a_stranger(place: &Path) {
     let writers: Vec<Child> = (0..WRITERS)
         .map(|writer| {
             fork(|| {
-                let Ok(mut mirror) = LineRing::open_file(&path).map(|ring| ring.mirror()) else { return 1 };
+                let Ok(mut mirror) = LineRing::open_file(&path).map(|ring| ring.mirror()) else {
+                    return 1;
+                };
                 let Ok(mirror) = &mut mirror else { return 2 };
                 for number in 0..LINES {
                     if mirror.write_line(line_of(writer, number).as_bytes()).is_err() {
@@ -652,7 +681,9 @@ fn a_successor_finds_what_was_acknowledged(place: &Path) {
     let mut all: Vec<Child> = (0..WRITERS)
         .map(|writer| {
             fork(|| {
-                let Ok(mut mirror) = LineRing::open_file(&path).map(|ring| ring.mirror()) else { return 1 };
+                let Ok(mut mirror) = LineRing::open_file(&path).map(|ring| ring.mirror()) else {
+                    return 1;
+                };
                 let Ok(mirror) = &mut mirror else { return 2 };
                 for number in 0.. {
                     if mirror.write_line(line_of(writer, number).as_bytes()).is_err() {
@@ -702,9 +733,14 @@ fn counters_of_successor(path: &Path, read: &[AtomicU64]) -> Vec<u64> {
                 match next[writer] {
                     // What was handed out and not accepted comes again.
                     None => {
-                        assert!(number == had || number + 1 == had, "{had} lines were read, then {number}")
+                        assert!(
+                            number == had || number + 1 == had,
+                            "{had} lines were read, then {number}"
+                        )
                     }
-                    Some(next) => assert_eq!(number, next, "line of writer {writer}, in order and once"),
+                    Some(next) => {
+                        assert_eq!(number, next, "line of writer {writer}, in order and once")
+                    }
                 }
                 next[writer] = Some(number + 1);
             }
@@ -809,5 +845,8 @@ fn what_has_no_room_is_refused(place: &Path) {
         0
     });
     let attached = attached.status();
-    assert!(attached.success(), "a process that opened a sparse copy on a full disk ended: {attached}");
+    assert!(
+        attached.success(),
+        "a process that opened a sparse copy on a full disk ended: {attached}"
+    );
 }

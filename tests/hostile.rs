@@ -1,5 +1,5 @@
-//! Whatever bytes are in a segment, and whoever changes them meanwhile: nobody crashes or hangs, and what was skipped is
-//! reported (P8).
+//! Whatever bytes are in a segment, and whoever changes them meanwhile: nobody crashes or hangs,
+//! and what was skipped is reported (P8).
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -49,7 +49,8 @@ fn run(name: &str, input: &[u8]) {
 #[test]
 fn what_the_fuzzer_has_found_is_survived() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/corpus/hostile");
-    let found = fs::read_dir(&folder).map(|entries| entries.map(|entry| entry.expect("a folder").path()));
+    let found =
+        fs::read_dir(&folder).map(|entries| entries.map(|entry| entry.expect("a folder").path()));
     let mut files: Vec<_> = found.into_iter().flatten().collect();
     files.sort();
     assert!(
@@ -117,7 +118,8 @@ fn stand_it(options: Options, seed: u64) {
     let options = options.lines(16).line_bytes(128).max_line(90).mirrors(6).seats(16);
     // A full ring is waited for, and not for ever.
     let ring = &LineRing::new(options.block_limit(Duration::ZERO)).expect("a ring");
-    let file: File = ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor").into();
+    let file: File =
+        ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor").into();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| vandalise(&file, &over, Random(seed)));
@@ -126,7 +128,8 @@ fn stand_it(options: Options, seed: u64) {
         let writers = [0, 1].map(|writer| {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    // A mirror may not open, a line may find the ring damaged: that is said, and the next one is tried.
+                    // A mirror may not open, a line may find the ring damaged: that is said, and
+                    // the next one is tried.
                     let Ok(mut mirror) = ring.mirror_labelled("writer") else { continue };
                     for number in 0..round % 20 {
                         let _ = mirror.write_line(&[b'0' + writer; 200][..number * 10]);
@@ -141,7 +144,8 @@ fn stand_it(options: Options, seed: u64) {
         });
         let reader = scope.spawn(move || {
             for _ in 0..ROUNDS {
-                // Some reader may have left words from which nobody can tell which slot was its own.
+                // Some reader may have left words from which nobody can tell which slot was its
+                // own.
                 let Ok(mut reader) = ring.reader() else { continue };
                 for _ in 0..50 {
                     let Ok(Some(item)) = reader.try_recv() else { break };
@@ -167,7 +171,9 @@ fn stand_it(options: Options, seed: u64) {
 
 #[test]
 fn words_that_change_while_they_are_read_are_survived() {
-    for (policy, seed) in [(Policy::Block, 1), (Policy::DropNewest, 2), (Policy::OverwriteOldest, 3)] {
+    for (policy, seed) in
+        [(Policy::Block, 1), (Policy::DropNewest, 2), (Policy::OverwriteOldest, 3)]
+    {
         for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
             // Both kinds of wake-up, and both of slots.
             let checksums = wake_up == WakeUp::Pipe;

@@ -6,7 +6,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst,
+};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -25,7 +27,8 @@ fn small(maxlen: usize) -> LineBuffer {
 fn with_cells(maxlen: usize, cells: usize) -> LineBuffer {
     let lines = (2 * maxlen).max(64);
     let options = Options::new().lines(lines).line_bytes(64).mirrors(cells).seats(1);
-    LineBuffer::with_options(maxlen, options.start_position(below_overflow(lines))).expect("a buffer")
+    LineBuffer::with_options(maxlen, options.start_position(below_overflow(lines)))
+        .expect("a buffer")
 }
 
 fn write(mut buffer: &LineBuffer, bytes: &[u8]) {
@@ -50,7 +53,8 @@ fn unfinished(buffer: &LineBuffer) -> Vec<String> {
     lines.iter().filter(|line| line.unfinished).map(Line::to_string).collect()
 }
 
-// ---------------------------------------------------------------------------------------- one thread
+// ---------------------------------------------------------------------------------------- one
+// thread
 
 #[test]
 fn an_empty_buffer_has_no_lines() {
@@ -85,7 +89,8 @@ fn the_last_maxlen_lines_are_exact_after_many_laps_of_the_ring() {
 #[test]
 fn the_last_lines_are_exact_in_the_smallest_rings_too() {
     for (lines, maxlen) in [(2, 1), (4, 1), (4, 2), (8, 4)] {
-        let options = Options::new().lines(lines).line_bytes(64).start_position(below_overflow(lines));
+        let options =
+            Options::new().lines(lines).line_bytes(64).start_position(below_overflow(lines));
         let buffer = LineBuffer::with_options(maxlen, options).expect("a buffer");
         for i in 0..100 {
             write(&buffer, format!("{i}\n").as_bytes());
@@ -221,7 +226,8 @@ fn write_takes_everything_and_says_so() {
     assert_eq!(texts(&buffer), ["one", "two"]);
 }
 
-// -------------------------------------------------------------------------------------- what ends a line
+// -------------------------------------------------------------------------------------- what ends
+// a line
 
 #[test]
 fn a_carriage_return_before_a_line_feed_is_folded_however_it_is_cut() {
@@ -293,7 +299,8 @@ fn empty_lines_are_lines() {
     assert_eq!(texts(&buffer), ["", "", ""]);
 }
 
-// ------------------------------------------------------------------------------------------ long lines
+// ------------------------------------------------------------------------------------------ long
+// lines
 
 /// Bytes of which each run of eight says where it stands.
 fn numbered(length: usize) -> Vec<u8> {
@@ -321,16 +328,26 @@ fn a_line_over_several_slots_comes_whole_finished_or_not() {
 fn a_line_over_half_of_the_rings_slots_is_there_at_once() {
     for lines in [16, 64, 1024] {
         let options = Options::new().lines(lines).line_bytes(64).max_line(lines * PAYLOAD / 2);
-        let buffer =
-            LineBuffer::with_options(4, options.start_position(below_overflow(lines))).expect("a buffer");
+        let buffer = LineBuffer::with_options(4, options.start_position(below_overflow(lines)))
+            .expect("a buffer");
         let line = numbered(lines * PAYLOAD / 2);
         for _ in 0..5 {
             write(&buffer, &line);
-            assert_eq!(buffer.read(Some(1)).expect("ours")[0].bytes, line, "{lines} lines, unfinished");
+            assert_eq!(
+                buffer.read(Some(1)).expect("ours")[0].bytes,
+                line,
+                "{lines} lines, unfinished"
+            );
             write(&buffer, b"\n");
             assert_eq!(buffer.read(Some(1)).expect("ours")[0].bytes, line, "{lines} lines");
         }
-        assert!(buffer.read(None).expect("ours").iter().all(|found| !found.truncated && found.bytes == line));
+        assert!(
+            buffer
+                .read(None)
+                .expect("ours")
+                .iter()
+                .all(|found| !found.truncated && found.bytes == line)
+        );
     }
 }
 
@@ -369,14 +386,20 @@ fn a_line_over_the_maximum_is_cut_there_and_says_how_much_is_missing() {
     }
 }
 
-// --------------------------------------------------------------------------------------- many threads
+// --------------------------------------------------------------------------------------- many
+// threads
 
 #[test]
 fn lines_are_put_together_per_thread() {
     let buffer = Arc::new(small(10));
     let (a, b) = (Actor::new(), Actor::new());
-    let steps =
-        [(&a, &b"A-wh"[..]), (&b, b"B-w"), (&a, b"ole\nA-par"), (&b, b"hole\nB-partial"), (&a, b"tial")];
+    let steps = [
+        (&a, &b"A-wh"[..]),
+        (&b, b"B-w"),
+        (&a, b"ole\nA-par"),
+        (&b, b"hole\nB-partial"),
+        (&a, b"tial"),
+    ];
     steps.into_iter().for_each(|(actor, bytes)| actor.write(&buffer, bytes));
     assert_eq!(texts(&buffer), ["A-whole", "B-whole", "A-partial", "B-partial"]);
     assert_eq!(unfinished(&buffer), ["A-partial", "B-partial"]);
@@ -509,7 +532,8 @@ fn threads_beyond_the_cells_still_have_a_line_each() {
     assert_eq!(unfinished(&buffer), partial.collect::<Vec<_>>());
     // The threads' ends finish their lines, in the order of the ends.
     actors.into_iter().rev().for_each(Actor::end);
-    let finished: Vec<String> = expected[..8].iter().chain(expected[8..].iter().rev()).cloned().collect();
+    let finished: Vec<String> =
+        expected[..8].iter().chain(expected[8..].iter().rev()).cloned().collect();
     assert_eq!(texts(&buffer), finished);
     assert_eq!(unfinished(&buffer), [""; 0]);
 }
@@ -582,7 +606,11 @@ fn of_more_threads_than_cells_exactly_the_last_lines_are_kept() {
 // --------------------------------------------------------------------- reading while others write
 
 /// Runs `write` in `threads` threads until `read` has returned.
-fn while_writing(threads: usize, write: impl Fn(usize, usize) + Sync, read: impl FnOnce(&AtomicUsize)) {
+fn while_writing(
+    threads: usize,
+    write: impl Fn(usize, usize) + Sync,
+    read: impl FnOnce(&AtomicUsize),
+) {
     let over = AtomicBool::new(false);
     // So that a reader knows that something has happened since it looked.
     let rounds = AtomicUsize::new(0);
@@ -644,11 +672,17 @@ fn a_read_while_others_write_gives_whole_lines_of_one_thread_each() {
                         continue;
                     };
                     if line.unfinished {
-                        assert!(woven(t, i).starts_with(&text) || text.matches('.').count() < 2, "{text}");
+                        assert!(
+                            woven(t, i).starts_with(&text) || text.matches('.').count() < 2,
+                            "{text}"
+                        );
                     } else {
                         assert_eq!(text, woven(t, i));
                         let before = last[t].replace(i);
-                        assert!(before.is_none_or(|before| before < i), "thread {t}: {i} after {before:?}");
+                        assert!(
+                            before.is_none_or(|before| before < i),
+                            "thread {t}: {i} after {before:?}"
+                        );
                     }
                 }
                 while rounds.load(SeqCst) == before {
@@ -667,7 +701,8 @@ fn a_read_comes_to_an_end_while_others_write_without_end() {
     while_writing(
         3,
         |t, i| {
-            // An end after all, so that a read that never ends fails this test and does not hang it.
+            // An end after all, so that a read that never ends fails this test and does not hang
+            // it.
             if written.fetch_add(1, SeqCst) < PLENTY {
                 write(&buffer, format!("{t}:{i}\n").as_bytes());
             }
@@ -686,7 +721,8 @@ fn a_read_comes_to_an_end_while_others_write_without_end() {
 
 #[test]
 fn an_unfinished_line_that_grows_is_read_without_holes() {
-    let buffer = LineBuffer::with_options(4, Options::new().lines(1 << 14).line_bytes(64)).expect("a buffer");
+    let buffer = LineBuffer::with_options(4, Options::new().lines(1 << 14).line_bytes(64))
+        .expect("a buffer");
     let whole = numbered(1 << 15);
     while_writing(
         1,
@@ -715,7 +751,8 @@ fn an_unfinished_line_that_grows_is_read_without_holes() {
 
 #[test]
 fn what_was_written_of_an_unfinished_line_is_read_while_its_thread_writes_more() {
-    let buffer = LineBuffer::with_options(4, Options::new().lines(1 << 10).line_bytes(64)).expect("a buffer");
+    let buffer = LineBuffer::with_options(4, Options::new().lines(1 << 10).line_bytes(64))
+        .expect("a buffer");
     // Line number and bytes of it whose write has returned.
     let acknowledged = AtomicU64::new(0);
     let whole = numbered(1 << 11);
@@ -741,8 +778,10 @@ fn what_was_written_of_an_unfinished_line_is_read_while_its_thread_writes_more()
                     && before as u32 > 0
                 {
                     looks += 1;
-                    let length =
-                        lines.last().filter(|line| line.unfinished).map_or(0, |line| line.bytes.len());
+                    let length = lines
+                        .last()
+                        .filter(|line| line.unfinished)
+                        .map_or(0, |line| line.bytes.len());
                     let least = (before as u32 as usize).min(whole.len());
                     assert!(length >= least, "{length} bytes were read, {least} had been written");
                 }
@@ -797,8 +836,9 @@ extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void)
         unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
         return;
     }
-    // SAFETY: null, or a buffer that outlives the write that was interrupted. The fault came from that write's look
-    // at the page, which is outside of the allocator, so the error below may be allocated.
+    // SAFETY: null, or a buffer that outlives the write that was interrupted. The fault came from
+    // that write's look at the page, which is outside of the allocator, so the error below may
+    // be allocated.
     if let Some(mut buffer) = unsafe { TARGET.load(SeqCst).as_ref() } {
         let found = match buffer.write(b"re-entrant\n") {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 1,
@@ -811,7 +851,8 @@ extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void)
     unsafe { libc::mprotect(page.cast(), PAGE_BYTES, libc::PROT_READ | libc::PROT_WRITE) };
 }
 
-/// Writes a line whose second half cannot be read before a signal handler has written too. What that found.
+/// Writes a line whose second half cannot be read before a signal handler has written too. What
+/// that found.
 fn write_interrupted(buffer: &LineBuffer) -> i32 {
     // SAFETY: a plain C struct, for which zeros are valid.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -820,8 +861,8 @@ fn write_interrupted(buffer: &LineBuffer) -> i32 {
     // SAFETY: as above.
     let mut former: libc::sigaction = unsafe { std::mem::zeroed() };
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping of two pages, the second of which cannot be read until the handler allows it; it is
-    // written before that. The structs live during the calls.
+    // SAFETY: a new mapping of two pages, the second of which cannot be read until the handler
+    // allows it; it is written before that. The structs live during the calls.
     let pages = unsafe {
         let both = libc::PROT_READ | libc::PROT_WRITE;
         let pages: *mut u8 = libc::mmap(ptr::null_mut(), 2 * PAGE_BYTES, both, flags, -1, 0).cast();
@@ -836,7 +877,9 @@ fn write_interrupted(buffer: &LineBuffer) -> i32 {
         pages
     };
     // SAFETY: mapped and initialised; readable as soon as somebody tries.
-    write(buffer, unsafe { std::slice::from_raw_parts(pages.add(PAGE_BYTES - 10), PAGE_BYTES + 10) });
+    write(buffer, unsafe {
+        std::slice::from_raw_parts(pages.add(PAGE_BYTES - 10), PAGE_BYTES + 10)
+    });
     // SAFETY: the handler as it was before; the mapping above, which nobody uses any more.
     unsafe {
         libc::sigaction(libc::SIGSEGV, &raw const former, ptr::null_mut());
@@ -851,7 +894,9 @@ fn a_signal_handlers_write_in_the_middle_of_a_write_would_block() {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     for cells in [4, 1] {
-        let buffer = Arc::new(LineBuffer::with_options(10, Options::new().mirrors(cells)).expect("a buffer"));
+        let buffer = Arc::new(
+            LineBuffer::with_options(10, Options::new().mirrors(cells)).expect("a buffer"),
+        );
         let first = Actor::new();
         first.write(&buffer, b"first\n");
         // With one cell this thread has to share.
@@ -873,7 +918,8 @@ fn a_write_in_a_destructor_that_runs_after_the_threads_last_is_an_error_value() 
     impl Drop for Last {
         fn drop(&mut self) {
             if let Some((buffer, result)) = self.0.take() {
-                *result.lock().expect("not poisoned") = Some((&*buffer).write(b"in a destructor\n"));
+                *result.lock().expect("not poisoned") =
+                    Some((&*buffer).write(b"in a destructor\n"));
             }
         }
     }
@@ -905,7 +951,8 @@ fn a_write_in_a_destructor_that_runs_after_the_threads_last_is_an_error_value() 
     }
 }
 
-// -------------------------------------------------------------------------------------- forked children
+// -------------------------------------------------------------------------------------- forked
+// children
 
 #[test]
 fn a_forked_childs_lines_come_too_and_never_mix_with_its_parents() {
@@ -995,7 +1042,8 @@ fn a_forked_child_that_finds_no_cell_is_told_so_and_its_parent_goes_on() {
     assert_eq!(texts(&buffer), ["own line", "shared line"]);
 }
 
-// ------------------------------------------------------------------------------------------ bad input
+// ------------------------------------------------------------------------------------------ bad
+// input
 
 #[test]
 fn a_maxlen_out_of_bounds_is_named() {
@@ -1017,7 +1065,9 @@ fn an_option_out_of_bounds_is_named_with_the_number_that_was_asked_for() {
     for (options, expected) in cases {
         match LineBuffer::with_options(10, options) {
             Ok(_) => panic!("accepted, expected: {expected}"),
-            Err(error) => assert!(error.to_string().starts_with(expected), "{error}, expected: {expected}"),
+            Err(error) => {
+                assert!(error.to_string().starts_with(expected), "{error}, expected: {expected}")
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Who is dead and who is not: the kernel says so, by a lock that ends with its process and in no other way.
+//! Who is dead and who is not: the kernel says so, by a lock that ends with its process and in no
+//! other way.
 
 mod common;
 
@@ -36,7 +37,8 @@ fn assert_alive(ring: &LineRing) {
 }
 
 fn assert_dead(ring: &LineRing) {
-    // The kernel lets go of a dead process's memory when nobody looks at that any more: a moment later, perhaps.
+    // The kernel lets go of a dead process's memory when nobody looks at that any more: a moment
+    // later, perhaps.
     let began = Instant::now();
     let mut seen = Vec::new();
     while !seen.contains(&"Died".to_owned()) {
@@ -107,7 +109,8 @@ fn a_zombie_is_dead() {
 /// Forks with a number of our choice, for `work`; `None` where that is not permitted.
 fn fork_as(process: i32, work: impl FnOnce() -> u8) -> Option<Child> {
     let numbers = [process];
-    // SAFETY: plain data, for which zeros are valid, which lives during the call; the child does what `common::fork`'s does.
+    // SAFETY: plain data, for which zeros are valid, which lives during the call; the child does
+    // what `common::fork`'s does.
     unsafe {
         let mut args: libc::clone_args = core::mem::zeroed();
         args.exit_signal = libc::SIGCHLD as u64;
@@ -215,7 +218,12 @@ fn another_program_in_a_writers_process_is_not_the_writer() {
     let child = writer(&ring, || {
         // SAFETY: strings with their ends, and a list with its own.
         unsafe {
-            libc::execlp(c"sleep".as_ptr(), c"sleep".as_ptr(), c"1000".as_ptr(), core::ptr::null::<i8>())
+            libc::execlp(
+                c"sleep".as_ptr(),
+                c"sleep".as_ptr(),
+                c"1000".as_ptr(),
+                core::ptr::null::<i8>(),
+            )
         };
         1
     });
@@ -256,7 +264,10 @@ fn a_writer_that_closes_all_descriptors_keeps_its_cell() {
     gone_on.pass();
     assert_alive(&ring);
     let others: Vec<_> = (1..MIRRORS).map(|_| ring.mirror().expect("a cell")).collect();
-    assert!(matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { .. })), "its cell is nobody else's");
+    assert!(
+        matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { .. })),
+        "its cell is nobody else's"
+    );
     drop(others);
     go_on.open();
     child.succeeds();

@@ -1,4 +1,5 @@
-//! Rings with a name, in shared memory or in a file: who finds them, who takes the name away, what stays.
+//! Rings with a name, in shared memory or in a file: who finds them, who takes the name away, what
+//! stays.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -80,7 +81,10 @@ fn what_is_there_already_is_not_touched() {
     assert!(error.to_string().starts_with(&begin), "{error}");
     fs::write(&path, "somebody's").expect("a file");
     let error = LineRing::create_file(&path, options()).expect_err("the path is taken");
-    assert!(error.to_string().starts_with(&format!("{} is there already", path.display())), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("{} is there already", path.display())),
+        "{error}"
+    );
     assert_eq!(fs::read(&path).expect("a file"), b"somebody's");
 }
 
@@ -204,7 +208,8 @@ fn what_is_no_ring_is_refused_with_what_it_is() {
     assert_eq!(error.to_string(), "it is a folder, expected a regular file");
     let error = LineRing::open_file(path("none.ring")).expect_err("nothing there");
     assert_eq!(error.to_string(), "cannot open the file: No such file or directory (os error 2)");
-    let error = LineRing::create_file("/proc/none.ring", options()).expect_err("no place for files");
+    let error =
+        LineRing::create_file("/proc/none.ring", options()).expect_err("no place for files");
     assert!(error.to_string().starts_with("cannot make the file: "), "{error}");
 }
 
@@ -228,9 +233,15 @@ fn a_file_that_lost_its_end_is_refused() {
     let path = path("short.ring");
     drop(LineRing::create_file(&path, options()).expect("a ring"));
     let whole = fs::metadata(&path).expect("a file").len();
-    fs::OpenOptions::new().write(true).open(&path).expect("a file").set_len(whole - 4096).expect("shorter");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .expect("a file")
+        .set_len(whole - 4096)
+        .expect("shorter");
     let error = LineRing::open_file(&path).expect_err("a part of a ring");
-    let expected = format!("the object has {} bytes, expected {whole} as its header says", whole - 4096);
+    let expected =
+        format!("the object has {} bytes, expected {whole} as its header says", whole - 4096);
     assert_eq!(error.to_string(), expected);
 }
 
@@ -279,18 +290,27 @@ fn a_ring_that_memory_has_no_room_for_is_refused_before_it_is_allocated() {
         let is_refused = matches!(error, CreateError::Memory { needed: found, available } if found > needed && available < needed);
         assert!(is_refused, "{error}");
     }
-    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System { .. })), "nothing is left");
+    assert!(
+        matches!(LineRing::open_named(&name), Err(AttachError::System { .. })),
+        "nothing is left"
+    );
 }
 
 /// Mounts an empty file system of 64 KiB there, for this process alone; `false` if it may not.
 fn mount_small(folder: &Path) -> bool {
     let folder = std::ffi::CString::new(folder.as_os_str().as_bytes()).expect("no zeros");
     let private = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: plain system calls, with strings that have their ends, and null where nothing is needed.
+    // SAFETY: plain system calls, with strings that have their ends, and null where nothing is
+    // needed.
     unsafe {
         libc::unshare(libc::CLONE_NEWNS) == 0
-            && libc::mount(c"none".as_ptr(), c"/".as_ptr(), core::ptr::null(), private, core::ptr::null())
-                == 0
+            && libc::mount(
+                c"none".as_ptr(),
+                c"/".as_ptr(),
+                core::ptr::null(),
+                private,
+                core::ptr::null(),
+            ) == 0
             && libc::mount(
                 c"none".as_ptr(),
                 folder.as_ptr(),
@@ -313,7 +333,8 @@ fn a_ring_for_which_the_file_system_is_too_full_is_refused_and_leaves_nothing_th
         for filling in [0, 60 << 10] {
             fs::write(folder.path().join("filling"), vec![1; filling]).expect("room");
             match LineRing::create_file(folder.path().join("ring"), Options::new().lines(1 << 12)) {
-                Err(CreateError::System { error, .. }) if error.kind() == ErrorKind::StorageFull => {}
+                Err(CreateError::System { error, .. })
+                    if error.kind() == ErrorKind::StorageFull => {}
                 _ => return 1,
             }
             if folder.path().join("ring").exists() {
@@ -323,7 +344,9 @@ fn a_ring_for_which_the_file_system_is_too_full_is_refused_and_leaves_nothing_th
         0
     });
     match child.status().code() {
-        Some(code) if code == i32::from(MAY_NOT) => not_run("to mount a file system (as root, say)"),
+        Some(code) if code == i32::from(MAY_NOT) => {
+            not_run("to mount a file system (as root, say)")
+        }
         code => assert_eq!(code, Some(0)),
     }
 }

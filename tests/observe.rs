@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-use linering::{AttachError, End, Item, Kind, Line, LineRing, LossCause, Observer, Options, Policy};
+use linering::{
+    AttachError, End, Item, Kind, Line, LineRing, LossCause, Observer, Options, Policy,
+};
 
 mod common;
 use common::{below_overflow, fork, wait_for_the_end};
@@ -53,7 +55,8 @@ fn lines_are_seen_taken_or_not_and_nothing_is_changed() {
     let seen = look(&ring);
     assert_eq!(texts(&seen), ["line 0", "line 1", "line 2", "line 3"]);
     assert_eq!(bytes(&ring), untouched);
-    // Taken by a reader, they are seen until their slots are used again: the ring's, and the one in the reader's hand.
+    // Taken by a reader, they are seen until their slots are used again: the ring's, and the one in
+    // the reader's hand.
     let mut reader = ring.reader().expect("no other");
     for line in &seen {
         assert_eq!(reader.recv().expect("ours").as_ref(), Some(line));
@@ -94,13 +97,18 @@ fn ends_are_seen_until_a_reader_has_accepted_them_and_names_for_longer() {
     let seen = look(&ring);
     let expected = [("a", End::Eof, 1), ("b", End::Error, 2), ("d", End::Cancelled, 0)];
     assert_eq!(ends(&seen), expected.map(|(label, end, lines)| (label.to_owned(), end, lines)));
-    let error = seen.iter().filter_map(Item::line).find(|line| line.kind == Kind::Error).expect("its trace");
+    let error = seen
+        .iter()
+        .filter_map(Item::line)
+        .find(|line| line.kind == Kind::Error)
+        .expect("its trace");
     assert_eq!((error.to_string().lines().next(), &*error.label), (Some("error: no good"), "b"));
     let mut reader = ring.reader().expect("no other");
     while reader.try_recv().expect("ours").is_some() {}
     let later = look(&ring);
     assert_eq!(ends(&later), []);
-    let lines = |items: &[Item<'static>]| items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>();
+    let lines =
+        |items: &[Item<'static>]| items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>();
     assert_eq!(lines(&later), lines(&seen));
 }
 
@@ -115,9 +123,10 @@ fn a_label_carries_nothing_that_a_terminal_would_obey() {
 
 #[test]
 fn what_is_lost_is_counted() {
-    for (policy, cause) in
-        [(Policy::DropNewest, LossCause::Dropped), (Policy::OverwriteOldest, LossCause::Overwritten)]
-    {
+    for (policy, cause) in [
+        (Policy::DropNewest, LossCause::Dropped),
+        (Policy::OverwriteOldest, LossCause::Overwritten),
+    ] {
         let ring = ring(small(8, policy));
         let mut one = ring.mirror().expect("a mirror");
         let mut two = ring.mirror().expect("a mirror");
@@ -129,14 +138,17 @@ fn what_is_lost_is_counted() {
         let seen = look(&ring);
         let lost = |worker: u32| -> u64 {
             let lost = seen.iter().filter_map(|item| match item {
-                Item::Lost(lost) if lost.writer_id == worker && lost.cause == cause => Some(lost.lines),
+                Item::Lost(lost) if lost.writer_id == worker && lost.cause == cause => {
+                    Some(lost.lines)
+                }
                 _ => None,
             });
             lost.sum()
         };
         for worker in 0..2 {
             let lines =
-                seen.iter().filter_map(Item::line).filter(|line| line.writer_id == worker).count() as u64;
+                seen.iter().filter_map(Item::line).filter(|line| line.writer_id == worker).count()
+                    as u64;
             assert_eq!((lines, lost(worker)), (4, 16), "{policy:?}: {:?}", texts(&seen));
             let ended = seen.iter().any(|item| {
                 matches!(item, Item::Ended(ended) if (ended.writer_id, ended.lines, ended.lost) == (worker, 4, 16))
@@ -158,7 +170,10 @@ fn long_lines_are_put_together_and_what_is_left_of_one_is_flagged() {
     let whole = (0..6).map(|number| format!("line {number} of a group\n")).collect::<String>();
     let seen = look(&ring);
     let line = seen[0].line().expect("a group");
-    assert_eq!((String::from_utf8_lossy(&line.bytes).into_owned(), line.kind), (whole.clone(), Kind::Text));
+    assert_eq!(
+        (String::from_utf8_lossy(&line.bytes).into_owned(), line.kind),
+        (whole.clone(), Kind::Text)
+    );
     assert!(!line.truncated);
     // Its first parts are overwritten.
     for number in 0..6 {
@@ -166,7 +181,10 @@ fn long_lines_are_put_together_and_what_is_left_of_one_is_flagged() {
     }
     let seen = look(&ring);
     let line: &Line<'_> = seen[0].line().expect("what is left");
-    assert!(line.truncated && line.missing > 0 && whole.as_bytes().ends_with(&line.bytes), "{line:?}");
+    assert!(
+        line.truncated && line.missing > 0 && whole.as_bytes().ends_with(&line.bytes),
+        "{line:?}"
+    );
     assert_eq!(line.missing as usize + line.bytes.len(), whole.len());
     assert_eq!(texts(&seen)[1..], ["0", "1", "2", "3", "4", "5"]);
 }
@@ -203,8 +221,10 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     let before = state(&path);
     let dead = Observer::open_file(&path).expect("a ring");
     assert!(!dead.is_used());
-    let expected: Vec<_> =
-        expected.into_iter().chain(["last wor".to_owned(), "-- worker killed died --".to_owned()]).collect();
+    let expected: Vec<_> = expected
+        .into_iter()
+        .chain(["last wor".to_owned(), "-- worker killed died --".to_owned()])
+        .collect();
     assert_eq!(texts(&dead.snapshot()), expected);
     let seen = dead.snapshot();
     let last = seen.iter().filter_map(Item::line).next_back().expect("its last words");
@@ -261,7 +281,9 @@ fn who_looks_while_others_write_and_read_sees_whole_lines_in_order() {
                         if over.load(SeqCst) {
                             return;
                         }
-                        mirror.write_line(content(writer, number).as_bytes()).expect("a reader reads");
+                        mirror
+                            .write_line(content(writer, number).as_bytes())
+                            .expect("a reader reads");
                     }
                 });
             }
@@ -281,11 +303,14 @@ fn who_looks_while_others_write_and_read_sees_whole_lines_in_order() {
                     if line.truncated {
                         continue;
                     }
-                    assert!(last.is_none_or(|last: u64| line.position.wrapping_sub(last) as i64 > 0));
+                    assert!(
+                        last.is_none_or(|last: u64| line.position.wrapping_sub(last) as i64 > 0)
+                    );
                     last = Some(line.position);
                     let text = line.to_string();
                     let (writer, rest) = text.split_once('.').expect("a writer");
-                    let number: usize = rest.split_once(';').expect("a number").0.parse().expect("a number");
+                    let number: usize =
+                        rest.split_once(';').expect("a number").0.parse().expect("a number");
                     let writer: usize = writer.parse().expect("a number");
                     assert_eq!(text, content(writer, number), "{policy:?}");
                     assert_eq!(line.label, writer.to_string());

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use common::below_overflow;
 use linering::{
-    CreateError, End, Ended, Item, Kind, Level, Line, LineProcMirror, LineRing, LossCause, Lost, Options,
-    Policy, ReadError, Reader, Stream, Timestamps, WakeUp, WriteError,
+    CreateError, End, Ended, Item, Kind, Level, Line, LineProcMirror, LineRing, LossCause, Lost,
+    Options, Policy, ReadError, Reader, Stream, Timestamps, WakeUp, WriteError,
 };
 
 /// Slots of 64 bytes hold 32 bytes of a line.
@@ -116,7 +116,8 @@ impl Account {
     fn note_line(&mut self, line: &Line<'_>) {
         let worker = self.workers.entry(line.writer_id).or_default();
         assert_eq!(worker.end, None, "all lines come before the end: {line:?}");
-        // A truncated line's last part may never come: that is known only later, and has a test of its own.
+        // A truncated line's last part may never come: that is known only later, and has a test of
+        // its own.
         if !line.truncated {
             let last = self.position.replace(line.position);
             assert!(last.is_none_or(|last| last < line.position), "{last:?} before {line:?}");
@@ -138,7 +139,12 @@ impl Account {
         self.truncated += 1;
         // Slots are whole: each run of eight bytes is of this line.
         for run in line.bytes.chunks(8) {
-            assert_eq!(run, &whole[..run.len()], "worker {}: line {number} is {line}", line.writer_id);
+            assert_eq!(
+                run,
+                &whole[..run.len()],
+                "worker {}: line {number} is {line}",
+                line.writer_id
+            );
         }
         let missing = whole.len() - line.bytes.len();
         assert!(line.missing <= missing as u64, "{missing} bytes are missing: {line:?}");
@@ -172,7 +178,8 @@ fn write_numbered(mirror: &mut LineProcMirror, count: u64) {
     }
 }
 
-/// `writers` threads write `count` lines each while this one reads; everything must be accounted for.
+/// `writers` threads write `count` lines each while this one reads; everything must be accounted
+/// for.
 fn account_of(options: Options, policy: Policy, writers: usize, count: u64) -> Account {
     let ring = ring(options.policy(policy));
     let mut account = Account::new(policy);
@@ -189,14 +196,20 @@ fn account_of(options: Options, policy: Policy, writers: usize, count: u64) -> A
     account
 }
 
-// -------------------------------------------------------------------------------------------- block
+// --------------------------------------------------------------------------------------------
+// block
 
 #[test]
 fn a_blocking_ring_loses_nothing_however_small_it_is() {
     for lines in [2, 4, 16, 256] {
         for writers in [1, 4] {
-            let account = account_of(small(lines, Policy::Block).max_line(1000), Policy::Block, writers, 300);
-            assert_eq!((account.lost(), account.truncated), (0, 0), "{lines} lines, {writers} writers");
+            let account =
+                account_of(small(lines, Policy::Block).max_line(1000), Policy::Block, writers, 300);
+            assert_eq!(
+                (account.lost(), account.truncated),
+                (0, 0),
+                "{lines} lines, {writers} writers"
+            );
         }
     }
 }
@@ -262,7 +275,8 @@ fn a_writer_that_finds_no_room_within_its_limit_drops_its_line_and_says_so() {
 #[test]
 fn a_long_line_that_finds_room_for_some_parts_only_comes_truncated() {
     for room in 1..4 {
-        let ring = ring(small(4, Policy::Block).max_line(1000).block_limit(Duration::from_millis(1)));
+        let ring =
+            ring(small(4, Policy::Block).max_line(1000).block_limit(Duration::from_millis(1)));
         let mut reader = reader(&ring);
         let mut mirror = mirror(&ring);
         (room..4).for_each(|_| write(&mut mirror, "before"));
@@ -293,7 +307,8 @@ fn a_line_after_one_that_failed_is_a_line_of_its_own() {
     // Each way to write a long line of which only the first part finds room.
     let text = [&numbered(0, 1, 10 * PAYLOAD)[..], b"\n"].concat();
     for way in ["write_line", "write", "write without the line's end"] {
-        let ring = ring(small(4, Policy::Block).max_line(1000).block_limit(Duration::from_millis(1)));
+        let ring =
+            ring(small(4, Policy::Block).max_line(1000).block_limit(Duration::from_millis(1)));
         let mut reader = reader(&ring);
         let mut mirror = mirror(&ring);
         (0..3).for_each(|_| write(&mut mirror, "before"));
@@ -336,7 +351,10 @@ fn a_full_ring_without_a_reader_is_given_up_after_the_grace_time() {
     drop(reader);
     drop(mirror);
     let items = now(&mut ring.reader().expect("no other"));
-    assert_eq!(texts(&items), ["-- worker 0: 1 line lost, ring full --", "4", "-- worker 0 ended --"]);
+    assert_eq!(
+        texts(&items),
+        ["-- worker 0: 1 line lost, ring full --", "4", "-- worker 0 ended --"]
+    );
 }
 
 #[test]
@@ -354,7 +372,8 @@ fn a_reader_that_does_not_read_is_not_gone() {
     assert!(matches!(error, WriteError::ReaderGone(_)), "{error}");
 }
 
-// ------------------------------------------------------------------------------- losses in their place
+// ------------------------------------------------------------------------------- losses in their
+// place
 
 #[test]
 fn dropped_lines_are_reported_before_their_writers_next_line_or_its_end() {
@@ -364,7 +383,10 @@ fn dropped_lines_are_reported_before_their_writers_next_line_or_its_end() {
     (0..10).for_each(|i| write(&mut mirror, &i.to_string()));
     assert_eq!(texts(&now(&mut reader)), ["0", "1", "2", "3"], "what comes next is not known yet");
     (10..13).for_each(|i| write(&mut mirror, &i.to_string()));
-    assert_eq!(texts(&now(&mut reader)), ["-- worker 0: 6 lines lost, ring full --", "10", "11", "12"]);
+    assert_eq!(
+        texts(&now(&mut reader)),
+        ["-- worker 0: 6 lines lost, ring full --", "10", "11", "12"]
+    );
     (13..20).for_each(|i| write(&mut mirror, &i.to_string()));
     drop(mirror);
     let items = now(&mut reader);
@@ -373,7 +395,10 @@ fn dropped_lines_are_reported_before_their_writers_next_line_or_its_end() {
     assert_eq!(texts(&items), expected);
     let Item::Lost(lost) = &items[4] else { panic!("{items:?}") };
     assert_eq!((lost.writer_id, lost.lines, lost.cause), (0, 3, LossCause::Dropped));
-    assert!(matches!(&items[5], Item::Ended(Ended { lines: 11, lost: 9, end: End::Eof, .. })), "{items:?}");
+    assert!(
+        matches!(&items[5], Item::Ended(Ended { lines: 11, lost: 9, end: End::Eof, .. })),
+        "{items:?}"
+    );
     assert!(reader.is_over());
 }
 
@@ -388,14 +413,23 @@ fn overwritten_lines_are_reported_before_their_writers_next_line_or_its_end() {
     (10..13).for_each(|i| write(&mut a, &format!("a{i}")));
     (0..7).for_each(|i| write(&mut b, &format!("b{i}")));
     let items = now(&mut reader);
-    assert_eq!(texts(&items), ["-- worker 1: 3 lines lost, overwritten --", "b3", "b4", "b5", "b6"]);
+    assert_eq!(
+        texts(&items),
+        ["-- worker 1: 3 lines lost, overwritten --", "b3", "b4", "b5", "b6"]
+    );
     drop((a, b));
     let items = now(&mut reader);
-    let expected =
-        ["-- worker a: 3 lines lost, overwritten --", "-- worker a ended --", "-- worker 1 ended --"];
+    let expected = [
+        "-- worker a: 3 lines lost, overwritten --",
+        "-- worker a ended --",
+        "-- worker 1 ended --",
+    ];
     assert_eq!(texts(&items), expected);
     let Item::Lost(lost) = &items[0] else { panic!("{items:?}") };
-    assert_eq!((lost.writer_id, &*lost.label, lost.lines, lost.cause), (0, "a", 3, LossCause::Overwritten));
+    assert_eq!(
+        (lost.writer_id, &*lost.label, lost.lines, lost.cause),
+        (0, "a", 3, LossCause::Overwritten)
+    );
     assert!(matches!(&items[1], Item::Ended(Ended { lines: 4, lost: 9, .. })), "{items:?}");
     assert!(matches!(&items[2], Item::Ended(Ended { lines: 4, lost: 3, .. })), "{items:?}");
 }
@@ -449,7 +483,11 @@ fn plain_account_of(options: Options, policy: Policy, writers: usize, count: u64
             match item.expect("ours") {
                 Item::Line(line) => {
                     assert!(!line.truncated, "{line:?}");
-                    assert_eq!(line.to_string(), next[line.writer_id as usize].to_string(), "{policy:?}");
+                    assert_eq!(
+                        line.to_string(),
+                        next[line.writer_id as usize].to_string(),
+                        "{policy:?}"
+                    );
                     next[line.writer_id as usize] += 1;
                 }
                 Item::Lost(lost) => next[lost.writer_id as usize] += lost.lines,
@@ -538,7 +576,8 @@ fn a_ring_that_drops_never_makes_a_writer_wait_and_loses_nothing_while_it_has_ro
     assert_eq!(ring.counts().found_full, 37);
 }
 
-// ------------------------------------------------------------------------------------- lines too long
+// ------------------------------------------------------------------------------------- lines too
+// long
 
 #[test]
 fn a_line_over_the_maximum_says_exactly_how_many_bytes_are_missing() {
@@ -593,8 +632,11 @@ fn a_line_over_the_assembly_budget_says_exactly_how_many_bytes_are_missing() {
         mirror.write_line(&numbered(0, 0, length)).expect("room");
     }
     let items = now(&mut reader(&ring));
-    let found: Vec<_> =
-        items.iter().map(line).map(|line| (line.bytes.len(), line.truncated, line.missing)).collect();
+    let found: Vec<_> = items
+        .iter()
+        .map(line)
+        .map(|line| (line.bytes.len(), line.truncated, line.missing))
+        .collect();
     assert_eq!(found, [(PAYLOAD, false, 0), (100, false, 0), (100, true, 1), (100, true, 220)]);
 }
 
@@ -622,7 +664,8 @@ fn the_assembly_budget_is_for_all_mirrors_together() {
     }
 }
 
-// ----------------------------------------------------------------------------------- commit and again
+// ----------------------------------------------------------------------------------- commit and
+// again
 
 #[test]
 fn what_was_handed_out_is_accepted_by_asking_for_the_next_one_and_comes_again_otherwise() {
@@ -770,10 +813,16 @@ fn an_end_comes_again_until_it_is_accepted() {
     drop(mirror);
     let mut first = reader(&ring);
     let items: Vec<_> = first.by_ref().take(6).map(|item| item.expect("ours")).collect();
-    assert!(matches!(items.last(), Some(Item::Ended(ended)) if ended.label == "label"), "{items:?}");
+    assert!(
+        matches!(items.last(), Some(Item::Ended(ended)) if ended.label == "label"),
+        "{items:?}"
+    );
     drop(first);
     let items = now(&mut reader(&ring));
-    assert!(matches!(items.last(), Some(Item::Ended(ended)) if ended.label == "label"), "{items:?}");
+    assert!(
+        matches!(items.last(), Some(Item::Ended(ended)) if ended.label == "label"),
+        "{items:?}"
+    );
     let mut last = reader(&ring);
     assert!(last.recv().expect("ours").is_none());
     assert!(last.is_over());
@@ -833,7 +882,8 @@ fn there_is_one_reader_at_a_time() {
     reader(&ring);
 }
 
-// --------------------------------------------------------------------------------------- the reader
+// --------------------------------------------------------------------------------------- the
+// reader
 
 #[test]
 fn a_ring_that_never_had_a_mirror_is_over_at_once() {
@@ -858,7 +908,8 @@ fn none_of_try_recv_and_recv_timeout_does_not_mean_that_it_is_over() {
     assert!(reader.recv_timeout(Duration::from_millis(1)).expect("ours").is_none());
     assert!(!reader.is_over());
     write(&mut mirror, "line");
-    let found = reader.recv_timeout(Duration::from_secs(60)).expect("ours").map(|item| item.to_string());
+    let found =
+        reader.recv_timeout(Duration::from_secs(60)).expect("ours").map(|item| item.to_string());
     assert_eq!(found.as_deref(), Some("line"));
     drop(mirror);
     assert!(!reader.is_over());
@@ -895,7 +946,10 @@ fn recv_and_batch_wait_for_what_comes_later() {
             for i in 0..50 {
                 go_on.send(()).expect("it waits");
                 if i % 2 == 0 {
-                    assert_eq!(reader.recv().expect("ours").expect("not over").to_string(), i.to_string());
+                    assert_eq!(
+                        reader.recv().expect("ours").expect("not over").to_string(),
+                        i.to_string()
+                    );
                 } else {
                     let batch = reader.batch().expect("ours");
                     assert_eq!(
@@ -906,7 +960,10 @@ fn recv_and_batch_wait_for_what_comes_later() {
                 }
             }
             drop(go_on);
-            assert_eq!(reader.recv().expect("ours").expect("not over").to_string(), "-- worker 0 ended --");
+            assert_eq!(
+                reader.recv().expect("ours").expect("not over").to_string(),
+                "-- worker 0 ended --"
+            );
         });
         assert!(reader.recv().expect("ours").is_none());
     }
@@ -916,7 +973,8 @@ extern "C" fn ignore(_: i32) {}
 
 #[test]
 fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
-    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are interrupted.
+    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+    // interrupted.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = ignore as *const () as libc::sighandler_t;
     // SAFETY: the handler does nothing, and nobody else uses this signal.
@@ -953,11 +1011,13 @@ fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
     }
 }
 
-// ----------------------------------------------------------------------------------- the wake-up pipe
+// ----------------------------------------------------------------------------------- the wake-up
+// pipe
 
 /// Whether the descriptor becomes readable within so many milliseconds.
 fn is_readable(reader: &Reader, milliseconds: i32) -> bool {
-    let mut poll = libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll =
+        libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     loop {
         // SAFETY: one struct, which lives during the call.
         match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
@@ -997,7 +1057,8 @@ fn an_event_loop_misses_no_line_and_no_end() {
         let mirrors: Vec<_> = (0..3).map(|_| mirror(&ring)).collect();
         thread::scope(|scope| {
             for mut mirror in mirrors {
-                scope.spawn(move || (0..round % 4).for_each(|i| write(&mut mirror, &i.to_string())));
+                scope
+                    .spawn(move || (0..round % 4).for_each(|i| write(&mut mirror, &i.to_string())));
             }
             let mut found = 0;
             loop {
@@ -1046,8 +1107,9 @@ fn a_lines_stream_level_tag_and_label_arrive() {
         (line.writer_id, line.label.to_string(), line.stream, line.level, line.tag, line.kind)
     };
     let found: Vec<_> = items.iter().map(|item| style(line(item))).collect();
-    let of_styled =
-        |stream, level, tag, kind| (0, "twenty-four bytes, label".to_owned(), stream, level, tag, kind);
+    let of_styled = |stream, level, tag, kind| {
+        (0, "twenty-four bytes, label".to_owned(), stream, level, tag, kind)
+    };
     let first = of_styled(Stream::Stderr, Level::Warn, u16::MAX, Kind::Line);
     let expected = [
         first.clone(),
@@ -1059,7 +1121,9 @@ fn a_lines_stream_level_tag_and_label_arrive() {
     ];
     assert_eq!(found, expected);
     for (level, tag) in
-        [Level::None, Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error].into_iter().zip(1..)
+        [Level::None, Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error]
+            .into_iter()
+            .zip(1..)
     {
         plain.set_level(level).set_tag(tag);
         write(&mut plain, "leveled");
@@ -1082,7 +1146,8 @@ fn a_ring_without_a_splitter_delivers_every_byte_as_it_was_written() {
     mirror.write_all(b"last\r").expect("room");
     drop(mirror);
     let items = now(&mut reader(&ring));
-    let found: Vec<_> = items.iter().filter_map(Item::line).map(|line| line.bytes.to_vec()).collect();
+    let found: Vec<_> =
+        items.iter().filter_map(Item::line).map(|line| line.bytes.to_vec()).collect();
     let expected: [&[u8]; 9] = [
         b"dos\r",
         b"rewrites\rnothing\r",
@@ -1096,7 +1161,10 @@ fn a_ring_without_a_splitter_delivers_every_byte_as_it_was_written() {
     ];
     assert_eq!(found, expected);
     let flags = items.iter().filter_map(Item::line).map(|line| line.unfinished);
-    assert_eq!(flags.collect::<Vec<_>>(), [false, false, false, false, false, false, false, false, true]);
+    assert_eq!(
+        flags.collect::<Vec<_>>(),
+        [false, false, false, false, false, false, false, false, true]
+    );
 }
 
 #[test]
@@ -1187,8 +1255,16 @@ fn a_time_stamp_is_of_the_lines_first_byte() {
     let after = SystemTime::now();
     let items = now(&mut reader(&ring));
     let times: Vec<_> = items.iter().map(|item| line(item).time.expect("stamps are on")).collect();
-    assert!(before - slack <= times[0] && times[0] <= between, "{before:?} {:?} {between:?}", times[0]);
-    assert!(between + slack <= times[1] && times[1] <= after, "{between:?} {:?} {after:?}", times[1]);
+    assert!(
+        before - slack <= times[0] && times[0] <= between,
+        "{before:?} {:?} {between:?}",
+        times[0]
+    );
+    assert!(
+        between + slack <= times[1] && times[1] <= after,
+        "{between:?} {:?} {after:?}",
+        times[1]
+    );
 }
 
 #[test]
@@ -1215,15 +1291,20 @@ fn a_group_comes_in_one_piece_with_one_position() {
     write(&mut a, "after");
     let items = now(&mut reader);
     let of_a: Vec<_> = items.iter().map(line).filter(|line| line.writer_id == 0).collect();
-    let kinds: Vec<_> = of_a.iter().map(|line| (line.kind, line.unfinished, line.truncated)).collect();
-    assert_eq!(kinds, [(Kind::Line, true, false), (Kind::Text, false, false), (Kind::Line, false, false)]);
+    let kinds: Vec<_> =
+        of_a.iter().map(|line| (line.kind, line.unfinished, line.truncated)).collect();
+    assert_eq!(
+        kinds,
+        [(Kind::Line, true, false), (Kind::Text, false, false), (Kind::Line, false, false)]
+    );
     let expected: String = (0..20).map(|i| format!("line {i} of the group\n")).collect();
     assert_eq!(of_a[1].bytes, expected.as_bytes());
     assert_eq!(items.len(), 23);
     assert!(items.iter().map(line).map(|line| line.position).is_sorted_by(|a, b| a < b));
 }
 
-// ----------------------------------------------------------------------------------------- bad input
+// ----------------------------------------------------------------------------------------- bad
+// input
 
 #[test]
 fn an_option_out_of_bounds_is_named_with_what_was_found_and_expected() {
@@ -1242,19 +1323,28 @@ fn an_option_out_of_bounds_is_named_with_what_was_found_and_expected() {
         (new().seats(1_048_577), "seats", 1_048_577, "1 to 1048576"),
         (new().max_line(0), "max_line", 0, "1 to 3758096384"),
         (new().max_line(usize::MAX), "max_line", u64::MAX, "1 to 3758096384"),
-        (new().max_line(458_753).policy(Policy::OverwriteOldest), "max_line", 458_753, "1 to 458752"),
+        (
+            new().max_line(458_753).policy(Policy::OverwriteOldest),
+            "max_line",
+            458_753,
+            "1 to 458752",
+        ),
     ];
     for (options, name, number, bounds) in cases {
         let error = LineRing::new(options).expect_err(name);
         assert_eq!(error.to_string(), format!("{name} is {number}, expected {bounds}"));
-        let CreateError::Option { option, found, expected } = error else { panic!("another error: {error}") };
+        let CreateError::Option { option, found, expected } = error else {
+            panic!("another error: {error}")
+        };
         assert_eq!((option, found, &*expected), (name, number, bounds));
     }
 }
 
 #[test]
 fn options_at_their_bounds_make_a_ring_that_works() {
-    let new = || Options::new().lines(4).line_bytes(64).mirrors(1).seats(1).max_line(1).assembly_budget(0);
+    let new = || {
+        Options::new().lines(4).line_bytes(64).mirrors(1).seats(1).max_line(1).assembly_budget(0)
+    };
     let cases = [
         new().lines(2),
         new().line_bytes(65_536).max_line(1000),
@@ -1301,13 +1391,22 @@ fn packed_lines_share_slots_and_no_byte_of_them_is_lost() {
         for line in items.iter().filter_map(Item::line) {
             came.extend_from_slice(&line.bytes);
             let is_group = line.kind == Kind::Packed;
-            assert_eq!(is_group, line.bytes.ends_with(b"\n"), "a group's lines have their ends: {line:?}");
+            assert_eq!(
+                is_group,
+                line.bytes.ends_with(b"\n"),
+                "a group's lines have their ends: {line:?}"
+            );
             assert!(!is_group || line.bytes.len() <= PAYLOAD, "{line:?}");
             came.extend(if is_group || line.unfinished { None } else { Some(b'\n') });
         }
-        assert_eq!(String::from_utf8_lossy(&came), String::from_utf8_lossy(text), "pieces of {size}");
+        assert_eq!(
+            String::from_utf8_lossy(&came),
+            String::from_utf8_lossy(text),
+            "pieces of {size}"
+        );
         if size == text.len() {
-            let groups: Vec<_> = items.iter().filter_map(Item::line).map(|line| line.kind).collect();
+            let groups: Vec<_> =
+                items.iter().filter_map(Item::line).map(|line| line.kind).collect();
             assert_eq!(groups, [Kind::Packed, Kind::Line, Kind::Line, Kind::Packed, Kind::Line]);
         }
     }
@@ -1340,7 +1439,8 @@ fn begin_anew(mirror: &mut LineProcMirror, rewrites: bool, text: &[u8]) {
 #[test]
 fn an_overrun_reader_never_joins_the_parts_of_a_void_line_and_its_successor() {
     for (rewrites, voids, old, new) in (0..16).flat_map(|bits| {
-        (0..4).flat_map(move |old| (1..5).map(move |new| (bits & 1 != 0, 1 + bits / 2 % 3, old, new)))
+        (0..4)
+            .flat_map(move |old| (1..5).map(move |new| (bits & 1 != 0, 1 + bits / 2 % 3, old, new)))
     }) {
         let ring = ring(small(16, Policy::OverwriteOldest).max_line(8 * PAYLOAD).rewrite(rewrites));
         let mut reader = reader(&ring);
@@ -1358,13 +1458,18 @@ fn an_overrun_reader_never_joins_the_parts_of_a_void_line_and_its_successor() {
         mirror.write_all(b"\n").expect("room");
         drop((mirror, other));
         let items = now(&mut reader);
-        let lines: Vec<_> = items.iter().filter_map(Item::line).filter(|line| line.writer_id == 0).collect();
+        let lines: Vec<_> =
+            items.iter().filter_map(Item::line).filter(|line| line.writer_id == 0).collect();
         let what = format!("{old} parts, {voids} voids, {new} parts: {items:?}");
         let [line] = lines[..] else { panic!("{what}") };
         assert_eq!(&*line.bytes, [letter], "{what}");
-        assert!(line.truncated && !line.damaged && line.missing == (new * PAYLOAD) as u64, "{what}");
-        let is_end =
-            |item: &Item<'_>| matches!(item, Item::Ended(Ended { writer_id: 0, lines: 1, lost: 0, .. }));
+        assert!(
+            line.truncated && !line.damaged && line.missing == (new * PAYLOAD) as u64,
+            "{what}"
+        );
+        let is_end = |item: &Item<'_>| {
+            matches!(item, Item::Ended(Ended { writer_id: 0, lines: 1, lost: 0, .. }))
+        };
         assert!(items.iter().any(is_end), "{what}");
     }
 }
@@ -1377,7 +1482,9 @@ fn a_long_line_is_whole_though_its_reader_was_overrun_in_it() {
         let [mut mirror, mut other] = [mirror(&ring), mirror(&ring)];
         let text = numbered(0, 0, 4 * PAYLOAD);
         // An earlier line that was begun anew says nothing of this one.
-        mirror.write_all(&[&b"\n".repeat(voids)[..], &[b'x'; 3 * PAYLOAD], b"\rx\n"].concat()).expect("room");
+        mirror
+            .write_all(&[&b"\n".repeat(voids)[..], &[b'x'; 3 * PAYLOAD], b"\rx\n"].concat())
+            .expect("room");
         mirror.write_all(&text[..2 * PAYLOAD + 1]).expect("room");
         assert_eq!(now(&mut reader).len(), 1 + voids);
         (0..30).for_each(|i| write(&mut other, &i.to_string()));
@@ -1415,12 +1522,16 @@ fn a_line_after_a_void_one_is_counted_if_it_is_lost() {
             write(&mut mirror, "next");
             drop(mirror);
             let items = now(&mut reader);
-            let cause =
-                if policy == Policy::DropNewest { LossCause::Dropped } else { LossCause::Overwritten };
+            let cause = if policy == Policy::DropNewest {
+                LossCause::Dropped
+            } else {
+                LossCause::Overwritten
+            };
             let is_lost = |item: &Item<'_>| matches!(item, Item::Lost(Lost { writer_id: 0, lines: 1, cause: c, .. }) if *c == cause);
             assert!(items.iter().any(is_lost), "{policy:?}: {items:?}");
-            let is_end =
-                |item: &Item<'_>| matches!(item, Item::Ended(Ended { writer_id: 0, lines: 1, lost: 1, .. }));
+            let is_end = |item: &Item<'_>| {
+                matches!(item, Item::Ended(Ended { writer_id: 0, lines: 1, lost: 1, .. }))
+            };
             assert!(items.iter().any(is_end), "{policy:?}: {items:?}");
         }
     }

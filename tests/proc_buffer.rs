@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use common::{Child, Gate, below_overflow, die, exit, fork};
 use linering::{
-    AttachError, End, Ended, Item, Kind, LineProcBuffer, LineProcMirror, LineRing, Message, MirrorError,
-    Options, ReadError, Seat, WorkerPool, WriteError,
+    AttachError, End, Ended, Item, Kind, LineProcBuffer, LineProcMirror, LineRing, Message,
+    MirrorError, Options, ReadError, Seat, WorkerPool, WriteError,
 };
 
 /// Slots of 64 bytes hold 32 bytes of a line.
@@ -32,7 +32,11 @@ fn small_ring(maxlen: usize) -> Options {
 
 fn texts(buffer: &LineProcBuffer) -> Vec<String> {
     let messages = buffer.read(None).expect("this process made it");
-    assert_eq!(buffer.len().expect("this process made it"), messages.len(), "len is what read gives");
+    assert_eq!(
+        buffer.len().expect("this process made it"),
+        messages.len(),
+        "len is what read gives"
+    );
     messages.iter().map(Message::to_string).collect()
 }
 
@@ -86,8 +90,9 @@ fn what_a_mirror_writes_is_read_again_and_again() {
     }
     mirror.write_all(b"th\n5th\n").expect("open");
     assert_eq!(texts(&buffer), ["3", "4th", "5th"]);
-    let last =
-        |count| buffer.read(Some(count)).expect("ours").iter().map(Message::to_string).collect::<Vec<_>>();
+    let last = |count| {
+        buffer.read(Some(count)).expect("ours").iter().map(Message::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(last(0), [""; 0]);
     assert_eq!(last(2), ["4th", "5th"]);
     assert_eq!(last(99), ["3", "4th", "5th"]);
@@ -123,7 +128,8 @@ fn lines_are_put_together_per_mirror() {
 fn a_mirror_folds_line_ends_and_rewrites_lines() {
     let buffer = small(10);
     let mut mirror = buffer.mirror().expect("a mirror");
-    for piece in [&b"dos\r"[..], b"\n  0%", b"\r 50%", b"\r", b"100%\r\n", b"\x0b\x0c\xe2\x80\xa8\0\xff\n\n"]
+    for piece in
+        [&b"dos\r"[..], b"\n  0%", b"\r 50%", b"\r", b"100%\r\n", b"\x0b\x0c\xe2\x80\xa8\0\xff\n\n"]
     {
         mirror.write_all(piece).expect("open");
     }
@@ -220,7 +226,10 @@ fn an_end_says_whose_it_was_and_how_many_lines_came() {
     let ends = buffer.wait().expect("ours");
     assert_eq!(ends.len(), 1);
     let end = &ends[0];
-    assert_eq!((end.writer_id, &*end.label, end.end, end.lines, end.lost), (0, "the worker", End::Eof, 3, 0));
+    assert_eq!(
+        (end.writer_id, &*end.label, end.end, end.lines, end.lost),
+        (0, "the worker", End::Eof, 3, 0)
+    );
 }
 
 #[test]
@@ -242,7 +251,8 @@ fn overwritten_lines_are_counted_exactly_in_the_ends() {
     assert_eq!(texts(&buffer), (4311..4321).map(|i| i.to_string()).collect::<Vec<_>>());
 }
 
-// ------------------------------------------------------------------------------------------ the end
+// ------------------------------------------------------------------------------------------ the
+// end
 
 #[test]
 fn a_second_end_is_ignored() {
@@ -297,7 +307,10 @@ fn again_makes_a_fresh_mirror_of_the_same_seat() {
     assert!(matches!(first.write_line(b"late"), Err(WriteError::Ended)));
     drop((first, second));
     let ends = buffer.wait().expect("ours");
-    assert!(ends.iter().all(|end| end.writer_id == seat.writer_id() && end.label == "seat"), "{ends:?}");
+    assert!(
+        ends.iter().all(|end| end.writer_id == seat.writer_id() && end.label == "seat"),
+        "{ends:?}"
+    );
     assert_eq!(ends.iter().map(|end| end.end).collect::<Vec<_>>(), [End::Error, End::Eof]);
     let texts = texts(&buffer);
     assert_eq!((&*texts[0], &*texts[2]), ("first", "second"), "{texts:?}");
@@ -322,8 +335,10 @@ fn a_mirror_that_is_told_to_stop_can_still_end() {
     drop(mirrors);
     assert_eq!(wait(&buffer), [(0, End::Eof), (1, End::Error), (2, End::Eof)]);
     let texts = texts(&buffer);
-    let error = texts.iter().position(|text| text.starts_with("error: stopped")).expect("the error");
-    let rest: Vec<_> = texts.iter().enumerate().filter(|(i, _)| *i != error).map(|(_, text)| text).collect();
+    let error =
+        texts.iter().position(|text| text.starts_with("error: stopped")).expect("the error");
+    let rest: Vec<_> =
+        texts.iter().enumerate().filter(|(i, _)| *i != error).map(|(_, text)| text).collect();
     assert_eq!(rest, ["whole", "whole", "whole", "unfinished", "unfinished", "unfinished"]);
 }
 
@@ -346,7 +361,9 @@ fn workers_that_write_without_end_are_stopped() {
     buffer.stop_all_mirrors();
     let ends = pool.wait(&buffer).expect("ours");
     assert_eq!(kinds(ends), [(0, End::Eof), (1, End::Eof), (2, End::Eof)]);
-    assert!(pool.workers().iter().all(|worker| worker.status.is_some_and(|status| status.success())));
+    assert!(
+        pool.workers().iter().all(|worker| worker.status.is_some_and(|status| status.success()))
+    );
     assert_eq!(texts(&buffer).len(), 10);
 }
 
@@ -367,14 +384,19 @@ fn wait_timeout_returns_in_time_though_workers_write_without_end() {
     .expect("a pool");
     for _ in 0..10 {
         buffer.receive().expect("ours").expect("they write");
-        assert_eq!(buffer.wait_timeout(Duration::from_millis(1)).expect("ours"), None, "they write on");
+        assert_eq!(
+            buffer.wait_timeout(Duration::from_millis(1)).expect("ours"),
+            None,
+            "they write on"
+        );
         assert!(buffer.len().expect("ours") <= 10);
     }
     buffer.stop_all_mirrors();
     pool.wait(&buffer).expect("ours");
 }
 
-// --------------------------------------------------------------------------------- errors and groups
+// --------------------------------------------------------------------------------- errors and
+// groups
 
 /// An error with an error below it.
 #[derive(Debug)]
@@ -400,7 +422,9 @@ fn groups(buffer: &LineProcBuffer) -> Vec<(Kind, u32, Vec<String>)> {
         Message::Line(_) => None,
     });
     let lines = |line: &[u8]| String::from_utf8(line.to_vec()).expect("UTF-8");
-    groups.map(|group| (group.kind(), group.writer_id(), group.lines().map(lines).collect())).collect()
+    groups
+        .map(|group| (group.kind(), group.writer_id(), group.lines().map(lines).collect()))
+        .collect()
 }
 
 /// A group's lines before its backtrace, which there is if the environment asks for it.
@@ -525,7 +549,8 @@ fn a_group_keeps_empty_lines_and_bytes_that_are_no_text() {
 
 #[test]
 fn a_group_is_contiguous_though_others_write() {
-    let buffer = LineProcBuffer::with_options(2000, small_ring(30_000).max_line(4000)).expect("a buffer");
+    let buffer =
+        LineProcBuffer::with_options(2000, small_ring(30_000).max_line(4000)).expect("a buffer");
     let mut pool = WorkerPool::fork(&buffer, 4, |worker, mirror| {
         for i in 0..50 {
             mirror.write_line(format!("{worker}.{i} before").as_bytes())?;
@@ -541,8 +566,9 @@ fn a_group_is_contiguous_though_others_write() {
     pool.wait(&buffer).expect("ours");
     let messages = buffer.read(None).expect("ours");
     for worker in 0..4 {
-        let of_worker =
-            messages.iter().filter(|message| message.to_string().starts_with(&format!("{worker}.")));
+        let of_worker = messages
+            .iter()
+            .filter(|message| message.to_string().starts_with(&format!("{worker}.")));
         let expected = (0..50).flat_map(|i| {
             let group: Vec<_> = (0..40).map(|part| format!("{worker}.{i} {part}")).collect();
             [format!("{worker}.{i} before"), group.join("\n")]
@@ -584,10 +610,15 @@ fn a_parent_may_join_its_workers_first_though_they_wrote_a_hundred_times_the_rin
             (0..1600).try_for_each(|i| mirror.write_line(format!("{worker}:{i}").as_bytes()))
         })
         .expect("a pool");
-        assert!(pool.join().iter().all(|worker| worker.status.is_some_and(|status| status.success())));
+        assert!(
+            pool.join().iter().all(|worker| worker.status.is_some_and(|status| status.success()))
+        );
         let ends = buffer.wait().expect("ours");
         assert_eq!(ends.len(), 4);
-        assert!(ends.iter().all(|end| end.end == End::Eof && end.lines + end.lost == 1600), "{ends:?}");
+        assert!(
+            ends.iter().all(|end| end.end == End::Eof && end.lines + end.lost == 1600),
+            "{ends:?}"
+        );
         has_exactly_the_last(&buffer, 4, 1600);
     }
 }
@@ -600,7 +631,10 @@ fn a_parent_that_drains_meanwhile_has_exactly_the_last_lines_too() {
     })
     .expect("a pool");
     let ends = pool.wait(&buffer).expect("ours");
-    assert!(ends.iter().all(|end| end.end == End::Eof && end.lines + end.lost == 20_000), "{ends:?}");
+    assert!(
+        ends.iter().all(|end| end.end == End::Eof && end.lines + end.lost == 20_000),
+        "{ends:?}"
+    );
     has_exactly_the_last(&buffer, 4, 20_000);
 }
 
@@ -611,7 +645,9 @@ fn the_last_long_lines_are_exact_as_long_as_they_fit_in_the_ring() {
     let buffer = LineProcBuffer::with_options(20, options).expect("a buffer");
     let padding = " ".repeat(1000);
     let mut pool = WorkerPool::fork(&buffer, 2, |worker, mirror| {
-        (0..500).try_for_each(|i| mirror.write_line(&format!("{worker}:{i}{padding}").as_bytes()[..1000]))
+        (0..500).try_for_each(|i| {
+            mirror.write_line(&format!("{worker}:{i}{padding}").as_bytes()[..1000])
+        })
     })
     .expect("a pool");
     pool.join();
@@ -628,7 +664,8 @@ fn the_last_long_lines_are_exact_as_long_as_they_fit_in_the_ring() {
 #[test]
 fn the_last_lines_are_exact_in_the_smallest_rings_too() {
     for (lines, maxlen) in [(2, 1), (4, 1), (4, 2), (8, 4)] {
-        let options = Options::new().lines(lines).line_bytes(64).start_position(below_overflow(lines));
+        let options =
+            Options::new().lines(lines).line_bytes(64).start_position(below_overflow(lines));
         let buffer = LineProcBuffer::with_options(maxlen, options).expect("a buffer");
         let mut mirror = buffer.mirror().expect("a mirror");
         for i in 0..100 {
@@ -685,8 +722,11 @@ fn a_long_line_that_is_rewritten_leaves_nothing_behind() {
 #[test]
 fn an_errors_trace_survives_being_overwritten() {
     let buffer = small(10);
-    let seats =
-        [buffer.seat().expect("a seat"), buffer.seat().expect("a seat"), buffer.seat().expect("a seat")];
+    let seats = [
+        buffer.seat().expect("a seat"),
+        buffer.seat().expect("a seat"),
+        buffer.seat().expect("a seat"),
+    ];
     let short = Failure("short", None);
     let long: &'static str = Box::leak("0123456789".repeat(10).into_boxed_str());
     let long = Failure(long, None);
@@ -705,8 +745,13 @@ fn an_errors_trace_survives_being_overwritten() {
     .succeeds();
     let mut ends = buffer.wait().expect("ours");
     ends.sort_by_key(|end| end.writer_id);
-    let counts: Vec<_> = ends.iter().map(|end| (end.end, end.lines, end.lines + end.lost)).collect();
-    assert_eq!(counts[..2], [(End::Error, 1, 2), (End::Error, 1, 2)], "the error, and one line lost");
+    let counts: Vec<_> =
+        ends.iter().map(|end| (end.end, end.lines, end.lines + end.lost)).collect();
+    assert_eq!(
+        counts[..2],
+        [(End::Error, 1, 2), (End::Error, 1, 2)],
+        "the error, and one line lost"
+    );
     assert_eq!((counts[2].0, counts[2].2), (End::Eof, 6400));
     let groups = groups(&buffer);
     assert_eq!(groups.len(), 2, "{groups:?}");
@@ -745,7 +790,8 @@ fn errors_of_many_workers_survive_being_overwritten_while_there_are_cells() {
     assert_eq!(workers, (0..20).collect::<Vec<_>>());
 }
 
-// --------------------------------------------------------------------------------- seats and children
+// --------------------------------------------------------------------------------- seats and
+// children
 
 /// The child's own way to end.
 fn ending(how: usize, mut mirror: LineProcMirror) -> u8 {
@@ -782,7 +828,8 @@ fn a_loop_that_makes_a_seat_and_forks_neither_hangs_nor_ends_early() {
     let mut lines = texts(&buffer);
     lines.retain(|text| !text.starts_with("error: "));
     lines.sort();
-    let expected = ["last words of", "worker"].map(|what| (0..10).map(move |i| format!("{what} {i}")));
+    let expected =
+        ["last words of", "worker"].map(|what| (0..10).map(move |i| format!("{what} {i}")));
     assert_eq!(lines, expected.into_iter().flatten().collect::<Vec<_>>());
     assert_eq!(groups(&buffer).len(), 2);
     for (i, child) in children.into_iter().enumerate() {
@@ -811,7 +858,10 @@ fn the_last_words_of_a_killed_worker_are_flagged_and_the_others_are_not() {
     assert!(child.status().code().is_none());
     let messages = buffer.read(None).expect("ours");
     let [Message::Line(whole), Message::Line(last)] = &messages[..] else { panic!("{messages:?}") };
-    assert!(!whole.unfinished && !whole.unacknowledged && &whole.bytes[..] == b"whole", "{whole:?}");
+    assert!(
+        !whole.unfinished && !whole.unacknowledged && &whole.bytes[..] == b"whole",
+        "{whole:?}"
+    );
     assert!(last.unfinished && !last.unacknowledged && !last.truncated, "{last:?}");
     assert_eq!(last.bytes.len(), 3 * PAYLOAD + 5);
 }
@@ -948,7 +998,10 @@ fn what_is_used_up_is_named_and_comes_back() {
     let mirrors = [buffer.mirror().expect("a mirror"), buffer.mirror().expect("a mirror")];
     let error = buffer.mirror().expect_err("there are two");
     assert!(matches!(error, MirrorError::TooManyMirrors { limit: 2 }), "{error}");
-    assert_eq!(error.to_string(), "all 2 mirrors of the ring are open; more need the option `mirrors`");
+    assert_eq!(
+        error.to_string(),
+        "all 2 mirrors of the ring are open; more need the option `mirrors`"
+    );
     let seat = buffer.seat().expect("a seat");
     let error = buffer.seat().expect_err("there are three");
     assert!(matches!(error, MirrorError::TooManySeats { limit: 3 }), "{error}");
@@ -976,7 +1029,10 @@ fn a_dead_workers_cell_and_seat_are_used_again() {
                 Err(_) => 1,
             })
         });
-        assert!(children.map(Child::status).iter().all(|status| status.code().is_none()), "round {round}");
+        assert!(
+            children.map(Child::status).iter().all(|status| status.code().is_none()),
+            "round {round}"
+        );
         assert_eq!(wait(&buffer), [(2 * round, End::Died), (2 * round + 1, End::Died)]);
     }
     assert_eq!(texts(&buffer), ["words"; 10]);
@@ -1076,7 +1132,8 @@ fn one_mirror_may_be_used_by_a_parent_and_many_children_at_a_time() {
     assert!(found.values().all(|numbers| *numbers == (0..100).collect::<Vec<_>>()), "{found:?}");
 }
 
-// ------------------------------------------------------------------------------------- seats as text
+// ------------------------------------------------------------------------------------- seats as
+// text
 
 #[test]
 fn a_seat_travels_as_text() {
@@ -1140,8 +1197,9 @@ fn a_text_that_is_no_seat_is_refused_with_it() {
     for text in no_seats {
         let error = text.parse::<Seat>().expect_err(&text);
         assert!(matches!(&error, AttachError::Seat { found } if *found == text), "{text}: {error}");
-        let expected =
-            format!("\"{text}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL");
+        let expected = format!(
+            "\"{text}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL"
+        );
         assert_eq!(error.to_string(), expected);
     }
     let error = with(1, "00").parse::<Seat>().expect_err("another ring's identity");
@@ -1161,7 +1219,10 @@ fn a_text_that_is_no_seat_is_refused_with_it() {
     let other = LineRing::new(Options::new()).expect("a ring");
     let number = std::os::fd::AsRawFd::as_raw_fd(&other.descriptor().expect("open")).to_string();
     let error = with(3, &number).parse::<Seat>().expect_err("another ring");
-    assert!(matches!(&error, AttachError::Identity { expected, .. } if expected == parts[1]), "{error}");
+    assert!(
+        matches!(&error, AttachError::Identity { expected, .. } if expected == parts[1]),
+        "{error}"
+    );
 }
 
 #[test]
@@ -1238,7 +1299,8 @@ fn a_maxlen_out_of_bounds_is_named() {
     }
 }
 
-// ------------------------------------------------------------------------------------------ signals
+// ------------------------------------------------------------------------------------------
+// signals
 
 extern "C" fn ignore(_: i32) {}
 
@@ -1246,7 +1308,8 @@ extern "C" fn ignore(_: i32) {}
 fn a_signal_interrupts_a_wait_that_can_go_on_then() {
     let buffer = small(10);
     let seat = buffer.seat().expect("a seat");
-    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are interrupted.
+    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+    // interrupted.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = ignore as *const () as libc::sighandler_t;
     // SAFETY: the handler does nothing, and nobody else uses this signal.
@@ -1322,15 +1385,19 @@ fn a_pool_reaps_no_child_that_it_did_not_start() {
 fn a_pools_workers_have_the_numbers_of_their_mirrors() {
     let buffer = small(10);
     let _first = buffer.mirror().expect("a mirror");
-    let mut pool =
-        WorkerPool::fork(&buffer, 3, |worker, mirror| match mirror.writer_id() as usize == worker + 1 {
+    let mut pool = WorkerPool::fork(&buffer, 3, |worker, mirror| {
+        match mirror.writer_id() as usize == worker + 1 {
             true => Ok(()),
             false => Err("another number"),
-        })
-        .expect("a pool");
+        }
+    })
+    .expect("a pool");
     pool.join();
-    let workers: Vec<_> =
-        pool.workers().iter().map(|worker| (worker.worker, worker.status.and_then(|s| s.code()))).collect();
+    let workers: Vec<_> = pool
+        .workers()
+        .iter()
+        .map(|worker| (worker.worker, worker.status.and_then(|s| s.code())))
+        .collect();
     assert_eq!(workers, [(1, Some(0)), (2, Some(0)), (3, Some(0))]);
 }
 
@@ -1338,12 +1405,17 @@ fn a_pools_workers_have_the_numbers_of_their_mirrors() {
 fn sorted_lines_of_a_pool_are_all_there() {
     let buffer = small(100);
     let mut pool =
-        WorkerPool::fork(&buffer, 8, |worker, mirror| writeln!(mirror, "worker {worker}")).expect("a pool");
+        WorkerPool::fork(&buffer, 8, |worker, mirror| writeln!(mirror, "worker {worker}"))
+            .expect("a pool");
     pool.wait(&buffer).expect("ours");
-    assert_eq!(sorted(&buffer), (0..8).map(|worker| format!("worker {worker}")).collect::<Vec<_>>());
+    assert_eq!(
+        sorted(&buffer),
+        (0..8).map(|worker| format!("worker {worker}")).collect::<Vec<_>>()
+    );
 }
 
-// ------------------------------------------------------------------------------ what mirrors can say
+// ------------------------------------------------------------------------------ what mirrors can
+// say
 
 #[test]
 fn a_new_line_ends_what_was_begun_and_nothing_else() {
@@ -1358,7 +1430,9 @@ fn a_new_line_ends_what_was_begun_and_nothing_else() {
     mirror.send_eof().expect("room");
     wait(&buffer);
     assert_eq!(texts(&buffer), ["begun"]);
-    let Message::Line(line) = &buffer.read(None).expect("this process made it")[0] else { panic!("a line") };
+    let Message::Line(line) = &buffer.read(None).expect("this process made it")[0] else {
+        panic!("a line")
+    };
     assert!(!line.unfinished);
 }
 

@@ -45,7 +45,10 @@ fn where_python_is_missing_a_sentence_says_what_to_install() {
     for tool in ["bash", "dirname", "cargo"] {
         let link = bin.join(tool);
         let _ = std::fs::remove_file(&link);
-        let found = Command::new("bash").args(["-c", &format!("command -v {tool}")]).output().expect("bash");
+        let found = Command::new("bash")
+            .args(["-c", &format!("command -v {tool}")])
+            .output()
+            .expect("bash");
         let found = String::from_utf8(found.stdout).expect("a path");
         std::os::unix::fs::symlink(found.trim(), link).expect("a link");
     }

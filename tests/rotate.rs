@@ -20,8 +20,9 @@ fn contents(folder: &Path) -> Vec<String> {
         .expect("a folder")
         .map(|entry| {
             let path = entry.expect("an entry").path();
-            let number =
-                path.extension().map_or(0, |n| n.to_string_lossy().parse::<u32>().expect("a number"));
+            let number = path
+                .extension()
+                .map_or(0, |n| n.to_string_lossy().parse::<u32>().expect("a number"));
             (number, fs::read_to_string(path).expect("UTF-8"))
         })
         .collect();
@@ -81,7 +82,8 @@ fn a_file_that_is_there_is_gone_on_with_and_a_torn_line_is_ended() {
 
 #[test]
 fn a_rotation_that_stopped_between_two_steps_is_gone_on_with() {
-    // The numbers of the files that are there: what a kill before each rename leaves, and after the last.
+    // The numbers of the files that are there: what a kill before each rename leaves, and after the
+    // last.
     for there in [vec![0, 1, 2, 4], vec![0, 1, 3, 4], vec![0, 2, 3, 4], vec![1, 2, 3, 4]] {
         let folder = folder();
         for number in &there {
@@ -110,7 +112,8 @@ fn a_writer_killed_anywhere_loses_and_repeats_no_line() {
         let child: Child = fork(|| {
             let Ok(mut log) = RotatingFile::open(&path, 100, 1_000_000) else { return 1 };
             for number in first.. {
-                if log.write_all(format!("{number}.\n").as_bytes()).is_err() || said.write_all(b"!").is_err()
+                if log.write_all(format!("{number}.\n").as_bytes()).is_err()
+                    || said.write_all(b"!").is_err()
                 {
                     return 2;
                 }

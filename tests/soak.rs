@@ -1,5 +1,5 @@
-//! Every line of every kind of ring, checked: policies, slot sizes, numbers of writers, threads and processes, with
-//! positions that begin just below the overflow of the laps.
+//! Every line of every kind of ring, checked: policies, slot sizes, numbers of writers, threads and
+//! processes, with positions that begin just below the overflow of the laps.
 //!
 //! A million lines in an ordinary test run. The long soak, 10^8 lines:
 //!
@@ -9,7 +9,9 @@
 
 use std::thread;
 
-use linering::{End, Item, Line, LineProcMirror, LineRing, Options, Policy, WorkerPool, WriteError};
+use linering::{
+    End, Item, Line, LineProcMirror, LineRing, Options, Policy, WorkerPool, WriteError,
+};
 
 const POLICIES: [Policy; 3] = [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest];
 const SLOT_BYTES: [usize; 4] = [64, 192, 1024, 4096];
@@ -39,7 +41,8 @@ fn mix(seed: u64) -> u64 {
     x ^ x >> 29
 }
 
-/// Puts line `number` of `writer` into `line`: mostly one slot, now and then several, now and then empty.
+/// Puts line `number` of `writer` into `line`: mostly one slot, now and then several, now and then
+/// empty.
 fn make(line: &mut Vec<u8>, case: &Case, writer: u64, number: u64) {
     let seed = mix(writer << 40 | number);
     let payload = case.slot_bytes as u64 - 32;
@@ -115,7 +118,8 @@ impl Tally {
         assert!(!writer.ended, "{case:?}: no line after the end");
         // A line whose last part was lost has the position of the last part that was seen.
         if !line.truncated {
-            let later = self.last_position.is_none_or(|last| line.position.wrapping_sub(last) as i64 > 0);
+            let later =
+                self.last_position.is_none_or(|last| line.position.wrapping_sub(last) as i64 > 0);
             assert!(later, "{case:?}: position {} after {:?}", line.position, self.last_position);
             self.last_position = Some(line.position);
         }
@@ -157,11 +161,14 @@ impl Tally {
 
 fn run(case: Case) -> (u64, u64, u64) {
     let bits = POSITIONS.trailing_zeros();
-    // The last lap before they overflow begins in a moment, and the start is not at the first entry.
+    // The last lap before they overflow begins in a moment, and the start is not at the first
+    // entry.
     let start = (((1 << 39) - 1) << bits) - 7;
-    let options = Options::new().lines(POSITIONS as usize).line_bytes(case.slot_bytes).policy(case.policy);
+    let options =
+        Options::new().lines(POSITIONS as usize).line_bytes(case.slot_bytes).policy(case.policy);
     // Lines of up to 4 slots, and no more waiting than a reader on a busy machine needs.
-    let ring = LineRing::new(options.start_position(start).max_line(8 * case.slot_bytes)).expect("a ring");
+    let ring =
+        LineRing::new(options.start_position(start).max_line(8 * case.slot_bytes)).expect("a ring");
     let mut tally = Tally::default();
     tally.writers.resize_with(case.writers as usize, Writer::default);
     match case.mode {
@@ -178,7 +185,11 @@ fn run(case: Case) -> (u64, u64, u64) {
             let work = |writer, mirror: &mut LineProcMirror| write(&case, writer as u64, mirror);
             let mut pool = WorkerPool::fork(&ring, case.writers as usize, work).expect("workers");
             drain(&case, &ring, &mut tally);
-            assert!(pool.join().iter().all(|worker| worker.status.is_some_and(|status| status.success())));
+            assert!(
+                pool.join()
+                    .iter()
+                    .all(|worker| worker.status.is_some_and(|status| status.success()))
+            );
         }
     }
     for writer in &tally.writers {
@@ -217,10 +228,13 @@ fn every_line_of_every_kind_of_ring_comes_whole_in_order_or_is_counted() {
         for slot_bytes in SLOT_BYTES {
             for writers in WRITERS {
                 for mode in [Mode::Threads, Mode::Processes] {
-                    let case = Case { mode, policy, slot_bytes, writers, lines: lines / cases / writers };
+                    let case =
+                        Case { mode, policy, slot_bytes, writers, lines: lines / cases / writers };
                     let (delivered, lost, truncated) = run(case);
                     total += delivered + lost;
-                    println!("{case:?}: {delivered} delivered, {truncated} of them truncated, {lost} lost");
+                    println!(
+                        "{case:?}: {delivered} delivered, {truncated} of them truncated, {lost} lost"
+                    );
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! Writers and readers that are killed at any time, one after another, for as long as wanted: `LINERING_STORM_KILLS=20000`
-//! takes some minutes.
+//! Writers and readers that are killed at any time, one after another, for as long as wanted:
+//! `LINERING_STORM_KILLS=20000` takes some minutes.
 //!
-//! Each writer notes in memory of its own, shared with nobody but this test, that a line's write has returned, before it begins
-//! the next. What it has noted must come, and nothing twice, and nothing torn.
+//! Each writer notes in memory of its own, shared with nobody but this test, that a line's write
+//! has returned, before it begins the next. What it has noted must come, and nothing twice, and
+//! nothing torn.
 
 mod common;
 
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use common::{Child, fork};
 use linering::{
-    End, Ended, Item, Line, LineRing, Lost, Options, Policy, ReadError, Reader, Timestamps, WriteError,
+    End, Ended, Item, Line, LineRing, Lost, Options, Policy, ReadError, Reader, Timestamps,
+    WriteError,
 };
 
 /// Writers at a time.
@@ -29,7 +31,8 @@ fn content(writer: usize, number: u64) -> String {
 fn shared_counts(writers: usize) -> &'static [AtomicU64] {
     // SAFETY: a new mapping of zeros, which are valid atomics, never unmapped.
     unsafe {
-        let (rights, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (rights, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         let at = libc::mmap(core::ptr::null_mut(), writers * 8, rights, kind, -1, 0);
         assert_ne!(at, libc::MAP_FAILED);
         core::slice::from_raw_parts(at.cast(), writers)
@@ -126,8 +129,8 @@ impl Storm {
 }
 
 fn storm(policy: Policy, kills: usize) {
-    // Many more cells than writers: those of the dead whose last words wait for room are not free before the reader has looked
-    // for them, ten times a second, and kills come faster.
+    // Many more cells than writers: those of the dead whose last words wait for room are not free
+    // before the reader has looked for them, ten times a second, and kills come faster.
     let options = Options::new().lines(64).line_bytes(64).mirrors(50 * WRITERS).policy(policy);
     let options = options.timestamps(Timestamps::Off).max_line(1024);
     let ring = LineRing::new(options).expect("a ring");
@@ -199,7 +202,8 @@ fn what_is_overwritten_is_counted_however_many_writers_are_killed() {
     storm(Policy::OverwriteOldest, kills());
 }
 
-// ------------------------------------------------------------------------------------------ readers
+// ------------------------------------------------------------------------------------------
+// readers
 
 /// Items that a reader notes, at most. Then it leaves.
 const NOTES: usize = 1 << 16;
@@ -214,7 +218,8 @@ struct Log {
 struct Noted {
     /// A line's position; of an end, which all writers have one of, a number that is none.
     place: u64,
-    /// `writer:16 | cut:1 | 47`: a line's number, or, if its first parts went with the reader before, how long it was.
+    /// `writer:16 | cut:1 | 47`: a line's number, or, if its first parts went with the reader
+    /// before, how long it was.
     what: u64,
 }
 
@@ -243,7 +248,9 @@ impl Log {
     }
     fn noted(&self, count: usize) -> Vec<Noted> {
         let words = self.words[2..][..2 * count].chunks_exact(2);
-        words.map(|pair| Noted { place: pair[0].load(SeqCst), what: pair[1].load(SeqCst) }).collect()
+        words
+            .map(|pair| Noted { place: pair[0].load(SeqCst), what: pair[1].load(SeqCst) })
+            .collect()
     }
 }
 
@@ -261,7 +268,8 @@ impl Noted {
                     (text == content(writer, number)).then_some(number)?
                 };
                 let is_published = !line.unfinished && !line.unacknowledged;
-                is_published.then_some(Self { place: line.position, what: (writer as u64) << 48 | what })
+                is_published
+                    .then_some(Self { place: line.position, what: (writer as u64) << 48 | what })
             }
             Item::Ended(ended) if ended.end == End::Eof => {
                 let writer: u64 = ended.label.parse().ok()?;
@@ -278,7 +286,9 @@ fn next_reader(ring: &LineRing) -> Option<Reader> {
     loop {
         match ring.reader() {
             Ok(reader) => return Some(reader),
-            Err(ReadError::HasReader { .. }) if began.elapsed() < PATIENCE => std::thread::yield_now(),
+            Err(ReadError::HasReader { .. }) if began.elapsed() < PATIENCE => {
+                std::thread::yield_now()
+            }
             Err(_) => return None,
         }
     }
@@ -332,7 +342,8 @@ impl Accepted {
     fn go_on(&mut self, items: &[Noted], sure: usize) {
         let Some(first) = items.first() else { return };
         let unsure = std::mem::take(&mut self.unsure);
-        let taken = unsure.iter().position(|item| item.place == first.place).unwrap_or(unsure.len());
+        let taken =
+            unsure.iter().position(|item| item.place == first.place).unwrap_or(unsure.len());
         self.twice += unsure.len() - taken;
         unsure[..taken].iter().chain(&items[..sure]).for_each(|item| self.accept(item));
         self.unsure = items[sure..].to_vec();
@@ -346,7 +357,11 @@ impl Accepted {
             END => return *next = END,
             cut if cut & CUT != 0 => {
                 let length = content(writer as usize, *next).len() as u64;
-                assert_eq!(cut & !CUT, length, "{writer}'s line {next}: what is missing is counted");
+                assert_eq!(
+                    cut & !CUT,
+                    length,
+                    "{writer}'s line {next}: what is missing is counted"
+                );
                 self.cut += 1;
             }
             number => assert_eq!(number, *next, "{writer}'s next line"),
@@ -380,7 +395,8 @@ fn what_was_not_accepted_comes_again_however_many_readers_are_killed() {
     let mut accepted = Accepted::default();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..kills() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         log.clear();
         let reader = fork(|| read(&ring, &log));
         let began = Instant::now();
@@ -408,5 +424,10 @@ fn what_was_not_accepted_comes_again_however_many_readers_are_killed() {
     writers.into_iter().for_each(Child::succeeds);
     assert!((0..WRITERS).all(|writer| accepted.next[&writer] == END));
     let lines: u64 = acknowledged.iter().map(|count| count.load(SeqCst)).sum();
-    println!("{} readers killed, {lines} lines, {} twice, {} cut", kills(), accepted.twice, accepted.cut);
+    println!(
+        "{} readers killed, {lines} lines, {} twice, {} cut",
+        kills(),
+        accepted.twice,
+        accepted.cut
+    );
 }

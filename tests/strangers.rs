@@ -1,4 +1,5 @@
-//! What other users and other processes put in the way of a ring: things under its name, locks on its file, an environment.
+//! What other users and other processes put in the way of a ring: things under its name, locks on
+//! its file, an environment.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -11,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linering::{AttachError, End, Item, LineRing, MirrorError, Observer, Options, ReadError, RingName, Seat};
+use linering::{
+    AttachError, End, Item, LineRing, MirrorError, Observer, Options, ReadError, RingName, Seat,
+};
 
 mod common;
 use common::{Gate, fork};
@@ -47,7 +50,8 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-// -------------------------------------------------------------------------------------------- names
+// --------------------------------------------------------------------------------------------
+// names
 
 #[test]
 fn what_is_no_file_under_a_name_is_neither_waited_for_nor_followed_nor_read() {
@@ -101,7 +105,8 @@ fn a_ring_of_another_user_is_opened_by_name_only_where_any_users_is_wanted() {
 
 #[test]
 fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_away() {
-    let rounds = std::env::var("LINERING_NAMES").map_or(300, |rounds| rounds.parse().expect("a number"));
+    let rounds =
+        std::env::var("LINERING_NAMES").map_or(300, |rounds| rounds.parse().expect("a number"));
     let is_over = AtomicBool::new(false);
     let process = std::process::id();
     let unfinished = format!(".linering-new-{process}-");
@@ -111,13 +116,16 @@ fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_a
                 for entry in fs::read_dir("/dev/shm").expect("a folder").flatten() {
                     let name = entry.file_name().into_string().unwrap_or_default();
                     // Those of this test's makers: other tests have theirs.
-                    let of_makers = [&format!("linering-strangers-{process}-")[..], &unfinished[..]];
+                    let of_makers =
+                        [&format!("linering-strangers-{process}-")[..], &unfinished[..]];
                     if !of_makers.iter().any(|beginning| name.starts_with(beginning)) {
                         continue;
                     }
                     // As `linering gc`: whatever it finds, it may be gone by now.
                     match LineRing::remove_named(&name) {
-                        Err(AttachError::System { doing: "take the name away", error }) => panic!("{error}"),
+                        Err(AttachError::System { doing: "take the name away", error }) => {
+                            panic!("{error}")
+                        }
                         Err(AttachError::Magic { found, .. }) if found == *b"linering" => {
                             panic!("{name} leads to half a ring")
                         }
@@ -149,7 +157,8 @@ fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_a
 
 #[test]
 fn what_a_killed_maker_of_a_name_has_left_is_taken_away() {
-    // As one that was killed right after it had made the object leaves it: empty, under the name of a process that is gone.
+    // As one that was killed right after it had made the object leaves it: empty, under the name of
+    // a process that is gone.
     let child = fork(|| 0);
     let process = child.0;
     child.succeeds();
@@ -168,7 +177,8 @@ fn what_a_killed_maker_of_a_name_has_left_is_taken_away() {
     fs::remove_file(&path).expect("it is there");
 }
 
-// ----------------------------------------------------------------------------------------- read locks
+// ----------------------------------------------------------------------------------------- read
+// locks
 
 /// A lock for reading on all of a file, as a process may have it that may only read.
 struct ReadLock(#[expect(dead_code, reason = "it is held")] File);
@@ -192,13 +202,14 @@ impl ReadLock {
 const CLAIMED_IN: u64 = 712;
 
 fn file(name: &str) -> PathBuf {
-    let path =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("strangers-{}-{name}", std::process::id()));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("strangers-{}-{name}", std::process::id()));
     let _ = fs::remove_file(&path);
     path
 }
 
-/// A ring in a file that a process which may only read has locked whole, with what a killed writer has left in it.
+/// A ring in a file that a process which may only read has locked whole, with what a killed writer
+/// has left in it.
 fn locked_ring(name: &str) -> (PathBuf, ReadLock) {
     let path = file(name);
     let child = fork(|| {
@@ -251,7 +262,11 @@ fn a_ring_is_read_and_written_beside_a_read_lock_on_all_of_it() {
     first.write_line(b"ours").expect("room");
     assert_eq!((next_line(&mut reader), next_line(&mut reader)), ("theirs".into(), "ours".into()));
     let others = [ring.mirror().expect("a mirror"), ring.mirror().expect("a mirror")];
-    assert!(matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { limit: 4 })), "{:?}", ring.mirror());
+    assert!(
+        matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { limit: 4 })),
+        "{:?}",
+        ring.mirror()
+    );
     let process = std::process::id();
     assert!(matches!(ring.reader(), Err(ReadError::HasReader { process: p }) if p == process));
     // Told beside the read lock too.
@@ -264,7 +279,11 @@ fn a_ring_is_read_and_written_beside_a_read_lock_on_all_of_it() {
     let reader = ring.reader().expect("it was given back");
     // And those who came beside the read lock keep what they have when it goes.
     drop(kept);
-    assert!(matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { .. })), "{:?}", ring.mirror());
+    assert!(
+        matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { .. })),
+        "{:?}",
+        ring.mirror()
+    );
     assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
     drop((reader, again));
     ring.reader().expect("it was given back");
@@ -315,7 +334,8 @@ fn many_processes_that_claim_a_ring_at_once_get_a_cell_each_and_one_reader() {
     tried.iter().for_each(|_| go.open());
     tried.iter().for_each(Gate::pass);
     tried.iter().for_each(|_| end.open());
-    let codes: Vec<_> = children.into_iter().map(|child| child.status().code().expect("an exit")).collect();
+    let codes: Vec<_> =
+        children.into_iter().map(|child| child.status().code().expect("an exit")).collect();
     assert_eq!(codes.iter().sum::<i32>(), 16 + 4, "{codes:?}");
     drop(kept);
     fs::remove_file(&path).expect("it stays");
@@ -363,7 +383,8 @@ fn a_read_lock_on_the_cell_of_one_that_died_does_not_put_off_its_death() {
     fs::remove_file(&path).expect("it stays");
 }
 
-// ---------------------------------------------------------------------------------------- environment
+// ----------------------------------------------------------------------------------------
+// environment
 
 /// Run by the test below as another program, with another user's rights.
 #[test]
@@ -401,10 +422,12 @@ fn a_setuid_program_does_not_obey_its_environment() {
     assert!(setuid.contains("it obeys nothing"), "{setuid}");
 }
 
-// --------------------------------------------------------------------------- one memory, two processes
+// --------------------------------------------------------------------------- one memory, two
+// processes
 
-/// A child that shares its parent's memory lives in the same place: what the parent had not finished could still be written by
-/// it, so the parent has not died until the child has. The lock says just that.
+/// A child that shares its parent's memory lives in the same place: what the parent had not
+/// finished could still be written by it, so the parent has not died until the child has. The lock
+/// says just that.
 #[test]
 fn a_writer_whose_memory_a_child_still_has_is_told_dead_when_the_child_ends() {
     let ring = LineRing::new(options()).expect("a ring");

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use common::{Child, Gate, fork, not_run, wait_for_the_end};
 use linering::{
-    CreateError, End, Item, LineProcMirror, LineRing, Observer, Options, Policy, Reader, Seat, WriteError,
+    CreateError, End, Item, LineProcMirror, LineRing, Observer, Options, Policy, Reader, Seat,
+    WriteError,
 };
 
 /// Seconds after which a process that hangs is ended, and its operation with it.
@@ -114,7 +115,11 @@ fn only(calls: &[libc::c_long], refusal: u32) -> io::Result<()> {
     let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
     for (index, call) in calls.iter().enumerate() {
         let over_the_rest = (calls.len() - index) as u8;
-        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, over_the_rest, *call as u32));
+        filter.push(statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            over_the_rest,
+            *call as u32,
+        ));
     }
     for answer in [refusal, libc::SECCOMP_RET_ALLOW] {
         filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, answer));
@@ -145,7 +150,11 @@ const ALL: [Stripped; 16] = [
     }),
     stripped("a process without free descriptors", |_| limit(libc::RLIMIT_NOFILE, 0)),
     stripped("a process of another user", other_user),
-    Stripped { name: "a process of another user than the file's", strip: other_user, in_file: true },
+    Stripped {
+        name: "a process of another user than the file's",
+        strip: other_user,
+        in_file: true,
+    },
     Stripped { name: "a process in an empty root, of a file", strip: no_paths, in_file: true },
     stripped("a process that may write no file", |_| limit(libc::RLIMIT_FSIZE, 0)),
     stripped("a process that may write short files", |_| limit(libc::RLIMIT_FSIZE, 1 << 12)),
@@ -305,7 +314,9 @@ const WRITING: [Operation; 11] = [
             write_four(held);
             reading_peer(held, read_slowly);
         },
-        act: |held| (0..SLOWLY).try_for_each(|_| held.mirror().write_line(b"one more").map_err(told)),
+        act: |held| {
+            (0..SLOWLY).try_for_each(|_| held.mirror().write_line(b"one more").map_err(told))
+        },
     },
     Operation {
         name: "writes into a full ring with a limit of its own and an idle reader",
@@ -378,7 +389,9 @@ const OPENING: [Operation; 9] = [
         options: SAME,
         prepare: write_four,
         act: |held| match held.ring.descriptor() {
-            Ok(descriptor) => value_or_sentence(Observer::attach(descriptor).map(|seen| seen.snapshot())),
+            Ok(descriptor) => {
+                value_or_sentence(Observer::attach(descriptor).map(|seen| seen.snapshot()))
+            }
             Err(error) => value_or_sentence::<(), _>(Err(error)),
         },
     },
@@ -476,10 +489,15 @@ const READING: [Operation; 3] = [
         act: |held| {
             let seen: Vec<_> = (0..5).map(|_| item_of(held.reader().recv_timeout(GRACE))).collect();
             let died = format!("{:?}", End::Died);
-            let is_told = |seen: &String| *seen == died || seen == "nothing" || seen.starts_with("error: ");
+            let is_told =
+                |seen: &String| *seen == died || seen == "nothing" || seen.starts_with("error: ");
             let lines = seen.iter().filter(|seen| *seen == "line").count();
             let rest = seen.iter().filter(|seen| *seen != "line").all(is_told);
-            if lines == 1 && rest { Ok(()) } else { Err(format!("expected a line and an end: {seen:?}")) }
+            if lines == 1 && rest {
+                Ok(())
+            } else {
+                Err(format!("expected a line and an end: {seen:?}"))
+            }
         },
     },
 ];
@@ -508,7 +526,8 @@ struct Said(&'static [AtomicU8; 4096]);
 
 impl Said {
     fn new() -> Self {
-        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (access, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping at an address of the kernel's choice, which stays; zeros are valid
         // atomics.
         unsafe {
@@ -593,7 +612,8 @@ struct Begun {
 fn begin_one(folder: &Path, stripped: &Stripped, operation: &Operation) -> Begun {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, SeqCst);
-    let [path, place, empty] = ["ring", "made", "empty"].map(|end| folder.join(format!("{number}.{end}")));
+    let [path, place, empty] =
+        ["ring", "made", "empty"].map(|end| folder.join(format!("{number}.{end}")));
     fs::create_dir(&empty).expect("a folder");
     let name = format!("linering-stripped-{}-{number}", std::process::id());
     let said = Said::new();
@@ -635,10 +655,12 @@ fn try_everywhere(operations: &[Operation]) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut faults = Vec::new();
     for some in ALL.chunks(AT_A_TIME) {
-        let pairs =
-            some.iter().flat_map(|stripped| operations.iter().map(move |operation| (stripped, operation)));
-        let begun: Vec<Begun> =
-            pairs.map(|(stripped, operation)| begin_one(folder.path(), stripped, operation)).collect();
+        let pairs = some
+            .iter()
+            .flat_map(|stripped| operations.iter().map(move |operation| (stripped, operation)));
+        let begun: Vec<Begun> = pairs
+            .map(|(stripped, operation)| begin_one(folder.path(), stripped, operation))
+            .collect();
         faults.extend(begun.into_iter().flat_map(Begun::faults));
     }
     let all = faults.len();
@@ -695,7 +717,8 @@ impl Group {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, SeqCst);
         folders.iter().find_map(|folder| {
-            let group = Self(Path::new(folder).join(format!("linering-{}-{number}", std::process::id())));
+            let group =
+                Self(Path::new(folder).join(format!("linering-{}-{number}", std::process::id())));
             fs::create_dir(&group.0).ok()?;
             group.0.join(file).exists().then_some(group)
         })
@@ -713,7 +736,8 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         // Its last process may be about to leave it.
-        while fs::remove_dir(&self.0).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
+        while fs::remove_dir(&self.0).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY))
+        {
             yield_now();
         }
     }
@@ -723,7 +747,8 @@ impl Drop for Group {
 fn memory_group(bytes: u64) -> Option<Group> {
     let (old, new) = ("memory.limit_in_bytes", "memory.max");
     let group = Group::new(&["/sys/fs/cgroup/memory"], old).map(|group| (group, old));
-    let (group, file) = group.or_else(|| Group::new(&["/sys/fs/cgroup"], new).map(|group| (group, new)))?;
+    let (group, file) =
+        group.or_else(|| Group::new(&["/sys/fs/cgroup"], new).map(|group| (group, new)))?;
     group.write(file, &bytes.to_string()).ok()?;
     Some(group)
 }
@@ -807,7 +832,8 @@ impl Freezer {
     }
 
     fn thaw(&self) -> io::Result<()> {
-        let (file, word) = if self.is_old { ("freezer.state", "THAWED") } else { ("cgroup.freeze", "0") };
+        let (file, word) =
+            if self.is_old { ("freezer.state", "THAWED") } else { ("cgroup.freeze", "0") };
         self.group.write(file, word)
     }
 }

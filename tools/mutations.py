@@ -9,6 +9,7 @@ Works on a copy of the sources in target/mutations, so that nothing here is touc
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -86,7 +87,7 @@ MUTATIONS = [
     ("the limit of a process's files", False, "src/segment/backing.rs",
      ".filter(|limit| *limit < bytes)", ".filter(|_| false)", test("named", "a_file_that_cannot_be_allocated")),
     ("holes of a sparse copy", False, "src/segment/mod.rs",
-     "fill_holes(&file, found).map_err(", "Ok(()).map_err(|error: io::Error| error).map_err(",
+     "fill_holes(&file, found)\n.map_err(", "Ok(()).map_err(|error: io::Error| error).map_err(",
      test("filesystems", "a_ring_on_tmpfs")),
     ("gate around a fork", True, "src/sys/fork.rs",
      "Some(before_fork), Some(after_fork), Some(after_fork)", "None, None, None",
@@ -256,6 +257,11 @@ def is_red(command, patience=None):
     return code != 0
 
 
+def any_layout(text):
+    """What stands there, however code and comments are broken into lines."""
+    return r"(?:\s|//)+".join(re.escape(word) for word in text.split() if word != "//")
+
+
 def main():
     wanted = sys.argv[1:]
     chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted or wanted == ["--quick"] and m[1]]
@@ -275,10 +281,11 @@ def main():
         path = os.path.join(COPY, file)
         with open(path) as source:
             text = source.read()
-        if text.count(there) != 1:
-            sys.exit(f"{name}: {file} has this {text.count(there)} times, expected once:\n{there}")
+        mutated, found = re.subn(any_layout(there), lambda _: instead, text)
+        if found != 1:
+            sys.exit(f"{name}: {file} has this {found} times, expected once:\n{there}")
         with open(path, "w") as source:
-            source.write(text.replace(there, instead))
+            source.write(mutated)
         red = is_red(command, PATIENCE * max(seconds[tuple(command)], 5) if seconds else LONGEST)
         with open(path, "w") as source:
             source.write(text)
@@ -289,4 +296,5 @@ def main():
         sys.exit(f"no test turns red without: {', '.join(green)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

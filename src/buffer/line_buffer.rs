@@ -21,9 +21,10 @@ use crate::write::writer::{Finish, Style, Writer};
 
 /// Keeps the last `maxlen` lines that the threads of a process write into it.
 ///
-/// Any number of threads may write through a shared reference; lines are put together per thread, so what one
-/// thread prints in pieces is never mixed with what another prints. A thread's end finishes its line. (The end of a
-/// [`std::thread::scope`] can come a moment before that; joining a thread's handle cannot.)
+/// Any number of threads may write through a shared reference; lines are put together per thread,
+/// so what one thread prints in pieces is never mixed with what another prints. A thread's end
+/// finishes its line. (The end of a [`std::thread::scope`] can come a moment before that; joining a
+/// thread's handle cannot.)
 ///
 /// ```
 /// use std::io::Write;
@@ -84,8 +85,8 @@ enum Way {
 }
 
 impl LineBuffer {
-    /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more for a
-    /// `maxlen` over 2048) while nobody reads.
+    /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
+    /// for a `maxlen` over 2048) while nobody reads.
     ///
     /// # Errors
     ///
@@ -94,9 +95,10 @@ impl LineBuffer {
         Self::with_options(maxlen, Options::new().seats(1).timestamps(Timestamps::Off))
     }
 
-    /// The same with options. The policy is always [`Policy::OverwriteOldest`](crate::Policy::OverwriteOldest),
-    /// and `lines` at least twice `maxlen`. `mirrors` is the number of threads with a cell of their own;
-    /// further ones share one, behind a lock.
+    /// The same with options. The policy is always
+    /// [`Policy::OverwriteOldest`](crate::Policy::OverwriteOldest), and `lines` at least twice
+    /// `maxlen`. `mirrors` is the number of threads with a cell of their own; further ones
+    /// share one, behind a lock.
     ///
     /// # Errors
     ///
@@ -196,9 +198,11 @@ impl LineBuffer {
     /// Moves everything that has come into the store, which keeps the last `keep` lines.
     fn drain(&self, store: &mut Store, keep: usize) {
         let segment = &self.shared.segment;
-        // Only a forked child can die and leave the others here; that it did is seen another time, if not now.
+        // Only a forked child can die and leave the others here; that it did is seen another time,
+        // if not now.
         let _ = store.drain.look_for_deaths(segment);
-        // No further than what is there now: writers that never pause must not keep this from returning.
+        // No further than what is there now: writers that never pause must not keep this from
+        // returning.
         let until = segment.ring().tail();
         while store.drain.fill_to(segment, until) {
             let line = match store.drain.next_item(segment) {
@@ -218,11 +222,12 @@ impl LineBuffer {
         }
     }
 
-    /// The store with everything that has come, and every thread's unfinished line, in the order in which they were
-    /// begun.
+    /// The store with everything that has come, and every thread's unfinished line, in the order in
+    /// which they were begun.
     ///
-    /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the drain, or is still in
-    /// the look. The crowd's lines have no numbers to tell that by, so its lock is held.
+    /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the
+    /// drain, or is still in the look. The crowd's lines have no numbers to tell that by, so
+    /// its lock is held.
     fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
         let mut store = self.lock()?;
         let segment = &self.shared.segment;
@@ -231,8 +236,9 @@ impl LineBuffer {
         let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
         let mut begun = Vec::new();
         let crowd = self.shared.crowd.find();
-        // While this thread's writers are borrowed, a signal handler that writes is refused and does not wait for the
-        // crowd's lock; if they are borrowed already, a write that has the lock is what was interrupted.
+        // While this thread's writers are borrowed, a signal handler that writes is refused and
+        // does not wait for the crowd's lock; if they are borrowed already, a write that
+        // has the lock is what was interrupted.
         let with_crowd = WRITERS.try_with(|writers| {
             let Ok(_borrowed) = writers.try_borrow() else { return false };
             let crowd = crowd.map(CrowdNode::lock);
@@ -244,13 +250,15 @@ impl LineBuffer {
             self.drain(&mut store, keep);
         }
         let views = cells.zip(spares);
-        begun.extend(views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)));
+        begun.extend(
+            views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)),
+        );
         begun.sort_by_key(|begun| begun.order);
         Ok((store, begun))
     }
 
-    /// The last `count` lines (`maxlen`, for `None`), oldest first: the finished ones, then those that threads
-    /// have begun, in the order in which they were begun. They stay.
+    /// The last `count` lines (`maxlen`, for `None`), oldest first: the finished ones, then those
+    /// that threads have begun, in the order in which they were begun. They stay.
     ///
     /// # Errors
     ///
@@ -263,8 +271,9 @@ impl LineBuffer {
         Ok(store.lines.iter().cloned().chain(begun).skip(skip).collect())
     }
 
-    /// Takes the finished lines out, oldest first: all that have come since they were last looked at, as long as they fitted in
-    /// the ring. Beside them those that threads have begun, which stay. For who keeps lines in a place of their own.
+    /// Takes the finished lines out, oldest first: all that have come since they were last looked
+    /// at, as long as they fitted in the ring. Beside them those that threads have begun, which
+    /// stay. For who keeps lines in a place of their own.
     ///
     /// ```
     /// use std::io::Write;
@@ -296,7 +305,8 @@ impl LineBuffer {
         Ok((store.lines.len() + begun.len()).min(self.maxlen))
     }
 
-    /// Forgets every finished line, and this thread's unfinished one. Those of other threads stay theirs.
+    /// Forgets every finished line, and this thread's unfinished one. Those of other threads stay
+    /// theirs.
     ///
     /// # Errors
     ///

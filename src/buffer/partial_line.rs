@@ -1,8 +1,9 @@
 //! Lines that have begun and not ended, for who wants to see them where they stand: in the spares.
 //!
-//! A look at a spare races with its thread. Three steps make it exact: look at the spare (unchanged meanwhile, by its
-//! hold word and `pending`), then drain, then compare. What the thread published between the look and the drain came
-//! with the drain, and the look is dropped; what it published after the drain is still in the look.
+//! A look at a spare races with its thread. Three steps make it exact: look at the spare (unchanged
+//! meanwhile, by its hold word and `pending`), then drain, then compare. What the thread published
+//! between the look and the drain came with the drain, and the look is dropped; what it published
+//! after the drain is still in the look.
 
 use std::borrow::Cow;
 use std::sync::atomic::{Ordering, fence};
@@ -32,7 +33,8 @@ pub(crate) struct SpareView {
 }
 
 impl SpareView {
-    /// Nothing, if nothing is unfinished there, or the thread is in the middle of publishing all the while.
+    /// Nothing, if nothing is unfinished there, or the thread is in the middle of publishing all
+    /// the while.
     pub(crate) fn of(segment: &Segment, index: usize) -> Option<Self> {
         let cell = &segment.cells()[index];
         let ring = segment.ring();
@@ -44,14 +46,17 @@ impl SpareView {
             if look > 10 {
                 thread::yield_now();
             }
-            // In this order: a line that was rewritten meanwhile has another hold word and may have the same pending one.
-            // ORD unfinished:C, acquire; pairs with publish:F and renew:A; the words below are no older.
+            // In this order: a line that was rewritten meanwhile has another hold word and may have
+            // the same pending one.
+            // ORD unfinished:C, acquire; pairs with publish:F and renew:A; the words below are no
+            // older.
             let hold = cell.writer.0.hold.load(Ordering::Acquire);
             let pending = cell.pending();
             let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
             let header = peek_payload(ring, slot, &mut bytes)?;
-            // ORD unfinished:B, acquire fence; pairs with publish:F, renew:A and pending:A; if a word above came from the
-            // spare's next use, one of the two words below has changed.
+            // ORD unfinished:B, acquire fence; pairs with publish:F, renew:A and pending:A; if a
+            // word above came from the spare's next use, one of the two words below has
+            // changed.
             fence(Ordering::Acquire);
             if cell.pending() != pending || cell.writer.0.hold.load(Ordering::Relaxed) != hold {
                 continue;
@@ -110,7 +115,11 @@ pub(crate) fn unfinished(
         tag: header.tag,
         truncated: truncated || cut,
         damaged,
-        ..unfinished_line(reader.serial.load(Ordering::Relaxed) as u32, header.cell, [parts, &rest].concat())
+        ..unfinished_line(
+            reader.serial.load(Ordering::Relaxed) as u32,
+            header.cell,
+            [parts, &rest].concat(),
+        )
     };
     Some(Begun { order, line })
 }
@@ -196,9 +205,9 @@ mod tests {
         assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
     }
 
-    /// Between the look at the spare and the drain, and before, the line is begun anew any number of
-    /// times, and goes on; in some rounds other lines overwrite it meanwhile. What is made of the two
-    /// is never of two lines.
+    /// Between the look at the spare and the drain, and before, the line is begun anew any number
+    /// of times, and goes on; in some rounds other lines overwrite it meanwhile. What is made
+    /// of the two is never of two lines.
     #[test]
     fn a_look_and_a_drain_of_lines_with_the_same_number_are_not_joined() {
         let options = Options::new()
@@ -262,14 +271,18 @@ mod tests {
             joined += usize::from(line.bytes.len() > 32);
             // Nothing was overwritten, and the line went on as it was.
             if !flags[1] && !flags[2] && digits[2] == 0 {
-                assert!((length..=newest).contains(&line.bytes.len()), "{digits:?} {flags:?}: {line:?}");
+                assert!(
+                    (length..=newest).contains(&line.bytes.len()),
+                    "{digits:?} {flags:?}: {line:?}"
+                );
                 whole += 1;
             }
         }
         assert!(joined > 100 && whole > 20, "{joined}, {whole}");
     }
 
-    /// A look whose line was begun anew before it, and went on since, is joined to the drained parts.
+    /// A look whose line was begun anew before it, and went on since, is joined to the drained
+    /// parts.
     #[test]
     fn a_line_begun_anew_that_goes_on_between_the_look_and_the_drain_is_all_there() {
         let options = Options::new()

@@ -19,8 +19,9 @@ use crate::sys::fork;
 /// Keeps the last `maxlen` lines of many processes, and notices how each of them ends.
 ///
 /// Workers write into [mirrors](LineProcMirror); the parent calls [`wait`](Self::wait) and then
-/// [`read`](Self::read). No worker ever waits for the parent: the ring below overwrites its oldest lines, so a
-/// parent may as well join its workers first. Whatever the parent does here, it drains the ring into its own store.
+/// [`read`](Self::read). No worker ever waits for the parent: the ring below overwrites its oldest
+/// lines, so a parent may as well join its workers first. Whatever the parent does here, it drains
+/// the ring into its own store.
 ///
 /// ```
 /// use linering::LineProcBuffer;
@@ -40,7 +41,8 @@ use crate::sys::fork;
 pub struct LineProcBuffer {
     ring: LineRing,
     maxlen: usize,
-    /// The process that made it: the store may be locked in a fork's child, so this is looked at first.
+    /// The process that made it: the store may be locked in a fork's child, so this is looked at
+    /// first.
     token: u64,
     store: Mutex<Store>,
 }
@@ -57,8 +59,8 @@ struct Store {
 const MOST_ENDS: usize = 1 << 16;
 
 impl LineProcBuffer {
-    /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more for a
-    /// `maxlen` over 2048) while nobody reads.
+    /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
+    /// for a `maxlen` over 2048) while nobody reads.
     ///
     /// # Errors
     ///
@@ -67,8 +69,8 @@ impl LineProcBuffer {
         Self::with_options(maxlen, Options::new().timestamps(Timestamps::Off))
     }
 
-    /// The same with options. The policy is always [`Policy::OverwriteOldest`], and `lines` at least twice
-    /// `maxlen`.
+    /// The same with options. The policy is always [`Policy::OverwriteOldest`], and `lines` at
+    /// least twice `maxlen`.
     ///
     /// # Errors
     ///
@@ -77,8 +79,11 @@ impl LineProcBuffer {
         let options = rotating(maxlen, options)?;
         let ring = LineRing::new(options)?;
         let drain = Drain::open(ring.segment()).map_err(first_reader)?;
-        let store =
-            Store { drain, messages: VecDeque::with_capacity(maxlen.min(1024)), ends: VecDeque::new() };
+        let store = Store {
+            drain,
+            messages: VecDeque::with_capacity(maxlen.min(1024)),
+            ends: VecDeque::new(),
+        };
         Ok(Self { ring, maxlen, token: fork::token(), store: Mutex::new(store) })
     }
 
@@ -126,7 +131,8 @@ impl LineProcBuffer {
     /// Moves everything that has come into the store.
     fn drained(&self) -> Result<MutexGuard<'_, Store>, ReadError> {
         let mut store = self.lock()?;
-        // No further than what is there now: writers that never pause must not keep this from returning.
+        // No further than what is there now: writers that never pause must not keep this from
+        // returning.
         let segment = self.ring.segment();
         let until = segment.ring().tail();
         while store.drain.fill_to(segment, until) {
@@ -138,15 +144,16 @@ impl LineProcBuffer {
         Ok(store)
     }
 
-    /// Waits until every seat and mirror has ended, and says how each of them did since the last `wait` that
-    /// returned (the last 65,536 of them). At once, if there was none.
+    /// Waits until every seat and mirror has ended, and says how each of them did since the last
+    /// `wait` that returned (the last 65,536 of them). At once, if there was none.
     ///
-    /// A mirror of this process that was not ended or dropped keeps it waiting; so does a seat that nobody
-    /// opens, unless [`Options::seat_limit`] says how long.
+    /// A mirror of this process that was not ended or dropped keeps it waiting; so does a seat that
+    /// nobody opens, unless [`Options::seat_limit`] says how long.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Interrupted`] when a signal handler ran: call again to go on. [`ReadError::Forked`] in a child.
+    /// [`ReadError::Interrupted`] when a signal handler ran: call again to go on.
+    /// [`ReadError::Forked`] in a child.
     pub fn wait(&self) -> Result<Vec<Ended<'static>>, ReadError> {
         Ok(self.wait_until(None)?.unwrap_or_default())
     }
@@ -160,7 +167,10 @@ impl LineProcBuffer {
         self.wait_until(Some(limit))
     }
 
-    fn wait_until(&self, limit: Option<Duration>) -> Result<Option<Vec<Ended<'static>>>, ReadError> {
+    fn wait_until(
+        &self,
+        limit: Option<Duration>,
+    ) -> Result<Option<Vec<Ended<'static>>>, ReadError> {
         let began = Instant::now();
         loop {
             let mut store = self.drained()?;
@@ -173,7 +183,8 @@ impl LineProcBuffer {
         }
     }
 
-    /// Waits for something to come, a period at most, without the lock; `false` once `limit` has passed.
+    /// Waits for something to come, a period at most, without the lock; `false` once `limit` has
+    /// passed.
     fn pause(
         &self,
         mut store: MutexGuard<'_, Store>,
@@ -251,7 +262,8 @@ impl AsRef<LineRing> for LineProcBuffer {
 }
 
 impl Store {
-    /// Moves the next item into the store; `Some(true)` if it was a message, `None` if nothing has come.
+    /// Moves the next item into the store; `Some(true)` if it was a message, `None` if nothing has
+    /// come.
     fn accept_one(&mut self, segment: &Segment, maxlen: usize) -> Option<bool> {
         if !self.drain.fill(segment) {
             return None;

@@ -1,7 +1,7 @@
 //! The threads of a process beyond the number of cells: they share one cell, behind a lock.
 //!
-//! Each thread's line is put together outside of the ring, since the shared cell's spare is not one thread's, and is
-//! published whole.
+//! Each thread's line is put together outside of the ring, since the shared cell's spare is not one
+//! thread's, and is published whole.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -18,8 +18,9 @@ use crate::write::writer::{Style, Writer, splitter};
 
 /// Threads beyond the number of cells: they share one, behind a lock.
 ///
-/// One lock for each process that has written: a fork copies a lock in whatever state it is, and the thread that
-/// would unlock it is not there. So a child finds no lock of its own token and adds one.
+/// One lock for each process that has written: a fork copies a lock in whatever state it is, and
+/// the thread that would unlock it is not there. So a child finds no lock of its own token and adds
+/// one.
 #[derive(Debug)]
 pub(crate) struct CrowdList(AtomicPtr<CrowdNode>);
 
@@ -98,8 +99,10 @@ impl CrowdList {
 
     pub(crate) fn write(&self, segment: &Segment, bytes: &[u8]) -> Result<(), WriteError> {
         let crowd = &mut *self.lock();
-        let line =
-            crowd.begun.entry(thread::current().id()).or_insert_with(|| Piecemeal::new(splitter(segment)));
+        let line = crowd
+            .begun
+            .entry(thread::current().id())
+            .or_insert_with(|| Piecemeal::new(splitter(segment)));
         let max_line = segment.geometry().max_line as usize;
         let mut splitter = core::mem::take(&mut line.splitter);
         let mut result = Ok(());
@@ -166,7 +169,11 @@ impl Piecemeal {
 }
 
 /// Writes a whole line through the shared cell.
-fn publish(writer: &mut Option<Writer>, segment: &Segment, line: &Piecemeal) -> Result<(), WriteError> {
+fn publish(
+    writer: &mut Option<Writer>,
+    segment: &Segment,
+    line: &Piecemeal,
+) -> Result<(), WriteError> {
     let writer = match writer {
         Some(writer) => writer,
         None => writer.insert(Writer::new(segment, Entry::Unlisted)?),

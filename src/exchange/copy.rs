@@ -1,13 +1,15 @@
 //! Bytes in and out of shared words.
 //!
-//! Somebody else may be writing what is read here, or reading what is written: every word is an atomic, and relaxed.
-//! What is read makes sense only once the reader has found, by what `ring.rs` says, that it did not change meanwhile.
+//! Somebody else may be writing what is read here, or reading what is written: every word is an
+//! atomic, and relaxed. What is read makes sense only once the reader has found, by what `ring.rs`
+//! says, that it did not change meanwhile.
 
 use crate::layout::sync::{AtomicU64, Ordering};
 
 use Ordering::Relaxed;
 
-/// Words that are copied at a time. The payload of each slot of a segment is so many, or a multiple.
+/// Words that are copied at a time. The payload of each slot of a segment is so many, or a
+/// multiple.
 const BLOCK: usize = 4;
 const BLOCK_BYTES: usize = 8 * BLOCK;
 
@@ -57,7 +59,9 @@ fn few(bytes: &[u8]) -> u64 {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 0 };
     // One to three: some of them are the same.
     let middle = bytes.len() / 2;
-    u64::from(*first) | u64::from(bytes[middle]) << (8 * middle) | u64::from(*last) << (8 * (bytes.len() - 1))
+    u64::from(*first)
+        | u64::from(bytes[middle]) << (8 * middle)
+        | u64::from(*last) << (8 * (bytes.len() - 1))
 }
 
 /// Loads as many bytes as `bytes` has from the start of `words`.
@@ -77,8 +81,8 @@ pub(crate) fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
     }
 }
 
-/// Loads the words that `bytes` bytes from the start of `from` take, and the rest of the last block; `false` if there are
-/// fewer, or less room for them.
+/// Loads the words that `bytes` bytes from the start of `from` take, and the rest of the last
+/// block; `false` if there are fewer, or less room for them.
 #[inline]
 pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], bytes: usize) -> bool {
     let (blocks, _) = from.as_chunks::<BLOCK>();
@@ -111,8 +115,9 @@ pub(crate) fn load_block(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
 mod block {
     //! Two words at a time: of all that is done for a line, copying it takes the most.
     //!
-    //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data race. The processor
-    //! makes each half of such an access as it makes that of an aligned word.
+    //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data
+    //! race. The processor makes each half of such an access as it makes that of an aligned
+    //! word.
 
     use core::arch::asm;
     use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
@@ -122,7 +127,8 @@ mod block {
     #[inline(always)]
     pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
         let from = from.as_ptr().cast::<__m128i>();
-        // SAFETY: both are as long as two of these; the loads need no alignment, and of the stores atomics may be shared.
+        // SAFETY: both are as long as two of these; the loads need no alignment, and of the stores
+        // atomics may be shared.
         unsafe {
             let (first, second) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
             asm!(
@@ -178,9 +184,9 @@ mod block {
 pub(crate) fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     {
-        // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly, since the
-        // intrinsic for writing falls back to reading on the baseline processor, where `prefetchw` does nothing worse
-        // than nothing.
+        // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly,
+        // since the intrinsic for writing falls back to reading on the baseline processor,
+        // where `prefetchw` does nothing worse than nothing.
         unsafe {
             if WRITE {
                 core::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));

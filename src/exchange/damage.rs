@@ -6,33 +6,39 @@ use crate::layout::sync::Ordering;
 
 use Ordering::{AcqRel, Acquire, Relaxed};
 
-/// Filled, taken, and the next lap's: no two entries are further apart, whatever was taken or overwritten of them.
+/// Filled, taken, and the next lap's: no two entries are further apart, whatever was taken or
+/// overwritten of them.
 const NEAR_LAPS: i64 = 2;
 
 impl Ring<'_> {
     /// Whether `position`, which is not filled although it should be, can never be filled any more.
     ///
-    /// By I4 a filled successor proves it; the entry is read again after the successor, since it may have been
-    /// filled between the two looks.
+    /// By I4 a filled successor proves it; the entry is read again after the successor, since it
+    /// may have been filled between the two looks.
     pub(crate) fn is_hole(&self, position: u64) -> bool {
         let next = position.wrapping_add(1);
-        // ORD hole:A, acquire; pairs with publish:E; by I4 the line before a filled one is visible too.
+        // ORD hole:A, acquire; pairs with publish:E; by I4 the line before a filled one is visible
+        // too.
         let next_filled = is_filled(self.shape, Entry(self.entry(next).load(Acquire)), next);
         // ORD hole:B, acquire; pairs with publish:E; must come after hole:A.
         next_filled && !is_filled(self.shape, Entry(self.entry(position).load(Acquire)), position)
     }
 
-    /// Whether the entries of two positions are of laps that no ring has at the same time: one of them is damaged.
+    /// Whether the entries of two positions are of laps that no ring has at the same time: one of
+    /// them is damaged.
     ///
-    /// Positions are filled in order (I4), so when one entry is of some lap all others are of it, or of one that is near.
+    /// Positions are filled in order (I4), so when one entry is of some lap all others are of it,
+    /// or of one that is near.
     pub(crate) fn are_apart(&self, position: u64, other: u64) -> bool {
-        // ORD apart:A, acquire; pairs with publish:E; by I4 all before a filled position is visible.
+        // ORD apart:A, acquire; pairs with publish:E; by I4 all before a filled position is
+        // visible.
         let at = |position: u64| Entry(self.entry(position).load(Acquire));
         let (first, there, again) = (at(position), at(other), at(position));
         there.laps_since(first.lap()) < -NEAR_LAPS || there.laps_since(again.lap()) > NEAR_LAPS
     }
 
-    /// Makes the entry of a damaged or empty `position` free for the next lap, whatever it says. Reader only.
+    /// Makes the entry of a damaged or empty `position` free for the next lap, whatever it says.
+    /// Reader only.
     ///
     /// Where writers overwrite, an entry of a later lap is a newer line, and stays.
     pub(crate) fn skip(&self, position: u64, overwrite: bool) {
@@ -47,14 +53,15 @@ impl Ring<'_> {
         let _ = word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed);
     }
 
-    /// The oldest position that is not overwritten yet, but at least `position`, which is not filled by a
-    /// later lap. For a reader that was overrun.
+    /// The oldest position that is not overwritten yet, but at least `position`, which is not
+    /// filled by a later lap. For a reader that was overrun.
     pub(crate) fn oldest_after(&self, position: u64) -> u64 {
         let next = self.next_position.load(Relaxed);
         let oldest = next.wrapping_sub(self.shape.positions());
         let last = next.wrapping_sub(1);
         // The hint is trusted only as far as the entry before it bears it out.
-        // ORD oldest:A, acquire; pairs with publish:E; by I4 all before a filled position is visible.
+        // ORD oldest:A, acquire; pairs with publish:E; by I4 all before a filled position is
+        // visible.
         let filled = is_filled(self.shape, Entry(self.entry(last).load(Acquire)), last);
         if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
     }

@@ -1,20 +1,21 @@
-//! Models of the exchange under loom, which tries the orders in which threads can run and the values that a
-//! load may return under the memory model.
+//! Models of the exchange under loom, which tries the orders in which threads can run and the
+//! values that a load may return under the memory model.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --lib loom_models
 //! ```
 //!
-//! Every model has a ring of two entries that starts at the last position before the laps overflow, and slots of
-//! one word of payload. Each says whether it is unbounded or bounded, that is, whether threads are preempted
-//! at every point that loom holds relevant, or in so many points of a run at most. (Threads also switch,
-//! uncounted, where one ends or yields.)
+//! Every model has a ring of two entries that starts at the last position before the laps overflow,
+//! and slots of one word of payload. Each says whether it is unbounded or bounded, that is, whether
+//! threads are preempted at every point that loom holds relevant, or in so many points of a run at
+//! most. (Threads also switch, uncounted, where one ends or yields.)
 //!
-//! All that is checked concurrently runs in spawned threads: what the model's own thread does beside them is
-//! explored by loom in few of its orders.
+//! All that is checked concurrently runs in spawned threads: what the model's own thread does
+//! beside them is explored by loom in few of its orders.
 //!
-//! Loom runs loads and stores in program order. So it cannot show what goes wrong when a load is satisfied late,
-//! after a later store: that the reader has finished reading the slot that it gives away is a duty of `take:D`.
+//! Loom runs loads and stores in program order. So it cannot show what goes wrong when a load is
+//! satisfied late, after a later store: that the reader has finished reading the slot that it gives
+//! away is a duty of `take:D`.
 
 use std::cell::Cell as Flag;
 
@@ -59,7 +60,9 @@ impl Heap {
     fn new(cells: usize) -> Self {
         let words = (POSITIONS + cells) * SHAPE.slot_words;
         Self {
-            order: (0..POSITIONS).map(|index| AtomicU64::new(SHAPE.first_entry(START, index).0)).collect(),
+            order: (0..POSITIONS)
+                .map(|index| AtomicU64::new(SHAPE.first_entry(START, index).0))
+                .collect(),
             slots: (0..words).map(|_| AtomicU64::new(0)).collect(),
             next_position: AtomicU64::new(START),
             events: AtomicU64::new(0),
@@ -82,7 +85,10 @@ impl Heap {
     /// The reader has seen nothing yet.
     fn may_sleep(&self, sleeps: &AtomicU32) -> bool {
         let ring = self.ring();
-        may_sleep(&Awaited { ring: &ring, position: START, events: &self.events, seen_events: 0 }, sleeps)
+        may_sleep(
+            &Awaited { ring: &ring, position: START, events: &self.events, seen_events: 0 },
+            sleeps,
+        )
     }
 
     fn hold(&self, cell: usize) -> &AtomicU64 {
@@ -141,7 +147,8 @@ impl Heap {
         Some((found.cell, found.line))
     }
 
-    /// A writer dies at `position` with a finished line: before its exchange, or after it and before the note of it.
+    /// A writer dies at `position` with a finished line: before its exchange, or after it and
+    /// before the note of it.
     fn die(&self, cell: usize, position: u64, line: u64, exchanged: bool) {
         let spare = self.spare(cell);
         self.fill(cell, &spare, line);
@@ -154,8 +161,9 @@ impl Heap {
         }
     }
 
-    /// Cell 1 dies after its exchange at the first position; cell 3 writes at the second, whose spare comes back; cell 2
-    /// dies at the entry of the first, before or after it got the slot that cell 1 had given.
+    /// Cell 1 dies after its exchange at the first position; cell 3 writes at the second, whose
+    /// spare comes back; cell 2 dies at the entry of the first, before or after it got the slot
+    /// that cell 1 had given.
     fn die_in_a_row(&self, exchanged: bool) -> Spare {
         self.die(1, START, 0, true);
         let mut spare = self.spare(3);
@@ -181,7 +189,8 @@ impl Heap {
 
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
-        let entries = self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
+        let entries =
+            self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
         let spares = (0..self.cells.len()).map(|cell| self.spare(cell).slot);
         let mut slots: Vec<u32> = entries.chain(spares).collect();
         slots.sort_unstable();
@@ -198,7 +207,10 @@ fn cell(hold: Hold) -> Cell {
 }
 
 /// Starts a thread that works on the ring.
-fn spawn<T: 'static>(heap: &Arc<Heap>, work: impl FnOnce(&Heap) -> T + 'static) -> thread::JoinHandle<T> {
+fn spawn<T: 'static>(
+    heap: &Arc<Heap>,
+    work: impl FnOnce(&Heap) -> T + 'static,
+) -> thread::JoinHandle<T> {
     let heap = heap.clone();
     thread::spawn(move || work(&heap))
 }
@@ -207,8 +219,15 @@ fn spawn<T: 'static>(heap: &Arc<Heap>, work: impl FnOnce(&Heap) -> T + 'static) 
 fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
     let mark = u32::from(cell) << 8 | line as u32;
     let flags = flag::FIRST | flag::LAST;
-    let header =
-        SlotHeader { time: mark.into(), line, cell, part: mark, length: 8, flags, ..SlotHeader::default() };
+    let header = SlotHeader {
+        time: mark.into(),
+        line,
+        cell,
+        part: mark,
+        length: 8,
+        flags,
+        ..SlotHeader::default()
+    };
     (header, u64::from(mark).to_ne_bytes())
 }
 
@@ -218,12 +237,12 @@ fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }
 
-/// Two writers publish one line each into an empty ring, while somebody asks whether the first position is a
-/// hole.
+/// Two writers publish one line each into an empty ring, while somebody asks whether the first
+/// position is a hole.
 ///
-/// Legal: one writer has the first position and the other the second; both lines are whole and every slot is in
-/// one place. Nobody is refused. At no time is the first position a hole: whoever sees the second one filled
-/// sees the first one filled.
+/// Legal: one writer has the first position and the other the second; both lines are whole and
+/// every slot is in one place. Nobody is refused. At no time is the first position a hole: whoever
+/// sees the second one filled sees the first one filled.
 ///
 /// Unbounded.
 #[test]
@@ -250,8 +269,8 @@ fn publish_x_publish() {
 
 /// Two writers want the last free place.
 ///
-/// Legal: one of them has it, and the other is refused at the position after it. Both know their spares again, and
-/// so does whoever reads their hold words: every slot is in one place.
+/// Legal: one of them has it, and the other is refused at the position after it. Both know their
+/// spares again, and so does whoever reads their hold words: every slot is in one place.
 ///
 /// Unbounded.
 #[test]
@@ -276,11 +295,11 @@ fn publish_x_publish_with_room_for_one() {
     });
 }
 
-/// A writer publishes while a reader takes, in a ring that is full, so that the slots come round: the writer gets
-/// those that the reader gave back, fills them and publishes them again.
+/// A writer publishes while a reader takes, in a ring that is full, so that the slots come round:
+/// the writer gets those that the reader gave back, fills them and publishes them again.
 ///
-/// Legal: the reader gets every line, whole, in order; the writer is refused only for want of room, at its next
-/// position. Afterwards every slot is in one place.
+/// Legal: the reader gets every line, whole, in order; the writer is refused only for want of room,
+/// at its next position. Afterwards every slot is in one place.
 ///
 /// Unbounded.
 #[test]
@@ -322,9 +341,10 @@ fn publish_x_take() {
 
 /// A writer overwrites a full ring of two and goes on, while the reader takes the oldest line.
 ///
-/// Legal: the reader sees the line whole and takes it; or the line was overwritten, and the reader sees by how many laps, or
-/// takes nothing after it had seen the line whole. The writer is never refused and its positions follow on. The
-/// two lines that it wrote last are there, and every slot is in one place.
+/// Legal: the reader sees the line whole and takes it; or the line was overwritten, and the reader
+/// sees by how many laps, or takes nothing after it had seen the line whole. The writer is never
+/// refused and its positions follow on. The two lines that it wrote last are there, and every slot
+/// is in one place.
 ///
 /// Unbounded.
 #[test]
@@ -356,10 +376,11 @@ fn overwrite_x_take() {
     });
 }
 
-/// A writer overwrites the oldest line and refills its new spare, in which that line was, while an observer
-/// looks at the line.
+/// A writer overwrites the oldest line and refills its new spare, in which that line was, while an
+/// observer looks at the line.
 ///
-/// Legal: the observer sees the line whole, or that it was overwritten. Never a mix, and never damage.
+/// Legal: the observer sees the line whole, or that it was overwritten. Never a mix, and never
+/// damage.
 ///
 /// Unbounded.
 #[test]
@@ -378,8 +399,8 @@ fn observe_x_overwrite() {
     });
 }
 
-/// The reader takes two lines; a writer publishes into both entries and refills its new spare, which is the slot of the first
-/// or the second; an observer looks at the first line.
+/// The reader takes two lines; a writer publishes into both entries and refills its new spare,
+/// which is the slot of the first or the second; an observer looks at the first line.
 ///
 /// Legal: the observer sees the line whole, or that it was consumed. Never a mix, and never damage.
 ///
@@ -389,7 +410,8 @@ fn observe_x_take() {
     check(Some(3), || {
         let heap = Arc::new(Heap::new(3));
         let _ = heap.fill_up();
-        let reader = spawn(&heap, |heap| assert!(heap.take(START, false) && heap.take(SECOND, false)));
+        let reader =
+            spawn(&heap, |heap| assert!(heap.take(START, false) && heap.take(SECOND, false)));
         let writer = spawn(&heap, |heap| {
             let mut spare = heap.spare(2);
             for line in 2..4 {
@@ -408,7 +430,8 @@ fn observe_x_take() {
     });
 }
 
-/// An observer looks at the entry of the second position, whatever is there, while the reader takes both lines.
+/// An observer looks at the entry of the second position, whatever is there, while the reader takes
+/// both lines.
 ///
 /// Legal: it sees the second line, whole; or that the entry changed.
 ///
@@ -418,17 +441,19 @@ fn observe_any_x_take() {
     check(None, || {
         let heap = Arc::new(Heap::new(3));
         let _ = heap.fill_up();
-        let reader = spawn(&heap, |heap| assert!(heap.take(START, false) && heap.take(SECOND, false)));
+        let reader =
+            spawn(&heap, |heap| assert!(heap.take(START, false) && heap.take(SECOND, false)));
         let seen = spawn(&heap, |heap| heap.observe(SECOND)).join().unwrap();
         assert!(matches!(seen, None | Some((1, 1))), "{seen:?}");
         reader.join().unwrap();
     });
 }
 
-/// The same after both lines were taken, while a writer publishes into both entries, and refills the slot that had the second
-/// line.
+/// The same after both lines were taken, while a writer publishes into both entries, and refills
+/// the slot that had the second line.
 ///
-/// Legal: it sees the second line, or the one that took its place, whole; or that the entry changed.
+/// Legal: it sees the second line, or the one that took its place, whole; or that the entry
+/// changed.
 ///
 /// Unbounded.
 #[test]
@@ -448,9 +473,9 @@ fn observe_any_x_publish() {
     });
 }
 
-/// Whoever sees that one cell wants a slot, or has it, no longer sees that it is held by the cell that gave it
-/// away. Recovery rests on this: a slot that somebody else holds is in circulation, so the exchange of a dead
-/// cell that wanted it did not happen.
+/// Whoever sees that one cell wants a slot, or has it, no longer sees that it is held by the cell
+/// that gave it away. Recovery rests on this: a slot that somebody else holds is in circulation, so
+/// the exchange of a dead cell that wanted it did not happen.
 fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     let given = Hold::Held((POSITIONS + giver) as u32);
     let Hold::Held(slot) = given else { unreachable!() };
@@ -460,8 +485,9 @@ fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     assert!(!(wants || taker == given) || giver != given, "{taker:?} beside {giver:?}");
 }
 
-/// A writer publishes its slot, and another one gets it a lap later, while somebody judges their hold words. In a ring that
-/// overwrites, or with a reader that makes room. (So that each publishes once, the position between is filled already.)
+/// A writer publishes its slot, and another one gets it a lap later, while somebody judges their
+/// hold words. In a ring that overwrites, or with a reader that makes room. (So that each publishes
+/// once, the position between is filled already.)
 ///
 /// Legal: see [`assert_given_away`]. The second writer may be the first, or find no room.
 ///
@@ -472,7 +498,10 @@ fn hold_x_publish() {
         check(Some(2), move || {
             let heap = Arc::new(Heap::new(3));
             let (between, entry) = (START.wrapping_add(2), &heap.order[SHAPE.index(START)]);
-            entry.store(Entry::full(SHAPE.lap(between), Entry(entry.load(Relaxed)).slot()).0, Relaxed);
+            entry.store(
+                Entry::full(SHAPE.lap(between), Entry(entry.load(Relaxed)).slot()).0,
+                Relaxed,
+            );
             heap.next_position.store(SECOND, Relaxed);
             let writers = [1, 2].map(|cell| {
                 spawn(&heap, move |heap| {
@@ -492,9 +521,9 @@ fn hold_x_publish() {
 
 /// A reader is about to sleep while two writers publish.
 ///
-/// Legal: the reader finds a line and stays awake; or it sleeps, and then a writer wakes it. Both do, if the second comes
-/// while the first is about to. A writer may do so although the reader stayed awake, after it had announced itself: a
-/// needless wake, but no lost one.
+/// Legal: the reader finds a line and stays awake; or it sleeps, and then a writer wakes it. Both
+/// do, if the second comes while the first is about to. A writer may do so although the reader
+/// stayed awake, after it had announced itself: a needless wake, but no lost one.
 ///
 /// Bounded: 3 preemptions.
 #[test]
@@ -525,8 +554,8 @@ fn sleep_x_wake() {
 
 /// A reader is about to sleep while a mirror ends.
 ///
-/// Legal: the reader sees the end and stays awake; or it sleeps, and the mirror wakes it. What was stored before the end was
-/// counted is seen with the count.
+/// Legal: the reader sees the end and stays awake; or it sleeps, and the mirror wakes it. What was
+/// stored before the end was counted is seen with the count.
 ///
 /// Unbounded.
 #[test]
@@ -560,10 +589,11 @@ fn sleep_x_end() {
     });
 }
 
-/// A writer died before or after its exchange at the first position; somebody buries it while another writer publishes.
+/// A writer died before or after its exchange at the first position; somebody buries it while
+/// another writer publishes.
 ///
-/// Legal: both lines are there, each once and whole. The dead one's slot may stay undecided while the other moves; a still
-/// ring is decided.
+/// Legal: both lines are there, each once and whole. The dead one's slot may stay undecided while
+/// the other moves; a still ring is decided.
 ///
 /// Unbounded.
 #[test]
@@ -590,10 +620,11 @@ fn recover_x_publish() {
     }
 }
 
-/// The same in a full ring that overwrites, where the other writer goes round: it gets the slot that the dead one
-/// wanted, or that it gave.
+/// The same in a full ring that overwrites, where the other writer goes round: it gets the slot
+/// that the dead one wanted, or that it gave.
 ///
-/// Legal: every line that is there is whole, and the dead one's is there once at most; every slot is in one place.
+/// Legal: every line that is there is whole, and the dead one's is there once at most; every slot
+/// is in one place.
 ///
 /// Bounded: 3 preemptions.
 #[test]
@@ -615,18 +646,20 @@ fn recover_x_overwrite() {
             buries.join().unwrap();
             heap.bury_at_last(1, true);
             let tail = heap.ring().tail();
-            let lines = [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
+            let lines =
+                [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
             assert_ne!(lines[0], lines[1]);
             heap.assert_slots_conserved();
         });
     }
 }
 
-/// Two writers died one after the other at the same entry of a ring that overwrites, so that the second wants the
-/// slot that the first gave, and only what became of the second decides about the first. Two bury them at once.
+/// Two writers died one after the other at the same entry of a ring that overwrites, so that the
+/// second wants the slot that the first gave, and only what became of the second decides about the
+/// first. Two bury them at once.
 ///
-/// Legal: a slot may stay undecided while the other is settled; afterwards every slot is in one place, and every line that
-/// is there is whole and there once.
+/// Legal: a slot may stay undecided while the other is settled; afterwards every slot is in one
+/// place, and every line that is there is whole and there once.
 ///
 /// Unbounded.
 #[test]
@@ -649,10 +682,11 @@ fn recover_x_recover() {
     }
 }
 
-/// The same, but the second writer only stands still, for ever, and a third one goes on while the first is buried.
+/// The same, but the second writer only stands still, for ever, and a third one goes on while the
+/// first is buried.
 ///
-/// Legal: the first one's slot may stay undecided while the third moves; a still ring is decided, whoever stands
-/// still in it.
+/// Legal: the first one's slot may stay undecided while the third moves; a still ring is decided,
+/// whoever stands still in it.
 ///
 /// Bounded: 3 preemptions.
 #[test]
@@ -676,10 +710,12 @@ fn recover_beside_a_stopped_writer() {
     }
 }
 
-/// A writer is too late at the first position: the dead one has exchanged there, and so has what both wanted. The late one
-/// goes on, past the entry in which the dead one's slot stands, while the dead one is buried.
+/// A writer is too late at the first position: the dead one has exchanged there, and so has what
+/// both wanted. The late one goes on, past the entry in which the dead one's slot stands, while the
+/// dead one is buried.
 ///
-/// Legal: the dead one's slot may stay undecided while the other moves. What the late one wanted in vain is the dead one's.
+/// Legal: the dead one's slot may stay undecided while the other moves. What the late one wanted in
+/// vain is the dead one's.
 ///
 /// Unbounded.
 #[test]
@@ -704,10 +740,11 @@ fn recover_x_late_writer() {
     });
 }
 
-/// A dead writer's cell is given to another one, which writes at once, while the reader takes the dead one's line.
+/// A dead writer's cell is given to another one, which writes at once, while the reader takes the
+/// dead one's line.
 ///
-/// Legal: the reader finds the dead one's line whole, or comes too early; the new line comes after it. The new
-/// one may be refused the cell while the reader moves.
+/// Legal: the reader finds the dead one's line whole, or comes too early; the new line comes after
+/// it. The new one may be refused the cell while the reader moves.
 ///
 /// Unbounded.
 #[test]

@@ -1,14 +1,14 @@
 //! The exchange: publish, take, observe.
 //!
-//! Runs over borrowed atomics and knows no segment, no process and no system call: the same code runs in
-//! shared memory, on the heap and under loom.
+//! Runs over borrowed atomics and knows no segment, no process and no system call: the same code
+//! runs in shared memory, on the heap and under loom.
 //!
 //! # The structure
 //!
-//! The order ring has N entries. Position `p` stands in entry `p mod N`, and `p / N` is its lap. Every entry
-//! and every cell has exactly one slot at every moment. A writer fills its cell's slot (its spare) and swaps
-//! it into an entry; what was there becomes its spare. The reader, which has copied the line by then, only says that
-//! the entry can be filled again.
+//! The order ring has N entries. Position `p` stands in entry `p mod N`, and `p / N` is its lap.
+//! Every entry and every cell has exactly one slot at every moment. A writer fills its cell's slot
+//! (its spare) and swaps it into an entry; what was there becomes its spare. The reader, which has
+//! copied the line by then, only says that the entry can be filled again.
 //!
 //! ```text
 //!              publish                          take
@@ -21,10 +21,10 @@
 //!
 //! # Invariants
 //!
-//! * **I1** An entry only moves forward: its `(lap, full)` never comes twice. So an entry that was read twice
-//!   with the same value did not change in between.
-//! * **I2** A slot is in one place: in one entry, or it is the spare of one cell. While a cell's hold word says
-//!   `INTENT(A, B)` exactly one of the two is its spare and the other is elsewhere.
+//! * **I1** An entry only moves forward: its `(lap, full)` never comes twice. So an entry that was
+//!   read twice with the same value did not change in between.
+//! * **I2** A slot is in one place: in one entry, or it is the spare of one cell. While a cell's
+//!   hold word says `INTENT(A, B)` exactly one of the two is its spare and the other is elsewhere.
 //! * **I3** Only the owner of a spare writes its words; anybody may read them, and only as atomics.
 //! * **I4** Positions are filled in order: when `p` is filled, `p - 1` is filled or was consumed.
 //! * **I5** The tail hint never leads: every position before it is filled or was consumed.
@@ -167,7 +167,8 @@ impl<'a> Ring<'a> {
 
     /// Whether something stands at `position`, also for the reader's last look before it sleeps.
     pub(crate) fn is_filled_at(&self, position: u64) -> bool {
-        // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the flag is stored.
+        // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the
+        // flag is stored.
         is_filled(self.shape, Entry(self.entry(position).load(SeqCst)), position)
     }
 

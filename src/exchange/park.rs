@@ -11,11 +11,12 @@ pub(crate) const AWAKE: u32 = 0;
 pub(crate) const ASLEEP: u32 = 1;
 /// Somebody is about to.
 const BEING_WOKEN: u32 = 2;
-/// It stands in private memory, in the place of a file that was cut short: there is no reader to wake.
+/// It stands in private memory, in the place of a file that was cut short: there is no reader to
+/// wake.
 pub(crate) const CUT: u32 = 3;
 
-/// What a reader that has nothing to do waits for: a line at its next position, or another count of events (ends, seats) than
-/// it has seen.
+/// What a reader that has nothing to do waits for: a line at its next position, or another count of
+/// events (ends, seats) than it has seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awaited<'a> {
     pub(crate) ring: &'a Ring<'a>,
@@ -32,17 +33,18 @@ impl Awaited<'_> {
     }
 }
 
-/// Tells the reader, by another count of events, of what was stored before. It has to be woken then.
+/// Tells the reader, by another count of events, of what was stored before. It has to be woken
+/// then.
 pub(crate) fn count_event(events: &AtomicU64) {
-    // ORD event:A, SeqCst; pairs with event:B and sleep:C; the reader sees the change that it is told of. Release fails
-    // against a reader that falls asleep: wake:A could be read before.
+    // ORD event:A, SeqCst; pairs with event:B and sleep:C; the reader sees the change that it is
+    // told of. Release fails against a reader that falls asleep: wake:A could be read before.
     events.fetch_add(1, SeqCst);
 }
 
 /// The reader is about to sleep until `awaited` comes: `true` if it may.
 ///
-/// It announces itself and looks once more; a writer publishes, or counts an event, and then looks for the announcement. Both
-/// sides are SeqCst, so at least one of them sees the other.
+/// It announces itself and looks once more; a writer publishes, or counts an event, and then looks
+/// for the announcement. Both sides are SeqCst, so at least one of them sees the other.
 pub(crate) fn may_sleep(awaited: &Awaited<'_>, sleeps: &AtomicU32) -> bool {
     // ORD sleep:A, SeqCst; pairs with wake:A; a release store could be delayed past the look below.
     sleeps.store(ASLEEP, SeqCst);
@@ -54,8 +56,9 @@ pub(crate) fn may_sleep(awaited: &Awaited<'_>, sleeps: &AtomicU32) -> bool {
     true
 }
 
-/// After a publish, or an event: wakes the reader if it sleeps. Of several writers one does. Until it has done so others do too, since it
-/// may be dead by then. What `wake` says; `true` where there is nothing to do.
+/// After a publish, or an event: wakes the reader if it sleeps. Of several writers one does. Until
+/// it has done so others do too, since it may be dead by then. What `wake` says; `true` where there
+/// is nothing to do.
 #[inline]
 pub(crate) fn wake_sleeper(sleeps: &AtomicU32, wake: impl FnOnce() -> bool) -> bool {
     seq_cst_for_loom();

@@ -32,11 +32,12 @@ pub(crate) enum Refused {
 impl Ring<'_> {
     /// Swaps the owner's spare into the order ring and returns its position.
     ///
-    /// Lock-free: each retry means that another writer or the reader has moved on. No system call. A process
-    /// that dies here has published the line or not, and nobody has to wait for it either way.
+    /// Lock-free: each retry means that another writer or the reader has moved on. No system call.
+    /// A process that dies here has published the line or not, and nobody has to wait for it
+    /// either way.
     ///
-    /// `then` runs between the exchange and the note of it (publish:F): who finds the new spare held finds what it
-    /// stored.
+    /// `then` runs between the exchange and the note of it (publish:F): who finds the new spare
+    /// held finds what it stored.
     #[inline]
     pub(crate) fn publish(
         &self,
@@ -69,7 +70,8 @@ impl Ring<'_> {
             return Ok(position);
         }
         let refused = self.publish_elsewhere::<CHECKS>(hold, spare, overwrite, position, then);
-        // An exchange that failed, here or there, left its intent behind; a refusal without one changed nothing.
+        // An exchange that failed, here or there, left its intent behind; a refusal without one
+        // changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
             self.keep(hold, spare);
         }
@@ -94,8 +96,8 @@ impl Ring<'_> {
                     if self.exchange::<CHECKS>(hold, spare, position, entry, &then) {
                         return Ok(position);
                     }
-                    // The same position again: the reader may have consumed the old entry, and a position that is
-                    // skipped stays a hole for ever.
+                    // The same position again: the reader may have consumed the old entry, and a
+                    // position that is skipped stays a hole for ever.
                 }
                 Plan::Refuse(refused) => return Err(refused),
             }
@@ -103,11 +105,13 @@ impl Ring<'_> {
         Err(Refused::Damaged)
     }
 
-    /// What a writer that wants to publish does at `position`, and has itself filled the one before `next`.
+    /// What a writer that wants to publish does at `position`, and has itself filled the one before
+    /// `next`.
     #[inline]
     pub(super) fn plan(&self, position: u64, overwrite: bool, next: Option<u64>) -> Plan {
-        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody else's any
-        // more once the exchange succeeds, and a filled position carries I4 along.
+        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody
+        // else's any more once the exchange succeeds, and a filled position carries I4
+        // along.
         let entry = Entry(self.entry(position).load(Acquire));
         let place = place(self.shape, entry, position);
         if let Place::Elsewhere(other) = place {
@@ -115,9 +119,11 @@ impl Ring<'_> {
         }
         // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
         let before = position.wrapping_sub(1);
-        // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to whoever sees
-        // this one.
-        if next != Some(position) && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {
+        // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to
+        // whoever sees this one.
+        if next != Some(position)
+            && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before)
+        {
             return Plan::GoOn(before);
         }
         match place {
@@ -138,33 +144,37 @@ impl Ring<'_> {
         then: impl Fn(),
     ) -> bool {
         self.mark::<CHECKS>(spare, position);
-        // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is seen, and the
-        // intent is seen by whoever sees the exchange.
+        // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is
+        // seen, and the intent is seen by whoever sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
         let filled = Entry::full(self.shape.lap(position), spare.slot);
-        // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are visible to
-        // whoever sees the entry. AcqRel fails against a reader that falls asleep: wake:A could be read before.
+        // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are
+        // visible to whoever sees the entry. AcqRel fails against a reader that falls
+        // asleep: wake:A could be read before.
         if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
             return false;
         }
         let next = position.wrapping_add(1);
         (spare.slot, spare.next) = (entry.slot(), Some(next));
         then();
-        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.
+        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the
+        // exchange.
         hold.store(spare.word(Hold::Held(spare.slot)), Release);
-        // ORD publish:G, release fence; pairs with observe:B; before the first store into the new spare: who
-        // sees such a store sees that the entry changed.
+        // ORD publish:G, release fence; pairs with observe:B; before the first store into the new
+        // spare: who sees such a store sees that the entry changed.
         fence(Release);
         self.next_position.store(next, Relaxed);
         self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
         true
     }
 
-    /// The first position that is not filled: no line that was published before this call stands at or after it.
+    /// The first position that is not filled: no line that was published before this call stands at
+    /// or after it.
     pub(crate) fn tail(&self) -> u64 {
         let mut position = self.next_position.load(Relaxed);
         for _ in 0..2 * self.shape.positions() + 64 {
-            // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is visible.
+            // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is
+            // visible.
             match place(self.shape, Entry(self.entry(position).load(Acquire)), position) {
                 Place::Elsewhere(other) => position = other,
                 Place::Free | Place::Oldest => break,
@@ -175,12 +185,13 @@ impl Ring<'_> {
 
     /// Whether a writer that was refused at `position` would be refused again.
     pub(crate) fn is_full_at(&self, position: u64) -> bool {
-        // ORD full:A, SeqCst; pairs with space:A; after space:B, so that the writer sees the room or the reader sees it.
+        // ORD full:A, SeqCst; pairs with space:A; after space:B, so that the writer sees the room
+        // or the reader sees it.
         place(self.shape, Entry(self.entry(position).load(SeqCst)), position) == Place::Oldest
     }
 
-    /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is filled: the
-    /// spare of whoever fills it.
+    /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is
+    /// filled: the spare of whoever fills it.
     #[inline]
     pub(crate) fn prefetch_spare(&self, position: u64) {
         let entry = Entry(self.entry(position).load(Relaxed));

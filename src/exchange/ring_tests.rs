@@ -1,5 +1,6 @@
-//! Tests of the exchange on the heap: tables of its plans, its arithmetic across the overflow of the laps,
-//! hostile words, and real threads. `loom_models.rs` has what depends on the order of memory accesses.
+//! Tests of the exchange on the heap: tables of its plans, its arithmetic across the overflow of
+//! the laps, hostile words, and real threads. `loom_models.rs` has what depends on the order of
+//! memory accesses.
 
 #![cfg(not(loom))]
 
@@ -39,10 +40,14 @@ impl Heap {
         let shape = Shape { order_bits, slot_words, check_bytes: 0 };
         let positions = 1 << order_bits;
         Self {
-            order: (0..positions).map(|index| AtomicU64::new(shape.first_entry(start, index).0)).collect(),
+            order: (0..positions)
+                .map(|index| AtomicU64::new(shape.first_entry(start, index).0))
+                .collect(),
             slots: (0..(positions + cells) * slot_words).map(|_| AtomicU64::new(0)).collect(),
             next_position: AtomicU64::new(start),
-            holds: (0..cells).map(|c| AtomicU64::new(Hold::Held((positions + c) as u32).pack(0))).collect(),
+            holds: (0..cells)
+                .map(|c| AtomicU64::new(Hold::Held((positions + c) as u32).pack(0)))
+                .collect(),
             shape,
             start,
         }
@@ -79,7 +84,8 @@ impl Heap {
 
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
-        let mut slots: Vec<u32> = self.order.iter().map(|entry| Entry(entry.load(Relaxed)).slot()).collect();
+        let mut slots: Vec<u32> =
+            self.order.iter().map(|entry| Entry(entry.load(Relaxed)).slot()).collect();
         slots.extend((0..self.holds.len()).map(|cell| self.spare(cell).slot));
         slots.sort_unstable();
         let all: Vec<u32> = (0..(self.order.len() + self.holds.len()) as u32).collect();
@@ -87,8 +93,8 @@ impl Heap {
     }
 }
 
-/// What the line `line` of the writer in `cell` consists of: derived from the two, so that a mix of two lines
-/// is none.
+/// What the line `line` of the writer in `cell` consists of: derived from the two, so that a mix of
+/// two lines is none.
 fn content(shape: Shape, cell: usize, line: u64) -> (SlotHeader, Vec<u8>) {
     let mut state = (cell as u64) << 48 | line;
     let mut random = || {
@@ -142,7 +148,11 @@ impl Writer<'_> {
         let exchanged = exchanged.get();
         assert_eq!(exchanged, u64::from(published.is_ok()), "`then` runs once, after an exchange");
         self.line += exchanged;
-        assert_eq!(self.heap.spare(self.cell).slot, self.spare.slot, "the hold word names the spare");
+        assert_eq!(
+            self.heap.spare(self.cell).slot,
+            self.spare.slot,
+            "the hold word names the spare"
+        );
         published
     }
 
@@ -201,8 +211,10 @@ impl Reader<'_> {
                 Seen::Empty => return None,
                 Seen::Passed(laps) => {
                     assert!(overwrite, "a line was lost");
-                    // That position, `laps` later, is filled, so the oldest line is less than a lap before it.
-                    let oldest = self.heap.shape.after_laps(self.position, laps as i64 - 1).wrapping_add(1);
+                    // That position, `laps` later, is filled, so the oldest line is less than a lap
+                    // before it.
+                    let oldest =
+                        self.heap.shape.after_laps(self.position, laps as i64 - 1).wrapping_add(1);
                     self.passed += oldest.wrapping_sub(self.position);
                     self.position = oldest;
                 }
@@ -212,8 +224,8 @@ impl Reader<'_> {
     }
 }
 
-/// Positions from which a short run crosses the overflow of the laps or of the position itself, or neither; at
-/// index 0 and elsewhere.
+/// Positions from which a short run crosses the overflow of the laps or of the position itself, or
+/// neither; at index 0 and elsewhere.
 fn starts(order_bits: u32) -> [u64; 9] {
     let n = 1_u64 << order_bits;
     let overflow = LAPS << order_bits;
@@ -230,12 +242,13 @@ fn starts(order_bits: u32) -> [u64; 9] {
     ]
 }
 
-// ------------------------------------------------------------------------------------------- the plans
+// ------------------------------------------------------------------------------------------- the
+// plans
 
 #[test]
 fn place_decides_every_row_of_its_table_in_every_lap() {
-    // The entry is so many laps later than the position, and full or free: what follows, and for `Elsewhere`
-    // the laps and positions to add.
+    // The entry is so many laps later than the position, and full or free: what follows, and for
+    // `Elsewhere` the laps and positions to add.
     enum Row {
         Free,
         Oldest,
@@ -302,13 +315,18 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
             for (laps, full, expected) in table {
                 let lap = shape.lap(position).wrapping_add(laps as u64);
                 let entry = if full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
-                assert_eq!(is_filled(shape, entry, position), expected, "{laps} laps, full: {full}");
+                assert_eq!(
+                    is_filled(shape, entry, position),
+                    expected,
+                    "{laps} laps, full: {full}"
+                );
             }
         }
     }
 }
 
-// ------------------------------------------------------------------------------- one thread, many laps
+// ------------------------------------------------------------------------------- one thread, many
+// laps
 
 #[test]
 fn lines_come_in_order_over_many_laps_and_across_their_overflow() {
@@ -427,7 +445,10 @@ fn only_a_published_line_is_taken_and_only_once() {
         let Entry(filled) = heap.entry(reader.position);
         assert!(reader.take(overwrite));
         let lap = heap.shape.lap(reader.position);
-        assert_eq!(heap.entry(reader.position), Entry::free(lap.wrapping_add(1), Entry(filled).slot()));
+        assert_eq!(
+            heap.entry(reader.position),
+            Entry::free(lap.wrapping_add(1), Entry(filled).slot())
+        );
         assert!(!reader.take(overwrite), "already taken");
         assert_eq!(reader.look(), Seen::Passed(1));
         heap.assert_slots_conserved();
@@ -454,14 +475,17 @@ fn an_undecided_hold_word_names_no_spare() {
     assert_eq!((spare.slot, spare.changes), (5, 9));
 }
 
-/// The ABA: what the writer saw is there again, but for the lap. With laps of two bits the word would be the same.
+/// The ABA: what the writer saw is there again, but for the lap. With laps of two bits the word
+/// would be the same.
 #[test]
 fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() {
     for overwrite in [false, true] {
         let heap = Heap::new(1, 5, 3, LAPS * 2 - 5);
         let (mut others, mut reader) = (heap.writer(1), heap.reader());
         let (ring, start) = (heap.ring(), heap.start);
-        let Plan::Exchange(seen) = ring.plan(start, overwrite, None) else { panic!("the ring is empty") };
+        let Plan::Exchange(seen) = ring.plan(start, overwrite, None) else {
+            panic!("the ring is empty")
+        };
         let mut still = heap.spare(2);
         let mut met = 0;
         for line in 0..64_u64 {
@@ -478,9 +502,11 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
     }
 }
 
-// -------------------------------------------------------------------------------------------- the hint
+// -------------------------------------------------------------------------------------------- the
+// hint
 
-/// A ring after `taken` lines were taken, with `unread` lines in it; its writer, reader and next position.
+/// A ring after `taken` lines were taken, with `unread` lines in it; its writer, reader and next
+/// position.
 fn half_read(heap: &Heap, taken: u64, unread: u64) -> (Writer<'_>, Reader<'_>, u64) {
     let (mut writer, mut reader) = (heap.writer(1), heap.reader());
     for line in 0..taken {
@@ -493,7 +519,8 @@ fn half_read(heap: &Heap, taken: u64, unread: u64) -> (Writer<'_>, Reader<'_>, u
     (writer, reader, heap.start.wrapping_add(taken + unread))
 }
 
-/// With the hint at `hint`, the next line goes where it belongs, or is refused only if there is no room.
+/// With the hint at `hint`, the next line goes where it belongs, or is refused only if there is no
+/// room.
 fn assert_the_hint_does_no_harm(heap: &Heap, taken: u64, unread: u64, hint: impl Fn(u64) -> u64) {
     let (mut writer, mut reader, next) = half_read(heap, taken, unread);
     let hint = hint(next);
@@ -557,7 +584,8 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- against a plain queue
+// ------------------------------------------------------------------------------- against a plain
+// queue
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -617,7 +645,8 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------------------ the bytes
+// ------------------------------------------------------------------------------------------ the
+// bytes
 
 proptest! {
     #[test]
@@ -710,7 +739,8 @@ fn the_order_of_an_unfinished_line_stands_where_its_position_will_be() {
     assert_eq!(peek_payload(&heap.ring(), 4, &mut []), None, "there is no slot 4");
 }
 
-// --------------------------------------------------------------------------------------------- damage
+// ---------------------------------------------------------------------------------------------
+// damage
 
 #[test]
 fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_skipped() {
@@ -764,7 +794,10 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             let heap = Heap::new(2, 6, 2, start);
             let (mut writer, mut reader) = (heap.writer(1), heap.reader());
             let lap = heap.shape.lap(start);
-            heap.set_entry(start, if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) });
+            heap.set_entry(
+                start,
+                if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) },
+            );
             assert_eq!(reader.look(), Seen::Damaged);
             assert!(!reader.take(false) && !reader.take(true));
             prefetch(&heap.ring(), start);
@@ -844,10 +877,13 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
         let heap = Heap::new(2, 6, 2, start);
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         (0..4).for_each(|line| writer.write_at(start.wrapping_add(line)));
-        // A reader that lands with a margin after an overrun leaves lines behind; an observer takes none.
+        // A reader that lands with a margin after an overrun leaves lines behind; an observer takes
+        // none.
         reader.position = start.wrapping_add(4);
         assert_eq!(reader.look(), Seen::Stale);
-        assert!(!heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position));
+        assert!(
+            !heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position)
+        );
         assert_eq!(writer.write(true), Ok(reader.position));
         assert_eq!(reader.next(true), Some((1, 4)));
     }
@@ -953,7 +989,8 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------------------- sleeping
+// -------------------------------------------------------------------------------------------
+// sleeping
 
 #[test]
 fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_it() {
@@ -972,7 +1009,8 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
     }
 }
 
-/// Whether a reader that has seen no event may sleep at `position`, in a ring in which there was none.
+/// Whether a reader that has seen no event may sleep at `position`, in a ring in which there was
+/// none.
 fn may_sleep_at(ring: &Ring<'_>, sleeps: &AtomicU32, position: u64) -> bool {
     may_sleep(&Awaited { ring, position, events: &AtomicU64::new(0), seen_events: 0 }, sleeps)
 }
@@ -1023,7 +1061,8 @@ fn a_reader_does_not_sleep_at_a_position_that_was_overwritten() {
     assert!(!may_sleep_at(&heap.ring(), &AtomicU32::new(0), heap.start));
 }
 
-// -------------------------------------------------------------------------------------------- threads
+// --------------------------------------------------------------------------------------------
+// threads
 
 /// How often a refused writer or an idle reader tries again before it lets others run.
 const SPINS: u32 = 50;
@@ -1037,8 +1076,8 @@ fn pause(tries: &mut u32) {
     }
 }
 
-/// Writers and a reader at the same time, each writer `lines` lines; then nothing may be lost, doubled, mixed
-/// or out of its writer's order, and each slot is in one place.
+/// Writers and a reader at the same time, each writer `lines` lines; then nothing may be lost,
+/// doubled, mixed or out of its writer's order, and each slot is in one place.
 fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: u64) {
     let heap = Heap::new(order_bits, 10, writers + 1, start);
     thread::scope(|scope| {
@@ -1068,7 +1107,11 @@ fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: u64) {
                 match reader.next(false) {
                     Some(found) => break found,
                     None => {
-                        assert!(!heap.ring().is_hole(reader.position), "a hole at {:#x}", reader.position);
+                        assert!(
+                            !heap.ring().is_hole(reader.position),
+                            "a hole at {:#x}",
+                            reader.position
+                        );
                         pause(&mut tries);
                     }
                 }
@@ -1097,8 +1140,8 @@ fn four_writers_lose_nothing_in_a_ring_of_sixteen() {
     stress_lossless(4, 4, 50_000, u64::MAX - 1001);
 }
 
-/// Writers that overwrite, a reader, and an observer that takes nothing. What the reader gets is whole and in
-/// order; each position was delivered or overwritten; what the observer sees is whole.
+/// Writers that overwrite, a reader, and an observer that takes nothing. What the reader gets is
+/// whole and in order; each position was delivered or overwritten; what the observer sees is whole.
 fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
     let heap = Heap::new(order_bits, 10, writers + 1, start);
     let running = AtomicUsize::new(writers);
@@ -1140,7 +1183,10 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
             let over = running.load(Acquire) == 0;
             match reader.next(true) {
                 Some((cell, line)) => {
-                    assert!(last.insert(cell, line) < Some(line), "the lines of writer {cell} are in order");
+                    assert!(
+                        last.insert(cell, line) < Some(line),
+                        "the lines of writer {cell} are in order"
+                    );
                     delivered += 1;
                 }
                 None if over => break,

@@ -1,8 +1,8 @@
 //! What becomes of a cell whose process died: its slot, its last words, its end.
 //!
-//! Nobody needs this for progress. It runs when somebody wants the cell or looks for ends, always under the
-//! cell's lock, which the kernel gives away only when the owner is gone. Each step is safe to repeat, so whoever
-//! recovers may die too, and the next one begins again.
+//! Nobody needs this for progress. It runs when somebody wants the cell or looks for ends, always
+//! under the cell's lock, which the kernel gives away only when the owner is gone. Each step is
+//! safe to repeat, so whoever recovers may die too, and the next one begins again.
 
 use crate::exchange::checksum;
 use crate::exchange::{Refused, Ring, Spare, peek_payload};
@@ -25,8 +25,8 @@ struct Owned {
 /// Finds out which slot a dead cell owns, and writes it down.
 fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
     let word = &cells[index].writer.0.hold;
-    // ORD recover:A, acquire; pairs with publish:D, publish:F and publish:H; what the dead one had done before it wrote
-    // this is seen.
+    // ORD recover:A, acquire; pairs with publish:D, publish:F and publish:H; what the dead one had
+    // done before it wrote this is seen.
     let (hold, changes) = Hold::unpack(word.load(Acquire));
     let Hold::Intent(given, wanted) = hold else {
         return Spare::of(word.load(Relaxed)).map(|spare| Owned { spare, finished: false });
@@ -43,12 +43,19 @@ fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
     Spare::of(settled).map(|spare| Owned { spare, finished: !exchanged })
 }
 
-/// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it just now.
+/// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it
+/// just now.
 ///
-/// Exactly one of the two is in circulation, and seeing it decides: in the order ring, or held by another
-/// cell. Another cell's intent proves nothing by itself. It counts once it is decided in the same way and its
-/// word did not change meanwhile, so this goes on to a fixed point.
-fn was_exchanged(ring: &Ring<'_>, cells: &[Cell], index: usize, given: u32, wanted: u32) -> Option<bool> {
+/// Exactly one of the two is in circulation, and seeing it decides: in the order ring, or held by
+/// another cell. Another cell's intent proves nothing by itself. It counts once it is decided in
+/// the same way and its word did not change meanwhile, so this goes on to a fixed point.
+fn was_exchanged(
+    ring: &Ring<'_>,
+    cells: &[Cell],
+    index: usize,
+    given: u32,
+    wanted: u32,
+) -> Option<bool> {
     let mut circulates = vec![false; ring.slots.len() / ring.shape.slot_words];
     let mut note = |slot: u32| {
         if let Some(seen) = circulates.get_mut(slot as usize) {
@@ -57,7 +64,8 @@ fn was_exchanged(ring: &Ring<'_>, cells: &[Cell], index: usize, given: u32, want
     };
     let mut intents = Vec::new();
     for (other, cell) in cells.iter().enumerate() {
-        // ORD settle:B, acquire; pairs with publish:D and publish:F; the exchange before a held slot is seen below.
+        // ORD settle:B, acquire; pairs with publish:D and publish:F; the exchange before a held
+        // slot is seen below.
         let word = cell.writer.0.hold.load(Acquire);
         match Hold::unpack(word).0 {
             Hold::Held(slot) => note(slot),
@@ -66,10 +74,12 @@ fn was_exchanged(ring: &Ring<'_>, cells: &[Cell], index: usize, given: u32, want
         }
     }
     for entry in ring.order {
-        // ORD settle:C, acquire; pairs with publish:E; settle:D comes after it, and sees the intent of what is seen here.
+        // ORD settle:C, acquire; pairs with publish:E; settle:D comes after it, and sees the intent
+        // of what is seen here.
         note(crate::layout::Entry(entry.load(Acquire)).slot());
     }
-    let seen = |circulates: &[bool], slot: u32| circulates.get(slot as usize).copied().unwrap_or(false);
+    let seen =
+        |circulates: &[bool], slot: u32| circulates.get(slot as usize).copied().unwrap_or(false);
     loop {
         match (seen(&circulates, given), seen(&circulates, wanted)) {
             (true, false) => return Some(true),
@@ -78,8 +88,9 @@ fn was_exchanged(ring: &Ring<'_>, cells: &[Cell], index: usize, given: u32, want
             (true, true) => return None,
             (false, false) => {}
         }
-        let decided =
-            intents.iter().position(|(_, _, a, b)| seen(&circulates, *a) != seen(&circulates, *b))?;
+        let decided = intents
+            .iter()
+            .position(|(_, _, a, b)| seen(&circulates, *a) != seen(&circulates, *b))?;
         let (cell, word, a, b) = intents.swap_remove(decided);
         // ORD settle:D, acquire; pairs with publish:D and publish:F; as settle:B.
         if cell.writer.0.hold.load(Acquire) != word {
@@ -92,10 +103,11 @@ fn was_exchanged(ring: &Ring<'_>, cells: &[Cell], index: usize, given: u32, want
     }
 }
 
-/// Publishes what a dead writer had in its spare: an unfinished line, or one that was finished and not yet
-/// published; `false` if there is only an older line. Its cell's slot is settled then.
+/// Publishes what a dead writer had in its spare: an unfinished line, or one that was finished and
+/// not yet published; `false` if there is only an older line. Its cell's slot is settled then.
 ///
-/// Borrows what the exchange does, so that models can run it. [`Refused::Damaged`]: nothing decides what the slot is.
+/// Borrows what the exchange does, so that models can run it. [`Refused::Damaged`]: nothing decides
+/// what the slot is.
 pub(crate) fn publish_last_words(
     ring: &Ring<'_>,
     cells: &[Cell],
@@ -117,8 +129,8 @@ pub(crate) fn publish_last_words(
         // Whatever its last write was about to make of it.
         (false, _) => header.flags & !flag::TRUNCATED | flag::LAST | flag::UNFINISHED,
     };
-    // Before the intent that `publish` announces: whoever comes after a recoverer that dies there takes the spare for a
-    // finished part, and these flags say what it is.
+    // Before the intent that `publish` announces: whoever comes after a recoverer that dies there
+    // takes the spare for a finished part, and these flags say what it is.
     seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
     let next = pending.line.wrapping_add(1) & LINE_MASK;
     ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
@@ -139,9 +151,12 @@ fn seal(ring: &Ring<'_>, spare: &mut Spare, header: &SlotHeader, finished: bool)
     if !finished {
         ring.head(spare, header);
     }
-    let sums = ring.copy(spare.slot, &mut image).then(|| checksum::without_position(&image)).flatten();
+    let sums =
+        ring.copy(spare.slot, &mut image).then(|| checksum::without_position(&image)).flatten();
     match sums {
         Some((payload, agrees)) if agrees || !finished => ring.seal(spare, header, payload),
-        sums => ring.seal_damaged(spare, header, sums.map_or(checksum::NONE, |(payload, _)| payload)),
+        sums => {
+            ring.seal_damaged(spare, header, sums.map_or(checksum::NONE, |(payload, _)| payload))
+        }
     }
 }

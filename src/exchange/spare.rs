@@ -23,7 +23,9 @@ impl Spare {
     /// The spare of a cell whose hold word is this; `None` while it is undecided.
     pub(crate) fn of(hold: u64) -> Option<Self> {
         match Hold::unpack(hold) {
-            (Hold::Held(slot), changes) => Some(Self { slot, changes, next: None, sum: checksum::NONE }),
+            (Hold::Held(slot), changes) => {
+                Some(Self { slot, changes, next: None, sum: checksum::NONE })
+            }
             (Hold::Intent(..), _) => None,
         }
     }
@@ -39,7 +41,8 @@ impl Spare {
 impl Cell {
     #[inline]
     pub(crate) fn pending(&self) -> Pending {
-        // ORD unfinished:A, acquire; pairs with pending:A; the bytes that it counts are in the spare.
+        // ORD unfinished:A, acquire; pairs with pending:A; the bytes that it counts are in the
+        // spare.
         Pending::unpack(self.writer.0.pending.load(Acquire))
     }
 
@@ -94,7 +97,12 @@ impl<'a> Ring<'a> {
     ///
     /// If the payload does not fit in a slot.
     #[inline(always)]
-    pub(crate) fn put<const CHECKS: bool>(&self, spare: &mut Spare, header: &SlotHeader, bytes: &[u8]) {
+    pub(crate) fn put<const CHECKS: bool>(
+        &self,
+        spare: &mut Spare,
+        header: &SlotHeader,
+        bytes: &[u8],
+    ) {
         let words = self.own(spare);
         store_bytes(&words[SLOT_HEADER_WORDS + usize::from(CHECKS)..], 0, bytes);
         put_header(words, header);
@@ -128,10 +136,12 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Tells those who look at the spare that other bytes are written over what it has: the change count moves.
+    /// Tells those who look at the spare that other bytes are written over what it has: the change
+    /// count moves.
     pub(crate) fn renew(&self, hold: &AtomicU64, spare: &mut Spare) {
         self.keep(hold, spare);
-        // ORD renew:A, release fence; pairs with unfinished:B; before the first store of the new bytes.
+        // ORD renew:A, release fence; pairs with unfinished:B; before the first store of the new
+        // bytes.
         fence(Release);
     }
 

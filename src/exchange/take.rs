@@ -25,7 +25,8 @@ pub(crate) enum Seen {
     Part(SlotHeader),
     /// Not filled yet.
     Empty,
-    /// Not filled yet, and the line of the lap before was never taken: a reader that was overrun skipped it.
+    /// Not filled yet, and the line of the lap before was never taken: a reader that was overrun
+    /// skipped it.
     Stale,
     /// The entry is of a later lap by this many laps: the line was overwritten or consumed.
     Passed(u64),
@@ -57,8 +58,8 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Copies what `word`, the entry of `position`, has, if it is as `full` says and stays so meanwhile; otherwise gives
-    /// what the entry says instead.
+    /// Copies what `word`, the entry of `position`, has, if it is as `full` says and stays so
+    /// meanwhile; otherwise gives what the entry says instead.
     #[inline]
     pub(crate) fn copy_part(
         &self,
@@ -67,16 +68,21 @@ impl<'a> Ring<'a> {
         position: u64,
         image: &mut [u64],
     ) -> Result<(), Entry> {
-        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were published.
+        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were
+        // published.
         let entry = Entry(word.load(Acquire));
         if !entry.is_at(full) || !self.copy(entry.slot(), image) {
             return Err(entry);
         }
-        // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's next use, the
-        // entry has changed, and the load below sees it.
+        // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's
+        // next use, the entry has changed, and the load below sees it.
         fence(Acquire);
         let again = Entry(word.load(Relaxed));
-        if again == entry && self.shape.is_same_place(image[0], position) { Ok(()) } else { Err(again) }
+        if again == entry && self.shape.is_same_place(image[0], position) {
+            Ok(())
+        } else {
+            Err(again)
+        }
     }
 
     /// What an entry says of a position at which there is no part.
@@ -94,8 +100,13 @@ impl<'a> Ring<'a> {
     /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and
     /// the entry; `None` in the place of a header that no slot has. `None` for both if the entry
     /// changed meanwhile. For observers.
-    pub(crate) fn observe(&self, index: usize, image: &mut [u64]) -> Option<(Entry, Option<SlotHeader>)> {
-        // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of the line in it.
+    pub(crate) fn observe(
+        &self,
+        index: usize,
+        image: &mut [u64],
+    ) -> Option<(Entry, Option<SlotHeader>)> {
+        // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of
+        // the line in it.
         let entry = Entry(self.order[index].load(Acquire));
         let is_sound = self.copy(entry.slot(), image);
         // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
@@ -104,11 +115,13 @@ impl<'a> Ring<'a> {
         is_same.then(|| (entry, is_sound.then(|| header_of(image))))
     }
 
-    /// Copies a slot's words, of its payload those that its length names, and some more; `false` for a length that no slot
-    /// has, and for an index that no slot has.
+    /// Copies a slot's words, of its payload those that its length names, and some more; `false`
+    /// for a length that no slot has, and for an index that no slot has.
     #[inline]
     pub(crate) fn copy(&self, slot: u32, image: &mut [u64]) -> bool {
-        let Some((head, rest)) = self.slot(slot).and_then(<[_]>::split_first_chunk) else { return false };
+        let Some((head, rest)) = self.slot(slot).and_then(<[_]>::split_first_chunk) else {
+            return false;
+        };
         let Some((to_head, to_rest)) = image.split_first_chunk_mut::<SLOT_HEADER_WORDS>() else {
             return false;
         };
@@ -117,30 +130,34 @@ impl<'a> Ring<'a> {
         load_words(rest, to_rest, self.shape.check_bytes + length)
     }
 
-    /// Makes `word`, an entry of the run, free for the next lap. Its slot stays there, with the line, until a writer gets it.
+    /// Makes `word`, an entry of the run, free for the next lap. Its slot stays there, with the
+    /// line, until a writer gets it.
     ///
-    /// `false` if something else stands there: the line was overwritten, or the position is damaged. Only the
-    /// reader may call this, and only once the line was accepted.
+    /// `false` if something else stands there: the line was overwritten, or the position is
+    /// damaged. Only the reader may call this, and only once the line was accepted.
     #[inline]
     pub(crate) fn take(&self, word: &AtomicU64, run: &Run<'_>, overwrite: bool) -> bool {
-        // ORD take:A, acquire; pairs with publish:E; the slot is given on as it was published, also to observers.
+        // ORD take:A, acquire; pairs with publish:E; the slot is given on as it was published, also
+        // to observers.
         let entry = Entry(word.load(Acquire));
         if !entry.is_at(run.full) || !self.has_slot(entry.slot()) {
             return false;
         }
         let freed = run.taken.with_slot(entry.slot());
         if overwrite {
-            // ORD take:C, AcqRel; pairs with publish:A and publish:E; as take:D, against an overwriting writer.
+            // ORD take:C, AcqRel; pairs with publish:A and publish:E; as take:D, against an
+            // overwriting writer.
             return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();
         }
         // Nobody else changes a full entry, so a store is enough.
-        // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it gives away.
+        // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it
+        // gives away.
         word.store(freed.0, Release);
         true
     }
 
-    /// Tells the processor to fetch what `word` has, if it is as `full` says: a slot that a writer is about to fill would
-    /// be taken from its cache.
+    /// Tells the processor to fetch what `word` has, if it is as `full` says: a slot that a writer
+    /// is about to fill would be taken from its cache.
     #[inline]
     pub(crate) fn prefetch(&self, word: &AtomicU64, full: Entry) {
         let entry = Entry(word.load(Relaxed));

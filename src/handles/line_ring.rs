@@ -17,8 +17,8 @@ use Ordering::Relaxed;
 
 /// A ring of lines in shared memory: many writers, one reader.
 ///
-/// Cloning gives another handle of the same ring. The memory lives until the last process that has a handle,
-/// a mirror or a reader drops it or ends; there is nothing to clean up.
+/// Cloning gives another handle of the same ring. The memory lives until the last process that has
+/// a handle, a mirror or a reader drops it or ends; there is nothing to clean up.
 ///
 /// ```
 /// use linering::{Item, LineRing, Options};
@@ -72,8 +72,9 @@ impl LineRing {
     /// Makes a ring in shared memory that has a name, under which other processes of this user
     /// [open](Self::open_named) it.
     ///
-    /// The name is taken away when the last handle of the process that made it is dropped; processes that have the ring
-    /// keep it. If that process is killed the name stays, as a file in `/dev/shm`.
+    /// The name is taken away when the last handle of the process that made it is dropped;
+    /// processes that have the ring keep it. If that process is killed the name stays, as a
+    /// file in `/dev/shm`.
     ///
     /// # Errors
     ///
@@ -86,14 +87,15 @@ impl LineRing {
     ///
     /// # Errors
     ///
-    /// As [`attach`](Self::attach), and the system's, if there is no such name. What is no regular file of this user's is
-    /// neither waited for nor read.
+    /// As [`attach`](Self::attach), and the system's, if there is no such name. What is no regular
+    /// file of this user's is neither waited for nor read.
     pub fn open_named<'n>(name: impl Into<RingName<'n>>) -> Result<Self, AttachError> {
         Ok(Self { segment: Arc::new(Segment::open(open_named(name.into())?)?) })
     }
 
-    /// Takes the name of a ring away that a killed process has left there: one that made the ring, or was making it.
-    /// `false`, and nothing is done, while a process has the ring, be it to look at it.
+    /// Takes the name of a ring away that a killed process has left there: one that made the ring,
+    /// or was making it. `false`, and nothing is done, while a process has the ring, be it to
+    /// look at it.
     ///
     /// # Errors
     ///
@@ -111,14 +113,16 @@ impl LineRing {
         abandoned(name.into(), false)
     }
 
-    /// Makes a ring in a new file, for this user alone. The file stays: whatever becomes of the processes that write
-    /// into it, what they wrote can be read by who [opens](Self::open_file) it.
+    /// Makes a ring in a new file, for this user alone. The file stays: whatever becomes of the
+    /// processes that write into it, what they wrote can be read by who
+    /// [opens](Self::open_file) it.
     ///
     /// Whoever cuts the file short kills those who use it (SIGBUS).
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); a path at which there is something already, or a full disk: then no file is left.
+    /// As [`new`](Self::new); a path at which there is something already, or a full disk: then no
+    /// file is left.
     pub fn create_file(path: impl AsRef<Path>, options: Options) -> Result<Self, CreateError> {
         Ok(Self { segment: Arc::new(Segment::create(&options, Backing::File(path.as_ref()))?) })
     }
@@ -132,7 +136,8 @@ impl LineRing {
         Ok(Self { segment: Arc::new(Segment::open(open_file(path.as_ref())?)?) })
     }
 
-    /// Attaches to the ring behind a descriptor, which is duplicated: one inherited through `exec`, say.
+    /// Attaches to the ring behind a descriptor, which is duplicated: one inherited through `exec`,
+    /// say.
     ///
     /// # Errors
     ///
@@ -142,7 +147,8 @@ impl LineRing {
         Ok(Self { segment: Arc::new(segment) })
     }
 
-    /// The ring's descriptor, to be handed to another process. It is closed on exec unless you clear that flag.
+    /// The ring's descriptor, to be handed to another process. It is closed on exec unless you
+    /// clear that flag.
     ///
     /// # Errors
     ///
@@ -162,8 +168,9 @@ impl LineRing {
 
     /// A live mirror of this process. A few system calls.
     ///
-    /// In a forked child it becomes a mirror of its own at its first write, and counts from then on; unused it does
-    /// nothing there. To hand a mirror to a child whose end is waited for from now on, use [`seat`](Self::seat).
+    /// In a forked child it becomes a mirror of its own at its first write, and counts from then
+    /// on; unused it does nothing there. To hand a mirror to a child whose end is waited for
+    /// from now on, use [`seat`](Self::seat).
     ///
     /// # Errors
     ///
@@ -181,7 +188,8 @@ impl LineRing {
         LineProcMirror::open(&self.segment, None, Label::new(label)?)
     }
 
-    /// Keeps a place for a mirror that another process will open. It counts at once. A few system calls.
+    /// Keeps a place for a mirror that another process will open. It counts at once. A few system
+    /// calls.
     ///
     /// # Errors
     ///
@@ -208,13 +216,15 @@ impl LineRing {
         Reader::open(&self.segment)
     }
 
-    /// Tells every writer to stop: its next write is [`WriteError::Stopped`](crate::WriteError::Stopped). Its
-    /// `send_eof`, `send_error` and drop still end it.
+    /// Tells every writer to stop: its next write is
+    /// [`WriteError::Stopped`](crate::WriteError::Stopped). Its `send_eof`, `send_error` and
+    /// drop still end it.
     pub fn stop_all_mirrors(&self) {
         self.segment.header().look.0.stopped.store(1, Relaxed);
     }
 
-    /// Bytes of the longest line; what a writer gives beyond that is cut off, see [`Options::max_line`].
+    /// Bytes of the longest line; what a writer gives beyond that is cut off, see
+    /// [`Options::max_line`].
     pub fn max_line(&self) -> usize {
         self.segment.geometry().max_line as usize
     }
@@ -224,8 +234,8 @@ impl LineRing {
         self.segment.ring().shape.has_checks()
     }
 
-    /// How many mirrors there are and have been. Taken from their tickets, so that no crash makes it wrong; while
-    /// others open and end, those under way may be in it or not.
+    /// How many mirrors there are and have been. Taken from their tickets, so that no crash makes
+    /// it wrong; while others open and end, those under way may be in it or not.
     pub fn counts(&self) -> Counts {
         let (live, [eofs, errors, deaths]) = self.segment.ends();
         let found_full = self.segment.header().counts.0.found_full.load(Relaxed);

@@ -15,16 +15,19 @@ use crate::registry::ticket::{Label, SeatId};
 use crate::segment::Segment;
 use crate::write::writer::{Finish, Style, Writer};
 
-/// A writer's handle of a ring or buffer: what is written into it comes out at the reader, line by line.
+/// A writer's handle of a ring or buffer: what is written into it comes out at the reader, line by
+/// line.
 ///
-/// When a write returns, its bytes are in shared memory: whole lines in the ring, an unfinished one where it
-/// outlives the process. A write makes no system call unless the reader sleeps or the ring is full.
+/// When a write returns, its bytes are in shared memory: whole lines in the ring, an unfinished one
+/// where it outlives the process. A write makes no system call unless the reader sleeps or the ring
+/// is full.
 ///
-/// **Fork**: a forked child that uses an inherited mirror gets one of its own at its first write, counted from
-/// then on. One that it does not use does nothing there. A child of `vfork` may not write.
+/// **Fork**: a forked child that uses an inherited mirror gets one of its own at its first write,
+/// counted from then on. One that it does not use does nothing there. A child of `vfork` may not
+/// write.
 ///
-/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had returned is
-/// read; the unfinished one too, flagged.
+/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had
+/// returned is read; the unfinished one too, flagged.
 ///
 /// **Signals**: a signal handler may not write into the mirror that it interrupted.
 #[derive(Debug)]
@@ -99,24 +102,27 @@ impl LineProcMirror {
 
     /// Writes one line, `bytes`, as it is; it ends the unfinished line if there is one.
     ///
-    /// Lock-free, and no system call while the reader is awake and the ring has room. A line longer than a slot
-    /// goes out in parts; one longer than the ring's maximum is cut there, and flagged with what is missing.
+    /// Lock-free, and no system call while the reader is awake and the ring has room. A line longer
+    /// than a slot goes out in parts; one longer than the ring's maximum is cut there, and
+    /// flagged with what is missing.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`, and on a full
-    /// ring [`WriteError::TimedOut`] or [`WriteError::ReaderGone`]. Earlier lines are safe in any case.
+    /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`, and
+    /// on a full ring [`WriteError::TimedOut`] or [`WriteError::ReaderGone`]. Earlier lines are
+    /// safe in any case.
     #[inline]
     pub fn write_line(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.with(|writer, segment, style| writer.line(segment, bytes, style))
     }
 
-    /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as many as fit in one arrive
-    /// together, as [`Kind::Packed`], with one position. For who passes on blocks of lines and wants them there cheaply;
-    /// lines of a few bytes cost a tenth.
+    /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as
+    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. For who
+    /// passes on blocks of lines and wants them there cheaply; lines of a few bytes cost a
+    /// tenth.
     ///
-    /// They count as one line, where losses are counted too. A line that is alone, or longer than a slot, comes as
-    /// with `write`; so do all in a ring in which `\r` has a meaning.
+    /// They count as one line, where losses are counted too. A line that is alone, or longer than a
+    /// slot, comes as with `write`; so do all in a ring in which `\r` has a meaning.
     ///
     /// # Errors
     ///
@@ -146,7 +152,8 @@ impl LineProcMirror {
         })
     }
 
-    /// Publishes the unfinished line as it is, flagged `unfinished`: a prompt, say. Nothing if there is none.
+    /// Publishes the unfinished line as it is, flagged `unfinished`: a prompt, say. Nothing if
+    /// there is none.
     ///
     /// # Errors
     ///
@@ -164,8 +171,8 @@ impl LineProcMirror {
         self.group_of(Kind::Warning, Level::Warn)?.write(text.as_bytes())
     }
 
-    /// Begins a group of lines, which arrives as one [`GroupedMessage`](crate::GroupedMessage), contiguous. The
-    /// unfinished line is published before it.
+    /// Begins a group of lines, which arrives as one [`GroupedMessage`](crate::GroupedMessage),
+    /// contiguous. The unfinished line is published before it.
     ///
     /// ```
     /// # let ring = linering::LineRing::new(linering::Options::new())?;
@@ -210,8 +217,8 @@ impl LineProcMirror {
         self
     }
 
-    /// The number that its lines carry: mirrors and seats are numbered in the order of their making. In a
-    /// forked child, the parent's mirror's until the first write.
+    /// The number that its lines carry: mirrors and seats are numbered in the order of their
+    /// making. In a forked child, the parent's mirror's until the first write.
     pub fn writer_id(&self) -> u32 {
         self.serial as u32
     }
@@ -227,8 +234,8 @@ impl LineProcMirror {
         self.end(Finish::Eof)
     }
 
-    /// Ends the mirror with an error: its text, those of its sources, and a backtrace if `RUST_BACKTRACE` asks
-    /// for one, as one group. A second end is ignored.
+    /// Ends the mirror with an error: its text, those of its sources, and a backtrace if
+    /// `RUST_BACKTRACE` asks for one, as one group. A second end is ignored.
     ///
     /// # Errors
     ///
@@ -243,7 +250,8 @@ impl LineProcMirror {
         self.send_trace(text, &Backtrace::capture())
     }
 
-    /// Ends the mirror with an error of which this text is all there is to say: lines, each with its `\n`.
+    /// Ends the mirror with an error of which this text is all there is to say: lines, each with
+    /// its `\n`.
     ///
     /// # Errors
     ///
@@ -292,7 +300,9 @@ impl LineProcMirror {
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration.is_of_this_process() => writer.end(&self.segment, how),
+            Some(mut writer) if writer.registration.is_of_this_process() => {
+                writer.end(&self.segment, how)
+            }
             // The parent's own mirror: nothing of ours to end.
             _ => Ok(()),
         }
@@ -325,7 +335,8 @@ impl io::Write for LineProcMirror {
         Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
     }
 
-    /// Does nothing: what was written is in the ring already, and the unfinished line is in the segment.
+    /// Does nothing: what was written is in the ring already, and the unfinished line is in the
+    /// segment.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What a user holds of a ring: the ring itself, seats, the reader, mirrors, observers.
 //!
-//! Imports `write`, `read` and what is below them. A handle that a forked child inherits does nothing there, or says so.
+//! Imports `write`, `read` and what is below them. A handle that a forked child inherits does
+//! nothing there, or says so.
 
 pub(crate) mod line_ring;
 pub(crate) mod mirror;

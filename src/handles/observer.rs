@@ -1,7 +1,8 @@
 //! [`Observer`]: what is in a ring, for who does not take part in it.
 //!
-//! A look goes over the entries, copies their slots, full or free, and sorts what is in them by position: a free entry's
-//! slot still has a line that was taken. Then the tickets and cells say whose lines these are, and which are missing.
+//! A look goes over the entries, copies their slots, full or free, and sorts what is in them by
+//! position: a free entry's slot still has a line that was taken. Then the tickets and cells say
+//! whose lines these are, and which are missing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd};
@@ -30,8 +31,9 @@ const MOST_ROUNDS: u32 = 1000;
 
 /// A ring that is looked at: nothing in it is changed, and nobody is delayed.
 ///
-/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where nobody uses it a copy is
-/// read, so that neither whoever comes next nor who cuts the file short does any harm. It needs the right to read alone.
+/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where
+/// nobody uses it a copy is read, so that neither whoever comes next nor who cuts the file short
+/// does any harm. It needs the right to read alone.
 ///
 /// ```
 /// use linering::{LineRing, Observer, Options};
@@ -78,13 +80,15 @@ impl Observer {
         Self::open_file(format!("/proc/self/fd/{number}"))
     }
 
-    /// Whether somebody used the ring when it was opened, and did not only look at it: else it does not change any more.
+    /// Whether somebody used the ring when it was opened, and did not only look at it: else it does
+    /// not change any more.
     pub fn is_used(&self) -> bool {
         self.view.is_used
     }
 
-    /// Whether the ring's file was found to be cut short, after [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors):
-    /// what [`look`](Self::look) gives then is not what was there.
+    /// Whether the ring's file was found to be cut short, after
+    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors): what [`look`](Self::look)
+    /// gives then is not what was there.
     pub fn is_cut_short(&self) -> bool {
         self.view.is_cut()
     }
@@ -95,14 +99,15 @@ impl Observer {
         self.view.geometry.shape().has_checks()
     }
 
-    /// The finished lines that are there now, oldest first: those that no reader has taken yet and, before them, as many of
-    /// those that were taken as the ring still has. Losses stand before their writer's next line. Then come the ends that no
-    /// reader has accepted yet.
+    /// The finished lines that are there now, oldest first: those that no reader has taken yet and,
+    /// before them, as many of those that were taken as the ring still has. Losses stand before
+    /// their writer's next line. Then come the ends that no reader has accepted yet.
     ///
-    /// Of a ring that nobody uses, the last words of those who died are among them, flagged, and how each of them ended, as
-    /// if it had been taken over: that is done with a copy.
+    /// Of a ring that nobody uses, the last words of those who died are among them, flagged, and
+    /// how each of them ended, as if it had been taken over: that is done with a copy.
     ///
-    /// Lines that are finished later than the call begins are left out. Takes time and memory in proportion to the ring.
+    /// Lines that are finished later than the call begins are left out. Takes time and memory in
+    /// proportion to the ring.
     pub fn snapshot(&self) -> Vec<Item<'static>> {
         match self.view.copy() {
             Some(copy) => self.look_at_dead(copy),
@@ -123,7 +128,8 @@ impl Observer {
         });
         let ring = LineRing::of(Arc::new(copy));
         let Ok(mut reader) = ring.reader() else { return items };
-        // A seat that nobody has opened is nobody's. Damaged words keep their mirror from being buried for some rounds.
+        // A seat that nobody has opened is nobody's. Damaged words keep their mirror from being
+        // buried for some rounds.
         let mut rounds = 0;
         while rounds < MOST_ROUNDS && !reader.is_over() {
             let Ok(item) = reader.try_recv() else { break };
@@ -137,8 +143,9 @@ impl Observer {
     }
 
     fn look_at_living(&self) -> Vec<Item<'static>> {
-        // In this order: every line of a mirror that has ended stands before the tail, and a line that a slot does not
-        // have any more when it is looked at was noted as delivered before that, or is lost.
+        // In this order: every line of a mirror that has ended stands before the tail, and a line
+        // that a slot does not have any more when it is looked at was noted as delivered
+        // before that, or is lost.
         let endings = self.endings();
         let parts = self.parts();
         let mut mirrors = Mirrors::of(&self.view.parts, &endings);
@@ -233,7 +240,8 @@ impl Observer {
     fn line(&self, mirrors: &Mirrors, long: Long) -> Item<'static> {
         let Long { header, source, bytes, missing, truncated, damaged } = long;
         let mirror = mirrors.known.get(source as usize);
-        let (worker, label) = mirror.map_or((u32::MAX, ""), |mirror| (mirror.worker, &mirror.label));
+        let (worker, label) =
+            mirror.map_or((u32::MAX, ""), |mirror| (mirror.worker, &mirror.label));
         let created = self.view.geometry.created;
         let line = line_of(&header, created, worker, label.to_owned().into(), bytes.into());
         Item::Line(Line { truncated, missing, damaged, ..line })
@@ -251,7 +259,8 @@ impl Observer {
     /// All parts of lines that are there, in the order of their positions.
     fn parts(&self) -> Vec<Part> {
         let Parts { ring, cells, .. } = &self.view.parts;
-        // What is published from now on is left out, so that there is no line whose former is missing.
+        // What is published from now on is left out, so that there is no line whose former is
+        // missing.
         let tail = ring.tail();
         let mut found = Vec::new();
         let mut image = vec![0; ring.shape.slot_words];
@@ -259,7 +268,8 @@ impl Observer {
             let Some((entry, header)) = ring.observe(index, &mut image) else { continue };
             let position = self.position_of(index, entry, tail);
             let is_here = |header: &SlotHeader| ring.shape.is_same_place(header.position, position);
-            let has_cell = |header: &SlotHeader| (READER_CELL + 1..cells.len()).contains(&header.cell.into());
+            let has_cell =
+                |header: &SlotHeader| (READER_CELL + 1..cells.len()).contains(&header.cell.into());
             let state = match &header {
                 Some(header) if is_here(header) && has_cell(header) => {
                     let agrees = checksum::agrees(ring.shape, &image);
@@ -267,7 +277,9 @@ impl Observer {
                 }
                 _ if entry.is_full() => State::Nothing,
                 // It was never filled, or skipped.
-                _ if !ring.shape.has_checks() || image.starts_with(&[0; SLOT_HEADER_WORDS]) => continue,
+                _ if !ring.shape.has_checks() || image.starts_with(&[0; SLOT_HEADER_WORDS]) => {
+                    continue;
+                }
                 Some(_) if checksum::agrees(ring.shape, &image) => continue,
                 _ => State::Nothing,
             };
@@ -410,9 +422,11 @@ impl Mirrors {
                 mirrors.add(parts, id, ticket.serial.load(Relaxed) as u32, ticket.label());
             }
         }
-        // Those whose end was accepted are named by their cells alone, as long as nobody else has those.
+        // Those whose end was accepted are named by their cells alone, as long as nobody else has
+        // those.
         for (cell, index) in parts.cells().iter().zip(0..).skip(1) {
-            // ORD epoch:C, acquire; pairs with epoch:A; the mirror's ticket and serial are seen with its epoch.
+            // ORD epoch:C, acquire; pairs with epoch:A; the mirror's ticket and serial are seen
+            // with its epoch.
             let epoch = cell.reader.0.epoch.load(Acquire);
             let serial = cell.reader.0.serial.load(Relaxed);
             let ticket = cell.reader.0.ticket.load(Relaxed).wrapping_sub(1);
@@ -445,7 +459,8 @@ impl Mirrors {
         self.known.get_mut(*index)
     }
 
-    /// Which one wrote line `line` of `cell`: the last that began at it or before. One that nobody names any more is new.
+    /// Which one wrote line `line` of `cell`: the last that began at it or before. One that nobody
+    /// names any more is new.
     fn of_line(&mut self, cell: u16, line: u64) -> usize {
         self.known_of(cell, line).unwrap_or_else(|| {
             let id = MirrorId { cell, epoch: line };
@@ -466,7 +481,8 @@ impl Mirrors {
         let since = |epoch: u64| line.wrapping_sub(epoch) & LINE_MASK;
         let of_cell = self.by_cell.get(&cell);
         // The one before it in the order of numbers, or the last, if they have begun again.
-        let began = of_cell.and_then(|all| all.range(..=line).next_back().or_else(|| all.last_key_value()));
+        let began =
+            of_cell.and_then(|all| all.range(..=line).next_back().or_else(|| all.last_key_value()));
         began.filter(|(epoch, _)| since(**epoch) <= LINE_MASK / 2).map(|(_, index)| *index)
     }
 }

@@ -12,8 +12,8 @@ use crate::segment::Segment;
 
 /// The ring's one reader: drains lines in their one order.
 ///
-/// An item is accepted by asking for the next one or by [`commit`](Self::commit), never by being returned: a
-/// reader that dies, or is dropped, leaves what it had not accepted to the next one.
+/// An item is accepted by asking for the next one or by [`commit`](Self::commit), never by being
+/// returned: a reader that dies, or is dropped, leaves what it had not accepted to the next one.
 ///
 /// As an iterator it gives owned items, waits, and ends when every mirror has ended.
 #[derive(Debug)]
@@ -34,17 +34,23 @@ impl Drop for Reader {
 impl Reader {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
-        Ok(Self { drain: Drain::open(segment)?, segment: Arc::clone(segment), handed: 0, spins: true })
+        Ok(Self {
+            drain: Drain::open(segment)?,
+            segment: Arc::clone(segment),
+            handed: 0,
+            spins: true,
+        })
     }
 
-    /// The next item; waits for it. `None` once every seat and mirror has ended and everything was handed out
-    /// (at once, if there was none).
+    /// The next item; waits for it. `None` once every seat and mirror has ended and everything was
+    /// handed out (at once, if there was none).
     ///
     /// Accepts the item before. No system call while items are there.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Interrupted`] when a signal handler ran; [`ReadError::Forked`] in a forked child.
+    /// [`ReadError::Interrupted`] when a signal handler ran; [`ReadError::Forked`] in a forked
+    /// child.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
@@ -57,9 +63,9 @@ impl Reader {
     /// The next item if there is one now. Never waits. `None` also when every mirror has ended:
     /// [`is_over`](Self::is_over) tells.
     ///
-    /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes readable
-    /// when the next line comes. Poll it with a time limit (a second, say) and call this then too: a mirror that is
-    /// killed makes nothing readable.
+    /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes
+    /// readable when the next line comes. Poll it with a time limit (a second, say) and call
+    /// this then too: a mirror that is killed makes nothing readable.
     ///
     /// # Errors
     ///
@@ -84,7 +90,8 @@ impl Reader {
     fn look_for_some(&mut self) -> Result<(), ReadError> {
         while !self.fill()? {
             self.drain.look_for_deaths(&self.segment)?;
-            // Armed, and nothing came meanwhile, not even an end or a part: only then may the caller sleep.
+            // Armed, and nothing came meanwhile, not even an end or a part: only then may the
+            // caller sleep.
             if park::arm(&self.segment, &self.drain.awaited(&self.segment)) {
                 break;
             }
@@ -103,8 +110,8 @@ impl Reader {
         Ok(self.hand_out())
     }
 
-    /// Waits until an item is there, for `limit` at most: `false` if none has come, or every mirror has ended. With no time it
-    /// never waits, and says whether the next call would.
+    /// Waits until an item is there, for `limit` at most: `false` if none has come, or every mirror
+    /// has ended. With no time it never waits, and says whether the next call would.
     ///
     /// Accepts what was handed out before.
     ///
@@ -117,7 +124,8 @@ impl Reader {
         Ok(self.drain.queued() > 0)
     }
 
-    /// The next items, as many as are there (64 at most); waits for the first. Empty once every mirror has ended.
+    /// The next items, as many as are there (64 at most); waits for the first. Empty once every
+    /// mirror has ended.
     ///
     /// Accepts what was handed out before by other calls; the batch itself is accepted by
     /// [`Batch::commit`] alone, and comes again if it is dropped.
@@ -131,8 +139,9 @@ impl Reader {
         Ok(Batch { reader: self })
     }
 
-    /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which saves writers of a steady stream
-    /// from waking it. True at first; better false where writers need the processor that this takes.
+    /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which
+    /// saves writers of a steady stream from waking it. True at first; better false where
+    /// writers need the processor that this takes.
     pub fn set_spinning(&mut self, spins: bool) {
         self.spins = spins;
     }
@@ -152,7 +161,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether every seat and mirror has ended and everything was accepted, as far as the last call saw.
+    /// Whether every seat and mirror has ended and everything was accepted, as far as the last call
+    /// saw.
     pub fn is_over(&self) -> bool {
         self.handed == 0 && self.drain.is_over(&self.segment)
     }
@@ -170,7 +180,9 @@ impl Reader {
         while !self.fill()? && !self.drain.is_over(&self.segment) {
             let left = match limit {
                 None => Duration::MAX,
-                Some(limit) => limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed()),
+                Some(limit) => {
+                    limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed())
+                }
             };
             if left.is_zero() {
                 break;
@@ -190,14 +202,15 @@ impl Iterator for Reader {
     }
 }
 
-/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe), or where the
-/// process that made the ring was gone before this one attached, the ring's own descriptor, which is always readable.
+/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe), or
+/// where the process that made the ring was gone before this one attached, the ring's own
+/// descriptor, which is always readable.
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.segment.pipe() {
             Some(pipe) => pipe.read_end(),
-            // SAFETY: open for as long as the segment is, unless somebody in this process closed it, against
-            // which no borrowed descriptor is safe.
+            // SAFETY: open for as long as the segment is, unless somebody in this process closed
+            // it, against which no borrowed descriptor is safe.
             None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },
         }
     }

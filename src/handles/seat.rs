@@ -14,9 +14,10 @@ use crate::sys::clock::monotonic_ms;
 
 /// A place kept for a mirror that another process will open.
 ///
-/// It counts from its making until the mirror has ended, was cancelled, or its time limit has passed. It has no
-/// cell and no lock, and dropping it does nothing. As a string it can travel in an environment variable
-/// or an argument to any process of the same user, as long as the ring's creator lives:
+/// It counts from its making until the mirror has ended, was cancelled, or its time limit has
+/// passed. It has no cell and no lock, and dropping it does nothing. As a string it can travel in
+/// an environment variable or an argument to any process of the same user, as long as the ring's
+/// creator lives:
 ///
 /// ```
 /// # use linering::{LineRing, Options, Seat};
@@ -37,11 +38,13 @@ pub struct Seat {
 impl Seat {
     /// Reserves one.
     pub(crate) fn reserve(segment: &Arc<Segment>, label: Label) -> Result<Self, MirrorError> {
-        let deadline = segment.seat_limit.map_or(0, |limit| monotonic_ms().saturating_add(millis(limit)));
+        let deadline =
+            segment.seat_limit.map_or(0, |limit| monotonic_ms().saturating_add(millis(limit)));
         Ok(Self { id: segment.reserve(label, deadline)?, segment: Arc::clone(segment), label })
     }
 
-    /// The seat that `linering run` keeps for this process, in the variable `LINERING_SEAT`; `None` without that variable.
+    /// The seat that `linering run` keeps for this process, in the variable `LINERING_SEAT`; `None`
+    /// without that variable.
     ///
     /// `None` as well in a setuid program and its like, which must not obey its environment: see
     /// [`obeys_env`](Self::obeys_env).
@@ -77,7 +80,8 @@ impl Seat {
         unsafe { libc::getauxval(libc::AT_SECURE) == 0 }
     }
 
-    /// Opens the mirror, in this process. Opening a seat again makes an extra mirror, which counts too.
+    /// Opens the mirror, in this process. Opening a seat again makes an extra mirror, which counts
+    /// too.
     ///
     /// # Errors
     ///
@@ -91,7 +95,8 @@ impl Seat {
         self.segment.cancel(self.id)
     }
 
-    /// Whether nobody has opened it or given it up, and its time limit has not been found to have passed.
+    /// Whether nobody has opened it or given it up, and its time limit has not been found to have
+    /// passed.
     pub fn is_reserved(&self) -> bool {
         self.segment.is_kept(self.id)
     }
@@ -105,8 +110,13 @@ impl Seat {
 impl fmt::Display for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let segment = &self.segment;
-        let (identity, process, descriptor) = (segment.identity(), std::process::id(), segment.descriptor());
-        write!(f, "linering1:{identity}:{process}:{descriptor}:{}:{}", self.id.ticket, self.id.serial)
+        let (identity, process, descriptor) =
+            (segment.identity(), std::process::id(), segment.descriptor());
+        write!(
+            f,
+            "linering1:{identity}:{process}:{descriptor}:{}:{}",
+            self.id.ticket, self.id.serial
+        )
     }
 }
 

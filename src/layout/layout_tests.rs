@@ -9,7 +9,8 @@ use super::*;
 
 const FORMAT: &str = include_str!("../../docs/format.md");
 
-// ---------------------------------------------------------------------------------- reading the page
+// ---------------------------------------------------------------------------------- reading the
+// page
 
 /// What stands below a heading of the page, up to the next heading.
 fn section(heading: &str) -> &'static str {
@@ -21,8 +22,10 @@ fn section(heading: &str) -> &'static str {
 
 /// The rows of the table below a heading whose first column is called `first`.
 fn table(heading: &str, first: &str) -> Vec<Vec<&'static str>> {
-    let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
-    let lines = section(heading).lines().skip_while(|line| !line.starts_with(&format!("| {first} |")));
+    let cells =
+        |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+    let lines =
+        section(heading).lines().skip_while(|line| !line.starts_with(&format!("| {first} |")));
     let rows: Vec<_> = lines.take_while(|line| line.starts_with('|')).skip(2).map(cells).collect();
     assert!(!rows.is_empty(), "docs/format.md, `{heading}`: no table with a column `{first}`");
     rows
@@ -49,8 +52,9 @@ fn compare(place: &str, numbers: [&str; 2], docs: &[Fact], code: &[Fact]) {
             Some((_, expected)) => {
                 for ((what, found), expected) in numbers.iter().zip(found).zip(expected) {
                     if found != expected {
-                        faults
-                            .push(format!("`{name}`: {what} is {found} in the docs, {expected} in the code"));
+                        faults.push(format!(
+                            "`{name}`: {what} is {found} in the docs, {expected} in the code"
+                        ));
                     }
                 }
             }
@@ -68,7 +72,8 @@ fn compare(place: &str, numbers: [&str; 2], docs: &[Fact], code: &[Fact]) {
     assert_eq!(docs.len(), code.len(), "docs/format.md, `{place}`: a name comes twice");
 }
 
-// --------------------------------------------------------------------------------- fields of structs
+// --------------------------------------------------------------------------------- fields of
+// structs
 
 fn bytes_of<T, F>(_: fn(&T) -> &F) -> u64 {
     size_of::<F>() as u64
@@ -77,10 +82,12 @@ fn bytes_of<T, F>(_: fn(&T) -> &F) -> u64 {
 /// Fails if the struct has other fields than the test that compares it with the docs.
 fn expect_fields(name: &str, listed: &[&str]) {
     let source = include_str!("mod.rs");
-    let (_, after) =
-        source.split_once(&format!("pub(crate) struct {name} {{\n")).expect("a struct of layout.rs");
+    let (_, after) = source
+        .split_once(&format!("pub(crate) struct {name} {{\n"))
+        .expect("a struct of layout.rs");
     let (body, _) = after.split_once("\n}").expect("the end of a struct");
-    let fields = body.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) ")?.split_once(':'));
+    let fields =
+        body.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) ")?.split_once(':'));
     let fields: Vec<_> = fields.map(|(field, _)| field).collect();
     assert_eq!(
         fields, listed,
@@ -173,8 +180,12 @@ fn the_docs_have_the_words_of_the_header() {
                     claimed_in
                 }
             )),
-            "next_position" => code.push((name, [offset, bytes_of(|it: &Header| &it.next_position.0)])),
-            "read_position" => code.push((name, [offset, bytes_of(|it: &Header| &it.read_position.0)])),
+            "next_position" => {
+                code.push((name, [offset, bytes_of(|it: &Header| &it.next_position.0)]))
+            }
+            "read_position" => {
+                code.push((name, [offset, bytes_of(|it: &Header| &it.read_position.0)]))
+            }
             "space" => code.push((name, [offset, bytes_of(|it: &Header| &it.space.0)])),
             _ => panic!("say here what words `{name}` has"),
         }
@@ -184,7 +195,10 @@ fn the_docs_have_the_words_of_the_header() {
 
 #[test]
 fn the_docs_have_the_fields_of_a_ticket() {
-    compare_fields("## Ticket", &fields!(0, Ticket { word, serial, lines, dropped, detail, label }));
+    compare_fields(
+        "## Ticket",
+        &fields!(0, Ticket { word, serial, lines, dropped, detail, label }),
+    );
 }
 
 #[test]
@@ -195,21 +209,24 @@ fn the_docs_have_the_fields_of_a_cell() {
             "writer" => {
                 code.extend(fields!(offset, WriterWords { hold, pending, owner, dropped }));
             }
-            "reader" => code.extend(fields!(offset, ReaderWords { epoch, delivered, ticket, serial, claim })),
+            "reader" => code
+                .extend(fields!(offset, ReaderWords { epoch, delivered, ticket, serial, claim })),
             _ => panic!("say here what words `{name}` has"),
         }
     }
     compare_fields("## Cell", &code);
 }
 
-// -------------------------------------------------------------------------------------- packed words
+// -------------------------------------------------------------------------------------- packed
+// words
 
-/// Compares the diagrams below a heading with what the code packs. `code` has, for each field, a word in
-/// which that field alone is all ones.
+/// Compares the diagrams below a heading with what the code packs. `code` has, for each field, a
+/// word in which that field alone is all ones.
 fn compare_diagrams(heading: &str, code: &[(&str, u64)]) {
     let mut docs = Vec::new();
     let mut bits: Vec<u64> = Vec::new();
-    let block = section(heading).split("```text\n").nth(1).and_then(|text| text.split("```").next());
+    let block =
+        section(heading).split("```text\n").nth(1).and_then(|text| text.split("```").next());
     for line in block.unwrap_or_else(|| panic!("docs/format.md, `{heading}`: no diagram")).lines() {
         let Some(fields) = line.strip_prefix('|') else {
             bits = line.split_whitespace().map(number).collect();
@@ -218,7 +235,8 @@ fn compare_diagrams(heading: &str, code: &[(&str, u64)]) {
         let mut top = 64;
         let mut drawn = Vec::new();
         for field in fields.trim_end_matches('|').split('|') {
-            let (name, width) = field.trim().split_once(':').expect("a field is drawn as name:width");
+            let (name, width) =
+                field.trim().split_once(':').expect("a field is drawn as name:width");
             let width = number(width);
             assert!(width <= top, "docs/format.md, `{heading}`: more than 64 bits in {line}");
             drawn.push(top - 1);
@@ -271,7 +289,10 @@ fn the_docs_draw_the_hold_word() {
 #[test]
 fn the_docs_draw_the_pending_word() {
     let pack = |line, bytes| Pending { line, bytes }.pack();
-    compare_diagrams("### Pending word", &[("line", pack(u64::MAX, 0)), ("bytes", pack(0, u16::MAX))]);
+    compare_diagrams(
+        "### Pending word",
+        &[("line", pack(u64::MAX, 0)), ("bytes", pack(0, u16::MAX))],
+    );
 }
 
 #[test]
@@ -307,7 +328,8 @@ fn the_docs_draw_the_checksum() {
     let position = crate::exchange::checksum::word(0, 0) >> 32;
     assert_eq!(crate::exchange::checksum::word(u32::MAX, 0) as u32, u32::MAX);
     assert_ne!(position, crate::exchange::checksum::word(0, 1) >> 32);
-    let fields = [("without_position", u64::from(u32::MAX)), ("with_position", u64::from(u32::MAX) << 32)];
+    let fields =
+        [("without_position", u64::from(u32::MAX)), ("with_position", u64::from(u32::MAX) << 32)];
     compare_diagrams("### Checksum", &fields);
 }
 
@@ -317,11 +339,14 @@ fn the_docs_have_the_flags_of_a_slot() {
         let (low, high) = text.split_once('-').unwrap_or((text, text));
         [number(low), number(high)]
     };
-    let docs: Vec<Fact> =
-        table("## Slot", "bits").iter().map(|row| (name(row[1]).to_string(), bits(row[0]))).collect();
+    let docs: Vec<Fact> = table("## Slot", "bits")
+        .iter()
+        .map(|row| (name(row[1]).to_string(), bits(row[0])))
+        .collect();
     let one = |name: &str, flag: u32| (name.to_string(), [flag.trailing_zeros().into(); 2]);
-    let several =
-        |name: &str, shift: u32, width: u32| (name.to_string(), [shift.into(), (shift + width - 1).into()]);
+    let several = |name: &str, shift: u32, width: u32| {
+        (name.to_string(), [shift.into(), (shift + width - 1).into()])
+    };
     let code = [
         one("FIRST", flag::FIRST),
         one("LAST", flag::LAST),
@@ -358,10 +383,16 @@ fn the_docs_have_the_numbers_of_what_is_counted_off() {
     let says = |heading: &str, code: &[(u64, &str)]| {
         let parts: Vec<_> = code.iter().map(|(number, text)| format!("{number} {text}")).collect();
         let said = parts.join(", ");
-        assert!(section(heading).contains(&said), "docs/format.md, `{heading}`: the code says `{said}`");
+        assert!(
+            section(heading).contains(&said),
+            "docs/format.md, `{heading}`: the code says `{said}`"
+        );
     };
-    let owners =
-        [(Owner::Free as u64, "free"), (Owner::Live as u64, "live"), (Owner::KeepsError as u64, "ended, ")];
+    let owners = [
+        (Owner::Free as u64, "free"),
+        (Owner::Live as u64, "live"),
+        (Owner::KeepsError as u64, "ended, "),
+    ];
     says("## Cell", &owners);
     let policies = [
         (Policy::Block as u64, "block"),
@@ -488,7 +519,8 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- laps and positions
+// ------------------------------------------------------------------------------- laps and
+// positions
 
 #[test]
 fn a_lap_after_the_last_is_one_lap_on() {
@@ -501,11 +533,13 @@ fn a_lap_after_the_last_is_one_lap_on() {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (1..SLOT_INDEX_BITS, 8..8192_usize, any::<bool>()).prop_map(|(order_bits, slot_words, checks)| Shape {
-        order_bits,
-        slot_words,
-        check_bytes: 8 * usize::from(checks),
-    })
+    (1..SLOT_INDEX_BITS, 8..8192_usize, any::<bool>()).prop_map(
+        |(order_bits, slot_words, checks)| Shape {
+            order_bits,
+            slot_words,
+            check_bytes: 8 * usize::from(checks),
+        },
+    )
 }
 
 proptest! {
@@ -556,7 +590,8 @@ fn a_ring_that_starts_just_below_overflow_crosses_it() {
     let last = shape.lap(start);
     assert_eq!(last, LAP_MASK);
     let entries: Vec<_> = (0..4).map(|index| shape.first_entry(start, index)).collect();
-    let expected = [Entry::free(0, 0), Entry::free(last, 1), Entry::free(last, 2), Entry::free(last, 3)];
+    let expected =
+        [Entry::free(0, 0), Entry::free(last, 1), Entry::free(last, 2), Entry::free(last, 3)];
     assert_eq!(entries, expected, "position 0, the fourth, is a lap after the first three");
 }
 
@@ -564,7 +599,8 @@ fn a_ring_that_starts_just_below_overflow_crosses_it() {
 
 /// A sound geometry with these numbers.
 fn geometry(slot_bytes: u32, order_bits: u32, cells: u32, tickets: u32) -> Geometry {
-    let mut geometry = Geometry { slot_bytes, order_bits, cells, tickets, max_line: 1, ..Geometry::zeroed() };
+    let mut geometry =
+        Geometry { slot_bytes, order_bits, cells, tickets, max_line: 1, ..Geometry::zeroed() };
     geometry.total_bytes = geometry.offsets().total as u64;
     geometry
 }
@@ -584,7 +620,10 @@ fn the_docs_have_the_sizes() {
         ("a checksum", "word at byte ", 8 * CHECK_WORD, ""),
     ] {
         let said = format!("{before}{bytes}{after}");
-        assert!(FORMAT.contains(&said), "docs/format.md has another size for {what}; the code says `{said}`");
+        assert!(
+            FORMAT.contains(&said),
+            "docs/format.md has another size for {what}; the code says `{said}`"
+        );
     }
     let every = |what: &str, bytes: usize| {
         let of_code = format!("{what} × {bytes}");
@@ -622,12 +661,17 @@ fn the_docs_have_the_marks_of_the_layout() {
 fn the_docs_have_an_example_of_the_sections() {
     for row in table("## Sections", "order_bits") {
         let row: Vec<u64> = row.into_iter().map(number).collect();
-        let [order_bits, cells, tickets, slot_bytes] = [0, 1, 2, 3].map(|column| row[column] as u32);
+        let [order_bits, cells, tickets, slot_bytes] =
+            [0, 1, 2, 3].map(|column| row[column] as u32);
         let Offsets { tickets, cells, order, slots, total } =
             geometry(slot_bytes, order_bits, cells, tickets).offsets();
         let code = [tickets, cells, order, slots, total].map(|offset| offset as u64);
         let names = "tickets, cells, order, slots and the end";
-        assert_eq!(row[4..], code, "docs/format.md, example with {row:?}: {names}, docs left, code right");
+        assert_eq!(
+            row[4..],
+            code,
+            "docs/format.md, example with {row:?}: {names}, docs left, code right"
+        );
     }
 }
 
@@ -697,10 +741,15 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
         ("max_line", "the longest line"),
     ];
     let rows = table("### Limits", "number");
-    assert_eq!(rows.len(), subjects.len(), "docs/format.md, `### Limits`, has other fields than this test");
+    assert_eq!(
+        rows.len(),
+        subjects.len(),
+        "docs/format.md, `### Limits`, has other fields than this test"
+    );
     for row in rows {
         let field = name(row[0]);
-        let (_, subject) = subjects.iter().find(|(name, _)| *name == field).expect("a field with limits");
+        let (_, subject) =
+            subjects.iter().find(|(name, _)| *name == field).expect("a field with limits");
         let (least, most) = (number(row[1]), number(row[2]));
         for sound in [least, most] {
             let mut geometry = geometry(64, 10, 9, 20);
@@ -708,18 +757,26 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
             geometry.total_bytes = geometry.offsets().total as u64;
             assert_eq!(geometry.fault(), None, "docs/format.md allows {sound} for `{field}`");
         }
-        let largest =
-            if matches!(field, "policy" | "checksums" | "timestamps" | "returns" | "wake_up" | "backing") {
-                u16::MAX.into()
-            } else {
-                u32::MAX
-            };
+        let largest = if matches!(
+            field,
+            "policy" | "checksums" | "timestamps" | "returns" | "wake_up" | "backing"
+        ) {
+            u16::MAX.into()
+        } else {
+            u32::MAX
+        };
         let absurd = [least.checked_sub(1), Some(most + 1), Some(largest.into()), Some(0)];
-        for absurd in absurd.into_iter().flatten().filter(|number| !(least..=most).contains(number)) {
+        for absurd in absurd.into_iter().flatten().filter(|number| !(least..=most).contains(number))
+        {
             let mut geometry = geometry(64, 10, 9, 20);
             set(&mut geometry, field, absurd);
-            let fault = geometry.fault().unwrap_or_else(|| panic!("the code allows {absurd} for `{field}`"));
-            assert!(fault.starts_with(&format!("{subject} is {absurd}, expected ")), "`{field}`: {fault}");
+            let fault = geometry
+                .fault()
+                .unwrap_or_else(|| panic!("the code allows {absurd} for `{field}`"));
+            assert!(
+                fault.starts_with(&format!("{subject} is {absurd}, expected ")),
+                "`{field}`: {fault}"
+            );
         }
     }
 }
@@ -748,8 +805,10 @@ fn a_size_that_is_not_that_of_the_sections_is_a_fault() {
     let sound = geometry(256, 10, 9, 20);
     for total_bytes in [0, sound.total_bytes - 1, sound.total_bytes + 1, u64::MAX] {
         let fault = Geometry { total_bytes, ..sound }.fault().expect("a fault");
-        let expected =
-            format!("the noted size is {total_bytes}, expected {} for this geometry", sound.total_bytes);
+        let expected = format!(
+            "the noted size is {total_bytes}, expected {} for this geometry",
+            sound.total_bytes
+        );
         assert_eq!(fault, expected);
     }
 }

@@ -1,7 +1,7 @@
 //! The layout of a segment: what lies where, and the arithmetic of positions.
 //!
-//! Nothing here is unsafe and nothing here decides anything: these are words, their bit fields and their
-//! offsets. `docs/format.md` draws them; a test below holds the two together.
+//! Nothing here is unsafe and nothing here decides anything: these are words, their bit fields and
+//! their offsets. `docs/format.md` draws them; a test below holds the two together.
 //!
 //! ```text
 //! header | tickets[T] | cells[C] | order[N] | slots[N + C]
@@ -49,11 +49,13 @@ const FULL_BIT: u64 = 1 << SLOT_INDEX_BITS;
 /// Line numbers have 48 bits.
 pub(crate) const LINE_MASK: u64 = (1 << 48) - 1;
 
-// ---------------------------------------------------------------------------------------- the header
+// ---------------------------------------------------------------------------------------- the
+// header
 
 /// What never changes after creation: the first 128 bytes of the segment.
 ///
-/// An attacher copies it once into private memory, checks it, and never reads it from the segment again.
+/// An attacher copies it once into private memory, checks it, and never reads it from the segment
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Geometry {
@@ -88,7 +90,8 @@ pub(crate) struct Geometry {
     pub(crate) reader_grace: u64,
     /// 0 off, 1 coarse.
     pub(crate) timestamps: u16,
-    /// What mirrors make of `\r`: bit 0 fold `\r\n`, bit 1 let a lone one rewrite the unfinished line.
+    /// What mirrors make of `\r`: bit 0 fold `\r\n`, bit 1 let a lone one rewrite the unfinished
+    /// line.
     pub(crate) returns: u16,
     /// 0 futex, 1 pipe.
     pub(crate) wake_up: u16,
@@ -104,9 +107,10 @@ pub(crate) struct Geometry {
 /// Words of [`Geometry`].
 pub(crate) const GEOMETRY_WORDS: usize = size_of::<Geometry>() / 8;
 
-/// A cache-line pair (128 bytes) of its own: processors fetch lines in pairs, so a word that one side
-/// writes often must be that far from what the other side reads. The number is part of the format, which is
-/// why this is not `crossbeam_utils::CachePadded` (its alignment depends on the machine).
+/// A cache-line pair (128 bytes) of its own: processors fetch lines in pairs, so a word that one
+/// side writes often must be that far from what the other side reads. The number is part of the
+/// format, which is why this is not `crossbeam_utils::CachePadded` (its alignment depends on the
+/// machine).
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub(crate) struct Pair<T>(pub(crate) T);
@@ -123,7 +127,8 @@ pub(crate) struct Header {
     pub(crate) read_position: Pair<AtomicU64>,
     /// What each write looks at, and nobody writes often.
     pub(crate) look: Pair<Look>,
-    /// The word that writers of a full ring sleep on: bit 0 somebody sleeps, the rest counts wakes.
+    /// The word that writers of a full ring sleep on: bit 0 somebody sleeps, the rest counts
+    /// wakes.
     pub(crate) space: Pair<AtomicU32>,
     /// Counters that are bumped now and then.
     pub(crate) counts: Pair<Counts>,
@@ -153,13 +158,15 @@ pub(crate) struct Counts {
     pub(crate) events: AtomicU64,
     /// Unfinished lines begun so far by writers without a ticket: gives them their order.
     pub(crate) unfinished: AtomicU64,
-    /// How mirrors ended whose tickets are free again: the reader's. The other tickets say the rest.
+    /// How mirrors ended whose tickets are free again: the reader's. The other tickets say the
+    /// rest.
     pub(crate) eofs: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) deaths: AtomicU64,
     /// How often a writer found the ring full.
     pub(crate) found_full: AtomicU64,
-    /// The namespaces of the processes that claims name: those of the first that claimed a cell, 0 before.
+    /// The namespaces of the processes that claims name: those of the first that claimed a cell, 0
+    /// before.
     pub(crate) claimed_in: AtomicU64,
 }
 
@@ -205,12 +212,13 @@ pub(crate) struct WriterWords {
     pub(crate) dropped: AtomicU64,
 }
 
-/// What is read and written on the reader's side of a cell; a writer touches it at registration only.
+/// What is read and written on the reader's side of a cell; a writer touches it at registration
+/// only.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct ReaderWords {
-    /// The number of the present mirror's first line. Line numbers of a cell never restart, so it names the
-    /// mirror among all that ever had the cell.
+    /// The number of the present mirror's first line. Line numbers of a cell never restart, so it
+    /// names the mirror among all that ever had the cell.
     pub(crate) epoch: AtomicU64,
     /// The number after the last line that was delivered.
     pub(crate) delivered: AtomicU64,
@@ -218,18 +226,21 @@ pub(crate) struct ReaderWords {
     pub(crate) ticket: AtomicU64,
     /// The present mirror's number.
     pub(crate) serial: AtomicU64,
-    /// Where the owner shares the cell's lock with processes that may only read: bit 63, and the owner's process.
+    /// Where the owner shares the cell's lock with processes that may only read: bit 63, and the
+    /// owner's process.
     pub(crate) claim: AtomicU64,
 }
 
-// ------------------------------------------------------------------------------------- packed words
+// ------------------------------------------------------------------------------------- packed
+// words
 
 /// An entry of the order ring: `lap:39 | full:1 | slot:24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry(pub(crate) u64);
 
 impl Entry {
-    /// Set to `{ lap, free, slot }`: the position of that lap may be filled, and `slot` is what is there.
+    /// Set to `{ lap, free, slot }`: the position of that lap may be filled, and `slot` is what is
+    /// there.
     #[inline]
     pub(crate) fn free(lap: u64, slot: u32) -> Self {
         debug_assert!(u64::from(slot) <= SLOT_MASK);
@@ -275,7 +286,8 @@ impl Entry {
 pub(crate) enum Hold {
     /// The cell owns this slot.
     Held(u32),
-    /// The cell owns one of the two, and the other is in circulation: it is exchanging the first for the second.
+    /// The cell owns one of the two, and the other is in circulation: it is exchanging the first
+    /// for the second.
     Intent(u32, u32),
 }
 
@@ -297,8 +309,8 @@ impl Hold {
     }
 }
 
-/// `line:48 | bytes:16`: the number of the line that is unfinished or comes next, and how many of its bytes
-/// stand in the spare.
+/// `line:48 | bytes:16`: the number of the line that is unfinished or comes next, and how many of
+/// its bytes stand in the spare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
     pub(crate) line: u64,
@@ -390,8 +402,8 @@ pub(crate) enum Owner {
     Free = 0,
     /// A mirror, as long as it holds the lock.
     Live = 1,
-    /// A mirror that ended with an error. Its spare keeps the error's first slot-full for the reader; others
-    /// may take the cell when there is no free one.
+    /// A mirror that ended with an error. Its spare keeps the error's first slot-full for the
+    /// reader; others may take the cell when there is no free one.
     KeepsError = 2,
 }
 
@@ -423,11 +435,13 @@ pub(crate) struct SlotHeader {
 
 /// Flags of a slot.
 pub(crate) mod flag {
-    /// The first part of its line. With a line number that is already being put together: start anew.
+    /// The first part of its line. With a line number that is already being put together: start
+    /// anew.
     pub(crate) const FIRST: u32 = 1;
     /// The last part of its line.
     pub(crate) const LAST: u32 = 1 << 1;
-    /// The writer cut the line; the last 8 bytes of the last part are the number of bytes it left out.
+    /// The writer cut the line; the last 8 bytes of the last part are the number of bytes it left
+    /// out.
     pub(crate) const TRUNCATED: u32 = 1 << 2;
     /// The line has no end.
     pub(crate) const UNFINISHED: u32 = 1 << 3;
@@ -452,7 +466,9 @@ impl SlotHeader {
     }
     #[inline]
     pub(crate) fn line_word(&self) -> u64 {
-        (self.line & LINE_MASK) << 16 | u64::from(self.cell & 0xfff) << 4 | u64::from(self.level & 0xf)
+        (self.line & LINE_MASK) << 16
+            | u64::from(self.cell & 0xfff) << 4
+            | u64::from(self.level & 0xf)
     }
     #[inline]
     pub(crate) fn part_word(&self) -> u64 {
@@ -516,8 +532,8 @@ impl Shape {
     pub(crate) fn lap(self, position: u64) -> u64 {
         position >> self.order_bits & LAP_MASK
     }
-    /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from the tail
-    /// hint, which anybody can write.
+    /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from
+    /// the tail hint, which anybody can write.
     #[inline]
     pub(crate) fn is_same_place(self, a: u64, b: u64) -> bool {
         (a ^ b) << (64 - LAP_BITS - self.order_bits) == 0
@@ -541,7 +557,8 @@ impl Shape {
     pub(crate) fn after_laps(self, position: u64, laps: i64) -> u64 {
         position.wrapping_add((laps as u64) << self.order_bits)
     }
-    /// The entry at `index` in a ring whose first line will have the position `start`, holding slot `index`.
+    /// The entry at `index` in a ring whose first line will have the position `start`, holding slot
+    /// `index`.
     pub(crate) fn first_entry(self, start: u64, index: usize) -> Entry {
         let lap = self.lap(start) + u64::from(index < self.index(start));
         Entry::free(lap, index as u32)
@@ -573,13 +590,20 @@ impl Geometry {
         let cells = align(tickets + self.tickets as usize * size_of::<Ticket>());
         let order = cells + self.cells as usize * size_of::<Cell>();
         let slots = align(order + (8 << self.order_bits));
-        Offsets { tickets, cells, order, slots, total: slots + self.slots() * self.slot_bytes as usize }
+        Offsets {
+            tickets,
+            cells,
+            order,
+            slots,
+            total: slots + self.slots() * self.slot_bytes as usize,
+        }
     }
     /// The first number here that no segment of this layout has, as a sentence.
     pub(crate) fn fault(&self) -> Option<String> {
         let slot = self.slot_bytes as usize;
-        let fault =
-            |what: &str, found: u64, expected: &str| Some(format!("{what} is {found}, expected {expected}"));
+        let fault = |what: &str, found: u64, expected: &str| {
+            Some(format!("{what} is {found}, expected {expected}"))
+        };
         if !SLOT_BYTES.contains(&slot) || !slot.is_multiple_of(64) {
             return fault("the slot size", slot as u64, "a multiple of 64 from 64 to 65536");
         }

@@ -5,8 +5,8 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// Orders a SeqCst store before a SeqCst load of another word for loom, which treats SeqCst accesses as
-/// acquire and release only. Real machines order them already, so there it is nothing.
+/// Orders a SeqCst store before a SeqCst load of another word for loom, which treats SeqCst
+/// accesses as acquire and release only. Real machines order them already, so there it is nothing.
 #[inline(always)]
 pub(crate) fn seq_cst_for_loom() {
     #[cfg(loom)]

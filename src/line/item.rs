@@ -78,8 +78,8 @@ pub enum Kind {
     Warning = 2,
     /// The error that ended a mirror: a group of lines.
     Error = 3,
-    /// Several lines that have nothing to do with each other, each with its `\n`, and share a slot and a position; see
-    /// [`write_packed`](crate::LineProcMirror::write_packed).
+    /// Several lines that have nothing to do with each other, each with its `\n`, and share a slot
+    /// and a position; see [`write_packed`](crate::LineProcMirror::write_packed).
     Packed = 4,
 }
 
@@ -102,16 +102,17 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Line<'a> {
-    /// Where it stands in the one order of the ring: every reader and observer sees it there. For a line of
-    /// several parts, the position of its last one. Positions grow, with gaps; only a truncated line whose last part
-    /// never came is handed out later than its position says.
+    /// Where it stands in the one order of the ring: every reader and observer sees it there. For
+    /// a line of several parts, the position of its last one. Positions grow, with gaps; only
+    /// a truncated line whose last part never came is handed out later than its position says.
     pub position: u64,
-    /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if that is not
-    /// known any more.
+    /// The number of its mirror, in the order in which mirrors and seats were made; `u32::MAX` if
+    /// that is not known any more.
     pub writer_id: u32,
-    /// The cell of its mirror. Mirrors that are open at the same time have different ones, even those of one seat, which
-    /// have one number; when a mirror has ended, another may get its cell. 0 of a begun line of a
-    /// thread that shares a cell with others, in a [`LineBuffer`](crate::LineBuffer).
+    /// The cell of its mirror. Mirrors that are open at the same time have different ones, even
+    /// those of one seat, which have one number; when a mirror has ended, another may get its
+    /// cell. 0 of a begun line of a thread that shares a cell with others, in a
+    /// [`LineBuffer`](crate::LineBuffer).
     pub cell: u16,
     /// Its mirror's label.
     pub label: Cow<'a, str>,
@@ -135,7 +136,8 @@ pub struct Line<'a> {
     /// what its writer wrote; only its position is. Never without
     /// [checksums](crate::Options::checksums).
     pub damaged: bool,
-    /// How many bytes are missing, as far as is known. 0 in a whole line; in a truncated one, at least that.
+    /// How many bytes are missing, as far as is known. 0 in a whole line; in a truncated one, at
+    /// least that.
     pub missing: u64,
     /// Its bytes, without the line end; for a group, its lines with theirs.
     pub bytes: Cow<'a, [u8]>,
@@ -173,7 +175,8 @@ impl Line<'_> {
     }
 }
 
-/// The text, with U+FFFD for what is not UTF-8. No line end after a line; a group's last one is left out too.
+/// The text, with U+FFFD for what is not UTF-8. No line end after a line; a group's last one is
+/// left out too.
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.bytes);
@@ -226,7 +229,12 @@ impl fmt::Display for Lost<'_> {
             LossCause::Dropped => "ring full",
             LossCause::Overwritten => "overwritten",
         };
-        write!(f, "-- worker {}: {} {lines} lost, {cause} --", Name(self.writer_id, &self.label), self.lines)
+        write!(
+            f,
+            "-- worker {}: {} {lines} lost, {cause} --",
+            Name(self.writer_id, &self.label),
+            self.lines
+        )
     }
 }
 
@@ -262,14 +270,14 @@ pub struct Ended<'a> {
     pub lines: u64,
     /// Lines that were lost.
     pub lost: u64,
-    /// How the process of a mirror that [died](End::Died) exited, where this process is its parent, which can know it, and
-    /// nobody has awaited it yet. It still has to be.
+    /// How the process of a mirror that [died](End::Died) exited, where this process is its
+    /// parent, which can know it, and nobody has awaited it yet. It still has to be.
     pub exit: Option<ExitStatus>,
 }
 
 impl Ended<'_> {
-    /// Whether something went wrong: an error was sent, or the process died and is not known to have exited with 0, or nobody
-    /// opened the seat in time.
+    /// Whether something went wrong: an error was sent, or the process died and is not known to
+    /// have exited with 0, or nobody opened the seat in time.
     pub fn is_failure(&self) -> bool {
         match self.end {
             End::Eof | End::Cancelled => false,
@@ -279,7 +287,8 @@ impl Ended<'_> {
     }
 }
 
-/// `-- worker 3 died, signal: 9 (SIGKILL) --`, if it is known how, with the label for the number if there is one.
+/// `-- worker 3 died, signal: 9 (SIGKILL) --`, if it is known how, with the label for the number if
+/// there is one.
 impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.end {
@@ -329,8 +338,12 @@ impl<'a> Item<'a> {
     pub fn into_owned(self) -> Item<'static> {
         match self {
             Item::Line(line) => Item::Line(line.into_owned()),
-            Item::Lost(lost) => Item::Lost(Lost { label: Cow::Owned(lost.label.into_owned()), ..lost }),
-            Item::Ended(ended) => Item::Ended(Ended { label: Cow::Owned(ended.label.into_owned()), ..ended }),
+            Item::Lost(lost) => {
+                Item::Lost(Lost { label: Cow::Owned(lost.label.into_owned()), ..lost })
+            }
+            Item::Ended(ended) => {
+                Item::Ended(Ended { label: Cow::Owned(ended.label.into_owned()), ..ended })
+            }
             Item::Damaged { position } => Item::Damaged { position },
         }
     }

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 /// A file that lines are appended to, and that makes room for a new one when it is full.
 ///
-/// When the next line would make `FILE` longer than the limit, `FILE.1` becomes `FILE.2` and so on, `FILE` becomes
-/// `FILE.1`, and a new `FILE` is begun; the oldest of more than `keep` old ones is gone. Lines are never divided: one that is
-/// longer than the limit has a file of its own. Nothing is buffered: what a write returned for is in the file.
+/// When the next line would make `FILE` longer than the limit, `FILE.1` becomes `FILE.2` and so on,
+/// `FILE` becomes `FILE.1`, and a new `FILE` is begun; the oldest of more than `keep` old ones is
+/// gone. Lines are never divided: one that is longer than the limit has a file of its own. Nothing
+/// is buffered: what a write returned for is in the file.
 ///
-/// **Death**: each step is one rename. Killed between any two, nothing is lost but a number in the row of old files, which
-/// the next rotation fills; lines are neither lost nor repeated. A line that was being written may be there in part: the
-/// next one to open the file ends it. So commit a [`Batch`](crate::Batch) after it was written: what had not been committed
-/// comes again, with the same positions. (This is about killed processes. Nothing is synced to the disk, so a machine that
-/// loses its power loses what the system had not written.)
+/// **Death**: each step is one rename. Killed between any two, nothing is lost but a number in the
+/// row of old files, which the next rotation fills; lines are neither lost nor repeated. A line
+/// that was being written may be there in part: the next one to open the file ends it. So commit a
+/// [`Batch`](crate::Batch) after it was written: what had not been committed comes again, with the
+/// same positions. (This is about killed processes. Nothing is synced to the disk, so a machine
+/// that loses its power loses what the system had not written.)
 ///
 /// One process at a time.
 ///
@@ -43,8 +45,9 @@ pub struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens `path`, which is made if it is not there, and kept if it is. `limit` is in bytes (`u64::MAX` for a file that
-    /// never rotates); at most `keep` old files stay beside it, at least one.
+    /// Opens `path`, which is made if it is not there, and kept if it is. `limit` is in bytes
+    /// (`u64::MAX` for a file that never rotates); at most `keep` old files stay beside it, at
+    /// least one.
     ///
     /// # Errors
     ///
@@ -53,7 +56,8 @@ impl RotatingFile {
         let path = path.as_ref().to_owned();
         let (file, size) = append(&path)?;
         if limit < u64::MAX && !file.metadata()?.is_file() {
-            let sentence = "found something that is not a regular file, expected one: only those rotate";
+            let sentence =
+                "found something that is not a regular file, expected one: only those rotate";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, sentence));
         }
         let mut log = Self { path, limit, keep: keep.max(1), file, size, open: false, torn: true };
@@ -130,7 +134,8 @@ impl Write for RotatingFile {
             let length = match memchr::memrchr(b'\n', &rest[..fits]) {
                 _ if is_all => fits,
                 Some(end) => end + 1,
-                // Not even one line fits: into a new file, unless it goes on a line or the file is new.
+                // Not even one line fits: into a new file, unless it goes on a line or the file is
+                // new.
                 None if !self.open && self.size > 0 => {
                     self.rotate()?;
                     continue;

@@ -6,13 +6,14 @@ use memchr::{memchr, memchr2};
 
 /// Splits bytes into lines, wherever they were cut before.
 ///
-/// A line ends with `\n` and with nothing else: `\x0b`, `\x0c` and U+2028 are ordinary bytes, and so is `\r`
-/// unless [`fold_crlf`](Self::fold_crlf) or [`rewrite`](Self::rewrite) says otherwise. The bytes need not be
-/// UTF-8.
+/// A line ends with `\n` and with nothing else: `\x0b`, `\x0c` and U+2028 are ordinary bytes, and
+/// so is `\r` unless [`fold_crlf`](Self::fold_crlf) or [`rewrite`](Self::rewrite) says otherwise.
+/// The bytes need not be UTF-8.
 ///
-/// Nothing is copied or assembled here: the pieces borrow from the input, and whoever asks for them keeps the
-/// unfinished line. All that is remembered between two calls is whether the bytes so far ended with a `\r`
-/// whose meaning depends on what follows. So the same bytes give the same lines, however they were cut.
+/// Nothing is copied or assembled here: the pieces borrow from the input, and whoever asks for them
+/// keeps the unfinished line. All that is remembered between two calls is whether the bytes so far
+/// ended with a `\r` whose meaning depends on what follows. So the same bytes give the same lines,
+/// however they were cut.
 ///
 /// # Examples
 ///
@@ -39,7 +40,8 @@ use memchr::{memchr, memchr2};
 pub struct LineSplitter {
     fold_crlf: bool,
     rewrite: bool,
-    /// The bytes so far ended with one or more `\r`, which were consumed and of which nothing was yielded.
+    /// The bytes so far ended with one or more `\r`, which were consumed and of which nothing was
+    /// yielded.
     held: bool,
 }
 
@@ -93,10 +95,10 @@ impl LineSplitter {
 
     /// Whether a lone `\r` lets what follows rewrite the unfinished line, as on a terminal.
     ///
-    /// Lone is a `\r` with anything but `\n` after it. It takes effect when that next byte comes: a progress
-    /// bar whose last word was `100%\r` still says `100%` when the input ends there. Several `\r` in a row
-    /// are as one, since nothing is rewritten by nothing: `one\r\r\n` is `one`, or `one\r` if
-    /// [`fold_crlf`](Self::fold_crlf) is off.
+    /// Lone is a `\r` with anything but `\n` after it. It takes effect when that next byte comes: a
+    /// progress bar whose last word was `100%\r` still says `100%` when the input ends there.
+    /// Several `\r` in a row are as one, since nothing is rewritten by nothing: `one\r\r\n` is
+    /// `one`, or `one\r` if [`fold_crlf`](Self::fold_crlf) is off.
     ///
     /// # Examples
     ///
@@ -115,9 +117,10 @@ impl LineSplitter {
 
     /// The pieces of the next `bytes` of the input.
     ///
-    /// The splitter goes on as the iterator does. What the iterator has not looked at when it is dropped is
-    /// not consumed: the next call goes on before it, so it has to be passed again ([`Pieces::rest`]) or is
-    /// skipped. Never allocates, and takes time in proportion to `bytes`.
+    /// The splitter goes on as the iterator does. What the iterator has not looked at when it is
+    /// dropped is not consumed: the next call goes on before it, so it has to be passed again
+    /// ([`Pieces::rest`]) or is skipped. Never allocates, and takes time in proportion to
+    /// `bytes`.
     ///
     /// # Examples
     ///
@@ -135,8 +138,9 @@ impl LineSplitter {
 
     /// Says that the input is over: what was held back of the unfinished line, if it belongs to it.
     ///
-    /// That can only be a `\r`, and only if it does not rewrite the line. The splitter is then as new, with
-    /// the same options. The unfinished line itself, if there is one, is with the caller, as always.
+    /// That can only be a `\r`, and only if it does not rewrite the line. The splitter is then as
+    /// new, with the same options. The unfinished line itself, if there is one, is with the
+    /// caller, as always.
     ///
     /// # Examples
     ///
@@ -153,7 +157,8 @@ impl LineSplitter {
         (held && !self.rewrite).then_some(Piece::Bytes(b"\r"))
     }
 
-    /// Whether it waits for the byte after a `\r`. If not, bytes with neither `\r` nor `\n` in them are one piece.
+    /// Whether it waits for the byte after a `\r`. If not, bytes with neither `\r` nor `\n` in them
+    /// are one piece.
     #[inline]
     pub(crate) const fn holds_back(&self) -> bool {
         self.held
@@ -186,7 +191,8 @@ pub struct Pieces<'s, 'b> {
 }
 
 impl<'b> Pieces<'_, 'b> {
-    /// What was not consumed yet: passed to the next [`LineSplitter::split`], it gives the pieces that are left.
+    /// What was not consumed yet: passed to the next [`LineSplitter::split`], it gives the pieces
+    /// that are left.
     ///
     /// # Examples
     ///
@@ -215,8 +221,8 @@ impl<'b> Pieces<'_, 'b> {
         end - usize::from(self.splitter.fold_crlf && self.rest[..end].ends_with(b"\r"))
     }
 
-    /// Decides about the `\r` that was held or is the next byte. `None`: it is held on to, and `rest` is
-    /// empty, or what comes next is ordinary.
+    /// Decides about the `\r` that was held or is the next byte. `None`: it is held on to, and
+    /// `rest` is empty, or what comes next is ordinary.
     #[inline(never)]
     fn carriage_return(&mut self) -> Option<Piece<'b>> {
         let LineSplitter { fold_crlf, rewrite, .. } = *self.splitter;
@@ -311,14 +317,16 @@ mod tests {
 
     /// What the lines are, told from the whole input line by line.
     fn model((fold_crlf, rewrite): (bool, bool), input: &[u8]) -> Lines {
-        let mut lines: Vec<Vec<u8>> = input.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut lines: Vec<Vec<u8>> =
+            input.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         let last = lines.len() - 1;
         for (i, line) in lines.iter_mut().enumerate() {
             let returns = line.iter().rev().take_while(|&&byte| byte == b'\r').count();
             let text = line.len() - returns;
             if rewrite {
                 // Only the last rewriting counts; those at the end rewrite nothing.
-                let shown = line[..text].iter().rposition(|&byte| byte == b'\r').map_or(0, |at| at + 1);
+                let shown =
+                    line[..text].iter().rposition(|&byte| byte == b'\r').map_or(0, |at| at + 1);
                 let kept = usize::from(returns > 0 && i < last && !fold_crlf);
                 *line = line[shown..text + kept].to_vec();
             } else if fold_crlf && i < last && returns > 0 {
@@ -433,13 +441,22 @@ mod tests {
     fn every_short_input_gives_the_lines_of_the_model() {
         for length in 0..=8 {
             for number in 0..3_usize.pow(length) {
-                let input: Vec<u8> =
-                    (0..length).map(|at| b"\r\nx"[number / 3_usize.pow(at) % 3]).collect::<Vec<_>>();
+                let input: Vec<u8> = (0..length)
+                    .map(|at| b"\r\nx"[number / 3_usize.pow(at) % 3])
+                    .collect::<Vec<_>>();
                 for options in OPTIONS {
                     let expected = model(options, &input);
                     assert_eq!(lines(options, [&input[..]]), expected, "{options:?} {input:?}");
-                    assert_eq!(lines(options, input.chunks(1)), expected, "{options:?} {input:?}, bytewise");
-                    assert_eq!(lines(options, input.chunks(2)), expected, "{options:?} {input:?}, by twos");
+                    assert_eq!(
+                        lines(options, input.chunks(1)),
+                        expected,
+                        "{options:?} {input:?}, bytewise"
+                    );
+                    assert_eq!(
+                        lines(options, input.chunks(2)),
+                        expected,
+                        "{options:?} {input:?}, by twos"
+                    );
                 }
             }
         }
@@ -448,7 +465,10 @@ mod tests {
     /// Bytes among which line ends are frequent, and places to cut them.
     fn input_and_cuts() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
         let byte = prop_oneof![3 => Just(b'\r'), 3 => Just(b'\n'), 4 => any::<u8>()];
-        let run = prop_oneof![byte.prop_map(|byte| vec![byte]), (0..80_usize).prop_map(|n| vec![b'x'; n])];
+        let run = prop_oneof![
+            byte.prop_map(|byte| vec![byte]),
+            (0..80_usize).prop_map(|n| vec![b'x'; n])
+        ];
         prop::collection::vec(run, 0..40).prop_flat_map(|runs| {
             let input = runs.concat();
             let cuts = prop::collection::vec(0..=input.len(), 0..12);

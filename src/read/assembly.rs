@@ -1,4 +1,5 @@
-//! Long lines, put together from their parts: one at a time for each cell, within a budget for all of them.
+//! Long lines, put together from their parts: one at a time for each cell, within a budget for all
+//! of them.
 
 use crate::layout::{Geometry, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 
@@ -83,8 +84,8 @@ impl Assemblies {
         Some(*assembly)
     }
 
-    /// Before a part: a new line, or the same begun anew, ends what was being put together for its cell. Gives the line
-    /// whose last part will not come, if there is one.
+    /// Before a part: a new line, or the same begun anew, ends what was being put together for its
+    /// cell. Gives the line whose last part will not come, if there is one.
     #[inline]
     pub(crate) fn make_way(&mut self, cell: usize, header: &SlotHeader) -> Option<Long> {
         let assembly = self.by_cell.get(cell)?.as_ref()?;
@@ -109,7 +110,9 @@ impl Assemblies {
     /// together: as the next part, whatever else its header says. It ends nothing. `false` if there
     /// is no such line.
     pub(crate) fn add_damaged(&mut self, header: &SlotHeader, part: &[u8]) -> bool {
-        let Some(Some(assembly)) = self.by_cell.get_mut(usize::from(header.cell)) else { return false };
+        let Some(Some(assembly)) = self.by_cell.get_mut(usize::from(header.cell)) else {
+            return false;
+        };
         let line = &mut assembly.line;
         if line.header.line != header.line {
             return false;
@@ -204,7 +207,8 @@ impl Long {
 /// A slot's header and payload, from its words.
 #[inline]
 pub(crate) fn image_of(shape: Shape, words: &[u64]) -> (SlotHeader, &[u8]) {
-    let (header, rest) = words.split_first_chunk::<SLOT_HEADER_WORDS>().expect("an image has a header");
+    let (header, rest) =
+        words.split_first_chunk::<SLOT_HEADER_WORDS>().expect("an image has a header");
     let header = SlotHeader::unpack(*header);
     let start = shape.check_bytes;
     (header, &bytemuck::cast_slice(rest)[start..start + usize::from(header.length)])

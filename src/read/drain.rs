@@ -1,5 +1,5 @@
-//! The reader's side: decodes what stands in the ring, puts long lines together, counts what is missing, and
-//! takes what was accepted.
+//! The reader's side: decodes what stands in the ring, puts long lines together, counts what is
+//! missing, and takes what was accepted.
 //!
 //! ```text
 //!   ring ──look──► queue of decoded items ──hand out──► caller
@@ -7,9 +7,10 @@
 //!     └──────────────────── take ◄──────── accept ────────┘
 //! ```
 //!
-//! Decoding copies and takes nothing: a line leaves the ring only when it was accepted (by asking for the next
-//! one, or by `commit`), so a reader that dies loses nothing it had not handed over. Parts of a line that is not
-//! complete yet are taken as they come, since a line may be longer than the ring.
+//! Decoding copies and takes nothing: a line leaves the ring only when it was accepted (by asking
+//! for the next one, or by `commit`), so a reader that dies loses nothing it had not handed over.
+//! Parts of a line that is not complete yet are taken as they come, since a line may be longer than
+//! the ring.
 
 use crate::error::ReadError;
 use crate::exchange::checksum;
@@ -78,13 +79,17 @@ impl Drain {
         segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
         let lock = keep_cell(segment, prober, READER_CELL)?;
         segment.finish_collecting();
-        // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
+        // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be
+        // taken.
         let accepted = segment.header().read_position.0.load(Acquire);
-        // Damaged, if it is ahead of what was written, or so far behind that somebody must have overwritten it.
+        // Damaged, if it is ahead of what was written, or so far behind that somebody must have
+        // overwritten it.
         let (tail, positions) = (segment.ring().tail(), segment.ring().shape.positions());
         let position = match tail.wrapping_sub(accepted) as i64 {
             ..0 => tail,
-            behind if behind as u64 > positions && !segment.overwrites() => tail.wrapping_sub(positions),
+            behind if behind as u64 > positions && !segment.overwrites() => {
+                tail.wrapping_sub(positions)
+            }
             _ => accepted,
         };
         Ok(Self {
@@ -118,7 +123,8 @@ impl Drain {
         if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }
     }
 
-    /// Whether everything has come: nothing is queued, and no mirror is open or has an end to report.
+    /// Whether everything has come: nothing is queued, and no mirror is open or has an end to
+    /// report.
     pub(crate) fn is_over(&self, segment: &Segment) -> bool {
         self.is_drained()
             && self.sources.open == 0
@@ -146,7 +152,8 @@ impl Drain {
         }
     }
 
-    // --------------------------------------------------------------------------------------- accept
+    // ---------------------------------------------------------------------------------------
+    // accept
 
     fn is_drained(&self) -> bool {
         self.decoded.len() == 0
@@ -171,12 +178,14 @@ impl Drain {
 
     /// The caller has the first `count` queued items: they leave the ring.
     pub(crate) fn accept(&mut self, segment: &Segment, count: usize) {
-        // Before the lines are taken: a reader that dies in between has them delivered twice, and not counted as lost.
+        // Before the lines are taken: a reader that dies in between has them delivered twice, and
+        // not counted as lost.
         self.decoded.note_delivered(count, segment, &self.sources);
         if let Some(upto) = self.decoded.upto(count) {
             self.take(segment, upto);
         }
-        // After the lines before them are taken: should they come again, it is still known whose they are.
+        // After the lines before them are taken: should they come again, it is still known whose
+        // they are.
         self.decoded.collect_ends(count, segment, &mut self.sources);
         self.decoded.drop_first(count);
     }
@@ -212,7 +221,8 @@ impl Drain {
         }
     }
 
-    // --------------------------------------------------------------------------------------- decode
+    // ---------------------------------------------------------------------------------------
+    // decode
 
     /// Decodes more if nothing is queued; `true` if something is then. Never waits.
     ///
@@ -228,7 +238,8 @@ impl Drain {
         !self.is_drained()
     }
 
-    /// Decodes until something is queued; `false` once nothing more is there, or nothing before `until`.
+    /// Decodes until something is queued; `false` once nothing more is there, or nothing before
+    /// `until`.
     pub(crate) fn fill_to(&mut self, segment: &Segment, until: u64) -> bool {
         loop {
             let began = self.cursor;
@@ -305,7 +316,8 @@ impl Drain {
         self.assemblies.note_skipped();
         let inherited = (self.inherited.wrapping_sub(self.cursor) as i64) > 0;
         if inherited && laps == 1 {
-            // Taken by the reader before this one, which died before it noted that; or overwritten since.
+            // Taken by the reader before this one, which died before it noted that; or overwritten
+            // since.
             self.cursor = self.cursor.wrapping_add(1);
         } else if segment.overwrites() && ring.are_apart(self.cursor, self.before) {
             // No newer line: going where it says could lead the reader around for ever.
@@ -313,7 +325,8 @@ impl Drain {
         } else if segment.overwrites() {
             // The entry's later lap proves that everything up to a lap before it is gone.
             let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);
-            // Landing exactly on the oldest line means being overrun again at once, if writers go on.
+            // Landing exactly on the oldest line means being overrun again at once, if writers go
+            // on.
             let margin = if self.overrun { positions / 8 } else { 0 };
             self.cursor = ring.oldest_after(next).wrapping_add(margin);
             self.taken = self.cursor;
@@ -323,8 +336,9 @@ impl Drain {
         }
     }
 
-    /// The common case of all below: decodes whole lines, `most` at most, of which each is the next one of its mirror, while
-    /// nothing else is going on. How many that were; the one after them is as it was.
+    /// The common case of all below: decodes whole lines, `most` at most, of which each is the next
+    /// one of its mirror, while nothing else is going on. How many that were; the one after
+    /// them is as it was.
     fn decode_lines<const CHECKS: bool>(&mut self, segment: &Segment, most: usize) -> usize {
         if !self.assemblies.is_empty() || self.sources.has_noted() {
             return 0;
@@ -345,8 +359,8 @@ impl Drain {
                 break;
             }
             let header = SlotHeader::unpack(*image.first_chunk().expect("an image has a header"));
-            let is_whole =
-                header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN) == flag::FIRST | flag::LAST;
+            let is_whole = header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN)
+                == flag::FIRST | flag::LAST;
             if !is_whole {
                 break;
             }
@@ -436,7 +450,8 @@ impl Drain {
         }
     }
 
-    /// Notes that line `line` of a mirror has come, and that those before it will not if they have not.
+    /// Notes that line `line` of a mirror has come, and that those before it will not if they have
+    /// not.
     #[inline]
     fn count(&mut self, id: u32, line: u64) {
         let Some(source) = self.sources.get_mut(id) else { return };
@@ -453,7 +468,8 @@ impl Drain {
         }
     }
 
-    // ----------------------------------------------------------------------------------------- ends
+    // -----------------------------------------------------------------------------------------
+    // ends
 
     /// Looks at the tickets if one has changed, and now and then for dead mirrors.
     fn note_events(&mut self, segment: &Segment) {
@@ -469,7 +485,8 @@ impl Drain {
         }
     }
 
-    /// Tries the locks of live mirrors, unless that was done just now, and ends those whose owner is dead.
+    /// Tries the locks of live mirrors, unless that was done just now, and ends those whose owner
+    /// is dead.
     ///
     /// A few system calls for each live mirror, ten times a second at most.
     ///
@@ -489,7 +506,8 @@ impl Drain {
         self.assemblies.unfinished(cell)
     }
 
-    /// Queues the ends whose lines have all been decoded: `empty` when every line there is has been.
+    /// Queues the ends whose lines have all been decoded: `empty` when every line there is has
+    /// been.
     fn report_ends(&mut self, segment: &Segment, empty: bool) {
         if !self.sources.has_noted() {
             return;
@@ -510,7 +528,8 @@ impl Drain {
         }
         self.report_gap(segment, due);
         let ticket = self.sources.get(due.source).and_then(|source| source.ticket);
-        let exit = ticket.filter(|_| due.end == End::Died).and_then(|ticket| exit_of(segment, ticket));
+        let exit =
+            ticket.filter(|_| due.end == End::Died).and_then(|ticket| exit_of(segment, ticket));
         self.push(Other::Ended { source: due.source, end: due.end, exit });
     }
 
@@ -541,13 +560,14 @@ impl Drain {
         if !keeps() {
             return None;
         }
-        // ORD kept:B, acquire; pairs with publish:F and settle:A; the words that the owner left in the slot.
+        // ORD kept:B, acquire; pairs with publish:F and settle:A; the words that the owner left in
+        // the slot.
         let spare = Spare::of(cell.writer.0.hold.load(Acquire))?;
         let ring = segment.ring();
         let mut image = vec![0; ring.shape.slot_words];
         let is_sound = ring.copy(spare.slot, &mut image);
-        // ORD kept:A, acquire fence; pairs with register:A; a new mirror of the cell sets its epoch and owner before
-        // it writes into the spare.
+        // ORD kept:A, acquire fence; pairs with register:A; a new mirror of the cell sets its epoch
+        // and owner before it writes into the spare.
         fence(Acquire);
         if !keeps() || !is_sound {
             return None;
@@ -563,8 +583,8 @@ impl Drain {
     }
 }
 
-/// How many entries are decoded at a time: no more than a quarter of a small ring, so that its writers can go on
-/// meanwhile.
+/// How many entries are decoded at a time: no more than a quarter of a small ring, so that its
+/// writers can go on meanwhile.
 fn batch(segment: &Segment) -> usize {
     BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
 }

@@ -19,7 +19,9 @@ fn writer(segment: &Segment) -> Writer {
 }
 
 fn write(segment: &Segment, writer: &mut Writer, lines: core::ops::Range<u32>) {
-    lines.for_each(|i| writer.line(segment, format!("{i}").as_bytes(), Style::default()).expect("room"));
+    lines.for_each(|i| {
+        writer.line(segment, format!("{i}").as_bytes(), Style::default()).expect("room")
+    });
 }
 
 /// Everything that is there now, as text.
@@ -74,7 +76,10 @@ fn a_read_position_ahead_of_what_was_written_does_not_stop_the_reader() {
             let mut drain = Drain::open(&segment).expect("the first");
             write(&segment, &mut writer, 20..30);
             let found = items(&segment, &mut drain);
-            assert!(found.ends_with(&["29".to_owned()]) && found.len() >= 10, "{ahead} ahead: {found:?}");
+            assert!(
+                found.ends_with(&["29".to_owned()]) && found.len() >= 10,
+                "{ahead} ahead: {found:?}"
+            );
         }
     }
 }
@@ -134,7 +139,8 @@ fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
 
 #[test]
 fn laps_that_lead_around_in_a_circle_are_damage() {
-    // Each entry's lap is later than that of the one before, the first one's also than that of the last.
+    // Each entry's lap is later than that of the one before, the first one's also than that of the
+    // last.
     for (wake_up, stride) in [(WakeUp::Futex, 1), (WakeUp::Pipe, 1), (WakeUp::Pipe, 2)] {
         let options = Options::new().lines(8).policy(Policy::OverwriteOldest).wake_up(wake_up);
         let segment = segment(options);
@@ -200,7 +206,12 @@ fn flags_of_lines(segment: &Segment, drain: &mut Drain) -> Vec<(String, bool, bo
     while drain.fill(segment) {
         let item = drain.next_item(segment).map(Item::into_owned);
         lines.extend(item.iter().filter_map(Item::line).map(|line| {
-            (String::from_utf8_lossy(&line.bytes).into_owned(), line.damaged, line.truncated, line.missing)
+            (
+                String::from_utf8_lossy(&line.bytes).into_owned(),
+                line.damaged,
+                line.truncated,
+                line.missing,
+            )
         }));
         drain.accept(segment, 1);
     }
@@ -223,8 +234,8 @@ fn a_damaged_part_that_names_the_next_line_neither_ends_nor_joins_the_one_before
     assert_eq!(flags_of_lines(&segment, &mut drain), expected);
 }
 
-/// Two parts of a line; then that line made void, and begun anew with `anew`, else other lines; then
-/// the rest. The line's newest byte and how many bytes it has.
+/// Two parts of a line; then that line made void, and begun anew with `anew`, else other lines;
+/// then the rest. The line's newest byte and how many bytes it has.
 fn long_line_with_three_positions_inside(
     segment: &Segment,
     writers: &mut [Writer; 2],
@@ -246,15 +257,22 @@ fn long_line_with_three_positions_inside(
 
 #[test]
 fn parts_between_which_positions_are_skipped_make_no_line_of_a_void_one_and_its_successor() {
-    for (checksums, rewrite, anew) in (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0)) {
+    for (checksums, rewrite, anew) in
+        (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0))
+    {
         // Their positions are damaged, or their lines' numbers, which checksums tell.
         for numbers in [false, true].into_iter().filter(|numbers| checksums || !numbers) {
-            let options =
-                Options::new().lines(8).line_bytes(64).max_line(100).checksums(checksums).rewrite(rewrite);
+            let options = Options::new()
+                .lines(8)
+                .line_bytes(64)
+                .max_line(100)
+                .checksums(checksums)
+                .rewrite(rewrite);
             let segment = segment(options);
             let (mut writers, mut drain) =
                 ([writer(&segment), writer(&segment)], Drain::open(&segment).expect("the first"));
-            let (byte, length) = long_line_with_three_positions_inside(&segment, &mut writers, anew);
+            let (byte, length) =
+                long_line_with_three_positions_inside(&segment, &mut writers, anew);
             for position in 2..5 {
                 let word = word_of(&segment, position, if numbers { 2 } else { 0 });
                 word.store(word.load(Relaxed) + (77 << 16), Relaxed);
@@ -271,12 +289,13 @@ fn parts_between_which_positions_are_skipped_make_no_line_of_a_void_one_and_its_
     }
 }
 
-/// Right after it began, a reader steps over what the one before it may have taken, one position at a
-/// time: here that was overwritten.
+/// Right after it began, a reader steps over what the one before it may have taken, one position at
+/// a time: here that was overwritten.
 #[test]
 fn a_reader_that_walks_over_what_it_takes_for_its_predecessors_joins_no_void_parts() {
     for anew in [true, false] {
-        let options = Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest);
+        let options =
+            Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest);
         let segment = segment(options.rewrite(true));
         let mut writers = [writer(&segment), writer(&segment)];
         let mut drain = Drain::open(&segment).expect("the first");
@@ -285,7 +304,9 @@ fn a_reader_that_walks_over_what_it_takes_for_its_predecessors_joins_no_void_par
         assert_eq!(items(&segment, &mut drain), [""; 0]);
         if anew {
             writers[0].rewrite(&segment);
-            writers[0].append(&segment, &vec![b'b'; 2 * payload + 1], Style::default()).expect("room");
+            writers[0]
+                .append(&segment, &vec![b'b'; 2 * payload + 1], Style::default())
+                .expect("room");
         }
         let written = if anew { 8 } else { 11 };
         write(&segment, &mut writers[1], 0..written);
@@ -321,7 +342,8 @@ fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
 #[test]
 fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted() {
     for lost in [true, false] {
-        let options = Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::DropNewest);
+        let options =
+            Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::DropNewest);
         let ring = crate::LineRing::of(Arc::new(segment(options)));
         let segment = ring.segment();
         let (mut writers, mut drain) =
@@ -348,8 +370,9 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
 fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
     for noted in [true, false] {
         // So large that all of it is decoded in one batch: nothing is taken before the line is.
-        let segment =
-            segment(Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest));
+        let segment = segment(
+            Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest),
+        );
         let mut writers = [writer(&segment), writer(&segment)];
         writers[0].append(&segment, &[b'x'; 40], Style::default()).expect("room");
         writers[0].discard_partial(&segment);
@@ -372,6 +395,10 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
         write(&segment, &mut writers[0], 1..2);
         let all = items(&segment, &mut drain);
         let losses = all.iter().filter(|item| item.contains("lost")).count();
-        assert_eq!((losses, all.last().map(String::as_str)), (usize::from(!noted), Some("1")), "{all:?}");
+        assert_eq!(
+            (losses, all.last().map(String::as_str)),
+            (usize::from(!noted), Some("1")),
+            "{all:?}"
+        );
     }
 }

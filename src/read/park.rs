@@ -1,7 +1,7 @@
 //! Parking: the reader on an empty ring.
 //!
-//! Nothing is decided by a timeout here. Every sleep is short and timed only so that a wake-up that was lost with a killed
-//! process costs one period.
+//! Nothing is decided by a timeout here. Every sleep is short and timed only so that a wake-up that
+//! was lost with a killed process costs one period.
 
 use std::thread;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use Ordering::Relaxed;
 /// How long the reader lets a batch gather when it finds the ring empty, in spins, and how often.
 const GATHER: (u32, u32) = (1000, 4);
 
-/// Waits until what is `awaited` may have come: at most a period, at most `limit`. One that `spins` stays awake for
-/// longer before it sleeps.
+/// Waits until what is `awaited` may have come: at most a period, at most `limit`. One that `spins`
+/// stays awake for longer before it sleeps.
 pub(crate) fn pause(
     segment: &Segment,
     awaited: &Awaited<'_>,
@@ -63,7 +63,8 @@ pub(crate) fn pause(
     }
 }
 
-/// Arms the wake-up pipe before an event loop polls it: `true` if what is `awaited` has not come yet.
+/// Arms the wake-up pipe before an event loop polls it: `true` if what is `awaited` has not come
+/// yet.
 pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
     match segment.pipe() {
         None => !awaited.has_come(),

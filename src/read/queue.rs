@@ -1,4 +1,5 @@
-//! What was decoded and not accepted yet: short lines as images of their slots, everything else beside them.
+//! What was decoded and not accepted yet: short lines as images of their slots, everything else
+//! beside them.
 
 use std::borrow::Cow;
 use std::process::ExitStatus;
@@ -30,15 +31,16 @@ pub(crate) struct Decoded {
     filled: usize,
 }
 
-/// A decoded item, in the order in which it will be handed out. Small, since every line goes through it.
+/// A decoded item, in the order in which it will be handed out. Small, since every line goes
+/// through it.
 #[derive(Clone, Copy, Debug)]
 struct Queued {
     /// Accepting it takes every position before this one.
     upto: u64,
     /// The mirror, of a short line; else `NOBODY`.
     source: u32,
-    /// A line of one slot: the word of the arena at which its image begins. It stands right before `upto`. Anything
-    /// else: `OTHER` and its index among the rest.
+    /// A line of one slot: the word of the arena at which its image begins. It stands right before
+    /// `upto`. Anything else: `OTHER` and its index among the rest.
     at: u32,
 }
 
@@ -115,13 +117,15 @@ impl Decoded {
         &mut self.arena[self.filled..]
     }
 
-    /// Room for the next images, and the end of the queue, where lines are put whose images are filled.
+    /// Room for the next images, and the end of the queue, where lines are put whose images are
+    /// filled.
     pub(crate) fn images(&mut self) -> (ChunksExactMut<'_, u64>, Tail<'_>) {
         let images = self.arena[self.filled..].chunks_exact_mut(self.stride);
         (images, Tail { queue: &mut self.queue, filled: &mut self.filled, stride: self.stride })
     }
 
-    /// Queues the line whose slot's image was put in the next room; accepting it takes every position before `upto`.
+    /// Queues the line whose slot's image was put in the next room; accepting it takes every
+    /// position before `upto`.
     pub(crate) fn push_line(&mut self, upto: u64, source: u32) {
         let (_, mut tail) = self.images();
         tail.push_line(upto, source);
@@ -132,7 +136,8 @@ impl Decoded {
         self.others.push(other);
     }
 
-    // ------------------------------------------------------------------------------------- hand out
+    // ------------------------------------------------------------------------------------- hand
+    // out
 
     /// The items, in order.
     #[inline]
@@ -157,7 +162,8 @@ impl Decoded {
         Item::Line(line(segment, sources, &header, source, &payload[..length], missing, truncated))
     }
 
-    // --------------------------------------------------------------------------------------- accept
+    // ---------------------------------------------------------------------------------------
+    // accept
 
     /// What accepting the first `count` items takes: every position before this.
     #[inline]
@@ -165,8 +171,8 @@ impl Decoded {
         self.queue[self.first..self.first + count].last().map(|queued| queued.upto)
     }
 
-    /// The first `count` items were accepted: the part that comes before they are taken. Notes how far each mirror's lines
-    /// were delivered, or are known to be lost.
+    /// The first `count` items were accepted: the part that comes before they are taken. Notes how
+    /// far each mirror's lines were delivered, or are known to be lost.
     pub(crate) fn note_delivered(&self, count: usize, segment: &Segment, sources: &Sources) {
         for run in self.queue[self.first..self.first + count].chunk_by(Queued::goes_on) {
             // Of a run of lines the last one says it all.
@@ -223,8 +229,9 @@ impl Tail<'_> {
     }
 }
 
-/// Boxed: if it came in the item's own memory, each line would have to be put together there too, and moved from there in
-/// words that were just stored in pieces, for which the processor waits longer than all else takes that is done for a line.
+/// Boxed: if it came in the item's own memory, each line would have to be put together there too,
+/// and moved from there in words that were just stored in pieces, for which the processor waits
+/// longer than all else takes that is done for a line.
 #[cold]
 #[inline(never)]
 fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> Box<Item<'d>> {
@@ -236,14 +243,23 @@ fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> 
         }
         Other::Lost { source, lines, .. } => {
             let (worker, label) = name(sources, *source);
-            let cause = if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
+            let cause =
+                if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
             Item::Lost(Lost { writer_id: worker, label, lines: *lines, cause })
         }
         Other::Ended { source, end, exit } => {
             let (worker, label) = name(sources, *source);
             let (lines, lost) = sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
             let cell = sources.get(*source).map(|s| s.mirror.cell);
-            Item::Ended(Ended { writer_id: worker, cell, label, end: *end, lines, lost, exit: *exit })
+            Item::Ended(Ended {
+                writer_id: worker,
+                cell,
+                label,
+                end: *end,
+                lines,
+                lost,
+                exit: *exit,
+            })
         }
         Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
             writer_id: *worker,
@@ -274,7 +290,11 @@ fn line<'d>(
     truncated: bool,
 ) -> Line<'d> {
     let (worker, label) = name(sources, source);
-    Line { truncated, missing, ..line_of(header, segment.geometry().created, worker, label, bytes.into()) }
+    Line {
+        truncated,
+        missing,
+        ..line_of(header, segment.geometry().created, worker, label, bytes.into())
+    }
 }
 
 fn note_other(segment: &Segment, sources: &Sources, other: &Other) {
@@ -287,7 +307,10 @@ fn note_other(segment: &Segment, sources: &Sources, other: &Other) {
                 note_delivered(segment, source.mirror.cell, *next);
             }
         }
-        Other::Stray(_) | Other::Ended { .. } | Other::NeverOpened { .. } | Other::Damaged { .. } => {}
+        Other::Stray(_)
+        | Other::Ended { .. }
+        | Other::NeverOpened { .. }
+        | Other::Damaged { .. } => {}
     }
 }
 

@@ -120,9 +120,13 @@ impl Sources {
         match self.known_of(segment, cell, line) {
             Some(id) => id,
             // A mirror whose end nobody keeps any more.
-            None => {
-                self.add(segment, MirrorId { cell, epoch: line }, u64::from(u32::MAX), String::new(), None)
-            }
+            None => self.add(
+                segment,
+                MirrorId { cell, epoch: line },
+                u64::from(u32::MAX),
+                String::new(),
+                None,
+            ),
         }
     }
 
@@ -133,7 +137,8 @@ impl Sources {
         if self.by_cell.len() <= index {
             self.by_cell.resize_with(segment.cells().len(), CellSources::default);
         }
-        // ORD epoch:B, acquire; pairs with epoch:A; a newer mirror's ticket and serial are seen with its epoch.
+        // ORD epoch:B, acquire; pairs with epoch:A; a newer mirror's ticket and serial are seen
+        // with its epoch.
         let epoch = segment.cells()[index].reader.0.epoch.load(Acquire);
         let known = &self.by_cell[index];
         if known.epoch == epoch
@@ -145,8 +150,9 @@ impl Sources {
         self.search(segment, MirrorId { cell, epoch }, line)
     }
 
-    /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that was known to have the cell last: which
-    /// mirror that is. (One that came after it has other numbers: each leaves one out at its beginning.)
+    /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that was
+    /// known to have the cell last: which mirror that is. (One that came after it has other
+    /// numbers: each leaves one out at its beginning.)
     #[inline]
     pub(crate) fn next_line(&mut self, cell: u16, line: u64) -> Option<u32> {
         let id = self.by_cell.get(usize::from(cell))?.present?;
@@ -157,8 +163,8 @@ impl Sources {
     }
 
     /// Line `line` of a mirror is void, and its number comes again: a line that had it and does not
-    /// come is lost. Unless one was accepted already: then this comes a second time, since the reader
-    /// that accepted it died.
+    /// come is lost. Unless one was accepted already: then this comes a second time, since the
+    /// reader that accepted it died.
     pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: u64) {
         let Some(source) = self.get_mut(id) else { return };
         let Some(cell) = segment.cells().get(usize::from(source.mirror.cell)) else { return };
@@ -208,13 +214,15 @@ impl Sources {
             let id = *id;
             if let (Some(source), Some(ticket)) = (self.known.get_mut(id as usize), ticket) {
                 // It was known by a line before its ticket was live.
-                (source.ticket, source.label, source.worker) = (Some(ticket), label.into(), serial as u32);
+                (source.ticket, source.label, source.worker) =
+                    (Some(ticket), label.into(), serial as u32);
                 self.by_ticket.insert(ticket, id);
             }
             return id;
         }
         let delivered = segment.cells()[index].reader.0.delivered.load(Relaxed);
-        let expected = mirror.epoch.wrapping_add(lines_between(mirror.epoch, delivered)) & LINE_MASK;
+        let expected =
+            mirror.epoch.wrapping_add(lines_between(mirror.epoch, delivered)) & LINE_MASK;
         let source = Source {
             worker: serial as u32,
             label: label.into(),
@@ -236,7 +244,8 @@ impl Sources {
                 self.known.try_remove(id as usize);
             }
         }
-        // A slot of it is used again only after the end in it was accepted: nothing queued names it then.
+        // A slot of it is used again only after the end in it was accepted: nothing queued names it
+        // then.
         let id = self.known.insert(source) as u32;
         cell.list.insert(mirror.epoch, id);
         if let Some(ticket) = ticket {
@@ -245,8 +254,8 @@ impl Sources {
         id
     }
 
-    /// Looks at every ticket: new mirrors, ends, seats whose time is over. `bound`: no line that was published
-    /// before this call stands at or after it.
+    /// Looks at every ticket: new mirrors, ends, seats whose time is over. `bound`: no line that
+    /// was published before this call stands at or after it.
     pub(crate) fn note_all(&mut self, segment: &Segment) {
         let mut now = None;
         let mut open = 0;
@@ -258,8 +267,8 @@ impl Sources {
                 TicketWord::Making => open += 1,
                 TicketWord::Reserved(serial) => {
                     let deadline = ticket.detail.load(Relaxed);
-                    let late =
-                        deadline != 0 && *now.get_or_insert_with(crate::sys::clock::monotonic_ms) >= deadline;
+                    let late = deadline != 0
+                        && *now.get_or_insert_with(crate::sys::clock::monotonic_ms) >= deadline;
                     if late && ticket.change(state, TicketWord::TimedOut(serial)) {
                         self.note_never_opened(id, End::NeverOpened);
                     } else {
@@ -328,7 +337,8 @@ impl Sources {
         }
     }
 
-    /// The next end whose lines have all been delivered: everything before `cursor` has, or everything at all.
+    /// The next end whose lines have all been delivered: everything before `cursor` has, or
+    /// everything at all.
     pub(crate) fn due(&mut self, cursor: u64, everything: bool) -> Option<Due> {
         let ready = |id: &u32| {
             let end = self.known.get(*id as usize).and_then(|source| source.end);
@@ -345,9 +355,11 @@ impl Sources {
             return None;
         }
         let epoch = self.known.get(id as usize)?.mirror.epoch;
-        let is_before = |other: &MirrorId| other.cell == cell && lines_between(other.epoch, epoch) > 0;
-        let had_cell =
-            |other: &u32| self.known.get(*other as usize).is_some_and(|source| is_before(&source.mirror));
+        let is_before =
+            |other: &MirrorId| other.cell == cell && lines_between(other.epoch, epoch) > 0;
+        let had_cell = |other: &u32| {
+            self.known.get(*other as usize).is_some_and(|source| is_before(&source.mirror))
+        };
         let index = self.noted.iter().position(had_cell)?;
         self.take_due(index)
     }
@@ -369,7 +381,10 @@ impl Sources {
     }
 
     /// A seat that ended without having been opened: its ticket, number, label and end.
-    pub(crate) fn next_never_opened(&mut self, segment: &Segment) -> Option<(u32, u32, String, End)> {
+    pub(crate) fn next_never_opened(
+        &mut self,
+        segment: &Segment,
+    ) -> Option<(u32, u32, String, End)> {
         let (ticket, end) = self.never_opened.pop()?;
         let entry = &segment.tickets()[ticket as usize];
         Some((ticket, entry.serial.load(Relaxed) as u32, entry.label(), end))

@@ -1,8 +1,9 @@
 //! The registry: how a mirror gets a cell, and gives it back.
 //!
-//! A cell belongs to whoever holds the kernel's lock on its byte. The lock ends with its process and in no other
-//! way, so a cell is never taken from anybody who might still write. Line numbers of a cell never restart: a
-//! mirror's first number (its epoch) tells it from all others that ever had the cell.
+//! A cell belongs to whoever holds the kernel's lock on its byte. The lock ends with its process
+//! and in no other way, so a cell is never taken from anybody who might still write. Line numbers
+//! of a cell never restart: a mirror's first number (its epoch) tells it from all others that ever
+//! had the cell.
 
 use crate::error::{MirrorError, system};
 use crate::exchange::Spare;
@@ -15,7 +16,8 @@ use crate::sys::fork;
 
 use Ordering::{Acquire, Relaxed, Release};
 
-/// How often all cells are tried: one may become free behind a look, or be in the hands of who buries its owner.
+/// How often all cells are tried: one may become free behind a look, or be in the hands of who
+/// buries its owner.
 const PASSES: u32 = 3;
 
 /// A mirror's cell, held by its lock.
@@ -64,9 +66,12 @@ impl Cell {
 
 /// Registers a mirror: takes a cell and its lock, and makes its ticket live.
 ///
-/// Five to six system calls, and one more for each cell that is not free. If the process dies here, its lock is
-/// gone, and the cell is as free as it was or is found dead.
-pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration, Spare), MirrorError> {
+/// Five to six system calls, and one more for each cell that is not free. If the process dies here,
+/// its lock is gone, and the cell is as free as it was or is found dead.
+pub(crate) fn register(
+    segment: &Segment,
+    entry: Entry,
+) -> Result<(Registration, Spare), MirrorError> {
     let no_fork = fork::no_fork();
     let prober = segment.prober()?;
     let mut taken = take_cell(segment, &prober)?;
@@ -78,8 +83,9 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
         taken = take_cell(segment, &prober)?;
     }
     let Some((index, spare)) = taken else {
-        let is_kept_out =
-            |index: usize| segment.cells()[index].owner() == Some(Owner::Free) && segment.is_kept_out(index);
+        let is_kept_out = |index: usize| {
+            segment.cells()[index].owner() == Some(Owner::Free) && segment.is_kept_out(index)
+        };
         if (READER_CELL + 1..segment.cells().len()).any(is_kept_out) {
             return Err(MirrorError::KeptOut);
         }
@@ -102,7 +108,8 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
     // ORD epoch:A, release; pairs with epoch:B; the serial belongs to the epoch.
     cell.reader.0.epoch.store(epoch, Release);
     cell.set_owner(Owner::Live);
-    // ORD register:A, release fence; pairs with kept:A; who sees a word of this mirror's lines in the spare sees its epoch.
+    // ORD register:A, release fence; pairs with kept:A; who sees a word of this mirror's lines in
+    // the spare sees its epoch.
     fence(Release);
     let mut registration =
         Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
@@ -122,17 +129,23 @@ pub(crate) fn register(segment: &Segment, entry: Entry) -> Result<(Registration,
 }
 
 /// Keeps a cell that was taken for as long as the returned lock lives.
-pub(crate) fn keep_cell(segment: &Segment, prober: Prober, index: usize) -> Result<Lock, MirrorError> {
+pub(crate) fn keep_cell(
+    segment: &Segment,
+    prober: Prober,
+    index: usize,
+) -> Result<Lock, MirrorError> {
     // A forked child shares none of its parent's locks.
     let living = prober.live().map_err(system!(MirrorError, "lock the segment"));
-    let kept = living.and_then(|()| prober.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
+    let kept = living
+        .and_then(|()| prober.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
     if kept.is_err() {
         segment.leave_cell(index);
     }
     kept
 }
 
-/// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps an error.
+/// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps
+/// an error.
 fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)>, MirrorError> {
     for wanted in [Owner::Free, Owner::Live, Owner::KeepsError] {
         for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
@@ -147,7 +160,8 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
                 segment.release_cell(prober, index);
                 continue;
             }
-            // ORD register:B, acquire; pairs with publish:F and settle:A; what the owner before did with the slot is seen.
+            // ORD register:B, acquire; pairs with publish:F and settle:A; what the owner before did
+            // with the slot is seen.
             if let Some(spare) = Spare::of(cell.writer.0.hold.load(Acquire))
                 && segment.ring().has_slot(spare.slot)
             {

@@ -16,8 +16,13 @@ fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
         let (ring, cells) = (segment.ring(), segment.cells());
         let spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
         ring.fill(&spare, 0, b"words");
-        let header =
-            SlotHeader { cell: header_cell, line, length: 5, flags: flag::FIRST, ..Default::default() };
+        let header = SlotHeader {
+            cell: header_cell,
+            line,
+            length: 5,
+            flags: flag::FIRST,
+            ..Default::default()
+        };
         ring.head(&spare, &header);
         cells[1].set_pending(7, 5);
         assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
@@ -32,12 +37,13 @@ fn last_words_agree_unless_a_finished_line_did_not() {
     for (finished, flipped, damaged) in
         [(true, None, false), (true, Some(1), true), (true, Some(5), true), (false, None, false)]
     {
-        let segment =
-            Segment::anonymous(&Options::new().lines(4).mirrors(2).checksums(true)).expect("a segment");
+        let segment = Segment::anonymous(&Options::new().lines(4).mirrors(2).checksums(true))
+            .expect("a segment");
         let (ring, cells) = (segment.ring(), segment.cells());
         let mut spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
         let flags = if finished { flag::FIRST | flag::LAST } else { flag::FIRST };
-        let header = SlotHeader { cell: 1, line: 7, time: 99, length: 5, flags, ..Default::default() };
+        let header =
+            SlotHeader { cell: 1, line: 7, time: 99, length: 5, flags, ..Default::default() };
         ring.fill(&spare, 0, b"words");
         ring.head(&spare, &header);
         cells[1].set_pending(7, if finished { 0 } else { 5 });

@@ -22,10 +22,11 @@ use Ordering::Relaxed;
 
 /// How often the locks of live mirrors are tried.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the next one, so
-/// after these it is damaged.
+/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the
+/// next one, so after these it is damaged.
 const MOST_ROUNDS: u32 = 64;
-/// In how many looks on end a reader without a free descriptor puts up with not being able to prove a death.
+/// In how many looks on end a reader without a free descriptor puts up with not being able to prove
+/// a death.
 const MOST_WANTS: u32 = 20;
 /// How often, and after what time each, a dead child is looked at that has not exited yet.
 const EXIT_LOOKS: u32 = 20;
@@ -48,7 +49,8 @@ pub(crate) enum Burial {
     Done,
     /// The ring is full: its last words have to wait.
     Full,
-    /// What slot it owns is not decided: too much is moving, or its words are damaged. Try again later.
+    /// What slot it owns is not decided: too much is moving, or its words are damaged. Try again
+    /// later.
     Unsettled,
 }
 
@@ -70,8 +72,8 @@ pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
     Burial::Done
 }
 
-/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's any more. The caller
-/// holds the lock of its cell.
+/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's
+/// any more. The caller holds the lock of its cell.
 pub(crate) fn give_up(segment: &Segment, index: usize) {
     let _ = note_death(segment, index);
     segment.cells()[index].set_owner(Owner::KeepsError);
@@ -83,10 +85,17 @@ fn note_death(segment: &Segment, index: usize) -> Option<TicketWord> {
     let mirror = MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
     let (live, error) = (TicketWord::Live(mirror), TicketWord::Error(mirror));
     let states = segment.used_tickets().iter().map(Ticket::state).enumerate();
-    let (index, state) = states.into_iter().find(|(_, state)| [Some(live), Some(error)].contains(state))?;
+    let (index, state) =
+        states.into_iter().find(|(_, state)| [Some(live), Some(error)].contains(state))?;
     if state == Some(live) {
         let dropped = cell.writer.0.dropped.load(Relaxed);
-        segment.end_ticket(index as u32, mirror, TicketWord::Dead(mirror), cell.pending().line, dropped);
+        segment.end_ticket(
+            index as u32,
+            mirror,
+            TicketWord::Dead(mirror),
+            cell.pending().line,
+            dropped,
+        );
     }
     state
 }
@@ -111,12 +120,18 @@ impl Deaths {
     /// The first look is not put off: who becomes the reader after a crash finds the dead at once.
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        Self { looked: now.checked_sub(LOOK_EVERY).unwrap_or(now), wants: 0, unsettled: HashMap::new() }
+        Self {
+            looked: now.checked_sub(LOOK_EVERY).unwrap_or(now),
+            wants: 0,
+            unsettled: HashMap::new(),
+        }
     }
 
-    /// Tries the locks of cells that may be dead and ends those that are; `None` if that was done just now.
+    /// Tries the locks of cells that may be dead and ends those that are; `None` if that was done
+    /// just now.
     ///
-    /// Without a free descriptor it proves no death until there is one again, and says so after some seconds of that.
+    /// Without a free descriptor it proves no death until there is one again, and says so after
+    /// some seconds of that.
     pub(crate) fn look(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
@@ -138,7 +153,9 @@ impl Deaths {
         let _no_fork = fork::no_fork();
         let prober = match segment.prober() {
             Ok(prober) => prober,
-            Err(MirrorError::System { error, .. }) if is_want(&error) && self.wants < MOST_WANTS => {
+            Err(MirrorError::System { error, .. })
+                if is_want(&error) && self.wants < MOST_WANTS =>
+            {
                 self.wants += 1;
                 return Ok(());
             }
@@ -184,7 +201,8 @@ impl Deaths {
     }
 }
 
-/// How the dead owner of a ticket exited, if it was a child of this process that nobody has awaited.
+/// How the dead owner of a ticket exited, if it was a child of this process that nobody has
+/// awaited.
 pub(crate) fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
     let process = segment.tickets()[ticket as usize].process()?;
     for _ in 0..EXIT_LOOKS {

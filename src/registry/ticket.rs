@@ -1,5 +1,5 @@
-//! The table of ends: an entry for each seat and each mirror, from its making until the reader has noted how
-//! it ended.
+//! The table of ends: an entry for each seat and each mirror, from its making until the reader has
+//! noted how it ended.
 //!
 //! A ticket is one word, and each of its steps is one exchange:
 //!
@@ -9,9 +9,10 @@
 //!    └──► opening ──► live
 //! ```
 //!
-//! `making` is a seat whose fields are being written, `opening` a mirror that nobody kept a seat for. Whoever dies there
-//! leaves a ticket whose lock is free, or one that names a cell whose lock is free: the reader clears it. Only the reader
-//! makes a ticket free again, after it has reported the end.
+//! `making` is a seat whose fields are being written, `opening` a mirror that nobody kept a seat
+//! for. Whoever dies there leaves a ticket whose lock is free, or one that names a cell whose lock
+//! is free: the reader clears it. Only the reader makes a ticket free again, after it has reported
+//! the end.
 
 use crate::error::{MirrorError, system};
 use crate::exchange::park::count_event;
@@ -55,19 +56,21 @@ impl Label {
 
 impl Ticket {
     pub(crate) fn state(&self) -> Option<TicketWord> {
-        // ORD ticket:B, acquire; pairs with ticket:A; an end is seen with its numbers, and a live mirror with its
-        // serial and label.
+        // ORD ticket:B, acquire; pairs with ticket:A; an end is seen with its numbers, and a live
+        // mirror with its serial and label.
         TicketWord::unpack(self.word.load(Acquire))
     }
 
     /// Moves from one state to another; `false` if it was in a third.
     pub(crate) fn change(&self, from: TicketWord, to: TicketWord) -> bool {
-        // ORD ticket:A, AcqRel; pairs with ticket:B; what was written before the change is seen after it.
+        // ORD ticket:A, AcqRel; pairs with ticket:B; what was written before the change is seen
+        // after it.
         self.word.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok()
     }
 
     pub(crate) fn label(&self) -> String {
-        let bytes: Vec<u8> = self.label.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        let bytes: Vec<u8> =
+            self.label.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
         // Whatever somebody put there, nobody's terminal obeys it.
         String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "\u{fffd}")
@@ -122,7 +125,8 @@ impl Segment {
             if tickets[index].word.load(Relaxed) != TicketWord::Free.pack() {
                 continue;
             }
-            // Before: who dies with a ticket that is not among the used ones leaves one that nobody clears.
+            // Before: who dies with a ticket that is not among the used ones leaves one that nobody
+            // clears.
             // ORD used:B, release; pairs with used:A; below it before it is taken.
             counts.tickets_used.fetch_max(index as u64 + 1, Release);
             if take(index, &tickets[index])? {
@@ -143,8 +147,9 @@ impl Segment {
         let no_fork = fork::no_fork();
         let prober = self.prober()?;
         let ticket = self.take_ticket(|index, entry| {
-            // The lock first: one that is being made and has no lock is a dead one's. Shared, which no process that may
-            // only read keeps away: of two makers the exchange of the word takes one.
+            // The lock first: one that is being made and has no lock is a dead one's. Shared, which
+            // no process that may only read keeps away: of two makers the exchange of
+            // the word takes one.
             let lock = lock_of_ticket(index);
             if !prober.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
                 return Ok(false);
@@ -188,7 +193,8 @@ impl Segment {
     /// Gives a seat up; `false` if somebody has opened it.
     pub(crate) fn cancel(&self, seat: SeatId) -> bool {
         let entry = &self.tickets()[seat.ticket as usize];
-        let changed = entry.change(TicketWord::Reserved(seat.serial), TicketWord::Cancelled(seat.serial));
+        let changed =
+            entry.change(TicketWord::Reserved(seat.serial), TicketWord::Cancelled(seat.serial));
         self.note_event();
         changed
     }
@@ -210,7 +216,8 @@ impl Segment {
             }
             _ => {
                 let opening = TicketWord::Opening(mirror);
-                let ticket = self.take_ticket(|_, entry| Ok(entry.change(TicketWord::Free, opening)))?;
+                let ticket =
+                    self.take_ticket(|_, entry| Ok(entry.change(TicketWord::Free, opening)))?;
                 let entry = &self.tickets()[ticket as usize];
                 entry.set_label(label);
                 entry.serial.store(serial, Relaxed);
@@ -243,8 +250,8 @@ impl Segment {
 
     /// Makes a ticket free whose end was reported, and counts the end. Reader only.
     ///
-    /// Safe to repeat: what the count will be is noted first. Its number and label stay until it is taken anew: who
-    /// looks at old lines finds them there.
+    /// Safe to repeat: what the count will be is noted first. Its number and label stay until it is
+    /// taken anew: who looks at old lines finds them there.
     pub(crate) fn collect(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
         if let Some(count) = self.count_of(entry) {
@@ -254,15 +261,18 @@ impl Segment {
                 _ => noted & !(PROCESS | COUNTED),
             };
             entry.detail.store(COUNTED | with_it, Relaxed);
-            // ORD counted:A, release; pairs with counted:B; who sees the count sees that this one is in it.
+            // ORD counted:A, release; pairs with counted:B; who sees the count sees that this one
+            // is in it.
             count.store(with_it, Release);
         }
-        // ORD ticket:C, release; pairs with ticket:A; whoever takes it next sees that its end is counted.
+        // ORD ticket:C, release; pairs with ticket:A; whoever takes it next sees that its end is
+        // counted.
         entry.word.store(TicketWord::Free.pack(), Release);
         self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
     }
 
-    /// Collects what the reader before this one died in the middle of: once another end was counted, what it noted is wrong.
+    /// Collects what the reader before this one died in the middle of: once another end was
+    /// counted, what it noted is wrong.
     pub(crate) fn finish_collecting(&self) {
         for (index, entry) in self.used_tickets().iter().enumerate() {
             if self.count_of(entry).is_some() && entry.detail.load(Relaxed) & COUNTED != 0 {
@@ -282,7 +292,8 @@ impl Segment {
         kind_of_end(ticket.state()?).map(|kind| self.collected()[kind])
     }
 
-    /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what the tickets say.
+    /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what
+    /// the tickets say.
     pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
         // ORD counted:B, acquire; pairs with counted:A; as there.
         let collected = || self.collected().map(|count| count.load(Acquire));
@@ -361,6 +372,9 @@ mod tests {
             });
             assert!(taken.is_ok());
         }
-        assert!(matches!(segment.take_ticket(|_, _| Ok(true)), Err(MirrorError::TooManySeats { .. })));
+        assert!(matches!(
+            segment.take_ticket(|_, _| Ok(true)),
+            Err(MirrorError::TooManySeats { .. })
+        ));
     }
 }

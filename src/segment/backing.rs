@@ -38,15 +38,17 @@ impl Backing<'_> {
         }
     }
 
-    /// Makes the object: `bytes` zeros, allocated, so that no later write can find memory or disk full and die of
-    /// SIGBUS. Leaves nothing behind if it fails. What a maker that died has left at that path makes way.
+    /// Makes the object: `bytes` zeros, allocated, so that no later write can find memory or disk
+    /// full and die of SIGBUS. Leaves nothing behind if it fails. What a maker that died has
+    /// left at that path makes way.
     pub(super) fn create(self, bytes: u64) -> Result<Made, CreateError> {
         // A larger one would be the end of this process, by SIGXFSZ.
         if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|limit| *limit < bytes) {
             return Err(CreateError::FileSize { needed: bytes, limit });
         }
         if !matches!(self, Backing::File(_)) {
-            check_memory(bytes).map_err(|(needed, available)| CreateError::Memory { needed, available })?;
+            check_memory(bytes)
+                .map_err(|(needed, available)| CreateError::Memory { needed, available })?;
         }
         match (self.try_create(bytes), self) {
             (Err(CreateError::Taken { .. }), Backing::File(path)) if remove_unfinished(path) => {
@@ -71,7 +73,9 @@ impl Backing<'_> {
                 let mut options = OpenOptions::new();
                 options.read(true).write(true).create_new(true).mode(0o600);
                 let file = options.open(path).map_err(|error| match error.kind() {
-                    io::ErrorKind::AlreadyExists => CreateError::Taken { found: path.display().to_string() },
+                    io::ErrorKind::AlreadyExists => {
+                        CreateError::Taken { found: path.display().to_string() }
+                    }
                     _ => CreateError::System { doing: "make the file", error },
                 })?;
                 (file.into(), None)
@@ -86,24 +90,27 @@ impl Backing<'_> {
         Ok(Made { file, living, name })
     }
 
-    /// Says first that a process lives here, and that it is being made: from then on others know what it is, should this
-    /// process die.
+    /// Says first that a process lives here, and that it is being made: from then on others know
+    /// what it is, should this process die.
     fn fill(self, file: OwnedFd, bytes: u64) -> Result<(KeptFile, Lock), CreateError> {
-        let mut file = KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+        let mut file =
+            KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
         if !matches!(self, Backing::Memory) {
             file.try_locks().map_err(system!(CreateError, "use the ring's file"))?;
             write_in_place(file.borrow());
         }
         let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
         let borrowed = file.borrow();
-        rustix::io::pwrite(borrowed, &BEING_MADE, 0).map_err(system!(CreateError, "write to the segment"))?;
+        rustix::io::pwrite(borrowed, &BEING_MADE, 0)
+            .map_err(system!(CreateError, "write to the segment"))?;
         allocate(borrowed, bytes).map_err(|error| match self {
             Backing::Memory => CreateError::System { doing: "allocate the segment", error },
             Backing::Named(_) => CreateError::System { doing: "allocate the named segment", error },
             Backing::File(_) => CreateError::System { doing: "allocate the file", error },
         })?;
         if matches!(self, Backing::Memory) {
-            rustix::fs::fcntl_add_seals(borrowed, SEALS).map_err(system!(CreateError, "seal the segment"))?;
+            rustix::fs::fcntl_add_seals(borrowed, SEALS)
+                .map_err(system!(CreateError, "seal the segment"))?;
         }
         Ok((file, living))
     }
@@ -132,8 +139,9 @@ fn remove_unfinished(path: &Path) -> bool {
 
 // ------------------------------------------------------------------------------------- allocation
 
-/// Asks that what is written goes where it was allocated: btrfs writes elsewhere otherwise, which takes room that a full disk
-/// does not have. For a file that is still empty; other file systems do not know of it.
+/// Asks that what is written goes where it was allocated: btrfs writes elsewhere otherwise, which
+/// takes room that a full disk does not have. For a file that is still empty; other file systems do
+/// not know of it.
 fn write_in_place(file: BorrowedFd<'_>) {
     if let Ok(flags) = rustix::fs::ioctl_getflags(file) {
         let _ = rustix::fs::ioctl_setflags(file, flags | IFlags::NOCOW);
@@ -142,18 +150,19 @@ fn write_in_place(file: BorrowedFd<'_>) {
 
 fn allocate(file: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     let Ok(bytes) = bytes.try_into() else { return Err(io::ErrorKind::FileTooLarge.into()) };
-    // SAFETY: a plain system call on an open descriptor. The C library writes zeros where the file system cannot
-    // allocate.
+    // SAFETY: a plain system call on an open descriptor. The C library writes zeros where the file
+    // system cannot allocate.
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
-/// Allocates what is missing of a segment that others may be using: a sparse copy has holes, and who writes into one on a
-/// full disk is ended by SIGBUS.
+/// Allocates what is missing of a segment that others may be using: a sparse copy has holes, and
+/// who writes into one on a full disk is ended by SIGBUS.
 pub(super) fn fill_holes(file: &KeptFile, bytes: u64) -> io::Result<()> {
-    // Not the C library's: where the file system cannot allocate it would write over what others write.
+    // Not the C library's: where the file system cannot allocate it would write over what others
+    // write.
     match rustix::fs::fallocate(file.borrow(), FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         result => return result.map_err(Into::into),

@@ -1,15 +1,18 @@
 //! A cell's owner: the process that has the lock on the cell's byte, alone or with a claim.
 //!
-//! A process that may only read a ring's file can have read locks on all of it, and while it has them no process gets a write
-//! lock there. A process that wants a cell then takes a read lock too, which an owner's write lock would keep away, and puts
-//! its own process into the cell by one exchange: a claim. So
+//! A process that may only read a ring's file can have read locks on all of it, and while it has
+//! them no process gets a write lock there. A process that wants a cell then takes a read lock too,
+//! which an owner's write lock would keep away, and puts its own process into the cell by one
+//! exchange: a claim. So
 //!
 //! * a cell with a write lock has an owner;
-//! * a cell with read locks has one if it has a claim of a process that has not ended (its number and beginning say so, which
-//!   processes of the same namespaces can ask about);
-//! * a cell without a lock has none, whatever its claim says: an owner with a claim has a read lock for as long as it lives.
+//! * a cell with read locks has one if it has a claim of a process that has not ended (its number
+//!   and beginning say so, which processes of the same namespaces can ask about);
+//! * a cell without a lock has none, whatever its claim says: an owner with a claim has a read lock
+//!   for as long as it lives.
 //!
-//! A write lock that was got therefore proves that every claim is void, and where no stranger reads, claims are never made.
+//! A write lock that was got therefore proves that every claim is void, and where no stranger
+//! reads, claims are never made.
 
 use std::fs::File;
 use std::io;
@@ -28,8 +31,9 @@ use Ordering::{AcqRel, Acquire, Relaxed, Release};
 const CLAIMED: u64 = 1 << 63;
 
 impl Segment {
-    /// Takes a cell with a prober's description, for as long as that is kept and until [`leave_cell`](Self::leave_cell).
-    /// `false` if a process has it, or may have it. One system call; some ten beside a stranger's read lock.
+    /// Takes a cell with a prober's description, for as long as that is kept and until
+    /// [`leave_cell`](Self::leave_cell). `false` if a process has it, or may have it. One
+    /// system call; some ten beside a stranger's read lock.
     pub(crate) fn take_cell(&self, prober: &Prober, index: usize) -> Result<bool, MirrorError> {
         let byte = index as u64;
         if prober.take(byte).map_err(system!(MirrorError, "lock a cell"))? {
@@ -57,15 +61,16 @@ impl Segment {
         prober.release(index as u64);
     }
 
-    /// Whether a living process has this cell, as far as this moment goes; `None` if the system does not say. Needs the kept
-    /// descriptor alone. Two system calls; some more beside a stranger's read lock.
+    /// Whether a living process has this cell, as far as this moment goes; `None` if the system
+    /// does not say. Needs the kept descriptor alone. Two system calls; some more beside a
+    /// stranger's read lock.
     pub(crate) fn has_owner(&self, index: usize) -> Result<Option<bool>, MirrorError> {
         self.file.check()?;
         self.ask_for_owner(index)
     }
 
-    /// Those of these cells that no living process has, as [`has_owner`](Self::has_owner) knows them. A system call for each
-    /// and one; without one where there are none.
+    /// Those of these cells that no living process has, as [`has_owner`](Self::has_owner) knows
+    /// them. A system call for each and one; without one where there are none.
     pub(crate) fn without_owner(
         &self,
         cells: impl Iterator<Item = usize>,
@@ -84,7 +89,8 @@ impl Segment {
     }
 
     fn ask_for_owner(&self, index: usize) -> Result<Option<bool>, MirrorError> {
-        let held = self.file.held(index as u64).map_err(system!(MirrorError, "ask for a cell's lock"))?;
+        let held =
+            self.file.held(index as u64).map_err(system!(MirrorError, "ask for a cell's lock"))?;
         Ok(match held {
             Held::Free => Some(false),
             Held::Owned => Some(true),
@@ -92,7 +98,8 @@ impl Segment {
         })
     }
 
-    /// Whether strangers' read locks keep this process from knowing, or from having, a cell that seems to have no owner.
+    /// Whether strangers' read locks keep this process from knowing, or from having, a cell that
+    /// seems to have no owner.
     pub(crate) fn is_kept_out(&self, index: usize) -> bool {
         let is_read_locked = || matches!(self.file.held(index as u64), Ok(Held::Read));
         self.file.check().is_ok() && is_read_locked() && self.claim_lives(index) != Some(true)
@@ -100,8 +107,11 @@ impl Segment {
 
     /// The caller shares the lock of the cell.
     fn claim(&self, index: usize) -> bool {
-        let (Some(here), Some(this)) = (namespaces(), Process::look_at_this()) else { return false };
-        // Relaxed: it changes once, and before any claim, whose order is that of claim:A and claim:B.
+        let (Some(here), Some(this)) = (namespaces(), Process::look_at_this()) else {
+            return false;
+        };
+        // Relaxed: it changes once, and before any claim, whose order is that of claim:A and
+        // claim:B.
         let claimed_in = &self.header().counts.0.claimed_in;
         if let Err(other) = claimed_in.compare_exchange(0, here, Relaxed, Relaxed)
             && other != here
@@ -111,8 +121,8 @@ impl Segment {
         let claim = &self.cells()[index].reader.0.claim;
         let found = self.found_claim(index);
         let is_void = found == 0 || Process(found & !CLAIMED).has_ended() == Some(true);
-        // Nothing brings `found` back once it is void: a process that has ended claims nothing, and 0 means that there is no
-        // owner, whenever it was read.
+        // Nothing brings `found` back once it is void: a process that has ended claims nothing, and
+        // 0 means that there is no owner, whenever it was read.
         // ORD claim:A, release (and acquire); pairs with claim:C; the namespaces come before.
         is_void && claim.compare_exchange(found, this.0 | CLAIMED, AcqRel, Relaxed).is_ok()
     }
@@ -124,7 +134,8 @@ impl Segment {
     }
 
     fn found_claim(&self, index: usize) -> u64 {
-        // ORD claim:C, acquire; pairs with claim:A, claim:B; the namespaces, and what the owner before did with the cell.
+        // ORD claim:C, acquire; pairs with claim:A, claim:B; the namespaces, and what the owner
+        // before did with the cell.
         self.cells()[index].reader.0.claim.load(Acquire)
     }
 }
@@ -151,10 +162,13 @@ pub(super) fn may_be_claimed(file: &File, geometry: &Geometry) -> io::Result<boo
     if claimed_in == 0 {
         return Ok(false);
     }
-    let claim = geometry.offsets().cells + offset_of!(Cell, reader) + offset_of!(ReaderWords, claim);
+    let claim =
+        geometry.offsets().cells + offset_of!(Cell, reader) + offset_of!(ReaderWords, claim);
     for index in 0..geometry.cells as usize {
         let is_read_locked = held(file, index as u64)? == Held::Read;
-        if is_read_locked && lives(word(claim + index * size_of::<Cell>())?, claimed_in) != Some(false) {
+        if is_read_locked
+            && lives(word(claim + index * size_of::<Cell>())?, claimed_in) != Some(false)
+        {
             return Ok(true);
         }
     }

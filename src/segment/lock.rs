@@ -1,17 +1,17 @@
 //! Proof of life: a lock that the kernel takes away when its owner is gone, and at no other time.
 //!
-//! An open-file-description lock lives as long as its description. The description is opened for this one
-//! lock, and must live as long as the process and no longer: not as long as a descriptor that any code of the
-//! process may close, nor as long as a forked child. Two things do that, and a trial on the file itself
-//! ([`Keeping::of`]) says which of them holds there:
+//! An open-file-description lock lives as long as its description. The description is opened for
+//! this one lock, and must live as long as the process and no longer: not as long as a descriptor
+//! that any code of the process may close, nor as long as a forked child. Two things do that, and a
+//! trial on the file itself ([`Keeping::of`]) says which of them holds there:
 //!
-//! * **A mapping.** One page of the description is mapped, and its descriptor is closed: from then on the
-//!   mapping alone keeps it, so no `close` of any descriptor drops it, a forked child does not inherit it
-//!   (`MADV_DONTFORK`), and the end of the process does drop it, zombie or not.
-//! * **A thread**, where a mapping does not keep the description that was mapped: a file on overlayfs is mapped
-//!   through the description of the file below it. The thread has a descriptor table of its own with this one
-//!   descriptor in it, which no other thread can close and no forked child gets a copy of, and it sleeps until
-//!   the lock is given back.
+//! * **A mapping.** One page of the description is mapped, and its descriptor is closed: from then
+//!   on the mapping alone keeps it, so no `close` of any descriptor drops it, a forked child does
+//!   not inherit it (`MADV_DONTFORK`), and the end of the process does drop it, zombie or not.
+//! * **A thread**, where a mapping does not keep the description that was mapped: a file on
+//!   overlayfs is mapped through the description of the file below it. The thread has a descriptor
+//!   table of its own with this one descriptor in it, which no other thread can close and no forked
+//!   child gets a copy of, and it sleeps until the lock is given back.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -39,9 +39,9 @@ pub(super) enum Keeping {
 }
 
 impl Keeping {
-    /// Tries it on the file: a lock that was kept is seen through another description, and is free again once it was
-    /// given back. Some ten system calls. Where read locks on all of the file permit no trial it is the thread, which
-    /// needs the least of a file system.
+    /// Tries it on the file: a lock that was kept is seen through another description, and is free
+    /// again once it was given back. Some ten system calls. Where read locks on all of the file
+    /// permit no trial it is the thread, which needs the least of a file system.
     ///
     /// # Errors
     ///
@@ -51,7 +51,9 @@ impl Keeping {
         for keeping in [Keeping::Mapping, Keeping::Thread] {
             match keeping.holds_on(file) {
                 Ok(true) => return Ok(keeping),
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(Keeping::Thread),
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    return Ok(Keeping::Thread);
+                }
                 Ok(false) => {}
                 Err(error) => last = Some(error),
             }
@@ -65,10 +67,14 @@ impl Keeping {
 
     fn holds_on(self, file: &KeptFile) -> io::Result<bool> {
         let prober = Prober::new(file.reopen().map_err(io::Error::other)?, self);
-        // A byte that no other trial is likely to have at this moment: its lock would be taken for this one's.
+        // A byte that no other trial is likely to have at this moment: its lock would be taken for
+        // this one's.
         let byte = one_of(TRIAL)?;
         if !prober.take(byte)? {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process has all of it locked"));
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another process has all of it locked",
+            ));
         }
         let lock = prober.keep()?;
         let is_kept = file.has_owner(byte..byte + 1)?;
@@ -110,7 +116,8 @@ impl Kept {
     /// The lock is free when this returns: its byte may be taken at once.
     fn give_back(self) {
         match self {
-            // SAFETY: the mapping made in `keep_by_mapping`, in the process that made it. It cannot fail then.
+            // SAFETY: the mapping made in `keep_by_mapping`, in the process that made it. It cannot
+            // fail then.
             Kept::Mapping(page) => drop(unsafe { munmap(page.0, 1) }),
             Kept::Thread(keeper) => {
                 let Keeper { sender, thread } = *keeper;
@@ -123,7 +130,8 @@ impl Kept {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // In a forked child neither the mapping nor the thread exists, and something else may be at its address.
+        // In a forked child neither the mapping nor the thread exists, and something else may be at
+        // its address.
         if self.token == fork::token() {
             // SAFETY: taken here alone, and once.
             unsafe { ManuallyDrop::take(&mut self.kept) }.give_back();
@@ -133,7 +141,8 @@ impl Drop for Lock {
 
 fn keep_by_mapping(description: OwnedFd) -> io::Result<Kept> {
     // SAFETY: a new mapping without any access rights, at an address of the kernel's choice.
-    let page = unsafe { mmap(ptr::null_mut(), 1, ProtFlags::empty(), MapFlags::SHARED, &description, 0)? };
+    let page =
+        unsafe { mmap(ptr::null_mut(), 1, ProtFlags::empty(), MapFlags::SHARED, &description, 0)? };
     let kept = Kept::Mapping(Page(page));
     // SAFETY: the mapping above.
     match unsafe { madvise(page, 1, Advice::LinuxDontFork) } {
@@ -155,8 +164,8 @@ fn keep_by_thread(description: OwnedFd) -> io::Result<Kept> {
         let _ = tell.send(alone);
         if is_alone {
             let _ = given_back.recv();
-            // SAFETY: this thread's own copy, which no other code knows. Explicitly, since a thread that was
-            // awaited may have its table a moment longer.
+            // SAFETY: this thread's own copy, which no other code knows. Explicitly, since a thread
+            // that was awaited may have its table a moment longer.
             drop(unsafe { OwnedFd::from_raw_fd(number) });
         }
     };
@@ -210,12 +219,14 @@ impl Prober {
         Self { file, keeping }
     }
 
-    /// With the description of `file` itself, which no other code locks. What is kept is kept by a mapping.
+    /// With the description of `file` itself, which no other code locks. What is kept is kept by a
+    /// mapping.
     pub(super) fn on(file: &File) -> io::Result<Self> {
         Ok(Self::new(file.try_clone()?.into(), Keeping::Mapping))
     }
 
-    /// Takes the lock on this byte; `false` if another description has one. Dropping the prober gives it back.
+    /// Takes the lock on this byte; `false` if another description has one. Dropping the prober
+    /// gives it back.
     pub(crate) fn take(&self, byte: u64) -> io::Result<bool> {
         set(&self.file, request(libc::F_WRLCK, byte..byte + 1))
     }
@@ -228,10 +239,14 @@ impl Prober {
     /// Says that a process lives here, and does not only look.
     pub(crate) fn live(&self) -> io::Result<()> {
         if !self.share(LIVING)? {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "it is being taken away just now"));
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "it is being taken away just now",
+            ));
         }
-        // A write lock, which a process that may only read cannot have; on any byte that is free, since a write lock is
-        // not shared. Where such a process keeps all of them locked, the cells alone say who lives here.
+        // A write lock, which a process that may only read cannot have; on any byte that is free,
+        // since a write lock is not shared. Where such a process keeps all of them locked,
+        // the cells alone say who lives here.
         if !self.take(one_of(USED)?)? {
             self.take(one_of(USED)?)?;
         }
@@ -289,8 +304,8 @@ pub(super) fn held(file: &impl AsRawFd, byte: u64) -> io::Result<Held> {
     })
 }
 
-/// Whether a byte of `range` has an owner: a write lock through another description. Only asks: proves
-/// nothing about the next moment.
+/// Whether a byte of `range` has an owner: a write lock through another description. Only asks:
+/// proves nothing about the next moment.
 pub(super) fn has_owner(file: &impl AsRawFd, range: Range<u64>) -> io::Result<bool> {
     // A read lock would be kept away by a write lock alone.
     Ok(keeps_away(file, request(libc::F_RDLCK, range))?.is_some())
@@ -298,7 +313,8 @@ pub(super) fn has_owner(file: &impl AsRawFd, range: Range<u64>) -> io::Result<bo
 
 /// The kind of a lock that would keep this one away, if there is one.
 fn keeps_away(file: &impl AsRawFd, mut lock: libc::flock) -> io::Result<Option<libc::c_int>> {
-    // SAFETY: the descriptor is open or not, and the struct is initialised and lives during the call.
+    // SAFETY: the descriptor is open or not, and the struct is initialised and lives during the
+    // call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) } == 0 {
         let kind = libc::c_int::from(lock.l_type);
         Ok((kind != libc::F_UNLCK).then_some(kind))

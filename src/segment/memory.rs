@@ -1,9 +1,11 @@
-//! How much memory can be had: of the machine's, and of each control group's that this process is in.
+//! How much memory can be had: of the machine's, and of each control group's that this process is
+//! in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Refuses what there is no memory for, with what there is: allocating it would not fail, but end this process or others.
+/// Refuses what there is no memory for, with what there is: allocating it would not fail, but end
+/// this process or others.
 pub(crate) fn check_memory(needed: u64) -> Result<(), (u64, u64)> {
     let groups = of_groups(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"));
     match of_machine().into_iter().chain(groups).min() {
@@ -32,11 +34,14 @@ const FIRST: Version = Version {
     usage: "memory.usage_in_bytes",
     files: ["total_inactive_file ", "total_active_file "],
 };
-const SECOND: Version =
-    Version { limit: "memory.max", usage: "memory.current", files: ["inactive_file ", "active_file "] };
+const SECOND: Version = Version {
+    limit: "memory.max",
+    usage: "memory.current",
+    files: ["inactive_file ", "active_file "],
+};
 
-/// What each group has left that limits its memory: that of the process, and those above it. `groups` is what
-/// `/proc/self/cgroup` says.
+/// What each group has left that limits its memory: that of the process, and those above it.
+/// `groups` is what `/proc/self/cgroup` says.
 fn of_groups(root: &Path, groups: &str) -> Vec<u64> {
     let mut left = Vec::new();
     for line in groups.lines() {
@@ -48,11 +53,14 @@ fn of_groups(root: &Path, groups: &str) -> Vec<u64> {
             _ if controllers.split(',').any(|one| one == "memory") => (root.join("memory"), &FIRST),
             _ => continue,
         };
-        // In a container the path may be one that is not there: what is mounted is its own group then.
+        // In a container the path may be one that is not there: what is mounted is its own group
+        // then.
         let own: PathBuf = top.join(path.trim_start_matches('/'));
         let from = if own.is_dir() { &own } else { &top };
         left.extend(
-            from.ancestors().take_while(|group| group.starts_with(&top)).filter_map(|g| of_group(g, version)),
+            from.ancestors()
+                .take_while(|group| group.starts_with(&top))
+                .filter_map(|g| of_group(g, version)),
         );
     }
     left
@@ -63,8 +71,9 @@ fn of_group(group: &Path, version: &Version) -> Option<u64> {
     // Without a limit it is a word, or more than any machine has.
     let (limit, usage) = (number(version.limit)?, number(version.usage)?);
     let stat = read(group.join("memory.stat"));
-    let field =
-        |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    let field = |name: &str| {
+        stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
     let files: u64 = version.files.iter().filter_map(|name| field(name)).sum();
     Some(limit.saturating_sub(usage.saturating_sub(files)))
 }
@@ -87,8 +96,16 @@ mod tests {
     fn each_group_above_a_process_counts_with_what_its_files_give_back() {
         let root = tempfile::tempdir().expect("a folder");
         let (root, stat) = (root.path(), "anon 1\ninactive_file 30\nactive_file 20\n");
-        group(root, "a", &[("memory.max", "1000\n"), ("memory.current", "450\n"), ("memory.stat", stat)]);
-        group(root, "a/b", &[("memory.max", "max\n"), ("memory.current", "450\n"), ("memory.stat", stat)]);
+        group(
+            root,
+            "a",
+            &[("memory.max", "1000\n"), ("memory.current", "450\n"), ("memory.stat", stat)],
+        );
+        group(
+            root,
+            "a/b",
+            &[("memory.max", "max\n"), ("memory.current", "450\n"), ("memory.stat", stat)],
+        );
         assert_eq!(of_groups(root, "0::/a/b\n"), [600]);
     }
 
@@ -96,8 +113,11 @@ mod tests {
     fn a_group_of_the_first_version_is_found_by_its_controller_and_where_a_container_mounts_it() {
         let root = tempfile::tempdir().expect("a folder");
         let stat = "inactive_file 9\ntotal_inactive_file 30\ntotal_active_file 20\n";
-        let files =
-            [("memory.limit_in_bytes", "100"), ("memory.usage_in_bytes", "90"), ("memory.stat", stat)];
+        let files = [
+            ("memory.limit_in_bytes", "100"),
+            ("memory.usage_in_bytes", "90"),
+            ("memory.stat", stat),
+        ];
         group(root.path(), "memory", &files);
         assert_eq!(of_groups(root.path(), "3:cpu:/x\n4:memory:/docker/abc\n"), [60]);
         assert!(of_groups(root.path(), "3:cpu:/x\nnonsense\n").is_empty());

@@ -1,7 +1,8 @@
-//! The mapped memory: creating it, attaching to it, checking it, and handing out its parts as atomics.
+//! The mapped memory: creating it, attaching to it, checking it, and handing out its parts as
+//! atomics.
 //!
-//! Everything that other processes may write is handed out as atomics, never as bytes. Every offset comes from
-//! a private copy of the geometry, taken and checked once.
+//! Everything that other processes may write is handed out as atomics, never as bytes. Every offset
+//! comes from a private copy of the geometry, taken and checked once.
 
 mod backing;
 mod claim;
@@ -48,10 +49,11 @@ pub use sigbus::turn_sigbus_into_errors;
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
 
-// Bytes whose locks mean something; a segment has far fewer bytes of its own, and a lock needs none.
+// Bytes whose locks mean something; a segment has far fewer bytes of its own, and a lock needs
+// none.
 
-/// The bytes of cells and, after them, those of which each process has one that does not only look: while a process uses the
-/// segment, one of them has an owner.
+/// The bytes of cells and, after them, those of which each process has one that does not only look:
+/// while a process uses the segment, one of them has an owner.
 const CELLS_AND_USED: Range<u64> = 0..1 << 32;
 const USED: Range<u64> = 1 << 31..1 << 32;
 /// The byte whose lock is shared by all processes that have the segment, be it to look at it.
@@ -74,7 +76,8 @@ pub(crate) struct Segment {
     geometry: Geometry,
     parts: Parts,
     pipe: Option<WakePipe>,
-    /// Taken away with this value, and before the lock is: else it could be another ring's by then.
+    /// Taken away with this value, and before the lock is: else it could be another ring's by
+    /// then.
     _name: Option<Name>,
     /// Says that somebody lives here.
     _living: Lock,
@@ -103,8 +106,9 @@ impl Drop for Mapping {
     }
 }
 
-/// The parts of a mapping, found once since every write needs them. The lifetime is a lie that stays in here: the mapping
-/// does not move, and who has both hands the parts out for no longer than itself lives.
+/// The parts of a mapping, found once since every write needs them. The lifetime is a lie that
+/// stays in here: the mapping does not move, and who has both hands the parts out for no longer
+/// than itself lives.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(super) ring: Ring<'static>,
@@ -166,13 +170,17 @@ impl Segment {
         let pipe = match options.wake_up {
             WakeUp::Futex => None,
             WakeUp::Pipe => {
-                let pipe = WakePipe::new().map_err(system!(CreateError, "make the wake-up pipe"))?;
+                let pipe =
+                    WakePipe::new().map_err(system!(CreateError, "make the wake-up pipe"))?;
                 pipe.describe(&mut geometry);
                 Some(pipe)
             }
         };
         let Made { file, living, mut name } = backing.create(geometry.total_bytes)?;
-        let map = MmapOptions::new().len(geometry.total_bytes as usize).populate().map_raw(&file.borrow());
+        let map = MmapOptions::new()
+            .len(geometry.total_bytes as usize)
+            .populate()
+            .map_raw(&file.borrow());
         let map = map.map_err(system!(CreateError, "map the segment"))?;
         let mut segment = Self {
             assembly_budget: options.budget(geometry.max_line as usize),
@@ -189,7 +197,8 @@ impl Segment {
 
     /// Attaches to a segment by a descriptor, which is duplicated.
     pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
-        let file = descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?;
+        let file =
+            descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?;
         Self::attach_file(file.into())
     }
 
@@ -197,8 +206,8 @@ impl Segment {
     pub(crate) fn open(file: File) -> Result<Self, AttachError> {
         let segment = Self::attach_file(file)?;
         // From now on somebody lives there, so nobody takes it away any more.
-        let stat =
-            rustix::fs::fstat(segment.file.borrow()).map_err(system!(AttachError, "look at the segment"))?;
+        let stat = rustix::fs::fstat(segment.file.borrow())
+            .map_err(system!(AttachError, "look at the segment"))?;
         if stat.st_nlink == 0 {
             let error = io::Error::new(io::ErrorKind::NotFound, "it was taken away just now");
             return Err(AttachError::System { doing: "open the ring", error });
@@ -215,7 +224,8 @@ impl Segment {
         if geometry.backing == Backing::Memory.number() && !seals.contains(SEALS) {
             return Err(AttachError::Seals { found: seals.bits(), expected: SEALS.bits() });
         }
-        // Again, now that it cannot change any more; but for an object with a name, which its user can cut short.
+        // Again, now that it cannot change any more; but for an object with a name, which its user
+        // can cut short.
         let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
@@ -223,19 +233,28 @@ impl Segment {
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
         let map = map.map_err(system!(AttachError, "map the segment"))?;
         let piped = geometry.wake_up == WakeUp::Pipe as u16;
-        // Without its maker nobody finds the pipe any more: its reader sleeps without it, and wakes in each period.
+        // Without its maker nobody finds the pipe any more: its reader sleeps without it, and wakes
+        // in each period.
         let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
-        let mut file = KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+        let mut file =
+            KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
         if geometry.backing != Backing::Memory.number() {
             file.try_locks().map_err(system!(AttachError, "use the ring's file"))?;
-            fill_holes(&file, found).map_err(system!(AttachError, "allocate what the ring's file lacks"))?;
+            fill_holes(&file, found)
+                .map_err(system!(AttachError, "allocate what the ring's file lacks"))?;
         }
         let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
         Ok(Self::over(map, file, geometry, pipe, living))
     }
 
     /// The segment in a mapping whose size is that of its geometry.
-    fn over(map: MmapRaw, file: KeptFile, geometry: Geometry, pipe: Option<WakePipe>, living: Lock) -> Self {
+    fn over(
+        map: MmapRaw,
+        file: KeptFile,
+        geometry: Geometry,
+        pipe: Option<WakePipe>,
+        living: Lock,
+    ) -> Self {
         Self {
             parts: Parts::of(&map, &geometry),
             pipe,
@@ -249,7 +268,8 @@ impl Segment {
         }
     }
 
-    /// Whether its file was cut short, after [`turn_sigbus_into_errors`]: nothing in it means anything then.
+    /// Whether its file was cut short, after [`turn_sigbus_into_errors`]: nothing in it means
+    /// anything then.
     pub(crate) fn is_cut(&self) -> bool {
         self.map.watched.is_cut()
     }
@@ -359,11 +379,12 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// `count` values of `T` at `offset` of a mapping. The caller gives them out for no longer than it has the mapping.
+/// `count` values of `T` at `offset` of a mapping. The caller gives them out for no longer than it
+/// has the mapping.
 fn part<T>(map: &MmapRaw, offset: usize, count: usize) -> &'static [T] {
     assert!(offset + count * size_of::<T>() <= map.len() && offset.is_multiple_of(align_of::<T>()));
-    // SAFETY: within the mapping, whose file is sealed against shrinking; used for structs of atomics alone, for
-    // which any bits are valid and which anybody may change at any time.
+    // SAFETY: within the mapping, whose file is sealed against shrinking; used for structs of
+    // atomics alone, for which any bits are valid and which anybody may change at any time.
     unsafe { core::slice::from_raw_parts(map.as_ptr().add(offset).cast(), count) }
 }
 
@@ -374,7 +395,8 @@ fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
         return Err(AttachError::TooSmall { found, expected });
     }
     let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
-    // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or are refused below.
+    // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or
+    // are refused below.
     file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
         .map_err(system!(AttachError, "read the header"))?;
     if geometry.magic != MAGIC {
@@ -395,8 +417,8 @@ fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
     Ok(geometry)
 }
 
-/// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not know, and
-/// the next file gets them.
+/// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
+/// know, and the next file gets them.
 #[derive(Debug)]
 struct KeptFile {
     descriptor: RawFd,
@@ -408,10 +430,15 @@ impl KeptFile {
     fn new(descriptor: File) -> io::Result<Self> {
         let data = descriptor.metadata()?;
         let file = (data.dev(), data.ino());
-        Ok(Self { descriptor: OwnedFd::from(descriptor).into_raw_fd(), file, keeping: Keeping::Mapping })
+        Ok(Self {
+            descriptor: OwnedFd::from(descriptor).into_raw_fd(),
+            file,
+            keeping: Keeping::Mapping,
+        })
     }
 
-    /// Finds out what keeps a lock on this file. Memory without a name needs no trial: a mapping does.
+    /// Finds out what keeps a lock on this file. Memory without a name needs no trial: a mapping
+    /// does.
     fn try_locks(&mut self) -> io::Result<()> {
         let _no_fork = fork::no_fork();
         self.keeping = Keeping::of(self)?;

@@ -1,7 +1,8 @@
 //! Segments that have a name in shared memory.
 //!
-//! A segment is made under a name of its own, which says which process makes it, and gets the name that it is to
-//! have once it is finished. So a name never leads to half a segment, and what a killed maker leaves is known.
+//! A segment is made under a name of its own, which says which process makes it, and gets the name
+//! that it is to have once it is finished. So a name never leads to half a segment, and what a
+//! killed maker leaves is known.
 
 use std::fs::File;
 use std::io;
@@ -22,12 +23,14 @@ use crate::sys::fork;
 const FOLDER: &str = "/dev/shm";
 /// A name's longest, with room for what systems put before it.
 const MOST_BYTES: usize = 250;
-/// What the names of segments begin with that are being made; the process and a random number follow.
+/// What the names of segments begin with that are being made; the process and a random number
+/// follow.
 const UNFINISHED: &str = ".linering-new-";
 
 /// The name of a ring in shared memory, and whose ring it may be.
 ///
-/// Made of a string it leads to rings of this process's user alone: any user may put something there under any name.
+/// Made of a string it leads to rings of this process's user alone: any user may put something
+/// there under any name.
 ///
 /// ```
 /// use linering::{LineRing, Options, RingName};
@@ -57,7 +60,9 @@ impl<'n> RingName<'n> {
 
     fn is_possible(self) -> bool {
         let name = self.name;
-        (1..=MOST_BYTES).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0'])
+        (1..=MOST_BYTES).contains(&name.len())
+            && !name.starts_with('.')
+            && !name.contains(['/', '\0'])
     }
 
     /// The process that makes a segment under this name, if it is one of those.
@@ -96,8 +101,8 @@ pub(crate) fn view_named(name: RingName<'_>) -> Result<File, AttachError> {
 
 // -------------------------------------------------------------------------------------------- make
 
-/// Makes memory that will have this name, through the `shared_memory` crate, which makes it exclusively and for this user
-/// alone.
+/// Makes memory that will have this name, through the `shared_memory` crate, which makes it
+/// exclusively and for this user alone.
 pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), CreateError> {
     if !RingName::new(name).is_possible() {
         return Err(CreateError::Name { found: name.to_owned() });
@@ -139,7 +144,8 @@ pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), Cr
 pub(super) struct Name {
     name: String,
     token: u64,
-    /// Device and inode: another process may have taken the name away and given it to something else.
+    /// Device and inode: another process may have taken the name away and given it to something
+    /// else.
     file: (u64, u64),
 }
 
@@ -159,7 +165,10 @@ impl Name {
                 return Err(CreateError::Taken { found: format!("shared memory named {name}") });
             }
             Err(error) => {
-                return Err(CreateError::System { doing: "give the segment its name", error: error.into() });
+                return Err(CreateError::System {
+                    doing: "give the segment its name",
+                    error: error.into(),
+                });
             }
         }
         Ok(())
@@ -176,7 +185,8 @@ impl Drop for Name {
 
 // ------------------------------------------------------------------------------------------ remove
 
-/// Whether no process lives in the segment of this name any more. Takes the name away then, if that is wanted.
+/// Whether no process lives in the segment of this name any more. Takes the name away then, if that
+/// is wanted.
 pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, AttachError> {
     if let Some(maker) = name.maker()
         && Path::new(&format!("/proc/{maker}")).exists()
@@ -198,7 +208,10 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
         match rustix::fs::unlink(path_of(name.name)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
-                return Err(AttachError::System { doing: "take the name away", error: error.into() });
+                return Err(AttachError::System {
+                    doing: "take the name away",
+                    error: error.into(),
+                });
             }
         }
     }

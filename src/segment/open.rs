@@ -1,4 +1,5 @@
-//! Opening what a path leads to, which anything may be at: without waiting, and without a byte read of what is no ring's.
+//! Opening what a path leads to, which anything may be at: without waiting, and without a byte read
+//! of what is no ring's.
 
 use std::fs::File;
 use std::path::Path;
@@ -39,8 +40,8 @@ impl Wanted {
         Ok(())
     }
 
-    /// Opens it if it is what is wanted. Looked at before, since opening a device does something, and after, since
-    /// something else may be there by then.
+    /// Opens it if it is what is wanted. Looked at before, since opening a device does something,
+    /// and after, since something else may be there by then.
     pub(super) fn open(self, path: &Path, doing: &'static str) -> Result<File, AttachError> {
         let (at_flags, follow) = match self.following {
             true => (AtFlags::empty(), OFlags::empty()),
@@ -49,7 +50,8 @@ impl Wanted {
         let access = if self.writing { OFlags::RDWR } else { OFlags::RDONLY };
         self.check(&rustix::fs::statat(CWD, path, at_flags).map_err(system!(AttachError, doing))?)?;
         let flags = access | follow | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(system!(AttachError, doing))?;
+        let file =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(system!(AttachError, doing))?;
         self.check(&rustix::fs::fstat(&file).map_err(system!(AttachError, doing))?)?;
         Ok(file.into())
     }

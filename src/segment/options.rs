@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::error::CreateError;
-use crate::layout::{Geometry, MAX_CELLS, MAX_TICKETS, SLOT_BYTES, SLOT_HEADER_BYTES, SLOT_INDEX_BITS};
+use crate::layout::{
+    Geometry, MAX_CELLS, MAX_TICKETS, SLOT_BYTES, SLOT_HEADER_BYTES, SLOT_INDEX_BITS,
+};
 
 /// What a writer does when the ring is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,7 +26,8 @@ pub enum Policy {
 pub enum Timestamps {
     /// Never.
     Off,
-    /// At its first byte, from the system's coarse clock (a few milliseconds), which costs no system call.
+    /// At its first byte, from the system's coarse clock (a few milliseconds), which costs no
+    /// system call.
     #[default]
     Coarse,
 }
@@ -97,7 +100,8 @@ impl Options {
         Self::default()
     }
 
-    /// Lines (or parts of long lines) that the ring holds: 2 to 8,388,608, rounded up to a power of two. 4096.
+    /// Lines (or parts of long lines) that the ring holds: 2 to 8,388,608, rounded up to a power of
+    /// two. 4096.
     pub fn lines(mut self, lines: usize) -> Self {
         self.lines = lines;
         self
@@ -118,8 +122,8 @@ impl Options {
         self
     }
 
-    /// How long a [`Policy::Block`] writer waits before it drops its line and says so, in whole milliseconds.
-    /// `None`: for ever, unless the reader is gone.
+    /// How long a [`Policy::Block`] writer waits before it drops its line and says so, in whole
+    /// milliseconds. `None`: for ever, unless the reader is gone.
     pub fn block_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.block_limit = limit.into();
         self
@@ -127,8 +131,8 @@ impl Options {
 
     /// How long [`Policy::Block`] writers of a full ring wait for a reader when there is none. 5 s.
     ///
-    /// A process that has closed the ring's descriptor cannot ask whether a reader lives: its writers take one that has
-    /// taken no line for this long for dead.
+    /// A process that has closed the ring's descriptor cannot ask whether a reader lives: its
+    /// writers take one that has taken no line for this long for dead.
     pub fn reader_grace(mut self, grace: Duration) -> Self {
         self.reader_grace = grace;
         self
@@ -140,7 +144,8 @@ impl Options {
         self
     }
 
-    /// Seats, open mirrors and ends that the reader has not collected yet, together: 1 to 1,048,576. 12,288.
+    /// Seats, open mirrors and ends that the reader has not collected yet, together: 1 to
+    /// 1,048,576. 12,288.
     pub fn seats(mut self, seats: usize) -> Self {
         self.seats = seats;
         self
@@ -152,14 +157,15 @@ impl Options {
         self
     }
 
-    /// Bytes of the longest line; what is over it is cut off, counted and flagged. An eighth of the ring's bytes.
+    /// Bytes of the longest line; what is over it is cut off, counted and flagged. An eighth of the
+    /// ring's bytes.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.max_line = Some(bytes);
         self
     }
 
-    /// Bytes that the reader spends on putting long lines together, in all. 4 times the longest line, and at
-    /// least 1 MiB.
+    /// Bytes that the reader spends on putting long lines together, in all. 4 times the longest
+    /// line, and at least 1 MiB.
     pub fn assembly_budget(mut self, bytes: usize) -> Self {
         self.assembly_budget = Some(bytes);
         self
@@ -191,8 +197,9 @@ impl Options {
         self
     }
 
-    /// Whether mirrors take `\r\n` for an end of line; see [`LineSplitter::fold_crlf`](crate::LineSplitter::fold_crlf).
-    /// `false`; `true` in the two buffers.
+    /// Whether mirrors take `\r\n` for an end of line; see
+    /// [`LineSplitter::fold_crlf`](crate::LineSplitter::fold_crlf). `false`; `true` in the two
+    /// buffers.
     pub fn fold_crlf(mut self, on: bool) -> Self {
         self.fold_crlf = on;
         self
@@ -211,8 +218,8 @@ impl Options {
         self
     }
 
-    /// The position of the first line. 0. For a ring that goes on with another's numbers, and for tests of
-    /// what happens when laps overflow.
+    /// The position of the first line. 0. For a ring that goes on with another's numbers, and for
+    /// tests of what happens when laps overflow.
     pub fn start_position(mut self, position: u64) -> Self {
         self.start_position = position;
         self
@@ -225,7 +232,11 @@ impl Options {
             if (low..=high).contains(&found) {
                 Ok(found)
             } else {
-                Err(CreateError::Option { option, found: found as u64, expected: format!("{low} to {high}") })
+                Err(CreateError::Option {
+                    option,
+                    found: found as u64,
+                    expected: format!("{low} to {high}"),
+                })
             }
         };
         let lines = bound("lines", self.lines, 2, 1 << (SLOT_INDEX_BITS - 1))?.next_power_of_two();
@@ -236,7 +247,8 @@ impl Options {
         let checksums = self.checksums.unwrap_or(in_file);
         let payload = slot - SLOT_HEADER_BYTES - 8 * usize::from(checksums);
         let longest = match self.policy {
-            // Parts of a line that is longer than the ring flow through it, but overwritten they would be lost.
+            // Parts of a line that is longer than the ring flow through it, but overwritten they
+            // would be lost.
             Policy::OverwriteOldest => (lines * payload / 2).max(payload),
             Policy::Block | Policy::DropNewest => payload << 24,
         };

@@ -1,8 +1,10 @@
-//! A file that is cut short while it is mapped, as an error: on request, SIGBUS ends no process that has a ring there.
+//! A file that is cut short while it is mapped, as an error: on request, SIGBUS ends no process
+//! that has a ring there.
 //!
-//! The kernel sends the signal to the thread that touches what is missing. The handler puts private memory in the
-//! place of the whole mapping, at once, in which words stand that stop every write, and the thread goes on there:
-//! whatever it makes of the zeros is this process's alone. It then finds that the ring was cut, and says so.
+//! The kernel sends the signal to the thread that touches what is missing. The handler puts private
+//! memory in the place of the whole mapping, at once, in which words stand that stop every write,
+//! and the thread goes on there: whatever it makes of the zeros is this process's alone. It then
+//! finds that the ring was cut, and says so.
 
 use std::io;
 use std::ptr;
@@ -12,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::exchange::park::CUT;
 use crate::layout::Header;
 
-/// A mapping that the handler knows. Never freed, since the handler may be reading it at any time, but used again.
+/// A mapping that the handler knows. Never freed, since the handler may be reading it at any time,
+/// but used again.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     /// 0 for one that no segment uses.
@@ -45,7 +48,8 @@ impl Watched {
             loop {
                 new.next.store(first, Ordering::Relaxed);
                 let node = ptr::from_ref(new).cast_mut();
-                // ORD watch:A, AcqRel, and acquire if it fails; pairs with watch:B and watch:E; after the node was made.
+                // ORD watch:A, AcqRel, and acquire if it fails; pairs with watch:B and watch:E;
+                // after the node was made.
                 match FIRST.compare_exchange(first, node, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => return new,
                     Err(other) => first = other,
@@ -66,7 +70,8 @@ impl Watched {
 
     /// The mapping is about to go.
     pub(super) fn end(&self) {
-        // ORD mapping:C, release; pairs with mapping:B; what this segment did with the mapping comes before.
+        // ORD mapping:C, release; pairs with mapping:B; what this segment did with the mapping
+        // comes before.
         self.start.store(0, Ordering::Release);
         // ORD watch:D, release; pairs with watch:C; after the mapping was taken off.
         self.is_used.store(false, Ordering::Release);
@@ -76,8 +81,9 @@ impl Watched {
     fn replace(&self, start: usize, bytes: usize) -> bool {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, with the words of a header in it, that then takes the place of one of the same size,
-        // in which all is atomics: any bits are valid there, and may change at any time.
+        // SAFETY: a new mapping, with the words of a header in it, that then takes the place of one
+        // of the same size, in which all is atomics: any bits are valid there, and may
+        // change at any time.
         unsafe {
             let new = libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0);
             if new == libc::MAP_FAILED {
@@ -103,13 +109,15 @@ impl Watched {
 /// What was done about the signal before.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// From now on a ring's file that is cut short, or that has no room or no disk under it any more, while this process has it
-/// mapped, gives [`WriteError::CutShort`](crate::WriteError::CutShort) and
-/// [`ReadError::CutShort`](crate::ReadError::CutShort), where the system's SIGBUS would end the process.
+/// From now on a ring's file that is cut short, or that has no room or no disk under it any more,
+/// while this process has it mapped, gives [`WriteError::CutShort`](crate::WriteError::CutShort)
+/// and [`ReadError::CutShort`](crate::ReadError::CutShort), where the system's SIGBUS would end the
+/// process.
 ///
-/// Installs a signal handler for the whole process and for good; a second call does nothing. A SIGBUS that is not of a ring
-/// is passed on to the handler that was there before, or ends the process as usual. Install your own handlers first. Lines
-/// of a ring that was cut are lost; its handles give errors from then on, in this process and its children, until dropped.
+/// Installs a signal handler for the whole process and for good; a second call does nothing. A
+/// SIGBUS that is not of a ring is passed on to the handler that was there before, or ends the
+/// process as usual. Install your own handlers first. Lines of a ring that was cut are lost; its
+/// handles give errors from then on, in this process and its children, until dropped.
 ///
 /// Rings in anonymous memory are sealed: they cannot be cut.
 ///
@@ -121,7 +129,8 @@ pub fn turn_sigbus_into_errors() -> io::Result<()> {
         return Ok(());
     }
     // SAFETY: plain C structs, for which zeros are valid.
-    let (mut action, mut before): (libc::sigaction, libc::sigaction) = unsafe { core::mem::zeroed() };
+    let (mut action, mut before): (libc::sigaction, libc::sigaction) =
+        unsafe { core::mem::zeroed() };
     // SAFETY: the struct lives during the call.
     if unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut before) } != 0 {
         return Err(io::Error::last_os_error());
@@ -166,7 +175,8 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
     let Some(before) = BEFORE.get() else { return };
     match before.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // SAFETY: plain system calls. A fault comes again when this returns; one that was sent is raised.
+            // SAFETY: plain system calls. A fault comes again when this returns; one that was sent
+            // is raised.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 if (*info).si_code <= 0 {

@@ -8,14 +8,15 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::claim::may_be_claimed;
 use super::{
-    Backing, CELLS_AND_USED, LIVING, Lock, Mapping, Parts, Prober, Segment, check_memory, has_owner,
-    read_geometry,
+    Backing, CELLS_AND_USED, LIVING, Lock, Mapping, Parts, Prober, Segment, check_memory,
+    has_owner, read_geometry,
 };
 use crate::error::{AttachError, system};
 use crate::layout::Geometry;
 use crate::sys::fork;
 
-/// A segment's memory, read-only: mapped while somebody uses it, else a copy, which nobody can cut short or change.
+/// A segment's memory, read-only: mapped while somebody uses it, else a copy, which nobody can cut
+/// short or change.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) geometry: Geometry,
@@ -28,7 +29,8 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Opens the segment in `file`, which has to be a description of its own, and needs to be readable alone.
+    /// Opens the segment in `file`, which has to be a description of its own, and needs to be
+    /// readable alone.
     pub(crate) fn of(file: File) -> Result<Self, AttachError> {
         fork::prepare().map_err(system!(AttachError, "map a page"))?;
         let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
@@ -37,7 +39,8 @@ impl View {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let _no_fork = fork::no_fork();
-        // Where a mapping does not keep the lock nothing is lost: it only keeps names from being taken away.
+        // Where a mapping does not keep the lock nothing is lost: it only keeps names from being
+        // taken away.
         let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
         let is_used = || Ok(has_owner(&file, CELLS_AND_USED)? || may_be_claimed(&file, &geometry)?);
         let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
@@ -50,8 +53,10 @@ impl View {
         if !used {
             check_memory(geometry.total_bytes)
                 .map_err(|(needed, available)| AttachError::Memory { needed, available })?;
-            copy =
-                Some(copied(&file, geometry.total_bytes).map_err(system!(AttachError, "read the segment"))?);
+            copy = Some(
+                copied(&file, geometry.total_bytes)
+                    .map_err(system!(AttachError, "read the segment"))?,
+            );
             // If somebody has come meanwhile the copy may be torn.
             used = is_used().map_err(locked)?;
         }
@@ -76,15 +81,17 @@ impl View {
         self.map.watched.is_cut()
     }
 
-    /// A segment of this process's own with the bytes of one that nobody uses: it can be recovered and drained, and nothing
-    /// comes of that. `None` if somebody uses it, or the system refuses the memory.
+    /// A segment of this process's own with the bytes of one that nobody uses: it can be recovered
+    /// and drained, and nothing comes of that. `None` if somebody uses it, or the system
+    /// refuses the memory.
     pub(crate) fn copy(&self) -> Option<Segment> {
         if self.is_used {
             return None;
         }
         let made = Backing::Memory.create(self.geometry.total_bytes).ok()?;
         // SAFETY: this process's own memory, which nobody changes.
-        let bytes = unsafe { core::slice::from_raw_parts(self.map.map.as_ptr(), self.map.map.len()) };
+        let bytes =
+            unsafe { core::slice::from_raw_parts(self.map.map.as_ptr(), self.map.map.len()) };
         let file = File::from(made.file.borrow().try_clone_to_owned().ok()?);
         file.write_all_at(bytes, 0).ok()?;
         // Nobody sleeps there, and the process that had the pipe is gone.

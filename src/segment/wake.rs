@@ -7,13 +7,14 @@ use crate::sys::futex;
 
 use Ordering::Relaxed;
 
-/// How many sleeping writers are woken at a time: thousands at once would only fight for the processors.
+/// How many sleeping writers are woken at a time: thousands at once would only fight for the
+/// processors.
 const WAKE_WRITERS: u32 = 32;
 /// The part of a full ring that its writers wait for.
 pub(crate) const ROOMY: u64 = 4;
 
-/// Wakes the reader if it sleeps: one system call then, none otherwise. `false` if there is none to wake, nor to read what
-/// was written, since the segment's file was cut short.
+/// Wakes the reader if it sleeps: one system call then, none otherwise. `false` if there is none to
+/// wake, nor to read what was written, since the segment's file was cut short.
 #[inline]
 pub(crate) fn wake_reader(segment: &Segment) -> bool {
     let sleeps = &segment.header().look.0.reader_sleeps;
@@ -30,11 +31,12 @@ pub(crate) fn wake_reader(segment: &Segment) -> bool {
 /// Tells writers that sleep on a full ring that there is space. One system call if there are any.
 pub(crate) fn tell_space(segment: &Segment) {
     let space = &segment.header().space.0;
-    // ORD space:A, SeqCst fence; pairs with full:A; either the writer's second look sees the free entry, or this
-    // sees that the writer sleeps.
+    // ORD space:A, SeqCst fence; pairs with full:A; either the writer's second look sees the free
+    // entry, or this sees that the writer sleeps.
     fence(Ordering::SeqCst);
     if space.load(Relaxed) & 1 == 1 {
-        // Bit 0 falls, the rest counts up: the value changes, so nobody goes to sleep on the old one.
+        // Bit 0 falls, the rest counts up: the value changes, so nobody goes to sleep on the old
+        // one.
         space.fetch_add(1, Relaxed);
         if futex::wake(space, WAKE_WRITERS) == WAKE_WRITERS as usize {
             // More may sleep: they are told next time.

@@ -1,7 +1,7 @@
 //! The pipe that wakes a reader in an event loop.
 //!
-//! A pipe and not an eventfd, since a process that was not forked from the ring's creator can open a pipe again
-//! (through `/proc`), and cannot do that with an eventfd.
+//! A pipe and not an eventfd, since a process that was not forked from the ring's creator can open
+//! a pipe again (through `/proc`), and cannot do that with an eventfd.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,8 +11,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::layout::Geometry;
 
-/// Both ends of the pipe. In the creator and its forked children they are two descriptors, elsewhere one that is both: a pipe
-/// that is open for reading wherever it is written to kills nobody with SIGPIPE.
+/// Both ends of the pipe. In the creator and its forked children they are two descriptors,
+/// elsewhere one that is both: a pipe that is open for reading wherever it is written to kills
+/// nobody with SIGPIPE.
 #[derive(Debug)]
 pub(crate) struct WakePipe {
     read: Option<OwnedFd>,
@@ -37,10 +38,12 @@ impl WakePipe {
         let path = format!("/proc/{}/fd/{}", geometry.pipe_process, geometry.pipe_descriptor);
         let is_it = |file: &OwnedFd| {
             rustix::fs::fstat(file).is_ok_and(|stat| {
-                FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && stat.st_ino == geometry.pipe_inode
+                FileType::from_raw_mode(stat.st_mode) == FileType::Fifo
+                    && stat.st_ino == geometry.pipe_inode
             })
         };
-        // First without opening it: to open a device, whose number anybody may have written there, does something.
+        // First without opening it: to open a device, whose number anybody may have written there,
+        // does something.
         let found = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         if !is_it(&found) {
             return None;

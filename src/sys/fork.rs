@@ -1,8 +1,9 @@
 //! A token that is fresh in every process, so that a handle knows whether it was inherited.
 //!
-//! The token stands in a page that the kernel wipes in a forked child (`MADV_WIPEONFORK`), whatever did the
-//! fork: `fork`, a raw `clone`, a library. `pthread_atfork` would miss some. The counter stands in ordinary
-//! memory, which a child inherits, so its next token is greater than any that its handles can carry.
+//! The token stands in a page that the kernel wipes in a forked child (`MADV_WIPEONFORK`), whatever
+//! did the fork: `fork`, a raw `clone`, a library. `pthread_atfork` would miss some. The counter
+//! stands in ordinary memory, which a child inherits, so its next token is greater than any that
+//! its handles can carry.
 
 use std::cell::{Cell, UnsafeCell};
 use std::io;
@@ -25,13 +26,24 @@ pub(crate) fn prepare() -> io::Result<()> {
     let bytes = size_of::<AtomicU64>();
     // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
     let page = unsafe {
-        mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
+        mmap_anonymous(
+            ptr::null_mut(),
+            bytes,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )?
     };
     // SAFETY: the mapping above; its content is still zero, so a wipe changes nothing.
     let wiped = unsafe { madvise(page, bytes, Advice::LinuxWipeOnFork) };
     let ours = wiped.map_err(io::Error::from).map(|()| {
-        // ORD page:A, AcqRel; pairs with page:B and page:C; the page is mapped, and marked to be wiped.
-        let raced = PAGE.compare_exchange(ptr::null_mut(), page.cast(), Ordering::AcqRel, Ordering::Acquire);
+        // ORD page:A, AcqRel; pairs with page:B and page:C; the page is mapped, and marked to be
+        // wiped.
+        let raced = PAGE.compare_exchange(
+            ptr::null_mut(),
+            page.cast(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
         raced.is_ok()
     });
     if !matches!(ours, Ok(true)) {
@@ -43,12 +55,12 @@ pub(crate) fn prepare() -> io::Result<()> {
 
 /// This process's token: never 0, the same for all its threads, another one in each forked child.
 ///
-/// Wait-free but for a process's first call; no system call. A child of `vfork` shares its parent's memory and
-/// so its token, which is why it may not write.
+/// Wait-free but for a process's first call; no system call. A child of `vfork` shares its parent's
+/// memory and so its token, which is why it may not write.
 #[inline]
 pub(crate) fn token() -> u64 {
-    // SAFETY: set once by `prepare`, which runs before any handle exists, and never unmapped; the word is
-    // only ever used as an atomic.
+    // SAFETY: set once by `prepare`, which runs before any handle exists, and never unmapped; the
+    // word is only ever used as an atomic.
     // ORD page:C, acquire; pairs with page:A; the page is mapped.
     let word = unsafe { &*PAGE.load(Ordering::Acquire) };
     match word.load(Ordering::Relaxed) {
@@ -68,11 +80,12 @@ fn renew(word: &AtomicU64) -> u64 {
 
 // -------------------------------------------------------------------------------------------- gate
 
-/// Keeps `fork` out while a lock is being taken: until its description is closed and its mapping marked, a child
-/// would inherit it and keep it from ending with this process.
+/// Keeps `fork` out while a lock is being taken: until its description is closed and its mapping
+/// marked, a child would inherit it and keep it from ending with this process.
 ///
-/// A lock of the C library's, since the handlers around `fork` release what they did not take in the same scope.
-/// A raw `clone` runs no such handlers: whoever makes one has to see to it that nobody registers meanwhile.
+/// A lock of the C library's, since the handlers around `fork` release what they did not take in
+/// the same scope. A raw `clone` runs no such handlers: whoever makes one has to see to it that
+/// nobody registers meanwhile.
 struct Gate(UnsafeCell<libc::pthread_mutex_t>);
 
 // SAFETY: a mutex is made to be shared; only the C library looks inside.
@@ -81,7 +94,8 @@ unsafe impl Sync for Gate {}
 static GATE: Gate = Gate(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
 fn close_gate() {
-    // SAFETY: initialised statically and never moved. Fails only if this thread has it and the kind checks that.
+    // SAFETY: initialised statically and never moved. Fails only if this thread has it and the kind
+    // checks that.
     unsafe { libc::pthread_mutex_lock(GATE.0.get()) };
 }
 
@@ -107,8 +121,8 @@ extern "C" fn after_fork() {
     }
 }
 
-/// Not by a `Once`: a child that is forked while another thread is in there would wait for that thread for ever. So the
-/// handlers may be installed more than once, which they put up with.
+/// Not by a `Once`: a child that is forked while another thread is in there would wait for that
+/// thread for ever. So the handlers may be installed more than once, which they put up with.
 fn install_gate() -> io::Result<()> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     // ORD gate:B, acquire; pairs with gate:A; the handlers run around each fork from now on.
@@ -116,7 +130,8 @@ fn install_gate() -> io::Result<()> {
         return Ok(());
     }
     // SAFETY: the handlers only count, lock and unlock.
-    let refused = unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) };
+    let refused =
+        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) };
     if refused != 0 {
         return Err(io::Error::from_raw_os_error(refused));
     }
@@ -125,8 +140,8 @@ fn install_gate() -> io::Result<()> {
     Ok(())
 }
 
-/// While it lives, no thread of this process forks, and none but this one has it. Bounded: whoever has it makes a few
-/// system calls.
+/// While it lives, no thread of this process forks, and none but this one has it. Bounded: whoever
+/// has it makes a few system calls.
 #[derive(Debug)]
 pub(crate) struct NoFork(PhantomData<*mut ()>);
 

@@ -7,7 +7,8 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::thread::futex;
 
-/// The longest sleep of a reader or a writer: what a wake-up costs that was lost with a killed process.
+/// The longest sleep of a reader or a writer: what a wake-up costs that was lost with a killed
+/// process.
 pub(crate) const PERIOD: Duration = Duration::from_millis(10);
 
 pub(crate) fn timespec(time: Duration) -> Timespec {

@@ -57,10 +57,12 @@ impl Process {
         (Self::new(self.number(), stat.began) == self).then_some(stat.is_ending)
     }
 
-    /// Whether it has ended, or is ending and has no other thread: none of its code runs any more. `None` if the system
-    /// does not say. Asked in the [namespaces] in which it was noted. Two to four system calls.
+    /// Whether it has ended, or is ending and has no other thread: none of its code runs any more.
+    /// `None` if the system does not say. Asked in the [namespaces] in which it was noted. Two
+    /// to four system calls.
     pub(crate) fn has_ended(self) -> Option<bool> {
-        // SAFETY: a plain system call, which sends nothing. Unlike `/proc`, it hides no process from any user.
+        // SAFETY: a plain system call, which sends nothing. Unlike `/proc`, it hides no process
+        // from any user.
         let sent = unsafe { libc::kill(self.number() as libc::pid_t, 0) };
         if sent != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
             return Some(true);
@@ -71,13 +73,16 @@ impl Process {
     }
 }
 
-/// How a child of this process exited, which still has to be awaited then; `None` while it runs. With `NOHANG` it is
-/// not waited for.
+/// How a child of this process exited, which still has to be awaited then; `None` while it runs.
+/// With `NOHANG` it is not waited for.
 ///
 /// # Errors
 ///
 /// The system's, if it is no child of this process, or was awaited.
-pub(crate) fn peek_exit_status(process: u32, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn peek_exit_status(
+    process: u32,
+    options: WaitIdOptions,
+) -> io::Result<Option<ExitStatus>> {
     let id = WaitId::Pid(Pid::from_raw(process as i32).ok_or(Errno::CHILD)?);
     let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = retry_on_intr(|| waitid(id.clone(), options))?;
@@ -90,8 +95,8 @@ pub(crate) fn peek_exit_status(process: u32, options: WaitIdOptions) -> io::Resu
     }))
 }
 
-/// The namespaces that give a process its number and the time at which it began: processes of one know each other by both.
-/// `None` where there is no `/proc`, or that of others.
+/// The namespaces that give a process its number and the time at which it began: processes of one
+/// know each other by both. `None` where there is no `/proc`, or that of others.
 pub(crate) fn namespaces() -> Option<u64> {
     let number: u32 = fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()?;
     if number != std::process::id() {
@@ -114,8 +119,8 @@ struct Stat {
 
 fn look(number: u32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
-    // `number (name) state ...`; the name may hold anything. Of those after it, flags are the 7th, the number of threads the
-    // 18th and the beginning the 20th.
+    // `number (name) state ...`; the name may hold anything. Of those after it, flags are the 7th,
+    // the number of threads the 18th and the beginning the 20th.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let field = |index: usize| -> Option<u64> { fields.get(index)?.parse().ok() };
     Some(Stat { is_ending: field(6)? & EXITING != 0, threads: field(17)?, began: field(19)? })

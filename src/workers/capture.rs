@@ -17,18 +17,19 @@ use crate::sys::fork;
 
 /// This process's own stdout or stderr, redirected into a ring until it is dropped.
 ///
-/// Whatever writes to descriptor 1 (or 2) is captured: `println!`, C code, children that inherit it. Behind it is a pipe
-/// and a thread that reads it, so **this is the path that costs system calls**: two for each write, and two copies. Who can
-/// should write into a [`LineProcMirror`] instead.
+/// Whatever writes to descriptor 1 (or 2) is captured: `println!`, C code, children that inherit
+/// it. Behind it is a pipe and a thread that reads it, so **this is the path that costs system
+/// calls**: two for each write, and two copies. Who can should write into a [`LineProcMirror`]
+/// instead.
 ///
-/// Dropping it puts the descriptor back, and returns when everything written before has been passed on; while the ring is
-/// full and its policy is [`Block`](crate::Policy::Block) it waits for the reader, so let another thread read. Lines that
-/// the ring refuses (a writer was told to stop, a full ring without a reader) are gone, so that nobody who prints is kept
-/// waiting for ever.
+/// Dropping it puts the descriptor back, and returns when everything written before has been passed
+/// on; while the ring is full and its policy is [`Block`](crate::Policy::Block) it waits for the
+/// reader, so let another thread read. Lines that the ring refuses (a writer was told to stop, a
+/// full ring without a reader) are gone, so that nobody who prints is kept waiting for ever.
 ///
-/// **Fork**: a child goes on printing into its parent's capture, where its unfinished lines mix with the parent's; its own
-/// drop of the inherited value puts its descriptor back and does nothing else. **Death**: what the thread had read is in
-/// the ring; what was still in the pipe is lost.
+/// **Fork**: a child goes on printing into its parent's capture, where its unfinished lines mix
+/// with the parent's; its own drop of the inherited value puts its descriptor back and does nothing
+/// else. **Death**: what the thread had read is in the ring; what was still in the pipe is lost.
 ///
 /// ```no_run
 /// use linering::{Capture, LineRing, Options};
@@ -46,7 +47,8 @@ pub struct Capture {
     /// What the descriptor was before.
     saved: OwnedFd,
     token: u64,
-    /// An event that tells the thread that the descriptor was put back. The end of a pipe would not: a child may have it.
+    /// An event that tells the thread that the descriptor was put back. The end of a pipe would
+    /// not: a child may have it.
     stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -70,7 +72,8 @@ impl Capture {
         Self::start(ring, Stream::Stderr, io::stderr().as_fd())
     }
 
-    /// Captures descriptor 1 into a mirror that you have, with its number and label, for the stream stdout.
+    /// Captures descriptor 1 into a mirror that you have, with its number and label, for the stream
+    /// stdout.
     ///
     /// # Errors
     ///
@@ -79,7 +82,8 @@ impl Capture {
         Self::start_into(mirror, Stream::Stdout, io::stdout().as_fd())
     }
 
-    /// Captures descriptor 2 into a mirror that you have, with its number and label, for the stream stderr.
+    /// Captures descriptor 2 into a mirror that you have, with its number and label, for the stream
+    /// stderr.
     ///
     /// # Errors
     ///
@@ -88,7 +92,11 @@ impl Capture {
         Self::start_into(mirror, Stream::Stderr, io::stderr().as_fd())
     }
 
-    fn start(ring: &LineRing, stream: Stream, descriptor: BorrowedFd<'_>) -> Result<Self, CaptureError> {
+    fn start(
+        ring: &LineRing,
+        stream: Stream,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<Self, CaptureError> {
         Self::start_into(ring.mirror()?, stream, descriptor)
     }
 
@@ -98,7 +106,9 @@ impl Capture {
         descriptor: BorrowedFd<'_>,
     ) -> Result<Self, CaptureError> {
         mirror.set_stream(stream);
-        let saved = descriptor.try_clone_to_owned().map_err(system!(CaptureError, "keep the descriptor"))?;
+        let saved = descriptor
+            .try_clone_to_owned()
+            .map_err(system!(CaptureError, "keep the descriptor"))?;
         let (pipe, write) = io::pipe().map_err(system!(CaptureError, "make a pipe"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from);
         let stop = Arc::new(stop.map_err(system!(CaptureError, "make an event"))?);
@@ -108,7 +118,9 @@ impl Capture {
         let thread = thread.map_err(system!(CaptureError, "start a thread"))?;
         let capture = Self { stream, saved, token: fork::token(), stop, thread: Some(thread) };
         // If this fails the drop undoes the rest.
-        capture.redirect(write.as_fd()).map_err(system!(CaptureError, "redirect the descriptor"))?;
+        capture
+            .redirect(write.as_fd())
+            .map_err(system!(CaptureError, "redirect the descriptor"))?;
         Ok(capture)
     }
 
@@ -116,7 +128,8 @@ impl Capture {
     fn redirect(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         let _ = io::stdout().flush();
         // Not all of C's streams: somebody may be reading from one, and has its lock for as long.
-        // SAFETY: the C library's own streams, which it locks itself; one of them, which nobody else changes.
+        // SAFETY: the C library's own streams, which it locks itself; one of them, which nobody
+        // else changes.
         unsafe { libc::fflush(if self.stream == Stream::Stderr { stderr } else { stdout }) };
         match self.stream {
             Stream::Stderr => dup2_stderr(to)?,
@@ -148,8 +161,8 @@ unsafe extern "C" {
     static stderr: *mut libc::FILE;
 }
 
-/// Passes on what comes through the pipe, until nobody has it, or it was told to stop: then what is there by then, and no
-/// more, though somebody who inherited the pipe may go on.
+/// Passes on what comes through the pipe, until nobody has it, or it was told to stop: then what is
+/// there by then, and no more, though somebody who inherited the pipe may go on.
 fn pump(mut pipe: File, stopped: &impl AsFd, mut mirror: LineProcMirror) {
     let mut buffer = vec![0; 1 << 16];
     let mut left = None;

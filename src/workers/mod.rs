@@ -1,6 +1,7 @@
 //! Processes around a ring: a pool of forked workers, and the capture of stdout and stderr.
 //!
-//! Imports `buffer` and what is below it. A worker that ends, however, is told; a descriptor that was captured is given back.
+//! Imports `buffer` and what is below it. A worker that ends, however, is told; a descriptor that
+//! was captured is given back.
 
 pub(crate) mod capture;
 pub(crate) mod pool;

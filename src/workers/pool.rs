@@ -70,16 +70,18 @@ thread_local! {
 impl WorkerPool {
     /// Forks `count` workers. Each runs `work` with its number from 0 and its mirror, then exits.
     ///
-    /// An `Err` or a panic becomes [`send_error`](LineProcMirror::send_error) and exit code 1, all else is an
-    /// EOF and 0. A worker that cannot open its mirror exits with 1, and its seat counts as cancelled.
+    /// An `Err` or a panic becomes [`send_error`](LineProcMirror::send_error) and exit code 1, all
+    /// else is an EOF and 0. A worker that cannot open its mirror exits with 1, and its seat
+    /// counts as cancelled.
     ///
-    /// **Threads**: a forked child has the calling thread alone. Locks that other threads held at that moment stay
-    /// locked in it, so fork before you start threads, or let `work` use none of what they lock.
+    /// **Threads**: a forked child has the calling thread alone. Locks that other threads held at
+    /// that moment stay locked in it, so fork before you start threads, or let `work` use none
+    /// of what they lock.
     ///
     /// # Errors
     ///
-    /// More workers than the ring has mirrors or seats, or the system's refusal to fork; the workers forked by then are
-    /// killed and awaited.
+    /// More workers than the ring has mirrors or seats, or the system's refusal to fork; the
+    /// workers forked by then are killed and awaited.
     pub fn fork<F, E>(ring: &impl AsRef<LineRing>, count: usize, work: F) -> Result<Self, PoolError>
     where
         F: Fn(usize, &mut LineProcMirror) -> Result<(), E>,
@@ -119,8 +121,8 @@ impl WorkerPool {
     /// Sends a signal to every worker that runs.
     pub fn signal(&self, signal: i32) {
         for worker in self.workers.iter().filter(|worker| worker.running) {
-            // SAFETY: a plain system call. The process is a child of ours that was not awaited, so its number
-            // has not been given to another.
+            // SAFETY: a plain system call. The process is a child of ours that was not awaited, so
+            // its number has not been given to another.
             unsafe { libc::kill(worker.process as i32, signal) };
         }
     }
@@ -137,8 +139,8 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Interrupted`] unless [`end_on_interrupt`](Self::end_on_interrupt) was called: then a signal
-    /// ends the workers, and this goes on draining what they had written.
+    /// [`ReadError::Interrupted`] unless [`end_on_interrupt`](Self::end_on_interrupt) was called:
+    /// then a signal ends the workers, and this goes on draining what they had written.
     pub fn wait(&mut self, buffer: &LineProcBuffer) -> Result<Vec<Ended<'static>>, PoolError> {
         loop {
             // A worker that dies before it opens its mirror is known here alone.
@@ -156,16 +158,19 @@ impl WorkerPool {
         }
     }
 
-    /// From now on Ctrl-C (SIGINT) and SIGTERM end this pool's workers with SIGTERM, and this process goes on to
-    /// drain what they wrote. A second one ends this process as usual, and so does the first once all have been awaited.
+    /// From now on Ctrl-C (SIGINT) and SIGTERM end this pool's workers with SIGTERM, and this
+    /// process goes on to drain what they wrote. A second one ends this process as usual, and
+    /// so does the first once all have been awaited.
     ///
-    /// Installs signal handlers for the whole process, once; the last pool that asked for it is the one ended.
+    /// Installs signal handlers for the whole process, once; the last pool that asked for it is the
+    /// one ended.
     ///
     /// # Errors
     ///
     /// The system's refusal.
     pub fn end_on_interrupt(&self) -> Result<(), PoolError> {
-        let processes = self.workers.iter().filter(|w| w.running).map(|w| AtomicI32::new(w.process as i32));
+        let processes =
+            self.workers.iter().filter(|w| w.running).map(|w| AtomicI32::new(w.process as i32));
         // Leaked: the handler may be reading it at any time.
         let list = Box::leak(Box::new(processes.collect::<Vec<_>>()));
         INTERRUPTS.store(0, Ordering::Relaxed);
@@ -180,7 +185,8 @@ impl WorkerPool {
 
     /// Says of the dead what this pool alone knows, since it has awaited them.
     fn tell_exits(&self, ends: &mut [Ended<'_>]) {
-        for ended in ends.iter_mut().filter(|ended| ended.end == End::Died && ended.exit.is_none()) {
+        for ended in ends.iter_mut().filter(|ended| ended.end == End::Died && ended.exit.is_none())
+        {
             let worker = self.workers.iter().find(|worker| worker.worker == ended.writer_id);
             ended.exit = worker.and_then(|worker| worker.status);
         }
@@ -207,14 +213,16 @@ where
     let seat = ring.seat()?;
     // What is buffered now would be printed by both processes.
     let _ = io::stdout().flush();
-    // SAFETY: the child runs `work` and leaves by `_exit`; what that may touch is said in `WorkerPool::fork`.
+    // SAFETY: the child runs `work` and leaves by `_exit`; what that may touch is said in
+    // `WorkerPool::fork`.
     match unsafe { libc::fork() } {
         -1 => {
             seat.cancel();
             Err(PoolError::System { doing: "fork a worker", error: io::Error::last_os_error() })
         }
         0 => {
-            // Nothing may unwind from here: above is the parent's code. `send_error` runs the user's `Display`.
+            // Nothing may unwind from here: above is the parent's code. `send_error` runs the
+            // user's `Display`.
             let run = AssertUnwindSafe(|| {
                 let code = run_worker(&seat, number, work);
                 let _ = io::stdout().flush();
@@ -228,7 +236,12 @@ where
             unsafe { libc::_exit(code) }
         }
         process => Ok((
-            Worker { process: process as u32, worker: seat.writer_id(), running: true, status: None },
+            Worker {
+                process: process as u32,
+                worker: seat.writer_id(),
+                running: true,
+                status: None,
+            },
             seat,
         )),
     }
@@ -248,7 +261,8 @@ where
     let mut mirror = match seat.open() {
         Ok(mirror) => mirror,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "linering: worker {number} cannot open its mirror: {error}");
+            let _ =
+                writeln!(io::stderr(), "linering: worker {number} cannot open its mirror: {error}");
             seat.cancel();
             return FAILED;
         }
@@ -261,7 +275,8 @@ where
             before(panic);
         }
     }));
-    let result = panic::catch_unwind(AssertUnwindSafe(|| work(number, &mut mirror).map_err(Into::into)));
+    let result =
+        panic::catch_unwind(AssertUnwindSafe(|| work(number, &mut mirror).map_err(Into::into)));
     let sent = match result {
         Ok(Ok(())) => return i32::from(mirror.send_eof().is_err()) * FAILED,
         Ok(Err(error)) => mirror.send_error(&*error),
@@ -278,13 +293,19 @@ where
 
 /// Waits for one child; `None` if it still runs, `Some(None)` if nobody knows how it exited.
 fn reap(process: i32, flags: i32) -> Option<Option<ExitStatus>> {
-    // First without reaping, so that the signal handler never sees a number that was given to another process.
+    // First without reaping, so that the signal handler never sees a number that was given to
+    // another process.
     loop {
         // SAFETY: a plain C struct, for which zeros are valid.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
         // SAFETY: the struct lives during the call.
         let waited = unsafe {
-            libc::waitid(libc::P_PID, process as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT | flags)
+            libc::waitid(
+                libc::P_PID,
+                process as u32,
+                &raw mut info,
+                libc::WEXITED | libc::WNOWAIT | flags,
+            )
         };
         // SAFETY: filled by `waitid`, or still zero.
         match (waited, unsafe { info.si_pid() }) {
@@ -320,13 +341,16 @@ fn interrupts() -> u32 {
 
 /// The handler: atomics and `kill`, which are all that a handler may use.
 extern "C" fn end_workers(signal: i32) {
-    // SAFETY: this thread's own, which a handler may use; whoever is interrupted gets it back as it was.
+    // SAFETY: this thread's own, which a handler may use; whoever is interrupted gets it back as it
+    // was.
     let errno = unsafe { *libc::__errno_location() };
     let mut any = false;
     // SAFETY: null, or a list that is never freed.
     // ORD to_end:C, acquire; pairs with to_end:A; as to_end:B.
     if let Some(list) = unsafe { TO_END.load(Ordering::Acquire).as_ref() } {
-        for process in list.iter().map(|entry| entry.load(Ordering::Relaxed)).filter(|process| *process > 0) {
+        for process in
+            list.iter().map(|entry| entry.load(Ordering::Relaxed)).filter(|process| *process > 0)
+        {
             // SAFETY: a plain system call on a child that was not awaited.
             unsafe { libc::kill(process, libc::SIGTERM) };
             any = true;
@@ -342,7 +366,8 @@ extern "C" fn end_workers(signal: i32) {
 }
 
 fn set_handler(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are interrupted.
+    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+    // interrupted.
     let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
     action.sa_sigaction = handler;
     // SAFETY: the struct lives during the call, and the handler does what a handler may.

@@ -1,7 +1,7 @@
 //! Backpressure: writers on a full ring.
 //!
-//! Every sleep is short and timed only so that a wake-up that was lost with a killed process costs one period, and so that a
-//! sleeping writer notices that the reader has died.
+//! Every sleep is short and timed only so that a wake-up that was lost with a killed process costs
+//! one period, and so that a sleeping writer notices that the reader has died.
 
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -26,9 +26,10 @@ type Around = fn(&mut dyn FnMut()) -> ControlFlow<()>;
 
 static AROUND: OnceLock<Around> = OnceLock::new();
 
-/// Has `around` called for each sleep of a writer on a full ring, in the writer's thread; it calls its argument, which sleeps
-/// for some milliseconds at most. For programs that hold a lock while they write, which others need meanwhile: an interpreter's.
-/// If it gives [`ControlFlow::Break`] the write is given up, with [`WriteError::Cancelled`].
+/// Has `around` called for each sleep of a writer on a full ring, in the writer's thread; it calls
+/// its argument, which sleeps for some milliseconds at most. For programs that hold a lock while
+/// they write, which others need meanwhile: an interpreter's. If it gives [`ControlFlow::Break`]
+/// the write is given up, with [`WriteError::Cancelled`].
 ///
 /// For the whole process and for good: `false`, and nothing is done, the second time.
 pub fn set_blocking_hook(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> bool {
@@ -38,7 +39,8 @@ pub fn set_blocking_hook(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> boo
 /// One writer's wait for space, over as many refusals as it takes.
 #[derive(Debug)]
 pub(crate) struct Patience<'w> {
-    /// The writer has waited for a reader before, and in vain: once is enough. How far the last one had come.
+    /// The writer has waited for a reader before, and in vain: once is enough. How far the last
+    /// one had come.
     gone: &'w mut Option<u64>,
     /// Refused here, it found room further on and tried again.
     found_room: Option<u64>,
@@ -67,7 +69,8 @@ impl<'w> Patience<'w> {
     ///
     /// # Errors
     ///
-    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::Cancelled`], when that is so.
+    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::Cancelled`], when
+    /// that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
         if segment.is_cut() {
             return Err(WriteError::CutShort);
@@ -76,11 +79,13 @@ impl<'w> Patience<'w> {
             self.periods = 0;
             self.look_for_reader(segment)?;
         }
-        // Not for one free place: a writer that follows at the reader's heels fights it for every word. Should the reader
-        // be slow, a period is the most that this costs.
-        let mut roomy = position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
+        // Not for one free place: a writer that follows at the reader's heels fights it for every
+        // word. Should the reader be slow, a period is the most that this costs.
+        let mut roomy =
+            position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
         if let Some(refused) = self.found_room.take() {
-            // At the same position again: the words further on are damaged, for a reader frees one after the other.
+            // At the same position again: the words further on are damaged, for a reader frees one
+            // after the other.
             if refused == position {
                 roomy = position;
             }
@@ -101,7 +106,8 @@ impl<'w> Patience<'w> {
             return Err(WriteError::TimedOut(limit));
         }
         let space = &segment.header().space.0;
-        // ORD space:B, SeqCst; pairs with space:A; either the reader sees that a writer sleeps, or full:A sees the room.
+        // ORD space:B, SeqCst; pairs with space:A; either the reader sees that a writer sleeps, or
+        // full:A sees the room.
         let value = space.fetch_or(1, Ordering::SeqCst) | 1;
         if segment.ring().is_full_at(roomy) {
             // A signal ends the sleep early, which is harmless: the caller looks again.
@@ -129,9 +135,11 @@ impl<'w> Patience<'w> {
         if self.periods % ASK_EVERY != 1 {
             return Ok(());
         }
-        // To a process that cannot ask, say because it has closed the ring's descriptor, a reader lives that goes on.
+        // To a process that cannot ask, say because it has closed the ring's descriptor, a reader
+        // lives that goes on.
         let read = segment.header().read_position.0.load(Relaxed);
-        let lives = segment.has_owner(READER_CELL).ok().flatten().unwrap_or(self.read != Some(read));
+        let lives =
+            segment.has_owner(READER_CELL).ok().flatten().unwrap_or(self.read != Some(read));
         self.read = Some(read);
         if lives {
             self.without_reader = None;
@@ -139,7 +147,9 @@ impl<'w> Patience<'w> {
             return Ok(());
         }
         let grace = Duration::from_millis(segment.geometry().reader_grace);
-        if self.gone.is_some() || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace {
+        if self.gone.is_some()
+            || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace
+        {
             *self.gone = Some(read);
             return Err(WriteError::ReaderGone(grace));
         }
@@ -158,7 +168,8 @@ mod tests {
     #[test]
     fn a_full_ring_in_which_a_later_place_seems_free_keeps_a_writer_no_longer_than_its_limit() {
         let limit = Duration::from_millis(1);
-        let segment = Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
+        let segment =
+            Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
         let mut writer = Writer::new(&segment, Place::Unlisted).expect("a cell");
         for _ in 0..8 {
             writer.line(&segment, b"line", Style::default()).expect("room");

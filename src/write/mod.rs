@@ -1,6 +1,7 @@
 //! A writer's side: lines into slots, and waiting for room.
 //!
-//! Imports `registry` and what is below it; not `read`. A line is published whole, or counted as lost; a writer waits no longer than its ring says.
+//! Imports `registry` and what is below it; not `read`. A line is published whole, or counted as
+//! lost; a writer waits no longer than its ring says.
 
 pub(crate) mod backpressure;
 pub(crate) mod writer;

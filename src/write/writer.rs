@@ -1,7 +1,8 @@
 //! One mirror's writing side: puts lines together in the spare and publishes them.
 //!
-//! The unfinished line stands in the spare itself, in shared memory, so it outlives its writer. A line that is
-//! longer than a slot goes out in parts, each an ordinary exchange; the last one carries the flag.
+//! The unfinished line stands in the spare itself, in shared memory, so it outlives its writer. A
+//! line that is longer than a slot goes out in parts, each an ordinary exchange; the last one
+//! carries the flag.
 
 use super::backpressure::Patience;
 use crate::error::{MirrorError, WriteError};
@@ -115,7 +116,12 @@ impl Writer {
 
     /// Writes any bytes: the splitter says where lines end.
     #[inline]
-    pub(crate) fn write(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+    pub(crate) fn write(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
         if self.splitter.holds_back() {
             return self.write_split(segment, bytes, style);
         }
@@ -130,7 +136,12 @@ impl Writer {
     }
 
     #[inline(never)]
-    fn write_split(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+    fn write_split(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
         // Out of `self` and back, since the pieces borrow it.
         let mut splitter = core::mem::take(&mut self.splitter);
         let result = self.write_pieces(segment, splitter.split(bytes), style);
@@ -150,7 +161,9 @@ impl Writer {
         loop {
             match (held.take(), pieces.next()) {
                 // The common case: a whole line, in one go.
-                (Some(bytes), Some(Piece::End)) => written = written.and(self.line(segment, bytes, style)),
+                (Some(bytes), Some(Piece::End)) => {
+                    written = written.and(self.line(segment, bytes, style))
+                }
                 (None, Some(Piece::End)) => written = written.and(self.finish(segment, style, 0)),
                 (bytes, next) => {
                     if let Some(bytes) = bytes {
@@ -199,8 +212,13 @@ impl Writer {
         self.end_unfinished(segment, flag::UNFINISHED)
     }
 
-    /// Ends the unfinished line, if there is one: as if its end had been written, but for the flags.
-    pub(crate) fn end_unfinished(&mut self, segment: &Segment, flags: u32) -> Result<(), WriteError> {
+    /// Ends the unfinished line, if there is one: as if its end had been written, but for the
+    /// flags.
+    pub(crate) fn end_unfinished(
+        &mut self,
+        segment: &Segment,
+        flags: u32,
+    ) -> Result<(), WriteError> {
         if let Some(Piece::Bytes(bytes)) = self.splitter.finish() {
             let added = self.append(segment, bytes, Style::default());
             return added.and(self.finish(segment, Style::default(), flags));
@@ -233,11 +251,17 @@ impl Writer {
         }
     }
 
-    // ---------------------------------------------------------------------------------- whole lines
+    // ---------------------------------------------------------------------------------- whole
+    // lines
 
     /// Writes a line, or what is missing of the unfinished one.
     #[inline]
-    pub(crate) fn line(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+    pub(crate) fn line(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
         if self.unfinished.is_some() || bytes.len() > self.fits {
             // Whatever happens, the line ends here: the next one must not be glued to it.
             let added = self.append(segment, bytes, style);
@@ -283,8 +307,10 @@ impl Writer {
         self.publish_line::<CHECKS>(segment)
     }
 
-    /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished` any more.
-    // All that a whole line needs is to be one piece of code: a call costs as much as the exchange's own steps.
+    /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished`
+    /// any more.
+    // All that a whole line needs is to be one piece of code: a call costs as much as the
+    // exchange's own steps.
     #[inline(always)]
     fn publish_line<const CHECKS: bool>(&mut self, segment: &Segment) -> Result<(), WriteError> {
         match self.try_publish::<CHECKS>(segment, true) {
@@ -324,10 +350,12 @@ impl Writer {
         }
     }
 
-    /// Publishes the spare, waiting for space if that is the ring's policy. `last`: the line is complete with it.
+    /// Publishes the spare, waiting for space if that is the ring's policy. `last`: the line is
+    /// complete with it.
     ///
-    /// What the spare held is not pending any more from the exchange on. Were that noted only after the new spare
-    /// is, who finds this writer dead could take an older part of the same line, in the new spare, for its last words.
+    /// What the spare held is not pending any more from the exchange on. Were that noted only after
+    /// the new spare is, who finds this writer dead could take an older part of the same line,
+    /// in the new spare, for its last words.
     fn publish(&mut self, segment: &Segment, last: bool) -> Result<Outcome, WriteError> {
         match self.try_publish_any(segment, last) {
             Ok(()) => published(segment),
@@ -345,13 +373,18 @@ impl Writer {
     }
 
     #[inline(always)]
-    fn try_publish<const CHECKS: bool>(&mut self, segment: &Segment, last: bool) -> Result<(), Refused> {
+    fn try_publish<const CHECKS: bool>(
+        &mut self,
+        segment: &Segment,
+        last: bool,
+    ) -> Result<(), Refused> {
         let cell = self.registration.cell(segment);
         let line = self.line.wrapping_add(u64::from(last));
         let (hold, overwrites) = (&cell.writer.0.hold, segment.overwrites());
-        let publish = segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, overwrites, || {
-            cell.set_pending(line, 0);
-        });
+        let publish =
+            segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, overwrites, || {
+                cell.set_pending(line, 0);
+            });
         publish.map(drop)
     }
 
@@ -381,7 +414,9 @@ impl Writer {
             match refused {
                 Refused::Damaged if segment.is_cut() => return Err(WriteError::CutShort),
                 Refused::Damaged => return Err(WriteError::Damaged),
-                Refused::Full(_) if segment.policy() == Policy::DropNewest => return Ok(Outcome::Dropped),
+                Refused::Full(_) if segment.policy() == Policy::DropNewest => {
+                    return Ok(Outcome::Dropped);
+                }
                 Refused::Full(position) => patience.wait(segment, position)?,
             }
             match self.try_publish_any(segment, last) {
@@ -405,12 +440,18 @@ impl Writer {
         cell.set_pending(self.line, 0);
     }
 
-    // ------------------------------------------------------------------------------- pieces of lines
+    // ------------------------------------------------------------------------------- pieces of
+    // lines
 
     /// Adds bytes to the unfinished line, which begins with them if there is none.
     // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
     #[inline(never)]
-    pub(crate) fn append(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+    pub(crate) fn append(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
         let ring = segment.ring();
         let end = match &mut self.unfinished {
             None if bytes.len() <= self.fits => {
@@ -445,7 +486,8 @@ impl Writer {
 
     #[inline]
     fn begin(&self, segment: &Segment, style: Style) -> Unfinished {
-        // A counter that all write to is as dear as the exchange itself, so only those have it whose reader wants it.
+        // A counter that all write to is as dear as the exchange itself, so only those have it
+        // whose reader wants it.
         let order = match self.registration.ticket {
             None => segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
             Some(_) => 0,
@@ -455,7 +497,12 @@ impl Writer {
 
     /// The same for any piece of any line.
     #[inline(never)]
-    fn append_more(&mut self, segment: &Segment, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+    fn append_more(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
         let ring = segment.ring();
         let payload = ring.shape.payload();
         let mut state = self.unfinished.unwrap_or_else(|| self.begin(segment, style));
@@ -501,7 +548,12 @@ impl Writer {
     }
 
     /// Publishes what is in the spare as a part of the line. If it cannot be, the line is cut here.
-    fn part(&mut self, segment: &Segment, state: &mut Unfinished, flags: u32) -> Result<(), WriteError> {
+    fn part(
+        &mut self,
+        segment: &Segment,
+        state: &mut Unfinished,
+        flags: u32,
+    ) -> Result<(), WriteError> {
         let header = {
             let flags = flags | self.part_flags(state);
             self.header(state.style, state.time, state.parts, state.at, flags)
@@ -520,7 +572,12 @@ impl Writer {
 
     /// Ends the unfinished line; without one, this is an empty line in `style`.
     #[inline(never)]
-    pub(crate) fn finish(&mut self, segment: &Segment, style: Style, flags: u32) -> Result<(), WriteError> {
+    pub(crate) fn finish(
+        &mut self,
+        segment: &Segment,
+        style: Style,
+        flags: u32,
+    ) -> Result<(), WriteError> {
         match &self.unfinished {
             None => self.line(segment, &[], style),
             Some(begun) if begun.is_one_part() => {
@@ -586,7 +643,8 @@ impl Writer {
         }
     }
 
-    // ------------------------------------------------------------------------------------------ end
+    // ------------------------------------------------------------------------------------------
+    // end
 
     /// Ends the mirror. An unfinished line is published as it is.
     pub(crate) fn end(&mut self, segment: &Segment, how: Finish) -> Result<(), WriteError> {
@@ -608,12 +666,14 @@ impl Writer {
         result
     }
 
-    /// Leaves the error's first slot-full in the spare, for a reader that finds the line itself overwritten.
+    /// Leaves the error's first slot-full in the spare, for a reader that finds the line itself
+    /// overwritten.
     fn keep_error(&mut self, segment: &Segment, text: &[u8], style: Style) {
         let ring = segment.ring();
         let kept = &text[..text.len().min(ring.shape.payload())];
         ring.fill(&self.spare, 0, kept);
-        let mut header = self.header(style, stamp(segment), 0, kept.len(), flag::FIRST | flag::LAST);
+        let mut header =
+            self.header(style, stamp(segment), 0, kept.len(), flag::FIRST | flag::LAST);
         header.line = self.line.wrapping_sub(1) & LINE_MASK;
         ring.seal(&mut self.spare, &header, ring.sum(checksum::NONE, kept));
         // The position's word says how much of the text is missing here.

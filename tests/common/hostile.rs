@@ -1,11 +1,13 @@
-//! Hostile bytes: what an input of a fuzzer makes of a ring, and what has to hold whatever it makes (P8).
+//! Hostile bytes: what an input of a fuzzer makes of a ring, and what has to hold whatever it makes
+//! (P8).
 //!
-//! An input names the bytes that a ring begins with, those of a real one or any, and then the steps: words are changed,
-//! and the ring is attached, looked at, drained, recovered and written. What was opened stays open while words change.
-//! All of it happens in one thread and ends, so an input does the same each time.
+//! An input names the bytes that a ring begins with, those of a real one or any, and then the
+//! steps: words are changed, and the ring is attached, looked at, drained, recovered and written.
+//! What was opened stays open while words change. All of it happens in one thread and ends, so an
+//! input does the same each time.
 //!
-//! Nothing may panic, crash or hang. A drain gives no more items than the ring's geometry allows for, a line is no longer
-//! than the ring's longest, and an error is a sentence of one line.
+//! Nothing may panic, crash or hang. A drain gives no more items than the ring's geometry allows
+//! for, a line is no longer than the ring's longest, and an error is a sentence of one line.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -14,7 +16,8 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use linering::{
-    Item, LineProcMirror, LineRing, Observer, Options, Policy, ReadError, Reader, Seat, Stream, WakeUp,
+    Item, LineProcMirror, LineRing, Observer, Options, Policy, ReadError, Reader, Seat, Stream,
+    WakeUp,
 };
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
@@ -24,9 +27,11 @@ const MOST_STEPS: usize = 20;
 const MOST_LOOKS: usize = 2;
 /// Mirrors that are open at a time.
 const MOST_MIRRORS: usize = 3;
-/// A position, a ticket or a cell's last words give at most: a line that was cut off, a loss, and what it is itself.
+/// A position, a ticket or a cell's last words give at most: a line that was cut off, a loss, and
+/// what it is itself.
 const ITEMS_OF_ONE: usize = 3;
-/// In how many rounds without an item a drain goes on that looks for the dead: damaged cells are given up in fewer.
+/// In how many rounds without an item a drain goes on that looks for the dead: damaged cells are
+/// given up in fewer.
 const LOOKS: usize = 80;
 
 /// Runs an input.
@@ -57,7 +62,8 @@ pub fn run(input: &[u8]) {
     });
 }
 
-// -------------------------------------------------------------------------------------------- input
+// --------------------------------------------------------------------------------------------
+// input
 
 /// What is left of an input. Behind its end it is all zeros.
 struct Input<'i>(&'i [u8]);
@@ -81,7 +87,8 @@ impl Input<'_> {
     }
 }
 
-// ---------------------------------------------------------------------------------------- templates
+// ----------------------------------------------------------------------------------------
+// templates
 
 /// The bytes of a real ring, and a file for them.
 struct Template {
@@ -96,14 +103,24 @@ struct Template {
 /// Rings in which the processes have died: nobody holds the locks of their cells.
 fn templates() -> Vec<Template> {
     let small = || {
-        Options::new().lines(8).line_bytes(64).mirrors(5).seats(8).block_limit(Duration::ZERO).max_line(100)
+        Options::new()
+            .lines(8)
+            .line_bytes(64)
+            .mirrors(5)
+            .seats(8)
+            .block_limit(Duration::ZERO)
+            .max_line(100)
     };
     // The laps overflow soon, and so do the positions.
     let overflow = |options: Options| options.start_position(u64::MAX - 12);
     vec![
         template(small().policy(Policy::Block), true, 0),
         template(overflow(small()).policy(Policy::DropNewest), true, 12),
-        template(overflow(small()).policy(Policy::OverwriteOldest).max_line(90).checksums(true), true, 9),
+        template(
+            overflow(small()).policy(Policy::OverwriteOldest).max_line(90).checksums(true),
+            true,
+            9,
+        ),
         template(small().policy(Policy::OverwriteOldest).wake_up(WakeUp::Pipe), true, 3),
         template(
             small()
@@ -115,9 +132,17 @@ fn templates() -> Vec<Template> {
             false,
             0,
         ),
-        template(overflow(small()).policy(Policy::DropNewest).line_bytes(128).max_line(40), false, 2),
+        template(
+            overflow(small()).policy(Policy::DropNewest).line_bytes(128).max_line(40),
+            false,
+            2,
+        ),
         template(small().policy(Policy::Block).lines(2).mirrors(2).seats(3), false, 0),
-        template(overflow(small()).policy(Policy::Block).wake_up(WakeUp::Pipe).checksums(true), false, 0),
+        template(
+            overflow(small()).policy(Policy::Block).wake_up(WakeUp::Pipe).checksums(true),
+            false,
+            0,
+        ),
     ]
 }
 
@@ -153,7 +178,8 @@ fn template(options: Options, is_sealed: bool, more: usize) -> Template {
     }
     let _ = ring.seat_labelled("kept");
     let _ = ring.seat_labelled("cancelled").map(|seat| seat.cancel());
-    let held = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+    let held =
+        File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
     let bytes = held.metadata().expect("a file").len() as usize;
     let mut image = vec![0; bytes];
     held.read_exact_at(&mut image, 0).expect("so many bytes");
@@ -216,7 +242,8 @@ impl Template {
     }
 }
 
-// ------------------------------------------------------------------------------------------- places
+// -------------------------------------------------------------------------------------------
+// places
 
 /// An order entry's slot.
 const SLOT: u64 = 0xff_ffff;
@@ -238,7 +265,8 @@ struct Places {
 impl Places {
     /// Those of a geometry; `None` if it is of no small ring.
     fn of(header: &[u8]) -> Option<Self> {
-        let number = |at: usize| Some(u32::from_ne_bytes(header.get(at..at + 4)?.try_into().ok()?) as usize);
+        let number =
+            |at: usize| Some(u32::from_ne_bytes(header.get(at..at + 4)?.try_into().ok()?) as usize);
         let max_line = u64::from_ne_bytes(header.get(56..64)?.try_into().ok()?) as usize;
         let (slot_bytes, bits, cell_count, ticket_count) =
             (number(20)?, number(24)?, number(28)?, number(32)?);
@@ -250,19 +278,31 @@ impl Places {
         let cells = up(tickets + ticket_count * 64);
         let order = cells + cell_count * 256;
         let slots = up(order + positions * 8);
-        Some(Self { slot_bytes, positions, cell_count, ticket_count, max_line, tickets, cells, order, slots })
+        Some(Self {
+            slot_bytes,
+            positions,
+            cell_count,
+            ticket_count,
+            max_line,
+            tickets,
+            cells,
+            order,
+            slots,
+        })
     }
 
     fn slot_count(&self) -> usize {
         self.positions + self.cell_count
     }
 
-    /// The most items that a drain gives while nothing changes: two laps of positions, and what was decoded before.
+    /// The most items that a drain gives while nothing changes: two laps of positions, and what was
+    /// decoded before.
     fn most_items(&self) -> usize {
         ITEMS_OF_ONE * (3 * self.positions + self.cell_count + self.ticket_count)
     }
 
-    /// The most items of a look: what stands in slots, the ends, and of a dead ring what a drain gives.
+    /// The most items of a look: what stands in slots, the ends, and of a dead ring what a drain
+    /// gives.
     fn most_seen(&self) -> usize {
         ITEMS_OF_ONE * (self.slot_count() + self.ticket_count) + self.most_items()
     }
@@ -273,7 +313,8 @@ impl Places {
     }
 }
 
-// -------------------------------------------------------------------------------------------- steps
+// --------------------------------------------------------------------------------------------
+// steps
 
 /// What is open at a time.
 struct Stage<'t> {
@@ -288,7 +329,15 @@ struct Stage<'t> {
 
 impl<'t> Stage<'t> {
     fn new(template: &'t Template) -> Self {
-        Self { template, ring: None, reader: None, observer: None, mirrors: Vec::new(), seat: None, looks: 0 }
+        Self {
+            template,
+            ring: None,
+            reader: None,
+            observer: None,
+            mirrors: Vec::new(),
+            seat: None,
+            looks: 0,
+        }
     }
 
     fn play(mut self, mut input: Input<'_>) {
@@ -313,7 +362,8 @@ impl<'t> Stage<'t> {
         self.recover(1);
     }
 
-    // ---------------------------------------------------------------------------------------- words
+    // ----------------------------------------------------------------------------------------
+    // words
 
     fn load(&self, at: usize) -> Option<u64> {
         let mut word = [0; 8];
@@ -354,7 +404,9 @@ impl<'t> Stage<'t> {
             }
             8..=11 => places.order + 8 * input.below(places.positions),
             12 | 13 => {
-                places.slots + places.slot_bytes * input.below(places.slot_count()) + 8 * input.below(4)
+                places.slots
+                    + places.slot_bytes * input.below(places.slot_count())
+                    + 8 * input.below(4)
             }
             14 => places.slots + 8 * input.below(places.slot_count() * places.slot_bytes / 8),
             _ => 8 * input.below(self.template.image.len() / 8),
@@ -367,8 +419,9 @@ impl<'t> Stage<'t> {
         let small = |input: &mut Input<'_>| i64::from(input.byte() as i8) as u64;
         // Indexes of slots, and now and then of none.
         let slot = |input: &mut Input<'_>| (input.below(places.slot_count() + 1)) as u64;
-        let position =
-            |stage: &Self, input: &mut Input<'_>| stage.load(256).unwrap_or(0).wrapping_add(small(input));
+        let position = |stage: &Self, input: &mut Input<'_>| {
+            stage.load(256).unwrap_or(0).wrapping_add(small(input))
+        };
         let bits = places.positions.trailing_zeros();
         match input.byte() % 18 {
             0 => input.word(),
@@ -392,7 +445,8 @@ impl<'t> Stage<'t> {
             13 => position(self, input),
             // A ticket's word, or a slot's line and cell: both name a cell.
             14 => {
-                let (state, cell) = (u64::from(input.byte() & 15), input.below(places.cell_count + 1) as u64);
+                let (state, cell) =
+                    (u64::from(input.byte() & 15), input.below(places.cell_count + 1) as u64);
                 state << 60 | cell << 48 | u64::from(input.byte())
             }
             15 => {
@@ -408,7 +462,8 @@ impl<'t> Stage<'t> {
         }
     }
 
-    // --------------------------------------------------------------------------------------- opening
+    // ---------------------------------------------------------------------------------------
+    // opening
 
     fn places(&self) -> Option<Places> {
         let mut header = [0; 128];
@@ -446,7 +501,8 @@ impl<'t> Stage<'t> {
         self.mirrors.get_mut(which.min(last))
     }
 
-    // --------------------------------------------------------------------------------------- reading
+    // ---------------------------------------------------------------------------------------
+    // reading
 
     fn look(&mut self, how: u8) {
         self.looks += 1;
@@ -459,7 +515,8 @@ impl<'t> Stage<'t> {
         if self.observer.is_none() {
             let places = self.places();
             let Some(observer) = sound(Observer::attach(&self.template.file)) else { return };
-            self.observer = Some((observer, places.expect("a small ring, since the file is small")));
+            self.observer =
+                Some((observer, places.expect("a small ring, since the file is small")));
         }
         let Some((observer, places)) = &self.observer else { return };
         let items = observer.snapshot();
@@ -517,7 +574,8 @@ impl<'t> Stage<'t> {
         self.ring.iter().for_each(|(ring, _)| _ = ring.counts());
     }
 
-    // --------------------------------------------------------------------------------------- writing
+    // ---------------------------------------------------------------------------------------
+    // writing
 
     fn write(&mut self, input: &mut Input<'_>) {
         let (which, how) = (input.below(MOST_MIRRORS), input.byte());
@@ -526,7 +584,8 @@ impl<'t> Stage<'t> {
         match how % 9 {
             0 | 1 => {
                 for _ in 0..=how >> 5 {
-                    // Each further one would find the same, and gives way to other threads before it says so.
+                    // Each further one would find the same, and gives way to other threads before
+                    // it says so.
                     if sound(mirror.write_line(b"line")).is_none() {
                         break;
                     }
@@ -581,7 +640,8 @@ impl<'t> Stage<'t> {
         }
     }
 
-    // ------------------------------------------------------------------------------------------ file
+    // ------------------------------------------------------------------------------------------
+    // file
 
     /// Nothing is mapped: of an unused ring, an observer has a copy.
     fn is_unmapped(&self) -> bool {
@@ -595,8 +655,8 @@ impl<'t> Stage<'t> {
 
     /// Punches a hole into the file, or makes it longer or shorter.
     ///
-    /// Shorter only while nobody has it mapped: whoever has is killed by the kernel, which is why a ring in memory is
-    /// sealed and a file is not to be cut while it is used.
+    /// Shorter only while nobody has it mapped: whoever has is killed by the kernel, which is why a
+    /// ring in memory is sealed and a file is not to be cut while it is used.
     fn cut(&mut self, input: &mut Input<'_>) {
         let (how, file) = (input.byte(), &self.template.file);
         let Ok(bytes) = file.metadata().map(|data| data.len()) else { return };
@@ -631,7 +691,8 @@ impl<'t> Stage<'t> {
     }
 }
 
-// ------------------------------------------------------------------------------------------- checks
+// -------------------------------------------------------------------------------------------
+// checks
 
 /// Takes up to `most` items, until there are no more; gives how many there were.
 fn drained(reader: &mut Reader, places: &Places, most: usize) -> usize {
@@ -640,7 +701,11 @@ fn drained(reader: &mut Reader, places: &Places, most: usize) -> usize {
         let Some(item) = sound::<_, ReadError>(reader.try_recv()).flatten() else { break };
         check(&item, places);
         seen += 1;
-        assert!(seen <= places.most_items(), "more than {} items in {places:?}", places.most_items());
+        assert!(
+            seen <= places.most_items(),
+            "more than {} items in {places:?}",
+            places.most_items()
+        );
     }
     seen
 }
@@ -648,7 +713,11 @@ fn drained(reader: &mut Reader, places: &Places, most: usize) -> usize {
 fn check(item: &Item<'_>, places: &Places) {
     let shown = item.to_string();
     if let Some(line) = item.line() {
-        assert!(line.bytes.len() <= places.most_bytes(), "{} bytes in {places:?}", line.bytes.len());
+        assert!(
+            line.bytes.len() <= places.most_bytes(),
+            "{} bytes in {places:?}",
+            line.bytes.len()
+        );
         // A byte that is not text becomes three.
         assert!(shown.len() <= 3 * line.bytes.len() + 64, "{} bytes shown", shown.len());
         assert!(line.lines().count() <= line.bytes.len() + 1);

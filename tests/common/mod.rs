@@ -1,4 +1,5 @@
-//! What several of these tests need: forked children, gates between processes, rings whose laps overflow.
+//! What several of these tests need: forked children, gates between processes, rings whose laps
+//! overflow.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -21,11 +22,13 @@ pub fn below_overflow(lines: usize) -> u64 {
     ((1 << 39) << lines.next_power_of_two().trailing_zeros()) - 3
 }
 
-// ------------------------------------------------------------------------------------------- segments
+// -------------------------------------------------------------------------------------------
+// segments
 
 /// All bytes of a segment.
 pub fn bytes_of(ring: &LineRing) -> Vec<u8> {
-    let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+    let file =
+        File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
     let mut bytes = vec![0; file.metadata().expect("a file").len() as usize];
     file.read_exact_at(&mut bytes, 0).expect("so many bytes");
     bytes
@@ -38,7 +41,8 @@ pub const RING_SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SE
 pub fn memory(bytes: &[u8], seals: i32) -> File {
     // SAFETY: a string with its end; the descriptor is new and nobody else's.
     let mut file = unsafe {
-        let descriptor = libc::memfd_create(c"copy".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        let descriptor =
+            libc::memfd_create(c"copy".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
         assert!(descriptor >= 0, "{}", io::Error::last_os_error());
         File::from_raw_fd(descriptor)
     };
@@ -48,22 +52,24 @@ pub fn memory(bytes: &[u8], seals: i32) -> File {
     file
 }
 
-// ------------------------------------------------------------------------------------------ children
+// ------------------------------------------------------------------------------------------
+// children
 
 /// A forked child.
 #[derive(Debug)]
 pub struct Child(pub libc::pid_t);
 
-/// Seconds after which a child that hangs is ended by SIGALRM, so that its test fails and does not hang too.
+/// Seconds after which a child that hangs is ended by SIGALRM, so that its test fails and does not
+/// hang too.
 const PATIENCE: u32 = 600;
 
 /// Forks a child that runs `work` and exits with the code it returns; 101 if it panics.
 ///
-/// Other threads may hold any lock of this process at that moment, and the child would find it locked: `work` must
-/// not print, nor use what other tests use.
+/// Other threads may hold any lock of this process at that moment, and the child would find it
+/// locked: `work` must not print, nor use what other tests use.
 pub fn fork(work: impl FnOnce() -> u8) -> Child {
-    // SAFETY: the child runs `work`, which takes no lock that another thread could hold (the allocator's is
-    // taken care of by the C library), and leaves by `_exit`.
+    // SAFETY: the child runs `work`, which takes no lock that another thread could hold (the
+    // allocator's is taken care of by the C library), and leaves by `_exit`.
     match unsafe { libc::fork() } {
         -1 => panic!("cannot fork: {}", io::Error::last_os_error()),
         0 => {
@@ -172,7 +178,8 @@ impl Gate {
     }
 }
 
-// ------------------------------------------------------------------------------------------- threads
+// -------------------------------------------------------------------------------------------
+// threads
 
 /// A thread that does what it is told, one thing after another.
 pub struct Actor {

@@ -29,8 +29,8 @@ pub fn mark() {
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// Keeps this thread, and children that it forks, on one processor: a step is then a switch and no message. `number` counts
-/// those that there are, and begins again after the last.
+/// Keeps this thread, and children that it forks, on one processor: a step is then a switch and no
+/// message. `number` counts those that there are, and begins again after the last.
 pub fn stay_on_processor(number: usize) {
     // SAFETY: plain data, for which zeros are valid; the calls only read and write it.
     unsafe {
@@ -57,7 +57,9 @@ impl Traced {
         let traced = Self { process: child.0, child: Some(child) };
         match traced.wait() {
             Stop::Mark => traced,
-            stop => panic!("the child did not come to its mark ({stop:?}): does this machine permit ptrace?"),
+            stop => panic!(
+                "the child did not come to its mark ({stop:?}): does this machine permit ptrace?"
+            ),
         }
     }
 
@@ -80,8 +82,9 @@ impl Traced {
 
     fn go_on(&self, request: libc::c_uint) {
         // SAFETY: a plain system call on a child of ours that stands still.
-        let done =
-            unsafe { libc::ptrace(request, self.process, ptr::null_mut::<()>(), ptr::null_mut::<()>()) };
+        let done = unsafe {
+            libc::ptrace(request, self.process, ptr::null_mut::<()>(), ptr::null_mut::<()>())
+        };
         assert_eq!(done, 0, "{}", io::Error::last_os_error());
     }
 

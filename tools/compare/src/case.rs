@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::stats::Cost;
 use crate::transport::{Mode, Reading};
 
-/// Lengths of lines for which the transports are compiled: queues of fixed items need one that the compiler knows.
+/// Lengths of lines for which the transports are compiled: queues of fixed items need one that the
+/// compiler knows.
 pub const LENGTHS: [usize; 5] = [32, 100, 256, 1000, 4000];
 
 /// Lines that every transport should have room for.

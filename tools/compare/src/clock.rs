@@ -1,4 +1,5 @@
-//! A clock for single calls: the processor's time stamp counter where there is one, the system's clock elsewhere.
+//! A clock for single calls: the processor's time stamp counter where there is one, the system's
+//! clock elsewhere.
 
 use std::time::{Duration, Instant};
 

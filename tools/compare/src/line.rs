@@ -1,4 +1,5 @@
-//! The lines that are sent, and the check that each of them arrives whole, once and in its writer's order.
+//! The lines that are sent, and the check that each of them arrives whole, once and in its writer's
+//! order.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,9 +13,11 @@ pub fn line<const N: usize>(writer: u64, number: u64) -> [u8; N] {
     const { assert!(N >= 24) };
     let mut line = [0; N];
     let seed = (number.rotate_left(10) ^ writer).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    // Each word by itself, so that the compiler makes several at a time: this is part of every figure.
-    let word =
-        |index: usize| seed.wrapping_add((index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03)).to_le_bytes();
+    // Each word by itself, so that the compiler makes several at a time: this is part of every
+    // figure.
+    let word = |index: usize| {
+        seed.wrapping_add((index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03)).to_le_bytes()
+    };
     let (words, tail) = line.as_chunks_mut::<8>();
     for (index, to) in words.iter_mut().enumerate() {
         *to = word(index);
@@ -80,7 +83,9 @@ impl<const N: usize> Check<N> {
     #[cold]
     fn fault(&mut self, bytes: &[u8]) {
         let whole = named(bytes).filter(|(writer, number)| {
-            *writer < WRITERS && *writer < self.next.len() as u64 && bytes == line::<N>(*writer, *number)
+            *writer < WRITERS
+                && *writer < self.next.len() as u64
+                && bytes == line::<N>(*writer, *number)
         });
         let Some((writer, number)) = whole else {
             self.torn += 1;
@@ -98,7 +103,8 @@ impl<const N: usize> Check<N> {
         }
     }
 
-    /// Whether each writer's `each` lines came whole, once and in their order; what went wrong, if not.
+    /// Whether each writer's `each` lines came whole, once and in their order; what went wrong, if
+    /// not.
     pub fn verdict(&self, each: u64) -> Result<(), String> {
         let total = each * self.next.len() as u64;
         let behind: u64 = self.next.iter().map(|next| each.saturating_sub(*next)).sum();
@@ -172,7 +178,10 @@ mod tests {
             let mut bytes = line::<BYTES>(0, 0);
             bytes[byte] ^= 1;
             check.line(&bytes);
-            assert!(check.verdict(1).is_err_and(|words| words.starts_with("torn 1")), "byte {byte}");
+            assert!(
+                check.verdict(1).is_err_and(|words| words.starts_with("torn 1")),
+                "byte {byte}"
+            );
         }
     }
 

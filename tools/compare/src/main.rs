@@ -1,8 +1,10 @@
-//! Compares linering with other ways of bringing lines from many writers to one reader. `README.md` says how.
+//! Compares linering with other ways of bringing lines from many writers to one reader. `README.md`
+//! says how.
 //!
-//! A supervisor ([`supervise`]) runs this program once for each measurement, `compare one ...`, with a time limit. That
-//! process makes one [`transport`], starts its writers as threads or forked children, reads and checks every line
-//! ([`mod@line`]), and prints one line of JSON. The supervisor takes repetitions in turns, and gives medians with their spread.
+//! A supervisor ([`supervise`]) runs this program once for each measurement, `compare one ...`,
+//! with a time limit. That process makes one [`transport`], starts its writers as threads or forked
+//! children, reads and checks every line ([`mod@line`]), and prints one line of JSON. The
+//! supervisor takes repetitions in turns, and gives medians with their spread.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,7 +87,8 @@ struct RunArgs {
     repeat: Option<u16>,
     #[arg(long, default_value = "all")]
     measure: Wanted,
-    /// How the reader waits, for throughput and system calls [default: polling if it can; blocking if it can for system calls]
+    /// How the reader waits, for throughput and system calls [default: polling if it can; blocking
+    /// if it can for system calls]
     #[arg(long)]
     reading: Option<Reading>,
     /// Lines of a measurement [default: as many as take about a second]
@@ -169,8 +172,11 @@ fn check(args: &RunArgs) -> Result<(), String> {
             "lines of {bytes} bytes are not compiled in; there are 32, 100, 256, 1000 and 4000"
         ));
     }
-    if let Some(name) = args.transport.iter().find(|name| ALL.iter().all(|listed| listed.name != **name)) {
-        let known = ALL.iter().filter(|listed| listed.kind != Kind::Faulty).map(|listed| listed.name);
+    if let Some(name) =
+        args.transport.iter().find(|name| ALL.iter().all(|listed| listed.name != **name))
+    {
+        let known =
+            ALL.iter().filter(|listed| listed.kind != Kind::Faulty).map(|listed| listed.name);
         let mut known: Vec<&str> = known.collect();
         known.sort_unstable();
         known.dedup();
@@ -179,7 +185,8 @@ fn check(args: &RunArgs) -> Result<(), String> {
     Ok(())
 }
 
-// ---------------------------------------------------------------------------------- what is measured
+// ---------------------------------------------------------------------------------- what is
+// measured
 
 /// All measurements that are asked for, those that are compared with each other together.
 fn groups(args: &RunArgs, can_trace: bool) -> Vec<Group> {
@@ -195,7 +202,9 @@ fn groups(args: &RunArgs, can_trace: bool) -> Vec<Group> {
     };
     let polling = args.reading.unwrap_or(Reading::Polling);
     let all_modes = [Mode::Threads, Mode::Processes];
-    for mode in all_modes.into_iter().filter(|mode| args.mode.is_empty() || args.mode.contains(mode)) {
+    for mode in
+        all_modes.into_iter().filter(|mode| args.mode.is_empty() || args.mode.contains(mode))
+    {
         for &bytes in &args.bytes {
             let mut add = |measure, reading, writers, lines: [u64; 2]| {
                 let lines = args.lines.unwrap_or(lines[usize::from(args.quick)]);
@@ -246,7 +255,8 @@ fn group(args: &RunArgs, like: &Case) -> Option<Group> {
         false => args.transport.iter().any(|name| name == listed.name),
     };
     let fits = |listed: &&Listed| {
-        // Where two ways of waiting are compared, each stands in its own table; else a transport waits as it can.
+        // Where two ways of waiting are compared, each stands in its own table; else a transport
+        // waits as it can.
         let waits = like.measure != Measure::Paced || listed.reading.contains(&like.reading);
         let measured = match listed.kind {
             Kind::Limit => matches!(like.measure, Measure::Throughput | Measure::Paced),

@@ -54,7 +54,8 @@ pub fn threads<const N: usize, T: Transport<N> + Sync>(case: &Case) -> Outcome {
     })
 }
 
-/// Writers that are forked children, which share with this process what the transport shares with them.
+/// Writers that are forked children, which share with this process what the transport shares with
+/// them.
 pub fn processes<const N: usize, T: Transport<N>>(case: &Case) -> Outcome {
     measure::<N, T>(case, |transport, plan, read| {
         let children: Vec<_> =
@@ -87,8 +88,14 @@ impl Plan {
         self.stage.finish_and_wait();
     }
 
-    /// A call each [`PERIOD_NS`]; after a call that took longer the next comes at once, and the pace goes on from there.
-    fn write_paced<const N: usize>(&self, clock: &Clock, writer: &mut impl Writer<N>, index: usize) {
+    /// A call each [`PERIOD_NS`]; after a call that took longer the next comes at once, and the
+    /// pace goes on from there.
+    fn write_paced<const N: usize>(
+        &self,
+        clock: &Clock,
+        writer: &mut impl Writer<N>,
+        index: usize,
+    ) {
         let period = clock.ticks(PERIOD_NS);
         let samples = self.stage.samples(index);
         let mut due = before();
@@ -124,9 +131,15 @@ fn try_measure<const N: usize, T: Transport<N>>(
     let writers = if T::KIND == Kind::Alone { 0 } else { case.writers };
     let each = case.each();
     let calls = if paced.is_some() { each as usize } else { 0 };
-    let stage = Stage::new(writers, calls).map_err(|error| format!("no memory to share: {error}"))?;
+    let stage =
+        Stage::new(writers, calls).map_err(|error| format!("no memory to share: {error}"))?;
     let stage = Arc::new(stage);
-    let setup = Setup { room: ROOM, writers: case.writers, reading: case.reading, stage: Arc::clone(&stage) };
+    let setup = Setup {
+        room: ROOM,
+        writers: case.writers,
+        reading: case.reading,
+        stage: Arc::clone(&stage),
+    };
     let transport = T::make(&setup)?;
     let plan = Plan { writers, each, paced, stage: Arc::clone(&stage) };
     let run = Run { stage: Arc::clone(&stage), total: each * case.writers as u64 };
@@ -158,7 +171,8 @@ fn try_measure<const N: usize, T: Transport<N>>(
     })
 }
 
-/// Ends a process whose reader waits in vain, and says how far it came; its children are killed with it.
+/// Ends a process whose reader waits in vain, and says how far it came; its children are killed
+/// with it.
 ///
 /// Time is counted in looks, so that a machine that stood still meanwhile makes nobody late.
 fn watch(stage: &Stage, total: u64, limit: Duration) {
@@ -167,10 +181,14 @@ fn watch(stage: &Stage, total: u64, limit: Duration) {
         thread::sleep(LOOK);
         let received = stage.lines_received();
         all += LOOK;
-        quiet = if received == last && stage.all_finished() { quiet + LOOK } else { Duration::ZERO };
+        quiet =
+            if received == last && stage.all_finished() { quiet + LOOK } else { Duration::ZERO };
         last = received;
         let words = if quiet > QUIET {
-            format!("lost {} of {total}: all were sent, and no more come", total.saturating_sub(received))
+            format!(
+                "lost {} of {total}: all were sent, and no more come",
+                total.saturating_sub(received)
+            )
         } else if all > limit {
             format!("hangs: {received} of {total} lines in {} s", limit.as_secs())
         } else {

@@ -1,4 +1,5 @@
-//! Pictures of a run's results: three SVG files, drawn on a ground of their own, so that they read the same everywhere.
+//! Pictures of a run's results: three SVG files, drawn on a ground of their own, so that they read
+//! the same everywhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,14 +38,15 @@ const NAME: i32 = 15;
 pub fn all(results: &[PathBuf], to: &Path) -> Result<(), String> {
     let mut measured = Vec::new();
     for path in results {
-        let text =
-            fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let results: Results = serde_json::from_str(&text)
             .map_err(|error| format!("{} has no results of compare: {error}", path.display()))?;
         measured.extend(results.measured);
     }
     fs::create_dir_all(to).map_err(|error| format!("cannot make {}: {error}", to.display()))?;
-    let pictures: [(&str, Picture); 3] = [("throughput", by_writers), ("cost", costs), ("bytes", by_bytes)];
+    let pictures: [(&str, Picture); 3] =
+        [("throughput", by_writers), ("cost", costs), ("bytes", by_bytes)];
     for (name, picture) in pictures {
         let path = to.join(format!("compare-{name}.svg"));
         match picture(&measured, &path) {
@@ -75,7 +77,9 @@ fn by_writers(measured: &[Measured], path: &Path) -> Result<bool, Box<dyn std::e
         Mode::Processes => "Forked processes: lossless lines/s by writers".to_owned(),
     };
     let bytes = smallest(measured, |case| case.bytes, 100);
-    two_panels(measured, path, title, "writers", &|case| (case.bytes == bytes).then_some(case.writers))
+    two_panels(measured, path, title, "writers", &|case| {
+        (case.bytes == bytes).then_some(case.writers)
+    })
 }
 
 /// Lines per second by the length of a line.
@@ -85,12 +89,17 @@ fn by_bytes(measured: &[Measured], path: &Path) -> Result<bool, Box<dyn std::err
         Mode::Threads => format!("{writers} threads: lossless lines/s by length"),
         Mode::Processes => format!("{writers} forked processes: lossless lines/s by length"),
     };
-    two_panels(measured, path, title, "bytes a line", &|case| (case.writers == writers).then_some(case.bytes))
+    two_panels(measured, path, title, "bytes a line", &|case| {
+        (case.writers == writers).then_some(case.bytes)
+    })
 }
 
 /// The usual value, if it was measured; else the smallest that was.
 fn smallest(measured: &[Measured], of: impl Fn(&Case) -> usize, usual: usize) -> usize {
-    let all = measured.iter().filter(|one| one.case.measure == Measure::Throughput).map(|one| of(&one.case));
+    let all = measured
+        .iter()
+        .filter(|one| one.case.measure == Measure::Throughput)
+        .map(|one| of(&one.case));
     let all: Vec<usize> = all.collect();
     if all.contains(&usual) { usual } else { all.into_iter().min().unwrap_or(usual) }
 }
@@ -121,13 +130,18 @@ fn two_panels(
 
 fn series(measured: &[Measured], mode: Mode, x_of: &dyn Fn(&Case) -> Option<usize>) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
-    let wanted =
-        measured.iter().filter(|one| one.case.measure == Measure::Throughput && one.case.mode == mode);
+    let wanted = measured
+        .iter()
+        .filter(|one| one.case.measure == Measure::Throughput && one.case.mode == mode);
     for one in wanted {
         let (Some(x), Some(spread)) = (x_of(&one.case), one.lines_per_second()) else { continue };
         let known = all.iter().position(|series| series.name == one.case.transport);
         let index = known.unwrap_or_else(|| {
-            all.push(Series { name: one.case.transport.clone(), kind: one.kind, points: Vec::new() });
+            all.push(Series {
+                name: one.case.transport.clone(),
+                kind: one.kind,
+                points: Vec::new(),
+            });
             all.len() - 1
         });
         all[index].points.push((x, spread));
@@ -150,8 +164,15 @@ impl Log {
     /// A scale of whole decades around all values.
     fn around(values: impl Iterator<Item = f64>, from: i32, to: i32) -> Self {
         let (mut low, mut high) = (f64::MAX, f64::MIN);
-        values.filter(|value| *value > 0.0).for_each(|value| (low, high) = (low.min(value), high.max(value)));
-        Self { low: low.log10().floor(), high: high.log10().ceil().max(low.log10().floor() + 1.0), from, to }
+        values
+            .filter(|value| *value > 0.0)
+            .for_each(|value| (low, high) = (low.min(value), high.max(value)));
+        Self {
+            low: low.log10().floor(),
+            high: high.log10().ceil().max(low.log10().floor() + 1.0),
+            from,
+            to,
+        }
     }
 
     fn at(&self, value: f64) -> i32 {
@@ -167,15 +188,17 @@ impl Log {
 fn lines_panel(area: &Area, title: &str, unit: &str, all: &[Series]) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let (left, right, top, bottom) = (62, width as i32 - 150, 48, height as i32 - 52);
-    let mut xs: Vec<usize> = all.iter().flat_map(|one| one.points.iter().map(|(x, _)| *x)).collect();
+    let mut xs: Vec<usize> =
+        all.iter().flat_map(|one| one.points.iter().map(|(x, _)| *x)).collect();
     xs.sort_unstable();
     xs.dedup();
     let x_at = |x: usize| {
         let place = xs.iter().position(|known| *known == x).unwrap_or(0) as i32;
         left + 24 + place * (right - left - 48) / (xs.len() as i32 - 1).max(1)
     };
-    let values =
-        all.iter().flat_map(|one| one.points.iter().flat_map(|(_, spread)| [spread.min, spread.max]));
+    let values = all
+        .iter()
+        .flat_map(|one| one.points.iter().flat_map(|(_, spread)| [spread.min, spread.max]));
     let scale = Log::around(values, bottom, top);
 
     write(area, title, (left - 46, 16), HPos::Left, TEXT + 2, &INK, true)?;
@@ -286,14 +309,16 @@ fn write(
 
 /// What a call costs, by mode and by how the reader waits: a row for each transport.
 fn costs(measured: &[Measured], path: &Path) -> Result<bool, Box<dyn std::error::Error>> {
-    let paced: Vec<&Measured> = measured.iter().filter(|one| one.case.measure == Measure::Paced).collect();
+    let paced: Vec<&Measured> =
+        measured.iter().filter(|one| one.case.measure == Measure::Paced).collect();
     let writers = paced.iter().map(|one| one.case.writers).min().unwrap_or(1);
     let mut panels = Vec::new();
     for mode in [Mode::Threads, Mode::Processes] {
         for reading in [Reading::Polling, Reading::Blocking] {
             let fits = |one: &&&Measured| {
                 let case = &one.case;
-                (case.mode, case.reading, case.writers) == (mode, reading, writers) && one.fault().is_none()
+                (case.mode, case.reading, case.writers) == (mode, reading, writers)
+                    && one.fault().is_none()
             };
             let rows: Vec<&Measured> = paced.iter().filter(fits).copied().collect();
             if !rows.is_empty() {
@@ -304,8 +329,9 @@ fn costs(measured: &[Measured], path: &Path) -> Result<bool, Box<dyn std::error:
     if panels.is_empty() {
         return Ok(false);
     }
-    let heights =
-        panels.chunks(2).map(|pair| 92 + 19 * pair.iter().map(|panel| panel.2.len()).max().unwrap_or(0));
+    let heights = panels
+        .chunks(2)
+        .map(|pair| 92 + 19 * pair.iter().map(|panel| panel.2.len()).max().unwrap_or(0));
     let heights: Vec<u32> = heights.map(|height| height as u32).collect();
     let root = SVGBackend::new(path, (1120, 34 + heights.iter().sum::<u32>())).into_drawing_area();
     root.fill(&GROUND)?;
@@ -403,7 +429,8 @@ fn cost_panel(
             one.kind == Kind::Linering,
         )?;
         let all = marks(one).map(|mark| mark.map(|spread| scale.at(spread.median)));
-        if let (Some(first), Some(last)) = (all.iter().flatten().min(), all.iter().flatten().max()) {
+        if let (Some(first), Some(last)) = (all.iter().flatten().min(), all.iter().flatten().max())
+        {
             area.draw(&PathElement::new([(*first, y), (*last, y)], colour.mix(0.5)))?;
         }
         for (which, x) in all.iter().enumerate() {
@@ -421,7 +448,8 @@ mod tests {
 
     #[test]
     fn names_keep_their_distance_and_stay_inside() {
-        for wanted in [vec![], vec![50], vec![50, 50, 50], vec![290, 295, 299], vec![10, 100, 101]] {
+        for wanted in [vec![], vec![50], vec![50, 50, 50], vec![290, 295, 299], vec![10, 100, 101]]
+        {
             let places = spread_out(&wanted, 0, 300);
             assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= NAME), "{places:?}");
             assert!(places.iter().all(|place| (-NAME..=300).contains(place)), "{places:?}");

@@ -28,7 +28,8 @@ impl Machine {
     pub fn this() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let cpus = read("/proc/cpuinfo");
-        let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+        let model =
+            cpus.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
         Self {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             model: model.unwrap_or("unknown").to_owned(),
@@ -72,7 +73,8 @@ impl Measured {
             return words.replace('|', "/");
         }
         let Some(spread) = self.spread(figure) else { return String::new() };
-        let [median, min, max] = [spread.median, spread.min, spread.max].map(|value| number(value / scale));
+        let [median, min, max] =
+            [spread.median, spread.min, spread.max].map(|value| number(value / scale));
         if self.outcomes.len() == 1 { median } else { format!("{median} ({min}..{max})") }
     }
 }
@@ -100,7 +102,8 @@ impl Results {
         tables.sort_unstable();
         tables.dedup();
         for table in tables {
-            let rows: Vec<_> = self.measured.iter().filter(|one| table_of(&one.case) == table).collect();
+            let rows: Vec<_> =
+                self.measured.iter().filter(|one| table_of(&one.case) == table).collect();
             let _ = writeln!(text, "## {}\n", title(&table, &rows));
             text += &match table.0 {
                 Measure::Throughput => throughput(&rows),
@@ -140,7 +143,9 @@ fn table_of(case: &Case) -> Table {
 /// Who has other room than was asked for.
 fn rooms(rows: &[&Measured]) -> String {
     let mut words: Vec<String> = Vec::new();
-    for one in rows.iter().filter(|one| one.case.measure == Measure::Throughput && one.kind == Kind::Rival) {
+    for one in
+        rows.iter().filter(|one| one.case.measure == Measure::Throughput && one.kind == Kind::Rival)
+    {
         let room = one.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Good(figures) => Some(figures.room),
             Outcome::Fault(_) => None,
@@ -194,7 +199,9 @@ fn title((measure, mode, bytes, _, writers): &Table, rows: &[&Measured]) -> Stri
             format!("Million lines of {bytes} bytes a second, lossless, {from}, {reading}")
         }
         Measure::Paced => {
-            format!("Nanoseconds of one call, one each 2 µs, lines of {bytes} bytes, {from}, {reading}")
+            format!(
+                "Nanoseconds of one call, one each 2 µs, lines of {bytes} bytes, {from}, {reading}"
+            )
         }
         Measure::Memory => {
             format!(
@@ -219,7 +226,8 @@ fn throughput(rows: &[&Measured]) -> String {
     for name in names(rows) {
         let _ = write!(text, "| {name} |");
         for count in &writers {
-            let one = rows.iter().find(|one| row_name(one, rows) == name && one.case.writers == *count);
+            let one =
+                rows.iter().find(|one| row_name(one, rows) == name && one.case.writers == *count);
             let cell = one.map(|one| one.cell(1e6, |figures| Some(figures.lines_per_second())));
             let _ = write!(text, " {} |", cell.unwrap_or_default());
         }
@@ -251,7 +259,9 @@ fn one_a_row(rows: &[&Measured]) -> String {
             ("p99", |figures| figures.cost_ns.map(|cost| cost.p99)),
             ("p99.9", |figures| figures.cost_ns.map(|cost| cost.p999)),
         ],
-        Measure::Memory => &[("MiB", |figures| figures.resident_kib.map(|kib| kib as f64 / 1024.0))],
+        Measure::Memory => {
+            &[("MiB", |figures| figures.resident_kib.map(|kib| kib as f64 / 1024.0))]
+        }
         Measure::Syscalls => &[("calls per line", |figures| figures.syscalls)],
     };
     let mut text = String::from("| |");

@@ -1,4 +1,5 @@
-//! Memory that forked processes share, and what the writers and the reader of one measurement say to each other in it.
+//! Memory that forked processes share, and what the writers and the reader of one measurement say
+//! to each other in it.
 
 use std::io;
 use std::ptr::NonNull;
@@ -22,10 +23,12 @@ unsafe impl Sync for SharedMemory {}
 impl SharedMemory {
     pub fn new(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.max(1);
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping at a place of the kernel's choice touches nothing of ours.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind | libc::MAP_POPULATE, -1, 0) };
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), bytes, access, kind | libc::MAP_POPULATE, -1, 0)
+        };
         match NonNull::new(start.cast()) {
             Some(start) if start.as_ptr() != libc::MAP_FAILED.cast() => Ok(Self { start, bytes }),
             _ => Err(io::Error::last_os_error()),
@@ -78,7 +81,8 @@ impl Stage {
     }
 
     fn words(&self) -> &Words {
-        // SAFETY: they are atomics, zero is a value of theirs, and the memory is there as long as `self`.
+        // SAFETY: they are atomics, zero is a value of theirs, and the memory is there as long as
+        // `self`.
         unsafe { self.memory.start::<Words>().as_ref() }
     }
 
@@ -87,7 +91,8 @@ impl Stage {
         assert!(writer < self.writers as usize);
         // SAFETY: made with room for so many behind the words, whose size is a multiple of four.
         unsafe {
-            let first = self.memory.start::<Words>().add(1).cast::<AtomicU32>().add(writer * self.calls);
+            let first =
+                self.memory.start::<Words>().add(1).cast::<AtomicU32>().add(writer * self.calls);
             std::slice::from_raw_parts(first.as_ptr(), self.calls)
         }
     }
@@ -113,8 +118,8 @@ impl Stage {
         start
     }
 
-    /// A writer has sent its last line. It keeps its handle until the reader is through, so that no transport can
-    /// lose what nobody has read yet.
+    /// A writer has sent its last line. It keeps its handle until the reader is through, so that no
+    /// transport can lose what nobody has read yet.
     pub fn finish_and_wait(&self) {
         self.words().finished.fetch_add(1, Ordering::AcqRel);
         while self.words().over.load(Ordering::Acquire) == 0 {
@@ -146,6 +151,12 @@ impl Stage {
 fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
     // SAFETY: the word lives; a wait without a time limit and a wake read nothing else.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, std::ptr::null::<libc::timespec>())
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            operation,
+            value,
+            std::ptr::null::<libc::timespec>(),
+        )
     };
 }

@@ -40,8 +40,9 @@ impl Cost {
         samples.sort_by(f64::total_cmp);
         let last = samples.len().checked_sub(1)?;
         // The smallest sample that this part of all is at or below.
-        let at =
-            |part: f64| samples[((samples.len() as f64 * part).ceil() as usize).saturating_sub(1).min(last)];
+        let at = |part: f64| {
+            samples[((samples.len() as f64 * part).ceil() as usize).saturating_sub(1).min(last)]
+        };
         let low = &samples[..(samples.len() * 99 / 100).max(1)];
         let mean99 = low.iter().sum::<f64>() / low.len() as f64;
         Some(Self { mean99, p50: at(0.5), p99: at(0.99), p999: at(0.999) })
@@ -56,8 +57,14 @@ mod tests {
     fn a_median_is_the_middle_one_or_between_two() {
         assert_eq!(Spread::of(vec![]), None);
         assert_eq!(Spread::of(vec![7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
-        assert_eq!(Spread::of(vec![9.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 9.0 }));
-        assert_eq!(Spread::of(vec![9.0, 1.0, 2.0, 4.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
+        assert_eq!(
+            Spread::of(vec![9.0, 1.0, 2.0]),
+            Some(Spread { median: 2.0, min: 1.0, max: 9.0 })
+        );
+        assert_eq!(
+            Spread::of(vec![9.0, 1.0, 2.0, 4.0]),
+            Some(Spread { median: 3.0, min: 1.0, max: 9.0 })
+        );
     }
 
     #[test]

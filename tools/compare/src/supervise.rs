@@ -86,7 +86,8 @@ fn in_process(mut command: Command, case: &Case) -> Outcome {
     }
     command.arg("one").args(case.arguments()).env("TMPDIR", &scratch);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    // SAFETY: one system call between fork and exec: the child dies with this process (Ctrl-C reaches this one alone).
+    // SAFETY: one system call between fork and exec: the child dies with this process (Ctrl-C
+    // reaches this one alone).
     unsafe {
         command.pre_exec(|| {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -125,8 +126,9 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
             _ => break None,
         }
     };
-    // SAFETY: a signal to the group that was made for this child, whose number is not free before it was waited for.
-    // Where it has been, the group's number is kept by those who are left in it, or nobody has it yet.
+    // SAFETY: a signal to the group that was made for this child, whose number is not free before
+    // it was waited for. Where it has been, the group's number is kept by those who are left in
+    // it, or nobody has it yet.
     unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
     let _ = child.wait();
     status
@@ -173,7 +175,8 @@ fn with_syscalls(case: &Case) -> Outcome {
 }
 
 fn traced(case: &Case) -> Result<(Outcome, f64), String> {
-    let table = std::env::temp_dir().join(format!("linering-compare-{}.strace", std::process::id()));
+    let table =
+        std::env::temp_dir().join(format!("linering-compare-{}.strace", std::process::id()));
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-c", "-o"]).arg(&table).arg("--").arg(this_program());
     let outcome = in_process(command, case);
@@ -186,7 +189,8 @@ fn traced(case: &Case) -> Result<(Outcome, f64), String> {
     }
 }
 
-/// The calls in strace's table. Giving the processor to others is not counted: that is the harness's own waiting.
+/// The calls in strace's table. Giving the processor to others is not counted: that is the
+/// harness's own waiting.
 fn calls(table: &str) -> f64 {
     let calls_of = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -201,10 +205,15 @@ fn calls(table: &str) -> f64 {
 pub fn can_trace() -> Result<(), String> {
     let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
     match tried {
-        Err(_) => Err("system calls are not counted: install strace (Debian's package strace)".into()),
+        Err(_) => {
+            Err("system calls are not counted: install strace (Debian's package strace)".into())
+        }
         Ok(output) if !output.status.success() => {
             let words = String::from_utf8_lossy(&output.stderr);
-            Err(format!("system calls are not counted: {}", words.lines().next().unwrap_or("strace fails")))
+            Err(format!(
+                "system calls are not counted: {}",
+                words.lines().next().unwrap_or("strace fails")
+            ))
         }
         Ok(_) => Ok(()),
     }
@@ -236,7 +245,13 @@ mod tests {
         let killed = ExitStatus::from_raw(libc::SIGSEGV);
         assert_eq!(fault(Some(killed), "", ""), "killed by signal 11");
         let err = "thread 'main' panicked at src/main.rs:1:1:\nno room\nnote: a backtrace\n";
-        assert_eq!(fault(Some(ExitStatus::from_raw(101 << 8)), "", err), "ends with exit code 101 (no room)");
-        assert_eq!(fault(Some(ExitStatus::from_raw(0)), "noise\n{\"fault\":\"lost 1\"}\n", ""), "lost 1");
+        assert_eq!(
+            fault(Some(ExitStatus::from_raw(101 << 8)), "", err),
+            "ends with exit code 101 (no room)"
+        );
+        assert_eq!(
+            fault(Some(ExitStatus::from_raw(0)), "noise\n{\"fault\":\"lost 1\"}\n", ""),
+            "lost 1"
+        );
     }
 }

@@ -76,7 +76,8 @@ pub trait Transport<const N: usize>: Sized {
     /// The handle of one writer, asked for where it will be used: in its thread or its process.
     fn writer(&self, index: usize) -> Self::Writer;
 
-    /// The one reader's handle, asked for in the reader's thread when the children have been forked.
+    /// The one reader's handle, asked for in the reader's thread when the children have been
+    /// forked.
     fn reader(&self) -> Self::Reader;
 
     /// Lines that it has room for, if that can be said.
@@ -89,7 +90,8 @@ pub trait Writer<const N: usize> {
 }
 
 pub trait Reader<const N: usize>: Sized {
-    /// Hands on the lines that are there, as many as come cheaply together; says how many. A blocking one waits for the first.
+    /// Hands on the lines that are there, as many as come cheaply together; says how many. A
+    /// blocking one waits for the first.
     fn receive(&mut self, sink: &mut impl FnMut(&[u8])) -> usize;
 
     /// Lets the writers begin, reads until all lines have come, and says how long that took.
@@ -125,7 +127,8 @@ impl Run {
     }
 }
 
-/// Tries until it works, as crossbeam's own examples do: a few spins, then leaving the processor to others.
+/// Tries until it works, as crossbeam's own examples do: a few spins, then leaving the processor to
+/// others.
 #[inline]
 pub fn until_accepted(mut attempt: impl FnMut() -> bool) {
     let backoff = crossbeam_utils::Backoff::new();

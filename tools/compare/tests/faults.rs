@@ -1,10 +1,12 @@
-//! The program as its users run it: what goes wrong in a transport is found and said, and costs a time limit at most.
+//! The program as its users run it: what goes wrong in a transport is found and said, and costs a
+//! time limit at most.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 fn compare(arguments: &[&str]) -> Output {
-    let out = std::env::temp_dir().join(format!("compare-test-{:?}.json", std::thread::current().id()));
+    let out =
+        std::env::temp_dir().join(format!("compare-test-{:?}.json", std::thread::current().id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
     command.args(arguments);
     if arguments.first() != Some(&"plot") {
@@ -17,7 +19,8 @@ fn compare(arguments: &[&str]) -> Output {
 
 /// The table of a run with one transport that does something wrong.
 fn table_of(transport: &str) -> String {
-    let arguments = ["--mode", "threads", "--measure", "throughput", "--writers", "1", "--lines", "2000"];
+    let arguments =
+        ["--mode", "threads", "--measure", "throughput", "--writers", "1", "--lines", "2000"];
     let more = ["--limit", "5", "--repeat", "2", "--transport", transport];
     let output = compare(&[&arguments[..], &more[..]].concat());
     assert_eq!(output.status.code(), Some(0), "another's fault is reported, and no failure");
@@ -58,8 +61,10 @@ fn a_transport_that_hangs_costs_its_limit_once() {
 fn children_of_a_run_that_hangs_are_gone_afterwards() {
     // A number of lines that no other test has: it stands in the command lines of the children.
     let lines = "2013";
-    let arguments = ["--mode", "processes", "--measure", "throughput", "--writers", "3", "--lines", lines];
-    let output = compare(&[&arguments[..], &["--limit", "1", "--transport", "faulty: hangs"]].concat());
+    let arguments =
+        ["--mode", "processes", "--measure", "throughput", "--writers", "3", "--lines", lines];
+    let output =
+        compare(&[&arguments[..], &["--limit", "1", "--transport", "faulty: hangs"]].concat());
     assert!(String::from_utf8_lossy(&output.stdout).contains("hangs: 0 of 2013 lines in 1 s"));
     let is_ours = |command: Vec<u8>| {
         let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();

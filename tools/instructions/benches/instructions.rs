@@ -1,10 +1,11 @@
-//! How many instructions a write, one in pieces, a take and a batch execute, under callgrind, which counts the same on any machine.
+//! How many instructions a write, one in pieces, a take and a batch execute, under callgrind, which
+//! counts the same on any machine.
 //!
-//! Each case handles [`LINES`] lines of 100 bytes, and fails where it takes 3 % more instructions than its base here. A
-//! change that makes it take less, or has a reason to make it take more, changes the base, in a commit of its own.
-//! The toolchain decides about the code: rust-toolchain.toml names it. Run by
-//! `cd tools/instructions; cargo bench`, which needs valgrind and
-//! `cargo install gungraun-runner --version 0.20.0`.
+//! Each case handles [`LINES`] lines of 100 bytes, and fails where it takes 3 % more instructions
+//! than its base here. A change that makes it take less, or has a reason to make it take more,
+//! changes the base, in a commit of its own. The toolchain decides about the code:
+//! rust-toolchain.toml names it. Run by `cd tools/instructions; cargo bench`, which needs valgrind
+//! and `cargo install gungraun-runner --version 0.20.0`.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -34,7 +35,8 @@ fn at_most(base: u64) -> LibraryBenchmarkConfig {
 const LINE: [u8; 100] = [b'.'; 100];
 
 fn ring(policy: Policy) -> LineRing {
-    let options = Options::new().lines(4096).line_bytes(192).policy(policy).timestamps(Timestamps::Off);
+    let options =
+        Options::new().lines(4096).line_bytes(192).policy(policy).timestamps(Timestamps::Off);
     LineRing::new(options).expect("there is memory for a ring")
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use linering::{AttachError, Item, Kind, LineRing, Observer, ReadError, RingName, turn_sigbus_into_errors};
+use linering::{
+    AttachError, Item, Kind, LineRing, Observer, ReadError, RingName, turn_sigbus_into_errors,
+};
 
 use crate::failure::Failure;
 use crate::output::Format;
@@ -11,8 +13,9 @@ use crate::shown::{Shown, name_of};
 
 /// Show what is in a ring: of one that is in use, or that was left by a crash
 ///
-/// The lines that nobody has drained yet, and before them as many drained ones as the ring still has, oldest first. Losses
-/// and ends are told on the standard error, in their place. Nothing in the ring is changed, and nobody who uses it waits.
+/// The lines that nobody has drained yet, and before them as many drained ones as the ring still
+/// has, oldest first. Losses and ends are told on the standard error, in their place. Nothing in
+/// the ring is changed, and nobody who uses it waits.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -52,8 +55,9 @@ Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
 
 /// Shows what is in the ring.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot read {}: {error}", args.ring));
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::Failed(format!("cannot read {}: {error}", args.ring))
+    };
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
     let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
     let mut items = observer.snapshot();
@@ -109,12 +113,20 @@ impl Whose {
 
     /// Opens a ring to look at it.
     pub fn observer(self, ring: &str) -> Result<Observer, AttachError> {
-        if is_path(ring) { Observer::open_file(ring) } else { Observer::open_named(self.name(ring)) }
+        if is_path(ring) {
+            Observer::open_file(ring)
+        } else {
+            Observer::open_named(self.name(ring))
+        }
     }
 
     /// Opens a ring to take part in it.
     pub fn ring(self, ring: &str) -> Result<LineRing, AttachError> {
-        if is_path(ring) { LineRing::open_file(ring) } else { LineRing::open_named(self.name(ring)) }
+        if is_path(ring) {
+            LineRing::open_file(ring)
+        } else {
+            LineRing::open_named(self.name(ring))
+        }
     }
 }
 

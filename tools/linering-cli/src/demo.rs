@@ -25,15 +25,15 @@ use content::Content;
 use output::Output;
 use verify::Verifier;
 
-/// How long a worker may take to begin. One that is killed before that leaves nothing by which its death could be
-/// noticed.
+/// How long a worker may take to begin. One that is killed before that leaves nothing by which its
+/// death could be noticed.
 const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Let workers write lines into a ring while one reader drains and verifies them
 ///
-/// Worker processes (or threads) write straight into shared memory. The reader checks each line against what its
-/// worker wrote: the order, the bytes and the count. Then the figures are printed on standard output; the first
-/// line that is not as expected ends the demo with exit code 1.
+/// Worker processes (or threads) write straight into shared memory. The reader checks each line
+/// against what its worker wrote: the order, the bytes and the count. Then the figures are printed
+/// on standard output; the first line that is not as expected ends the demo with exit code 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -56,15 +56,17 @@ pub struct Args {
 
     /// Write the lines of this file instead: any bytes, but it must not change meanwhile
     ///
-    /// Each worker gets a contiguous share of about the same size, cut at ends of lines. Nothing in a line is changed,
-    /// and none is too long.
+    /// Each worker gets a contiguous share of about the same size, cut at ends of lines. Nothing
+    /// in a line is changed, and none is too long.
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Write the drained lines into this file; - is standard output, and the figures then go to standard error
+    /// Write the drained lines into this file; - is standard output, and the figures then go to
+    /// standard error
     ///
-    /// Each worker's lines are in its order; the workers' lines are mixed. An input's last line without an end stays
-    /// without one if there is one worker; with more, it gets one, since others may come after it.
+    /// Each worker's lines are in its order; the workers' lines are mixed. An input's last line
+    /// without an end stays without one if there is one worker; with more, it gets one, since
+    /// others may come after it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -78,8 +80,8 @@ pub struct Args {
 
     /// What a writer does when the ring is full
     ///
-    /// With "drop" and "overwrite", lost lines are reported, and it is verified that those and the ones that came make
-    /// up what was written.
+    /// With "drop" and "overwrite", lost lines are reported, and it is verified that those and the
+    /// ones that came make up what was written.
     #[arg(long, value_enum, default_value = "block")]
     pub policy: WhenFull,
 }
@@ -142,7 +144,8 @@ fn make_ring(args: &Args, longest: usize) -> Result<LineRing, Failure> {
     // So that no line is cut: each worker may be in the middle of one of the longest.
     let max_line = longest.max(figures::LONGEST);
     let budget = max_line.saturating_mul(args.workers).max(1 << 20);
-    let mut options = Options::new().policy(args.policy.into()).mirrors(args.workers).max_line(max_line);
+    let mut options =
+        Options::new().policy(args.policy.into()).mirrors(args.workers).max_line(max_line);
     options = options.assembly_budget(budget).seat_limit(BEGIN_LIMIT);
     if let Some(lines) = args.ring_lines {
         options = options.lines(lines);

@@ -50,9 +50,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(sentence) | Failure::NotStarted(sentence) | Failure::Failed(sentence) => {
-                f.write_str(sentence)
-            }
+            Failure::Usage(sentence)
+            | Failure::NotStarted(sentence)
+            | Failure::Failed(sentence) => f.write_str(sentence),
             Failure::Unread => f.write_str("the output is closed"),
         }
     }

@@ -13,8 +13,8 @@ const FOLDER: &str = "/dev/shm";
 
 /// List rings that have a name in shared memory, and remove those in which nobody lives
 ///
-/// A ring of which the process that made it was killed keeps its name, and its memory. One that somebody uses or looks at is
-/// never removed; nor is anything that is no ring.
+/// A ring of which the process that made it was killed keeps its name, and its memory. One that
+/// somebody uses or looks at is never removed; nor is anything that is no ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.")]
 pub struct Args {

@@ -1,4 +1,5 @@
-//! Signals: the ones that ask for an end, and the one for a file that was cut short while it is mapped.
+//! Signals: the ones that ask for an end, and the one for a file that was cut short while it is
+//! mapped.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub fn watch() -> io::Result<Arc<AtomicBool>> {
     Ok(asked)
 }
 
-/// From now on, a mapped file that somebody cuts short ends this process with a sentence, not with a bare SIGBUS.
+/// From now on, a mapped file that somebody cuts short ends this process with a sentence, not with
+/// a bare SIGBUS.
 ///
 /// Before that the signal `first` is raised, if there is one.
 pub fn explain_cut_short(first: Option<i32>) -> io::Result<()> {

@@ -15,13 +15,15 @@ pub use page::{Look, Page};
 pub use sink::Sink;
 pub use template::Template;
 
-/// Whether to colour what goes to `stream`: on a terminal, unless `NO_COLOR` is set, or as the option says.
+/// Whether to colour what goes to `stream`: on a terminal, unless `NO_COLOR` is set, or as the
+/// option says.
 pub fn is_colored(when: clap::ColorChoice, stream: &impl anstream::stream::RawStream) -> bool {
     match when {
         clap::ColorChoice::Always => true,
         clap::ColorChoice::Never => false,
         clap::ColorChoice::Auto => {
-            stream.is_terminal() && anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+            stream.is_terminal()
+                && anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
         }
     }
 }
@@ -29,6 +31,7 @@ pub fn is_colored(when: clap::ColorChoice, stream: &impl anstream::stream::RawSt
 /// A file of our own for what this descriptor is open for.
 pub fn own(descriptor: &impl AsFd) -> Result<File, Failure> {
     let own = descriptor.as_fd().try_clone_to_owned();
-    let refused = |error| Failure::Failed(format!("cannot use standard output or standard error: {error}"));
+    let refused =
+        |error| Failure::Failed(format!("cannot use standard output or standard error: {error}"));
     Ok(File::from(own.map_err(refused)?))
 }

@@ -12,9 +12,10 @@ use crate::shown::Shown;
 
 /// Take over a ring that was left by a crash, and drain it
 ///
-/// Prints the lines that nobody has drained, those that the killed were writing too, and says how each writer ended. They
-/// are taken out of the ring once they were printed. Of a line whose checksum does not agree it
-/// says that it is damaged. If somebody still writes there this goes on until they have ended.
+/// Prints the lines that nobody has drained, those that the killed were writing too, and says how
+/// each writer ended. They are taken out of the ring once they were printed. Of a line whose
+/// checksum does not agree it says that it is damaged. If somebody still writes there this goes on
+/// until they have ended.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit code: 0 when all is well, 1 for a failure (somebody reads the ring already, say), 2 for wrong usage."
@@ -45,7 +46,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
     };
     turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
-    let is_used = args.whose.observer(&args.ring).map_err(|error| failed("recover", &error))?.is_used();
+    let is_used =
+        args.whose.observer(&args.ring).map_err(|error| failed("recover", &error))?.is_used();
     let ring = args.whose.ring(&args.ring).map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 

@@ -1,4 +1,5 @@
-//! `linering run`: copies of a command, every line of theirs whole and in one order. `docs/run.md` has the design.
+//! `linering run`: copies of a command, every line of theirs whole and in one order. `docs/run.md`
+//! has the design.
 
 mod losses;
 mod printer;
@@ -18,7 +19,8 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use linering::{
-    CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps, turn_sigbus_into_errors,
+    CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps,
+    turn_sigbus_into_errors,
 };
 use signal_hook::consts::SIGPIPE;
 
@@ -35,10 +37,11 @@ use workers::Workers;
 
 /// Run copies of a command, every line of their output whole and in one order
 ///
-/// The copies' standard output goes to standard output and their standard error to standard error, line by line: lines of
-/// two of them never mix. Each finds its number, from 0, in the variable LINERING_WORKER and how many there are in
-/// LINERING_WORKERS. A program that links linering finds a seat in LINERING_SEAT, and may write into the ring
-/// straight, without a system call. One copy reads the standard input; several read nothing.
+/// The copies' standard output goes to standard output and their standard error to standard error,
+/// line by line: lines of two of them never mix. Each finds its number, from 0, in the variable
+/// LINERING_WORKER and how many there are in LINERING_WORKERS. A program that links linering finds
+/// a seat in LINERING_SEAT, and may write into the ring straight, without a system call. One copy
+/// reads the standard input; several read nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -58,7 +61,8 @@ pub struct Args {
 
     /// Begin each line with its worker: "[0] ", or what TEMPLATE says
     ///
-    /// {worker} stands for the worker's number, {stream} for stdout or stderr, {pid} for its process, {{ for a brace.
+    /// {worker} stands for the worker's number, {stream} for stdout or stderr, {pid} for its
+    /// process, {{ for a brace.
     #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "[{worker}] ", value_parser = Template::parse)]
     tag: Option<Template>,
@@ -101,7 +105,8 @@ pub struct Args {
 
     /// What is done when the ring is full
     ///
-    /// "block" makes the workers wait, and loses nothing. With the others, lost lines are reported.
+    /// "block" makes the workers wait, and loses nothing. With the others, lost lines are
+    /// reported.
     #[arg(long, value_enum, default_value = "block")]
     on_full: WhenFull,
 
@@ -131,7 +136,8 @@ pub struct Args {
 
     /// Bytes of the longest line that is kept whole; a longer one comes in pieces
     ///
-    /// 4194304, or less with more than 2 workers, so that all together take no more than 16 MiB (or 128 KiB each).
+    /// 4194304, or less with more than 2 workers, so that all together take no more than 16 MiB
+    /// (or 128 KiB each).
     #[arg(long, value_name = "BYTES", value_parser = within(1, 1 << 30))]
     max_line: Option<usize>,
 
@@ -202,7 +208,8 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
     let closer = pump.closer();
     workers.close_at_end(closer.clone());
     let progress = Progress::new(args.progress, commands.len());
-    let mut printer = Printer::new(args.style(commands.len()), sinks, &workers.processes(), progress);
+    let mut printer =
+        Printer::new(args.style(commands.len()), sinks, &workers.processes(), progress);
     let mut losses = Losses::default();
 
     loop {
@@ -296,7 +303,8 @@ impl Args {
         let at_once = (most / 2).min(1 << 16);
         // Where lines are counted or numbered each is on its own.
         let packed = self.on_full == WhenFull::Block && self.format != Format::Json;
-        let max_line = self.max_line.unwrap_or((LONG_LINES / (2 * workers)).clamp(1 << 17, 1 << 22));
+        let max_line =
+            self.max_line.unwrap_or((LONG_LINES / (2 * workers)).clamp(1 << 17, 1 << 22));
         Reads { at_once, cut: max_line.min(most - at_once), packed }
     }
 
@@ -304,7 +312,9 @@ impl Args {
     fn commands(&self) -> Result<Vec<Vec<OsString>>, Failure> {
         let Some(path) = &self.commands else {
             if self.command[0].is_empty() {
-                return Err(Failure::Usage("found an empty command, expected a program".to_owned()));
+                return Err(Failure::Usage(
+                    "found an empty command, expected a program".to_owned(),
+                ));
             }
             return Ok(vec![self.command.clone(); self.workers]);
         };
@@ -321,7 +331,8 @@ impl Args {
     }
 
     fn style(&self, workers: usize) -> Style {
-        let tag = self.tag.clone().or_else(|| (self.format == Format::Short).then(Template::of_worker));
+        let tag =
+            self.tag.clone().or_else(|| (self.format == Format::Short).then(Template::of_worker));
         Style {
             tag,
             alone: workers == 1,
@@ -339,8 +350,10 @@ impl Args {
             caret: false,
         };
         let (out, err) = (io::stdout(), io::stderr());
-        let out_look = Look { color: is_colored(self.color, &out), caret: out.is_terminal(), ..plain };
-        let err_look = Look { color: is_colored(self.color, &err), caret: err.is_terminal(), ..plain };
+        let out_look =
+            Look { color: is_colored(self.color, &out), caret: out.is_terminal(), ..plain };
+        let err_look =
+            Look { color: is_colored(self.color, &err), caret: err.is_terminal(), ..plain };
         let mut sinks = vec![
             Sink::new("the standard output", out_look, own(&out)?),
             Sink::new("the standard error", err_look, own(&err)?),
@@ -404,7 +417,12 @@ fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
 }
 
 /// Says what became of the copies, if asked for or if one failed, and how many did.
-fn verdict(args: &Args, statuses: &[Option<ExitStatus>], failed: &[bool], summary: &Summary) -> ExitCode {
+fn verdict(
+    args: &Args,
+    statuses: &[Option<ExitStatus>],
+    failed: &[bool],
+    summary: &Summary,
+) -> ExitCode {
     for (worker, status) in statuses.iter().enumerate().filter(|(worker, _)| failed[*worker]) {
         if status.is_none_or(|status| status.signal().is_some()) {
             note(format_args!("worker {worker} was {}", summary::how(*status)));

@@ -1,4 +1,5 @@
-//! What `cat` and `recover` show of a ring: lines on stdout, losses and ends on stderr, in their places.
+//! What `cat` and `recover` show of a ring: lines on stdout, losses and ends on stderr, in their
+//! places.
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -34,7 +35,11 @@ impl Shown {
             color: is_colored(color, &out),
             caret: out.is_terminal(),
         };
-        Ok(Self { sink: Sink::new("the standard output", look, own(&out)?), look, clock: Clock::default() })
+        Ok(Self {
+            sink: Sink::new("the standard output", look, own(&out)?),
+            look,
+            clock: Clock::default(),
+        })
     }
 
     pub fn item(&mut self, item: &Item<'_>) {
@@ -50,7 +55,10 @@ impl Shown {
         if line.damaged && look.format != Format::Json {
             // In its place, as above.
             self.sink.flush();
-            note(format_args!("-- worker {name}: the line at position {} is damaged --", line.position));
+            note(format_args!(
+                "-- worker {name}: the line at position {} is damaged --",
+                line.position
+            ));
         }
     }
 

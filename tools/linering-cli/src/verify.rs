@@ -78,7 +78,11 @@ impl Found {
         for item in items {
             match item {
                 Item::Line(line) if line.damaged => found.damaged.add(|| {
-                    format!("position {} of worker {}", line.position, name_of((line.writer_id, &line.label)))
+                    format!(
+                        "position {} of worker {}",
+                        line.position,
+                        name_of((line.writer_id, &line.label))
+                    )
                 }),
                 Item::Line(_) => found.sound += 1,
                 Item::Damaged { position } => found.skipped.add(|| position.to_string()),

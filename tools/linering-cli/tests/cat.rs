@@ -17,8 +17,11 @@ fn cat(args: &[&str]) -> Output {
 
 /// Two mirrors' lines, one loss, one end.
 fn sample(path: &Path) {
-    let options =
-        Options::new().lines(8).line_bytes(128).policy(Policy::DropNewest).timestamps(Timestamps::Coarse);
+    let options = Options::new()
+        .lines(8)
+        .line_bytes(128)
+        .policy(Policy::DropNewest)
+        .timestamps(Timestamps::Coarse);
     let ring = LineRing::create_file(path, options).expect("a ring");
     let mut one = ring.mirror_labelled("0").expect("a mirror");
     let mut two = ring.mirror_labelled("two").expect("a mirror");
@@ -42,7 +45,8 @@ fn a_rings_lines_losses_and_ends_are_shown() {
     let before = fs::read(&path).expect("a file");
     let output = cat(&[ring]);
     assert_eq!(out(&output), "first\nsecond\na\nb\nc\ntwo 0\ntwo 1\ntwo 2\ntwo 3\ntwo 4\n");
-    let notes = "linering: -- worker two: 5 lines lost, ring full --\nlinering: -- worker two ended --\n";
+    let notes =
+        "linering: -- worker two: 5 lines lost, ring full --\nlinering: -- worker two ended --\n";
     assert_eq!((err(&output).as_str(), output.status.code()), (notes, Some(0)));
     for (args, expected) in [
         (&["-n", "3"][..], "two 2\ntwo 3\ntwo 4\n"),
@@ -56,12 +60,17 @@ fn a_rings_lines_losses_and_ends_are_shown() {
         assert_eq!(out(&cat(&[args, &[ring]].concat())), expected, "{args:?}");
     }
     let short = out(&cat(&["-o", "short", "-n", "6", ring]));
-    let tails: Vec<_> = short.lines().map(|line| line.split_once("Z ").expect("a time").1).collect();
-    assert_eq!(tails, ["[0] c", "[two] two 0", "[two] two 1", "[two] two 2", "[two] two 3", "[two] two 4"]);
+    let tails: Vec<_> =
+        short.lines().map(|line| line.split_once("Z ").expect("a time").1).collect();
+    assert_eq!(
+        tails,
+        ["[0] c", "[two] two 0", "[two] two 1", "[two] two 2", "[two] two 3", "[two] two 4"]
+    );
     let json = out(&cat(&["-o", "json", ring]));
     let objects: Vec<serde_json::Value> =
         json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let messages: Vec<_> = objects.iter().map(|object| object["msg"].as_str().expect("text")).collect();
+    let messages: Vec<_> =
+        objects.iter().map(|object| object["msg"].as_str().expect("text")).collect();
     assert_eq!(messages[..6], ["first", "second", "a", "b", "c", "two 0"]);
     assert_eq!((&objects[0]["worker"], &objects[0]["stream"]), (&0.into(), &"stdout".into()));
     assert_eq!((&objects[1]["label"], &objects[1]["stream"]), (&"two".into(), &"stderr".into()));
@@ -71,8 +80,10 @@ fn a_rings_lines_losses_and_ends_are_shown() {
 
 /// A run whose worker has written three lines and waits for its standard input to end.
 fn running(options: &[&str]) -> (Child, BufReader<std::process::ChildStdout>) {
-    let args = [&["run"], options, &["--", "sh", "-c", "echo 1; echo 2; echo 3; read wait"]].concat();
-    let mut child = linering(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let args =
+        [&["run"], options, &["--", "sh", "-c", "echo 1; echo 2; echo 3; read wait"]].concat();
+    let mut child =
+        linering(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     for number in ["1\n", "2\n", "3\n"] {
         let mut line = String::new();
@@ -112,7 +123,10 @@ fn a_killed_runs_ring_is_read_from_its_file() {
     // By a path that is no file's name alone, and through a link.
     std::os::unix::fs::symlink(&path, folder.path().join("link")).expect("a link");
     let mut there = linering(&["cat", "link", "-o", "short"]);
-    assert_eq!(out(&there.current_dir(folder.path()).output().expect("it starts")), "[0] 1\n[0] 2\n[0] 3\n");
+    assert_eq!(
+        out(&there.current_dir(folder.path()).output().expect("it starts")),
+        "[0] 1\n[0] 2\n[0] 3\n"
+    );
 }
 
 #[test]
@@ -123,7 +137,11 @@ fn what_is_no_ring_is_named_in_one_sentence() {
         .expect("a file");
     fs::write(path("empty"), "").expect("a file");
     sample(Path::new(&path("short")));
-    fs::File::options().write(true).open(path("short")).and_then(|file| file.set_len(2000)).expect("a file");
+    fs::File::options()
+        .write(true)
+        .open(path("short"))
+        .and_then(|file| file.set_len(2000))
+        .expect("a file");
     sample(Path::new(&path("other")));
     let mut bytes = fs::read(path("other")).expect("a file");
     bytes[8] = 99;
@@ -134,7 +152,10 @@ fn what_is_no_ring_is_named_in_one_sentence() {
         (path("short"), "the object has 2000 bytes, expected"),
         (path("other"), "99"),
         (path("nothing"), "cannot open the file: No such file"),
-        (folder.path().to_str().expect("UTF-8").to_owned(), "it is a folder, expected a regular file"),
+        (
+            folder.path().to_str().expect("UTF-8").to_owned(),
+            "it is a folder, expected a regular file",
+        ),
         ("/dev/null".to_owned(), "it is a device, expected a regular file"),
         ("linering-no-such-name".to_owned(), "No such file"),
         (String::new(), "is no name for a ring"),
@@ -166,15 +187,21 @@ fn a_closed_stdout_is_quiet_and_a_full_one_is_not() {
     let folder = folder();
     let path = folder.path().join("ring");
     let ring = path.to_str().expect("UTF-8");
-    let ran = linering(&["run", "--file", ring, "--", "seq", "100000"]).stdout(Stdio::null()).status();
+    let ran =
+        linering(&["run", "--file", ring, "--", "seq", "100000"]).stdout(Stdio::null()).status();
     assert_eq!(ran.expect("it starts").code(), Some(0));
-    let mut child =
-        linering(&["cat", ring]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child = linering(&["cat", ring])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ours");
     assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
-    let output = linering(&["cat", ring]).stdout(full).stderr(Stdio::piped()).output().expect("it starts");
-    let sentence = "linering: cannot write the standard output: No space left on device (os error 28)\n";
+    let output =
+        linering(&["cat", ring]).stdout(full).stderr(Stdio::piped()).output().expect("it starts");
+    let sentence =
+        "linering: cannot write the standard output: No space left on device (os error 28)\n";
     assert_eq!((output.status.code(), err(&output).as_str()), (Some(1), sentence));
 }

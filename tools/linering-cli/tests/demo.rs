@@ -79,7 +79,8 @@ fn lines_of_any_length_arrive() {
         {
             demo(&["--mode", mode, "--len", length, "--lines", lines]).success();
         }
-        let done = demo(&["--mode", mode, "--len", "10000000", "--lines", "7", "--workers", "3"]).success();
+        let done = demo(&["--mode", mode, "--len", "10000000", "--lines", "7", "--workers", "3"])
+            .success();
         assert_eq!(row(&stdout_of(&done), "lines"), 7);
     }
 }
@@ -108,7 +109,8 @@ fn what_a_losing_ring_delivers_and_loses_is_what_was_written() {
     for mode in MODES {
         for policy in ["drop", "overwrite"] {
             let ring = ["--policy", policy, "--ring-lines", "8"];
-            let done = demo(&[&ring[..], &["--mode", mode, "--lines", "200000"]].concat()).success();
+            let done =
+                demo(&[&ring[..], &["--mode", mode, "--lines", "200000"]].concat()).success();
             let report = stdout_of(&done);
             let lost = if report.contains("lines lost") { row(&report, "lines lost") } else { 0 };
             assert_eq!(row(&report, "lines") + lost, 200_000, "{report}");
@@ -120,19 +122,22 @@ fn what_a_losing_ring_delivers_and_loses_is_what_was_written() {
 fn made_lines_go_to_the_output_each_workers_in_order() {
     for mode in MODES {
         let output = scratch(&format!("made-{mode}"));
-        demo(&["--mode", mode, "--workers", "3", "--lines", "30000", "--output", text(&output)]).success();
+        demo(&["--mode", mode, "--workers", "3", "--lines", "30000", "--output", text(&output)])
+            .success();
         let counts = count_in_order(&fs::read_to_string(&output).expect("the output"));
         assert_eq!(counts, HashMap::from([(0, 10_000), (1, 10_000), (2, 10_000)]));
     }
 }
 
-/// How many lines of each worker there are, which stand in their order and are all of the usual length.
+/// How many lines of each worker there are, which stand in their order and are all of the usual
+/// length.
 fn count_in_order(lines: &str) -> HashMap<u64, u64> {
     let mut counts = HashMap::new();
     for line in lines.lines() {
         assert_eq!(line.len(), 100, "{line}");
         let mut words = line.split(' ').skip(1).step_by(2);
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).expect("a number");
+        let mut number =
+            || words.next().and_then(|word| word.parse::<u64>().ok()).expect("a number");
         let count = counts.entry(number()).or_default();
         assert_eq!(number(), *count);
         *count += 1;
@@ -204,8 +209,14 @@ fn several_workers_give_back_every_line_each_share_in_order() {
             let (input, output) =
                 (scratch(&format!("share-{mode}-in")), scratch(&format!("share-{mode}-out")));
             fs::write(&input, &bytes).expect("the input");
-            let ends =
-                ["--workers", &workers.to_string(), "--input", text(&input), "--output", text(&output)];
+            let ends = [
+                "--workers",
+                &workers.to_string(),
+                "--input",
+                text(&input),
+                "--output",
+                text(&output),
+            ];
             demo(&[&["--mode", mode], &ends[..]].concat()).success();
             let drained = fs::read(&output).expect("the output");
             // Somebody else's lines may come after the one without an end, so it got one.
@@ -214,7 +225,8 @@ fn several_workers_give_back_every_line_each_share_in_order() {
     }
 }
 
-/// `drained` has the lines of `input`, and is a mixture of `workers` contiguous parts of it, each in order.
+/// `drained` has the lines of `input`, and is a mixture of `workers` contiguous parts of it, each
+/// in order.
 fn assert_shares(input: &[u8], drained: &[u8], workers: usize) {
     let lines_of = |bytes: &'_ [u8]| -> Vec<Vec<u8>> {
         bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
@@ -226,12 +238,16 @@ fn assert_shares(input: &[u8], drained: &[u8], workers: usize) {
         lines
     };
     assert!(sorted(&input) == sorted(&drained), "lines are missing, doubled or changed");
-    let place: HashMap<&[u8], usize> = drained.iter().enumerate().map(|(at, line)| (&line[..], at)).collect();
+    let place: HashMap<&[u8], usize> =
+        drained.iter().enumerate().map(|(at, line)| (&line[..], at)).collect();
     // Empty lines are all alike.
     let places: Vec<usize> =
         input.iter().filter(|line| line.len() > 2).map(|line| place[&line[..]]).collect();
     let cuts = places.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    assert!(cuts < workers, "{cuts} lines come before the one before them, expected fewer than {workers}");
+    assert!(
+        cuts < workers,
+        "{cuts} lines come before the one before them, expected fewer than {workers}"
+    );
 }
 
 #[test]
@@ -303,7 +319,11 @@ fn an_output_that_cannot_be_written_is_refused() {
     refused(&["--output", "/nowhere/at/all"], 1, &["cannot write /nowhere/at/all", "No such file"]);
     refused(&["--output", "/"], 1, &["cannot write /", "Is a directory"]);
     for mode in MODES {
-        refused(&["--mode", mode, "--output", "/dev/full"], 1, &["cannot write /dev/full", "No space left"]);
+        refused(
+            &["--mode", mode, "--output", "/dev/full"],
+            1,
+            &["cannot write /dev/full", "No space left"],
+        );
         refused(&["--mode", mode, "--output", "/dev/full", "--lines", "1"], 1, &["No space left"]);
     }
 }
@@ -323,7 +343,8 @@ fn an_input_is_never_overwritten_as_the_output() {
     assert_eq!(fs::read(&input).expect("the input"), b"precious\n");
 }
 
-// ----------------------------------------------------------------------------- closed and full ends
+// ----------------------------------------------------------------------------- closed and full
+// ends
 
 fn spawn(args: &[&str], stdout: impl Into<Stdio>) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linering"));
@@ -364,7 +385,10 @@ fn a_full_stdout_is_a_failure() {
     for args in [&["--lines", "1000"][..], &["--lines", "1000", "--output", "-"]] {
         let (status, said) = end_of(spawn(args, full()));
         assert_eq!(status.code(), Some(1));
-        assert!(said.starts_with("linering: cannot write standard output: No space left"), "{said}");
+        assert!(
+            said.starts_with("linering: cannot write standard output: No space left"),
+            "{said}"
+        );
     }
 }
 
@@ -375,8 +399,9 @@ const ENDLESS: &str = "900000000000";
 /// How the workers' lines begin.
 const FIRSTS: [&[u8]; 3] = [b"worker 0000", b"worker 0001", b"worker 0002"];
 
-/// A run in which every worker has begun, as its first lines out of the pipe say. While nobody reads on, no worker
-/// can end: each has more lines than the pipe, the run's own buffer and the ring hold.
+/// A run in which every worker has begun, as its first lines out of the pipe say. While nobody
+/// reads on, no worker can end: each has more lines than the pipe, the run's own buffer and the
+/// ring hold.
 fn begun(args: &[&str], firsts: &[&[u8]]) -> (Child, ChildStdout, Vec<u8>) {
     let mut child = spawn(&[&["--output", "-"], args].concat(), Stdio::piped());
     let mut pipe = child.stdout.take().expect("piped");
@@ -392,7 +417,8 @@ fn begun(args: &[&str], firsts: &[&[u8]]) -> (Child, ChildStdout, Vec<u8>) {
 }
 
 fn kill(process: u32, signal: i32) {
-    // SAFETY: a plain system call; the process is a child, or a child's child, that nobody has awaited.
+    // SAFETY: a plain system call; the process is a child, or a child's child, that nobody has
+    // awaited.
     assert_eq!(unsafe { libc::kill(process as i32, signal) }, 0);
 }
 
@@ -400,7 +426,8 @@ fn kill(process: u32, signal: i32) {
 fn an_interrupt_ends_the_workers_and_drains_what_they_wrote() {
     for mode in MODES {
         for signal in [libc::SIGINT, libc::SIGTERM] {
-            let (child, mut pipe, mut lines) = begun(&["--mode", mode, "--lines", ENDLESS], &FIRSTS[..2]);
+            let (child, mut pipe, mut lines) =
+                begun(&["--mode", mode, "--lines", ENDLESS], &FIRSTS[..2]);
             kill(child.id(), signal);
             pipe.read_to_end(&mut lines).expect("lines");
             let (status, said) = end_of(child);
@@ -419,7 +446,8 @@ fn children_of(parent: u32) -> Vec<u32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let has_parent = |process: &u32| {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        // After the name, which is in parentheses and may hold anything: the state, then the parent.
+        // After the name, which is in parentheses and may hold anything: the state, then the
+        // parent.
         let after = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
         after.and_then(|mut words| words.nth(1)?.parse().ok()) == Some(parent)
     };
@@ -436,8 +464,11 @@ fn a_killed_worker_is_named_and_the_others_lines_all_come() {
     let (status, said) = end_of(child);
     assert_eq!(status.code(), Some(1), "{said}");
     let told = said.lines().find(|line| line.contains("was killed by SIGKILL after")).expect(&said);
-    let killed =
-        told.split_whitespace().nth(2).and_then(|word| word.parse().ok()).expect("a worker's number");
+    let killed = told
+        .split_whitespace()
+        .nth(2)
+        .and_then(|word| word.parse().ok())
+        .expect("a worker's number");
     let counts = count_in_order(std::str::from_utf8(&lines).expect("UTF-8"));
     assert!(counts.get(&killed).is_none_or(|count| *count < 20_000));
     assert!((0..3).filter(|worker| *worker != killed).all(|worker| counts[&worker] == 20_000));

@@ -28,7 +28,8 @@ fn write_and_be_killed(ring: &LineRing) {
 
 /// Runs `work` in a process of its own, which is killed then.
 fn in_a_killed_process(work: impl FnOnce()) {
-    // SAFETY: the child does its work, which uses no lock that another thread could hold but the allocator's, and is killed.
+    // SAFETY: the child does its work, which uses no lock that another thread could hold but the
+    // allocator's, and is killed.
     unsafe {
         match libc::fork() {
             0 => {
@@ -59,7 +60,10 @@ fn what_a_kill_has_left_is_drained_once_with_its_last_words() {
     let notes = "linering: -- worker 8 ended --\nlinering: -- worker 7 died --\n";
     assert_eq!((err(&recovered).as_str(), recovered.status.code()), (notes, Some(0)));
     let again = output(&["recover", ring]);
-    assert_eq!((out(&again), err(&again), again.status.code()), (String::new(), String::new(), Some(0)));
+    assert_eq!(
+        (out(&again), err(&again), again.status.code()),
+        (String::new(), String::new(), Some(0))
+    );
     // Taken, and still to be seen.
     assert_eq!(out(&output(&["cat", ring])), "first\nsecond\nthird\nunfini\n");
 }
@@ -93,8 +97,11 @@ fn what_could_not_be_printed_stays() {
     let ring = path.to_str().expect("UTF-8");
     left_in(&path);
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
-    let failed =
-        linering(&["recover", ring]).stdout(full).stderr(Stdio::piped()).output().expect("it starts");
+    let failed = linering(&["recover", ring])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .expect("it starts");
     assert_eq!(failed.status.code(), Some(1), "{}", err(&failed));
     assert_eq!(out(&output(&["recover", ring])), "first\nsecond\nthird\nunfini\n");
 }
@@ -137,10 +144,15 @@ fn names_are_removed_where_nobody_lives_and_nowhere_else() {
     };
     let dry = output(&["gc", "--dry-run"]);
     assert!(
-        of(&dry, &left).ends_with("bytes, nobody lives there") && of(&dry, &kept).ends_with("bytes, in use")
+        of(&dry, &left).ends_with("bytes, nobody lives there")
+            && of(&dry, &kept).ends_with("bytes, in use")
     );
     let removed = output(&["gc"]);
-    assert!(of(&removed, &left).ends_with("bytes, nobody lived there, removed"), "{}", out(&removed));
+    assert!(
+        of(&removed, &left).ends_with("bytes, nobody lived there, removed"),
+        "{}",
+        out(&removed)
+    );
     assert!(of(&removed, &kept).ends_with("bytes, in use"), "{}", out(&removed));
     assert_eq!(of(&output(&["gc"]), &left), "");
     assert!(LineRing::open_named(&kept).is_ok());

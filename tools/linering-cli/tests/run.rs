@@ -43,7 +43,10 @@ fn one_copys_output_is_the_commands_byte_for_byte() {
         ("returns", b"dos\r\n 50%\r100%\n\r\n\r".to_vec()),
         ("binary", (0..=255).cycle().take(300_000).collect()),
         ("empty lines", vec![b'\n'; 100_000]),
-        ("long lines", [vec![b'x'; 9_000_000], b"\nshort\n".to_vec(), vec![b'y'; 5_000_000]].concat()),
+        (
+            "long lines",
+            [vec![b'x'; 9_000_000], b"\nshort\n".to_vec(), vec![b'y'; 5_000_000]].concat(),
+        ),
     ];
     for (case, bytes) in cases {
         let path = scratch(&format!("run-{}", case.replace(' ', "-")));
@@ -61,8 +64,11 @@ fn one_copys_output_is_the_commands_byte_for_byte() {
 
 #[test]
 fn one_copy_reads_the_standard_input_and_several_read_nothing() {
-    let mut child =
-        linering(&["--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut child = linering(&["--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     child.stdin.take().expect("a pipe").write_all(b"in\nand out").expect("room");
     assert_eq!(child.wait_with_output().expect("ours").stdout, b"in\nand out");
     let mut child = linering(&["-n", "2", "--", "cat"]);
@@ -80,7 +86,11 @@ fn copies_know_their_number_and_how_many_they_are() {
 fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("this program");
     let path = tests.ancestors().nth(2).expect("a build's folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: build it with `cargo build --examples`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there: build it with `cargo build --examples`",
+        path.display()
+    );
     path
 }
 
@@ -91,13 +101,17 @@ fn a_program_that_links_linering_writes_straight_into_the_ring() {
     let out = out(&output);
     for worker in 0..3 {
         let begin = format!("worker {worker}, line ");
-        let numbers = out.lines().filter_map(|line| line.strip_prefix(&begin)?.parse::<usize>().ok());
+        let numbers =
+            out.lines().filter_map(|line| line.strip_prefix(&begin)?.parse::<usize>().ok());
         assert!(numbers.eq(0..1000), "worker {worker}");
     }
     assert_eq!(out.lines().filter(|line| line.starts_with("printed by ")).count(), 3);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let err = err(&output);
-    assert!(err.lines().skip(1).all(|line| line.split_whitespace().nth(1) == Some("1001")), "{err}");
+    assert!(
+        err.lines().skip(1).all(|line| line.split_whitespace().nth(1) == Some("1001")),
+        "{err}"
+    );
 }
 
 #[test]
@@ -147,8 +161,9 @@ while at < len(text):
             };
             let worker = line.chars().next().expect("a worker");
             let number = next.entry(worker).or_default();
-            let rest =
-                line.strip_prefix(&format!("{worker}.{number}.")).unwrap_or_else(|| panic!("{line:.80}"));
+            let rest = line
+                .strip_prefix(&format!("{worker}.{number}."))
+                .unwrap_or_else(|| panic!("{line:.80}"));
             assert!(rest.chars().all(|c| c == worker), "mixed");
             *number += 1;
         }
@@ -178,7 +193,11 @@ fn the_exit_code_is_the_number_of_copies_that_failed() {
         ("4", "exit $((LINERING_WORKER % 2 * 7))", 2),
         ("120", "exit 9", 100),
     ] {
-        assert_eq!(run(&["-n", count, "--", "sh", "-c", script]).status.code(), Some(code), "{script}");
+        assert_eq!(
+            run(&["-n", count, "--", "sh", "-c", script]).status.code(),
+            Some(code),
+            "{script}"
+        );
     }
 }
 
@@ -212,7 +231,12 @@ fn the_ring_can_be_a_file_that_stays_or_have_a_name_meanwhile() {
     let _ = fs::remove_file(&path);
     let text = path.to_str().expect("UTF-8");
     let output = run(&["--file", text, "--", "echo", "hello"]);
-    assert_eq!((out(&output), output.status.code()), ("hello\n".to_owned(), Some(0)), "{}", err(&output));
+    assert_eq!(
+        (out(&output), output.status.code()),
+        ("hello\n".to_owned(), Some(0)),
+        "{}",
+        err(&output)
+    );
     let ring = linering::LineRing::open_file(&path).expect("it stays");
     assert!(ring.reader().expect("nobody reads").next().is_none(), "everything was read");
     let output = run(&["--file", text, "--", "echo", "hello"]);
@@ -233,7 +257,8 @@ fn the_ring_can_be_a_file_that_stays_or_have_a_name_meanwhile() {
 
 #[test]
 fn halt_ends_the_others_when_one_has_failed() {
-    let script = "if [ $LINERING_WORKER = 2 ]; then echo failing; exit 7; fi; echo begun; exec sleep 1000";
+    let script =
+        "if [ $LINERING_WORKER = 2 ]; then echo failing; exit 7; fi; echo begun; exec sleep 1000";
     let output = run(&["-n", "4", "--halt", "--", "sh", "-c", script]);
     assert_eq!(output.status.code(), Some(1));
     let err = err(&output);
@@ -252,7 +277,8 @@ fn a_killed_copy_is_named_and_what_it_wrote_is_printed() {
     // The summary, since one failed.
     assert_eq!(err.lines().filter(|line| line.ends_with("exit code 0")).count(), 2, "{err}");
     assert!(
-        err.lines().any(|line| line.trim().starts_with("1 ") && line.ends_with("killed by SIGKILL")),
+        err.lines()
+            .any(|line| line.trim().starts_with("1 ") && line.ends_with("killed by SIGKILL")),
         "{err}"
     );
     assert_eq!(output.status.code(), Some(1));
@@ -268,7 +294,11 @@ fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
         (&["--tag={host}", "--", "true"], 2, "found {host}, expected {worker}, {stream} or {pid}"),
         (&["--lines", "1", "--", "true"], 2, "lines is 1, expected 2 to 8388608"),
         (&["-o", "xml", "--", "true"], 2, "'xml'"),
-        (&["--", "/nonexistent/command"], 127, "linering: cannot start /nonexistent/command: No such file"),
+        (
+            &["--", "/nonexistent/command"],
+            127,
+            "linering: cannot start /nonexistent/command: No such file",
+        ),
         (&["--", "/"], 127, "linering: cannot start /: Permission denied"),
     ] {
         let output = run(args);
@@ -287,11 +317,14 @@ fn a_line_is_a_json_object_if_that_is_asked_for() {
     assert_eq!(objects.len(), 4, "{objects:?}");
     for object in &objects {
         assert_eq!(object["worker"], 0);
-        let time: jiff::Timestamp = object["time"].as_str().expect("a time").parse().expect("RFC 3339");
+        let time: jiff::Timestamp =
+            object["time"].as_str().expect("a time").parse().expect("RFC 3339");
         let age = jiff::Timestamp::now().duration_since(time);
         assert!(age.abs().as_secs() < 1000, "{time}");
     }
-    let of = |stream: &str| objects.iter().filter(|object| object["stream"] == stream).collect::<Vec<_>>();
+    let of = |stream: &str| {
+        objects.iter().filter(|object| object["stream"] == stream).collect::<Vec<_>>()
+    };
     let [first, second, third] = of("stdout")[..] else { panic!("{objects:?}") };
     assert_eq!(
         (&first["msg"], first.get("lossy"), first.get("unfinished")),
@@ -326,7 +359,8 @@ fn the_summary_counts_each_copys_lines_and_bytes() {
     let err = err(&output);
     let rows: Vec<Vec<&str>> = err.lines().map(|line| line.split_whitespace().collect()).collect();
     let row = |worker: &str| rows.iter().find(|row| row[0] == worker).expect("a row");
-    for (worker, lines, bytes) in [("0", "2", 7), ("1", "1002", 3893 + 7), ("2", "2002", 8893 + 7)] {
+    for (worker, lines, bytes) in [("0", "2", 7), ("1", "1002", 3893 + 7), ("2", "2002", 8893 + 7)]
+    {
         assert_eq!(row(worker)[1..4], [lines, &bytes.to_string(), "0"], "{err}");
         assert!(row(worker).ends_with(&["exit", "code", "0"]), "{err}");
     }
@@ -342,11 +376,16 @@ fn a_ring_that_may_lose_lines_counts_them_and_strict_makes_that_a_failure() {
         let came = out(&output).lines().count();
         let err = self::err(&output);
         let row: Vec<&str> = err.lines().last().expect("a summary").split_whitespace().collect();
-        let (counted, lost): (usize, usize) = (row[1].parse().expect("lines"), row[3].parse().expect("lost"));
+        let (counted, lost): (usize, usize) =
+            (row[1].parse().expect("lines"), row[3].parse().expect("lost"));
         assert_eq!((came, came + lost), (counted, 200_000), "{policy}");
         assert_eq!(output.status.code(), Some(0), "{policy}");
         let output = run(&[&small[..], &["--strict"], &command].concat());
-        assert_eq!(output.status.code(), Some(i32::from(self::err(&output).contains(" lost, "))), "{policy}");
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(self::err(&output).contains(" lost, "))),
+            "{policy}"
+        );
     }
 }
 
@@ -354,7 +393,8 @@ fn a_ring_that_may_lose_lines_counts_them_and_strict_makes_that_a_failure() {
 fn a_closed_stdout_ends_it_quietly() {
     for count in ["1", "3"] {
         let mut child = linering(&["-n", count, "--", "yes"]);
-        let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child =
+            child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         assert_eq!(line, "y\n");
@@ -398,7 +438,8 @@ fn memory_is_bounded_however_long_a_line_is() {
     // 300 MB without an end of line.
     const BYTES: usize = 300_000_000;
     let script = format!("head -c {BYTES} /dev/zero");
-    let mut child = linering(&["--", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        linering(&["--", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut stdout = child.stdout.take().expect("a pipe");
     let mut buffer = vec![0; 1 << 20];
     let (mut bytes, mut kib) = (0, 0);
@@ -411,8 +452,10 @@ fn memory_is_bounded_however_long_a_line_is() {
         bytes += read;
         if kib == 0 && bytes > BYTES - (4 << 20) {
             // It lives: more is to come than a pipe holds.
-            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a process");
-            let highest = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a figure");
+            let status =
+                fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a process");
+            let highest =
+                status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a figure");
             kib = highest.trim().trim_end_matches(" kB").parse::<usize>().expect("a number");
         }
     }
@@ -429,17 +472,25 @@ fn everything_goes_to_a_file_too_which_rotates() {
     // Both streams, and what is there stays.
     for (worker, before) in [("first", 0), ("second", 2)] {
         assert_eq!(read("log").lines().count(), before);
-        let output = run(&["--output", log, "--", "sh", "-c", &format!("echo {worker}; echo err >&2")]);
+        let output =
+            run(&["--output", log, "--", "sh", "-c", &format!("echo {worker}; echo err >&2")]);
         assert_eq!((out(&output), err(&output)), (format!("{worker}\n"), "err\n".to_owned()));
     }
     assert_eq!(sorted(&read("log")), ["err", "err", "first", "second"]);
     fs::remove_file(&path).expect("it is there");
-    let output = run(&["--output", log, "--rotate", "1K", "--keep", "20", "--tag", "--", "seq", "1000"]);
+    let output =
+        run(&["--output", log, "--rotate", "1K", "--keep", "20", "--tag", "--", "seq", "1000"]);
     let files: Vec<String> =
         (1..=20).rev().map(|number| format!("log.{number}")).chain(["log".to_owned()]).collect();
     assert_eq!(files.iter().map(|name| read(name)).collect::<String>(), out(&output));
-    assert!(files.iter().all(|name| read(name).len() <= 1024 && !read(name).starts_with(|c| c != '[')));
-    assert!(read("log.7").len() > 1000 && read("log.20").is_empty(), "{:?}", fs::read_dir(folder.path()));
+    assert!(
+        files.iter().all(|name| read(name).len() <= 1024 && !read(name).starts_with(|c| c != '['))
+    );
+    assert!(
+        read("log.7").len() > 1000 && read("log.20").is_empty(),
+        "{:?}",
+        fs::read_dir(folder.path())
+    );
 }
 
 #[test]
@@ -447,7 +498,8 @@ fn with_a_file_the_draining_goes_on_when_nobody_reads_stdout() {
     let path = scratch("run-goes-on");
     let _ = fs::remove_file(&path);
     let args = ["--output", path.to_str().expect("UTF-8"), "--", "seq", "1000000"];
-    let mut child = linering(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        linering(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ours");
     assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
@@ -469,11 +521,17 @@ fn a_file_that_cannot_be_written_is_named_and_the_rest_goes_on() {
     ] {
         let output = run(&[options, &["--", "echo", "started"]].concat());
         assert_eq!((output.status.code(), out(&output)), (Some(125), String::new()), "{options:?}");
-        assert!(err(&output).contains(expected) && err(&output).lines().count() == 1, "{}", err(&output));
+        assert!(
+            err(&output).contains(expected) && err(&output).lines().count() == 1,
+            "{}",
+            err(&output)
+        );
     }
-    for options in
-        [&["--rotate", "1M"][..], &["--output", "x", "--rotate", "1T"], &["--output", "x", "--keep", "0"]]
-    {
+    for options in [
+        &["--rotate", "1M"][..],
+        &["--output", "x", "--rotate", "1T"],
+        &["--output", "x", "--keep", "0"],
+    ] {
         let output = run(&[options, &["--", "echo", "started"]].concat());
         assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()), "{options:?}");
     }
@@ -494,8 +552,11 @@ fn a_group_is_one_workers_output() {
     let mut lines = out.lines().peekable();
     let mut order = Vec::new();
     while let Some(line) = lines.next() {
-        let worker =
-            line.strip_suffix(" begins").and_then(|line| line.split_once('|')).expect("its first line").1;
+        let worker = line
+            .strip_suffix(" begins")
+            .and_then(|line| line.split_once('|'))
+            .expect("its first line")
+            .1;
         let more = if worker == "1" { 100_000 } else { 0 };
         assert!(lines.by_ref().take(more).eq((1..=more).map(|number| format!("1|{number}"))));
         assert_eq!(lines.next(), Some(&*format!("{worker}|no.end")));
@@ -505,11 +566,16 @@ fn a_group_is_one_workers_output() {
     assert_eq!(order, ["0", "1", "2"]);
     assert_eq!(sorted(&err(&output)), ["0|err 0", "1|err 1", "2|err 2"]);
     // Nowhere to keep it: it comes all the same.
-    let output =
-        linering(&["-n", "2", "--group", "--", "seq", "100000"]).env("TMPDIR", "/no/folder").output();
+    let output = linering(&["-n", "2", "--group", "--", "seq", "100000"])
+        .env("TMPDIR", "/no/folder")
+        .output();
     let output = output.expect("it starts");
     assert_eq!(self::out(&output).lines().count(), 200_000);
-    assert!(err(&output).contains("cannot keep the output of worker 0 for its end: "), "{}", err(&output));
+    assert!(
+        err(&output).contains("cannot keep the output of worker 0 for its end: "),
+        "{}",
+        err(&output)
+    );
     assert_eq!(output.status.code(), Some(125));
 }
 
@@ -518,7 +584,8 @@ fn what_there_is_is_shown_before_the_wait_for_more() {
     for format in ["cat", "json", "short"] {
         let script = "seq 20; read end; seq 3";
         let mut child = linering(&["-o", format, "--", "sh", "-c", script]);
-        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child =
+            child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         for _ in 0..20 {
             lines.next().expect("it is shown").expect("UTF-8");
@@ -532,9 +599,12 @@ fn what_there_is_is_shown_before_the_wait_for_more() {
 #[test]
 fn lines_are_whole_where_stdout_and_stderr_are_one_file() {
     let path = scratch("run-one-file");
-    for options in
-        [&["-n", "2"][..], &["-n", "2", "--tag"], &["-n", "2", "--group"], &["-n", "2", "--max-line", "4"]]
-    {
+    for options in [
+        &["-n", "2"][..],
+        &["-n", "2", "--tag"],
+        &["-n", "2", "--group"],
+        &["-n", "2", "--max-line", "4"],
+    ] {
         let file = fs::File::create(&path).expect("a file");
         let script = "seq 100000 150000 & seq 200000 250000 >&2; wait";
         let mut command = linering(&[options, &["--", "sh", "-c", script]].concat());
@@ -548,7 +618,10 @@ fn lines_are_whole_where_stdout_and_stderr_are_one_file() {
         // A line over the longest comes in pieces, but not glued to another's.
         let wrong = text.lines().filter(|line| !is_whole(line)).count();
         assert!(wrong == 0 || options.contains(&"--max-line"), "{options:?}: {wrong}");
-        assert!(text.lines().count() >= 200_004 && text.lines().all(|line| line.len() <= 10), "{options:?}");
+        assert!(
+            text.lines().count() >= 200_004 && text.lines().all(|line| line.len() <= 10),
+            "{options:?}"
+        );
     }
 }
 
@@ -560,7 +633,8 @@ fn who_was_told_to_end_leaves_nothing_that_is_waited_for() {
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut sleeper = String::new();
     stdout.read_line(&mut sleeper).expect("a line");
-    // SAFETY: plain system calls, on a child that was not awaited and on what its child has started.
+    // SAFETY: plain system calls, on a child that was not awaited and on what its child has
+    // started.
     unsafe {
         assert_eq!(libc::kill(child.id() as i32, libc::SIGTERM), 0);
         child.wait().expect("it does not wait for the sleeper");
@@ -582,7 +656,8 @@ fn a_halt_hides_no_failure_and_counts_none_that_it_causes() {
     // The first is killed by the signal that halts the others.
     let first = "[ $LINERING_WORKER = 0 ] || exec sleep 1000; kill -TERM $$";
     assert_eq!(code(first), Some(1));
-    let trapped = "[ $LINERING_WORKER != 0 ] || exit 5; trap 'exit 143' TERM; while :; do sleep 0.01; done";
+    let trapped =
+        "[ $LINERING_WORKER != 0 ] || exit 5; trap 'exit 143' TERM; while :; do sleep 0.01; done";
     assert_eq!(code(trapped), Some(1));
 }
 
@@ -599,7 +674,8 @@ fn lines_that_are_cut_short_are_told_and_strict_makes_them_a_failure() {
 
 #[test]
 fn a_signal_that_comes_twice_at_once_is_one_and_an_ignored_one_stays_ignored() {
-    let script = "trap 'sleep 0.1; echo trapped; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+    let script =
+        "trap 'sleep 0.1; echo trapped; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
     let mut child = linering(&["--", "sh", "-c", script]);
     let mut child = child.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -612,7 +688,8 @@ fn a_signal_that_comes_twice_at_once_is_one_and_an_ignored_one_stays_ignored() {
     stdout.read_to_string(&mut rest).expect("text");
     assert_eq!((rest.as_str(), child.wait().expect("ours").code()), ("trapped\n", Some(0)));
     let program = assert_cmd::cargo::cargo_bin!("linering");
-    let script = format!("trap '' HUP; exec {} run -- grep SigIgn /proc/self/status", program.display());
+    let script =
+        format!("trap '' HUP; exec {} run -- grep SigIgn /proc/self/status", program.display());
     let output = Command::new("sh").args(["-c", &script]).output().expect("it starts");
     let ignored = out(&output).trim().trim_start_matches("SigIgn:").trim().to_owned();
     assert_eq!(u64::from_str_radix(&ignored, 16).expect("hexadecimal") & 1, 1, "{ignored}");
@@ -621,9 +698,15 @@ fn a_signal_that_comes_twice_at_once_is_one_and_an_ignored_one_stays_ignored() {
 #[test]
 fn more_workers_than_descriptors_are_started_all_the_same_and_have_the_limit_that_was() {
     let program = assert_cmd::cargo::cargo_bin!("linering");
-    let script = format!("ulimit -S -n 64; exec {} run -n 100 -- sh -c 'ulimit -S -n'", program.display());
+    let script =
+        format!("ulimit -S -n 64; exec {} run -n 100 -- sh -c 'ulimit -S -n'", program.display());
     let output = Command::new("sh").args(["-c", &script]).output().expect("it starts");
-    assert_eq!((out(&output), output.status.code()), ("64\n".repeat(100), Some(0)), "{}", err(&output));
+    assert_eq!(
+        (out(&output), output.status.code()),
+        ("64\n".repeat(100), Some(0)),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]
@@ -643,7 +726,8 @@ fn nobody_to_write_for_ends_the_workers() {
     assert_eq!((output.status.code(), path.exists()), (Some(127), false));
 }
 
-/// What a terminal is sent, by a command whose stderr, and stdout too if `out`, is that terminal; and the rest of its stdout.
+/// What a terminal is sent, by a command whose stderr, and stdout too if `out`, is that terminal;
+/// and the rest of its stdout.
 fn on_a_terminal(mut command: Command, out: bool) -> (String, String) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
@@ -716,10 +800,14 @@ fn a_ring_whose_file_is_cut_short_ends_the_run_with_a_sentence() {
     let path = scratch("cut.ring");
     let ring = path.to_str().expect("UTF-8");
     // The worker cuts it itself, and writes until it has no reader.
-    let work = format!("echo before; truncate -s 0 {ring}; while echo after; do :; done 2>/dev/null");
+    let work =
+        format!("echo before; truncate -s 0 {ring}; while echo after; do :; done 2>/dev/null");
     let _ = fs::remove_file(&path);
     let output = run(&["--file", ring, "--", "sh", "-c", &work]);
     fs::remove_file(&path).expect("it stays");
     assert_eq!(output.status.code(), Some(125), "{output:?}");
-    assert!(err(&output).contains("the ring's file was cut short while it was in use"), "{output:?}");
+    assert!(
+        err(&output).contains("the ring's file was cut short while it was in use"),
+        "{output:?}"
+    );
 }

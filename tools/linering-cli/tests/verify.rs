@@ -28,7 +28,8 @@ fn sample(path: &Path, checksums: impl Into<Option<bool>>) {
 /// Changes the text `from`, which is in the file once.
 fn change(path: &Path, from: &str, to: &str) {
     let mut bytes = fs::read(path).expect("a file");
-    let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).expect("it is there");
+    let at =
+        bytes.windows(from.len()).position(|part| part == from.as_bytes()).expect("it is there");
     bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
     fs::write(path, bytes).expect("a file");
 }
@@ -79,7 +80,11 @@ fn of_a_ring_without_checksums_it_is_known_what_is_in_place() {
 fn what_is_no_ring_is_refused_and_wrong_usage_too() {
     let refused = output(&["verify", "/etc/passwd"]);
     assert_eq!((refused.status.code(), out(&refused)), (Some(1), String::new()));
-    assert!(err(&refused).starts_with("linering: cannot verify /etc/passwd: "), "{}", err(&refused));
+    assert!(
+        err(&refused).starts_with("linering: cannot verify /etc/passwd: "),
+        "{}",
+        err(&refused)
+    );
     assert_eq!(output(&["verify"]).status.code(), Some(2));
 }
 

@@ -1,7 +1,7 @@
 //! What was taken out of the ring and Python does not have yet.
 //!
-//! It is filled without the interpreter lock, so nothing here is Python's: bytes, and plain data about them. An exception
-//! between the taking and the handing on loses nothing.
+//! It is filled without the interpreter lock, so nothing here is Python's: bytes, and plain data
+//! about them. An exception between the taking and the handing on loses nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -122,7 +122,8 @@ impl Backlog {
     }
 
     pub fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.outs.len()).sum::<usize>() - self.next + self.returned.len()
+        self.chunks.iter().map(|chunk| chunk.outs.len()).sum::<usize>() - self.next
+            + self.returned.len()
     }
 
     /// Takes what is decoded next.
@@ -136,7 +137,8 @@ impl Backlog {
         Ok(())
     }
 
-    /// Takes one item; if there is none, the reader's descriptor becomes readable when one comes: `false`.
+    /// Takes one item; if there is none, the reader's descriptor becomes readable when one comes:
+    /// `false`.
     pub fn take_one(&mut self, reader: &mut Reader) -> Result<bool, ReadError> {
         let Some(item) = reader.try_recv()? else { return Ok(false) };
         let mut chunk = Chunk::default();
@@ -154,15 +156,23 @@ impl Backlog {
 
     fn accept(&mut self, chunk: &mut Chunk, item: Item<'_>) {
         match item {
-            Item::Line(line) if self.begun.is_unconcerned(&line) => chunk.push_line(What::Line, &line),
+            Item::Line(line) if self.begun.is_unconcerned(&line) => {
+                chunk.push_line(What::Line, &line)
+            }
             Item::Line(line) => {
-                self.begun.ended_by(&line).iter().for_each(|ended| chunk.push_line(What::Line, ended));
+                self.begun
+                    .ended_by(&line)
+                    .iter()
+                    .for_each(|ended| chunk.push_line(What::Line, ended));
                 let cell = line.cell;
                 match self.begun.assemble(line.into_owned()) {
                     Some(line) => chunk.push_line(What::Line, &line),
                     // All that has come of it, each time: only for who wants that.
                     None if self.changes => {
-                        self.begun.state(cell).into_iter().for_each(|it| chunk.push_line(What::Change, it));
+                        self.begun
+                            .state(cell)
+                            .into_iter()
+                            .for_each(|it| chunk.push_line(What::Change, it));
                     }
                     None => {}
                 }

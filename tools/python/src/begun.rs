@@ -7,7 +7,8 @@ use linering::{Kind, Line};
 
 use crate::way::{CONTINUES, FORGETS, REPLACES, is_piece};
 
-/// Pieces of lines that were sent ahead, by the cell of the mirror that they came from: each thread and stream has its own.
+/// Pieces of lines that were sent ahead, by the cell of the mirror that they came from: each thread
+/// and stream has its own.
 #[derive(Debug)]
 pub struct Begun {
     lines: HashMap<u16, Line<'static>>,
@@ -31,7 +32,8 @@ impl Begun {
         if goes_on { None } else { self.end(line.cell) }
     }
 
-    /// Puts a line's pieces together; nothing if it has no end yet, and stays here, or is none any more.
+    /// Puts a line's pieces together; nothing if it has no end yet, and stays here, or is none any
+    /// more.
     pub fn assemble(&mut self, mut line: Line<'static>) -> Option<Line<'static>> {
         // Only lines and their pieces: what the others' tags mean is their writers' business.
         if line.kind != Kind::Line || !is_piece(line.tag) && !line.unfinished {

@@ -1,7 +1,9 @@
-//! Exclusive use of a value, under the interpreter lock: a lock that is only ever tried, for the price of a load and a store.
+//! Exclusive use of a value, under the interpreter lock: a lock that is only ever tried, for the
+//! price of a load and a store.
 //!
-//! Whoever claims holds the interpreter lock at that moment, so two can never claim at once; who claimed may release the
-//! interpreter lock while he uses the value, and others see then that it is claimed.
+//! Whoever claims holds the interpreter lock at that moment, so two can never claim at once; who
+//! claimed may release the interpreter lock while he uses the value, and others see then that it is
+//! claimed.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -16,8 +18,9 @@ pub struct Claim<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached through a `Claimed` alone, of which there is one at a time: the interpreter lock, of which the
-// caller has a proof, orders all claims and all releases. (The package refuses free-threaded interpreters.)
+// SAFETY: the value is reached through a `Claimed` alone, of which there is one at a time: the
+// interpreter lock, of which the caller has a proof, orders all claims and all releases. (The
+// package refuses free-threaded interpreters.)
 unsafe impl<T: Send> Sync for Claim<T> {}
 
 impl<T> Claim<T> {

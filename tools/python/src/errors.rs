@@ -16,8 +16,8 @@ create_exception!(
     "The buffer's process told all mirrors to stop: raised by the next write."
 );
 
-/// `io.UnsupportedOperation` is both an `OSError` and a `ValueError`: what writing to a closed file raises in Python, and
-/// what it raised in the package whose names these are.
+/// `io.UnsupportedOperation` is both an `OSError` and a `ValueError`: what writing to a closed file
+/// raises in Python, and what it raised in the package whose names these are.
 pub fn closed(py: Python<'_>, words: &str) -> PyErr {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     match CLASS.import(py, "io", "UnsupportedOperation") {

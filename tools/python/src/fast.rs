@@ -1,5 +1,6 @@
-//! `write`, which `print` calls twice for each line: as a plain C method of one argument, without what PyO3 puts around
-//! methods in the limited interface (a tuple, and a look for keywords). That is half of the time.
+//! `write`, which `print` calls twice for each line: as a plain C method of one argument, without
+//! what PyO3 puts around methods in the limited interface (a tuple, and a look for keywords). That
+//! is half of the time.
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,8 +68,10 @@ pub fn add<T: Write>(py: Python<'_>) -> PyResult<()> {
         ml_flags: ffi::METH_O,
         ml_doc: T::WRITE_DOC.as_ptr(),
     }));
-    // SAFETY: a class, and a definition that lives as long as the process; a new reference or null with an exception.
-    let descriptor =
-        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_ptr().cast(), method))? };
+    // SAFETY: a class, and a definition that lives as long as the process; a new reference or null
+    // with an exception.
+    let descriptor = unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_ptr().cast(), method))?
+    };
     class.setattr("write", descriptor)
 }

@@ -1,4 +1,5 @@
-//! Which process this is, for the price of a load: how many forks lie between it and the one that loaded the module.
+//! Which process this is, for the price of a load: how many forks lie between it and the one that
+//! loaded the module.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -13,8 +14,9 @@ extern "C" fn in_child() {
 pub fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler does one atomic addition. If it cannot be registered for want of memory, a fork's child
-        // takes its parent's unfinished line for its own; the library tells the two apart without it.
+        // SAFETY: the handler does one atomic addition. If it cannot be registered for want of
+        // memory, a fork's child takes its parent's unfinished line for its own; the
+        // library tells the two apart without it.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
 }

@@ -25,7 +25,12 @@ fn head_of(bytes: &[u8]) -> Option<usize> {
 }
 
 /// A `Line`; a record's head makes it a `Record`.
-pub fn line<'py>(py: Python<'py>, mut info: Info, label: &str, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub fn line<'py>(
+    py: Python<'py>,
+    mut info: Info,
+    label: &str,
+    bytes: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
     info.set_label(label);
     if info.is_record()
         && let Some(end) = head_of(bytes)

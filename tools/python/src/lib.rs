@@ -1,5 +1,5 @@
-//! The extension module of the Python package `linering`: what has to be fast, or to know the ring. The rest, which is what
-//! users see, is in `python/linering`.
+//! The extension module of the Python package `linering`: what has to be fast, or to know the ring.
+//! The rest, which is what users see, is in `python/linering`.
 
 mod backlog;
 mod begun;
@@ -23,7 +23,8 @@ use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// Classes, and which thread has the lock, are for the whole process here. CPython refuses by itself from 3.12 on.
+/// Classes, and which thread has the lock, are for the whole process here. CPython refuses by
+/// itself from 3.12 on.
 fn only_in_the_main_interpreter(py: Python<'_>) -> PyResult<()> {
     // SAFETY: the calling thread has the interpreter's lock.
     match unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) } {

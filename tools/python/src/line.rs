@@ -1,8 +1,9 @@
 //! `Line`: a `str` with what the ring knows of it behind the characters.
 //!
-//! It is not a class of PyO3's, which cannot derive from `str` in the limited interface, and not one of Python's, whose objects
-//! the collector of garbage would visit over and over: a million lines in a list would cost more to visit than to read. What is
-//! added is plain data, so nothing has to be done when a line goes.
+//! It is not a class of PyO3's, which cannot derive from `str` in the limited interface, and not
+//! one of Python's, whose objects the collector of garbage would visit over and over: a million
+//! lines in a list would cost more to visit than to read. What is added is plain data, so nothing
+//! has to be done when a line goes.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_int, c_void};
@@ -60,7 +61,8 @@ struct Labels {
 
 static LABELS: Mutex<Labels> = Mutex::new(Labels { list: Vec::new(), places: BTreeMap::new() });
 
-/// Where `Info` stands in a line: behind what a `str` has, whose size is the interpreter's business.
+/// Where `Info` stands in a line: behind what a `str` has, whose size is the interpreter's
+/// business.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 impl Info {
@@ -98,7 +100,12 @@ impl Info {
 
     /// Of a note that says how many lines were lost.
     pub fn of_lost(lost: &Lost<'_>) -> Self {
-        Self { worker: lost.writer_id.wrapping_add(1), kind: LOST, missing: lost.lines, ..Self::default() }
+        Self {
+            worker: lost.writer_id.wrapping_add(1),
+            kind: LOST,
+            missing: lost.lines,
+            ..Self::default()
+        }
     }
 
     pub fn is_line(&self) -> bool {
@@ -161,8 +168,8 @@ static CLASS: PyOnceLock<Class> = PyOnceLock::new();
 pub fn make<'py>(py: Python<'py>, bytes: &[u8], info: Info) -> PyResult<Bound<'py, PyAny>> {
     let Class { class, new } = CLASS.get_or_try_init(py, || class(py))?;
     let arguments = PyTuple::new(py, [text::to_str(py, bytes)?])?;
-    // SAFETY: the class's own constructor, with what it takes: without the detour over the class's call, which is as long as it.
-    // A new reference, or null with an exception.
+    // SAFETY: the class's own constructor, with what it takes: without the detour over the class's
+    // call, which is as long as it. A new reference, or null with an exception.
     let made = unsafe {
         Bound::from_owned_ptr_or_err(
             py,
@@ -176,7 +183,8 @@ pub fn make<'py>(py: Python<'py>, bytes: &[u8], info: Info) -> PyResult<Bound<'p
 /// Says what is known of a line that nobody else has yet, or had in another process.
 pub fn tell(line: &Bound<'_, PyAny>, info: Info) -> PyResult<()> {
     check(line)?;
-    // SAFETY: the class has the room for it there, aligned as its size makes it; the interpreter lock is held.
+    // SAFETY: the class has the room for it there, aligned as its size makes it; the interpreter
+    // lock is held.
     unsafe { place(line.as_ptr()).write(info) };
     Ok(())
 }
@@ -280,7 +288,8 @@ unsafe extern "C" fn reduce(line: *mut ffi::PyObject, _: *mut ffi::PyObject) -> 
 
 fn reduced<'py>(line: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let unpickle = line.py().import("linering._record")?.getattr("_line")?;
-    (unpickle, (line.get_type(), line.str()?, state(line)?, line.py().None())).into_bound_py_any(line.py())
+    (unpickle, (line.get_type(), line.str()?, state(line)?, line.py().None()))
+        .into_bound_py_any(line.py())
 }
 
 /// What pickles carry of a line.
@@ -291,7 +300,8 @@ type State = (u32, String, (u8, u8, u8, u8), (u64, f64, u64));
 pub fn state<'py>(line: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
     let info = info(line)?;
     let bytes = (info.stream, info.level, info.kind, info.flags);
-    (info.worker, info.label(), bytes, (info.position, info.time, info.missing)).into_pyobject(line.py())
+    (info.worker, info.label(), bytes, (info.position, info.time, info.missing))
+        .into_pyobject(line.py())
 }
 
 /// Says what is known of a line that came out of a pickle.
@@ -341,8 +351,8 @@ fn class(py: Python<'_>) -> PyResult<Class> {
         slots: slots.as_mut_ptr(),
     };
     let bases = PyTuple::new(py, [base])?;
-    // SAFETY: a whole specification, of which the interpreter keeps the getters and methods, which live for ever, and copies
-    // the rest. A new reference, or null with an exception.
+    // SAFETY: a whole specification, of which the interpreter keeps the getters and methods, which
+    // live for ever, and copies the rest. A new reference, or null with an exception.
     let class = unsafe {
         Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&mut spec, bases.as_ptr()))?
     };

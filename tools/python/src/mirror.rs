@@ -1,4 +1,5 @@
-//! `Mirror`: what Python's `LineProcMirror` is made of. A seat, and a way for each thread and stream that writes.
+//! `Mirror`: what Python's `LineProcMirror` is made of. A seat, and a way for each thread and
+//! stream that writes.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -21,7 +22,8 @@ use crate::{errors, fast, sleep, text};
 pub struct Mirror {
     stand: Arc<Stand>,
     first: Way,
-    /// Those of further threads, and of standard error. Locked for moments only, without a call into Python.
+    /// Those of further threads, and of standard error. Locked for moments only, without a call
+    /// into Python.
     more: Mutex<Vec<Arc<Way>>>,
     aggressive: AtomicBool,
     /// Milliseconds that a write may wait for room.
@@ -66,10 +68,13 @@ impl Mirror {
             self.first.take(key);
             return None;
         }
-        let gone: Vec<Arc<Way>> = more.extract_if(.., |way| way.is_free() || way.is_abandoned()).collect();
+        let gone: Vec<Arc<Way>> =
+            more.extract_if(.., |way| way.is_free() || way.is_abandoned()).collect();
         drop(more);
         // May wait for room, and others need the list meanwhile.
-        for way in gone.iter().map(|way| &**way).chain(self.first.is_abandoned().then_some(&self.first)) {
+        for way in
+            gone.iter().map(|way| &**way).chain(self.first.is_abandoned().then_some(&self.first))
+        {
             if let Some(mut held) = way.held.claim(py) {
                 let _ = sleep::writing(self.limit(), || end_way(way, &mut held, End::Eof));
             }
@@ -136,12 +141,16 @@ impl Mirror {
     /// What this thread has begun and not ended.
     pub fn begun(&self, py: Python<'_>, stream: Stream) -> Vec<u8> {
         let key = key_of(stream);
-        let begun = |way: &Way| way.held.claim(py).map(|held| held.begun().to_vec()).unwrap_or_default();
+        let begun =
+            |way: &Way| way.held.claim(py).map(|held| held.begun().to_vec()).unwrap_or_default();
         if self.first.key.load(Relaxed) == key {
             return begun(&self.first);
         }
         let more = lock(&self.more);
-        more.iter().find(|way| way.key.load(Relaxed) == key).map(|way| begun(way)).unwrap_or_default()
+        more.iter()
+            .find(|way| way.key.load(Relaxed) == key)
+            .map(|way| begun(way))
+            .unwrap_or_default()
     }
 
     /// Ends every way; with an error, this thread's last.
@@ -218,7 +227,12 @@ impl Mirror {
         self.flush_stream(py, Stream::Stderr)
     }
 
-    fn _write_bytes(&self, py: Python<'_>, data: &Bound<'_, PyBytes>, stderr: bool) -> PyResult<usize> {
+    fn _write_bytes(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyBytes>,
+        stderr: bool,
+    ) -> PyResult<usize> {
         self.write_bytes(py, stream_of(stderr), data.as_bytes())?;
         Ok(data.as_bytes().len())
     }
@@ -318,7 +332,9 @@ impl Mirror {
         let limit = match seconds {
             None => FOREVER,
             Some(seconds) => match Duration::try_from_secs_f64(seconds) {
-                Ok(limit) => u64::try_from(limit.as_millis()).unwrap_or(FOREVER - 1).min(FOREVER - 1),
+                Ok(limit) => {
+                    u64::try_from(limit.as_millis()).unwrap_or(FOREVER - 1).min(FOREVER - 1)
+                }
                 Err(_) => {
                     let words = format!("timeout is {seconds}, expected None or 0 or more seconds");
                     return Err(PyValueError::new_err(words));

@@ -1,4 +1,5 @@
-//! `Reader`: takes items out of the ring and hands them to Python, without the interpreter lock wherever it waits or drains.
+//! `Reader`: takes items out of the ring and hands them to Python, without the interpreter lock
+//! wherever it waits or drains.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -88,8 +89,14 @@ impl Reader {
         })
     }
 
-    /// The next of the backlog that is wanted: states of lines that change only with `changes`, losses only with `losses`.
-    fn pop<'py>(&self, py: Python<'py>, changes: bool, losses: bool) -> PyResult<Option<(Taken, Next<'py>)>> {
+    /// The next of the backlog that is wanted: states of lines that change only with `changes`,
+    /// losses only with `losses`.
+    fn pop<'py>(
+        &self,
+        py: Python<'py>,
+        changes: bool,
+        losses: bool,
+    ) -> PyResult<Option<(Taken, Next<'py>)>> {
         loop {
             let mut state = self.state(py)?;
             if changes {
@@ -123,8 +130,9 @@ impl Reader {
         self.fill_for(py, Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
-    /// Hands everything that was taken to `sink`: lines to its `parse_lines` (straight into its storage, if `plain`), groups to
-    /// its storage, records to `on_record`. How many there were.
+    /// Hands everything that was taken to `sink`: lines to its `parse_lines` (straight into its
+    /// storage, if `plain`), groups to its storage, records to `on_record`. How many there
+    /// were.
     fn hand_on(
         &self,
         sink: &Bound<'_, PyAny>,
@@ -222,7 +230,8 @@ impl Reader {
     }
 }
 
-/// Iterates over a reader's lines, of an object that has `_wait_for_more()`: waits a moment and says whether more can come.
+/// Iterates over a reader's lines, of an object that has `_wait_for_more()`: waits a moment and
+/// says whether more can come.
 #[pyclass(frozen, module = "linering._linering")]
 #[derive(Debug)]
 pub struct Lines {

@@ -45,7 +45,8 @@ impl Ring {
             "block" => Policy::Block,
             "drop" => Policy::DropNewest,
             found => {
-                let words = format!("policy is {found:?}, expected \"overwrite\", \"block\" or \"drop\"");
+                let words =
+                    format!("policy is {found:?}, expected \"overwrite\", \"block\" or \"drop\"");
                 return Err(PyValueError::new_err(words));
             }
         };
@@ -72,7 +73,10 @@ impl Ring {
 
     /// Keeps a seat, with a label of at most 24 bytes.
     fn seat(&self, label: &str) -> PyResult<Kept> {
-        self.0.seat_labelled(label).map(|seat| Kept(Arc::new(Stand::kept(seat)))).map_err(errors::of_mirror)
+        self.0
+            .seat_labelled(label)
+            .map(|seat| Kept(Arc::new(Stand::kept(seat))))
+            .map_err(errors::of_mirror)
     }
 
     /// Becomes the ring's reader.

@@ -1,4 +1,5 @@
-//! Writers that wait for room in a full ring: without the interpreter lock, and with an ear for signals.
+//! Writers that wait for room in a full ring: without the interpreter lock, and with an ear for
+//! signals.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -20,8 +21,8 @@ struct Writing {
     began: Cell<Option<Instant>>,
 }
 
-/// Runs `write`, whose waits for room release the interpreter lock, end with an exception of a signal's handler, and last no
-/// longer than `limit`.
+/// Runs `write`, whose waits for room release the interpreter lock, end with an exception of a
+/// signal's handler, and last no longer than `limit`.
 #[inline]
 pub fn writing<R>(limit: Option<Duration>, write: impl FnOnce() -> R) -> R {
     WRITING.with(|now| {
@@ -59,7 +60,8 @@ pub fn around(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
         if let Some(limit) = now.limit.get()
             && began.elapsed() >= limit
         {
-            let words = format!("the ring stayed full for {limit:?}, which is the mirror's timeout");
+            let words =
+                format!("the ring stayed full for {limit:?}, which is the mirror's timeout");
             return give_up(PyTimeoutError::new_err(words));
         }
         Python::attach(|py| {
@@ -88,5 +90,6 @@ impl Sleep<'_> {
     }
 }
 
-// SAFETY: `Python::detach` runs its argument in the same thread; it asks for `Send` to keep Python's objects out.
+// SAFETY: `Python::detach` runs its argument in the same thread; it asks for `Send` to keep
+// Python's objects out.
 unsafe impl Send for Sleep<'_> {}

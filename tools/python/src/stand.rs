@@ -24,7 +24,8 @@ pub struct Stand {
 #[derive(Debug)]
 enum Place {
     Seat(Seat),
-    /// Why the string could not be used. Said at the first use: unpickling happens where an exception would be lost.
+    /// Why the string could not be used. Said at the first use: unpickling happens where an
+    /// exception would be lost.
     Fault(String),
 }
 
@@ -47,7 +48,8 @@ impl Stand {
         Self { place: Mutex::new(place), home: fork::generation(), taken, away }
     }
 
-    /// Locked for moments only, with the interpreter lock held, so nobody has it when the process forks.
+    /// Locked for moments only, with the interpreter lock held, so nobody has it when the process
+    /// forks.
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,7 +69,8 @@ impl Stand {
         Ok(new)
     }
 
-    /// Opens a mirror in the seat: the seat's own the first time, one more with its number afterwards.
+    /// Opens a mirror in the seat: the seat's own the first time, one more with its number
+    /// afterwards.
     pub fn open(&self, stream: Stream) -> PyResult<LineProcMirror> {
         let mut seat = self.seat()?;
         if self.away.swap(false, Relaxed) {
@@ -95,8 +98,9 @@ impl Stand {
         self.is_kept() && self.seat().is_ok_and(|seat| seat.cancel())
     }
 
-    /// A seat's string for a process that will open it. The first gets this very seat: for good, if it is the `only` one, else
-    /// another is kept in its place, so that the buffer is not taken for done between one pickling and the next.
+    /// A seat's string for a process that will open it. The first gets this very seat: for good, if
+    /// it is the `only` one, else another is kept in its place, so that the buffer is not taken
+    /// for done between one pickling and the next.
     pub fn hand_over(&self, only: bool) -> PyResult<String> {
         let seat = self.seat()?;
         if !self.is_kept() {

@@ -1,5 +1,5 @@
-//! One thread's way into a mirror, for one stream: a mirror of the library's own, so that what this thread writes in pieces
-//! is mixed with nothing.
+//! One thread's way into a mirror, for one stream: a mirror of the library's own, so that what this
+//! thread writes in pieces is mixed with nothing.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -11,8 +11,8 @@ use linering::{LineProcMirror, Stream, WriteError};
 use crate::claim::Claim;
 use crate::fork;
 
-/// Tags of pieces of a line: what they are to the piece before, which was sent ahead. All others are their writers' own: a
-/// program in Rust may write into the ring too.
+/// Tags of pieces of a line: what they are to the piece before, which was sent ahead. All others
+/// are their writers' own: a program in Rust may write into the ring too.
 pub const CONTINUES: u16 = 0xfffd;
 pub const REPLACES: u16 = 0xfffe;
 /// Of an empty line: the line that was begun is none.
@@ -145,7 +145,8 @@ impl Held {
         Ok(())
     }
 
-    /// Goes on with a line of which something was sent ahead, up to its end; gives what comes after it.
+    /// Goes on with a line of which something was sent ahead, up to its end; gives what comes after
+    /// it.
     ///
     /// What a `\r` means is decided here, since the mirror knows nothing of what has left it.
     #[cold]
@@ -186,7 +187,8 @@ impl Held {
         Ok(rest)
     }
 
-    /// What was written of the line that has no end yet, by this process: what its parent has begun is not its own.
+    /// What was written of the line that has no end yet, by this process: what its parent has begun
+    /// is not its own.
     pub fn begun(&self) -> &[u8] {
         if self.generation == fork::generation() { &self.begun } else { &[] }
     }

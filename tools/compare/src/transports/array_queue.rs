@@ -1,4 +1,5 @@
-//! crossbeam's `ArrayQueue`: items of a fixed size. It does not wait, so writers and the reader use crossbeam's backoff.
+//! crossbeam's `ArrayQueue`: items of a fixed size. It does not wait, so writers and the reader use
+//! crossbeam's backoff.
 
 use std::sync::Arc;
 

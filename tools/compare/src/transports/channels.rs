@@ -1,5 +1,5 @@
-//! Channels of items of a fixed size, each with its own blocking `send`: crossbeam-channel, flume, kanal and the
-//! standard library's.
+//! Channels of items of a fixed size, each with its own blocking `send`: crossbeam-channel, flume,
+//! kanal and the standard library's.
 //!
 //! flume and kanal give all that is there at once; the others line by line.
 

@@ -1,5 +1,6 @@
-//! cloudtoid-interprocess: byte messages in a ring in a file in memory. A full queue refuses, so its writers use
-//! crossbeam's backoff. The call that waits gives each message as a vector of its own; the one that does not fills ours.
+//! cloudtoid-interprocess: byte messages in a ring in a file in memory. A full queue refuses, so
+//! its writers use crossbeam's backoff. The call that waits gives each message as a vector of its
+//! own; the one that does not fills ours.
 
 use std::path::Path;
 

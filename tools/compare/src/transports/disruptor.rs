@@ -1,5 +1,5 @@
-//! disruptor: events that are filled in place, its single producer for one writer, and an event poller, which takes all
-//! that is there at once.
+//! disruptor: events that are filled in place, its single producer for one writer, and an event
+//! poller, which takes all that is there at once.
 //!
 //! A full ring: `publish` spins. Nothing in it sleeps until it is woken, so its reader polls.
 
@@ -32,7 +32,8 @@ impl<const N: usize> Transport<N> for Disruptor<N> {
         } else {
             let (poller, builder) = build_multi_producer(room, event, BusySpin).new_event_poller();
             let producer = builder.build();
-            let writers = (0..setup.writers).map(|_| DisruptorWriter::Many(producer.clone())).collect();
+            let writers =
+                (0..setup.writers).map(|_| DisruptorWriter::Many(producer.clone())).collect();
             (writers, DisruptorReader::Many(poller))
         };
         Ok(Self { writers: Shelf::new(writers), reader: Shelf::new([reader]), room })

@@ -1,5 +1,6 @@
-//! Transports that do something wrong, to show that it is found: a deque that loses, doubles, tears or swaps one line, or
-//! stops handing lines on. Processes share nothing of it, so there nothing comes at all.
+//! Transports that do something wrong, to show that it is found: a deque that loses, doubles, tears
+//! or swaps one line, or stops handing lines on. Processes share nothing of it, so there nothing
+//! comes at all.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

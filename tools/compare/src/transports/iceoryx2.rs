@@ -1,7 +1,9 @@
-//! iceoryx2: publish and subscribe, samples written in place, nothing overwritten; a full buffer makes the publisher
-//! wait in the way that is its default. Each writer has its own connection with room for all lines.
+//! iceoryx2: publish and subscribe, samples written in place, nothing overwritten; a full buffer
+//! makes the publisher wait in the way that is its default. Each writer has its own connection with
+//! room for all lines.
 //!
-//! A blocking reader needs its event service: writers notify after each line, the reader waits for that.
+//! A blocking reader needs its event service: writers notify after each line, the reader waits for
+//! that.
 
 use core::time::Duration;
 
@@ -78,8 +80,8 @@ impl<const N: usize> Transport<N> for Iceoryx2<N> {
     fn writer(&self, _: usize) -> IceWriter<N> {
         // A child is a node of its own: what it inherited is its parent's.
         let node = node().expect("a node");
-        let (lines, events) =
-            services::<N>(&node, &self.name, self.room, self.writers).expect("the services are there");
+        let (lines, events) = services::<N>(&node, &self.name, self.room, self.writers)
+            .expect("the services are there");
         let builder = lines.publisher_builder();
         let publisher = builder.backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
         let publisher = publisher.create().expect("a publisher");
@@ -90,7 +92,8 @@ impl<const N: usize> Transport<N> for Iceoryx2<N> {
     fn reader(&self) -> IceReader<N> {
         let _ = &self.node;
         let subscriber = self.lines.subscriber_builder().buffer_size(self.room).create();
-        let listener = self.blocks.then(|| self.events.listener_builder().create().expect("a listener"));
+        let listener =
+            self.blocks.then(|| self.events.listener_builder().create().expect("a listener"));
         IceReader { subscriber: subscriber.expect("a subscriber"), listener }
     }
 
@@ -111,7 +114,8 @@ impl<const N: usize> Writer<N> for IceWriter<N> {
         let sample = self.publisher.loan_uninit().expect("a sample is free");
         sample.write_payload(*line).send().expect("the subscriber lives");
         if let Some(notifier) = &self.notifier {
-            // A notification that finds the listener's queue full is not needed: it will look anyway.
+            // A notification that finds the listener's queue full is not needed: it will look
+            // anyway.
             let _ = notifier.notify();
         }
     }

@@ -1,5 +1,5 @@
-//! ipc-channel: its channel of bytes, without serialisation. On Linux it is a Unix socket, so its room is the kernel's. The
-//! children use the sender that they inherit.
+//! ipc-channel: its channel of bytes, without serialisation. On Linux it is a Unix socket, so its
+//! room is the kernel's. The children use the sender that they inherit.
 
 use std::sync::Mutex;
 

@@ -1,4 +1,5 @@
-//! ipmpsc: serialised messages in a ring of bytes in a file in memory, under a lock; the reader gets them without a copy.
+//! ipmpsc: serialised messages in a ring of bytes in a file in memory, under a lock; the reader
+//! gets them without a copy.
 
 use ipmpsc::{Receiver, Sender, SharedRingBuffer};
 use serde_bytes::Bytes;
@@ -21,7 +22,8 @@ impl<const N: usize> Transport<N> for Ipmpsc {
 
     fn make(setup: &Setup) -> Result<Self, String> {
         let bytes = setup.room * (HEADER + N);
-        let ring = SharedRingBuffer::create_temp(bytes as u32).map_err(|error| error.to_string())?;
+        let ring =
+            SharedRingBuffer::create_temp(bytes as u32).map_err(|error| error.to_string())?;
         Ok(Self { path: ring.0, ring: ring.1, room: setup.room, blocks: setup.blocks() })
     }
 

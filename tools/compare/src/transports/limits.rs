@@ -14,7 +14,8 @@ use crate::transport::{Kind, Reader, Reading, Run, Setup, Transport, Writer};
 /// Words before the slots: the counter's, on cache lines of its own.
 const COUNTER_WORDS: usize = 16;
 
-/// A copy into a ring of slots: each writer's own, or all writers' with one counter that gives lines their order.
+/// A copy into a ring of slots: each writer's own, or all writers' with one counter that gives
+/// lines their order.
 #[derive(Debug)]
 pub struct Copy<const N: usize, const COUNTED: bool> {
     memory: Arc<SharedMemory>,
@@ -96,7 +97,8 @@ impl<const N: usize, const COUNTED: bool> Writer<N> for Copier<N, COUNTED> {
 pub struct NoReader<const N: usize> {
     memory: Arc<SharedMemory>,
     room: usize,
-    /// Several writers with one counter may write over each other: there is nobody to be waited for.
+    /// Several writers with one counter may write over each other: there is nobody to be waited
+    /// for.
     exact: bool,
     line: PhantomData<[u8; N]>,
 }
@@ -114,11 +116,16 @@ impl<const N: usize> Reader<N> for NoReader<N> {
             }
         });
         let words = &self.memory.words()[COUNTER_WORDS..];
-        let looked_at = if self.exact { self.room.min((run.total / check.writers()) as usize) } else { 0 };
+        let looked_at =
+            if self.exact { self.room.min((run.total / check.writers()) as usize) } else { 0 };
         for slot in words.chunks_exact(N.div_ceil(8)).take(looked_at) {
             let words: Vec<u64> = slot.iter().map(|word| word.load(Ordering::Relaxed)).collect();
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            assert_eq!(bytes[..N], line::<N>(words[0], words[1]), "a limit does not hold what was written");
+            assert_eq!(
+                bytes[..N],
+                line::<N>(words[0], words[1]),
+                "a limit does not hold what was written"
+            );
         }
         time
     }

@@ -1,6 +1,7 @@
 //! linering: [`Policy::Block`], a seat for each writer, and a reader that takes batches.
 //!
-//! Slots hold a line and their header, so that no line takes two. Lines get no time stamp, as with everybody else here.
+//! Slots hold a line and their header, so that no line takes two. Lines get no time stamp, as with
+//! everybody else here.
 
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ impl<const N: usize> Transport<N> for Linering<N> {
     type Reader = LineReader;
 
     fn make(setup: &Setup) -> Result<Self, String> {
-        let options = Options::new().lines(setup.room).line_bytes(N + HEADER).timestamps(Timestamps::Off);
-        let ring = LineRing::new(options.policy(Policy::Block)).map_err(|error| error.to_string())?;
+        let options =
+            Options::new().lines(setup.room).line_bytes(N + HEADER).timestamps(Timestamps::Off);
+        let ring =
+            LineRing::new(options.policy(Policy::Block)).map_err(|error| error.to_string())?;
         let seats = (0..setup.writers).map(|_| ring.seat()).collect::<Result<_, _>>();
         let seats = seats.map_err(|error| error.to_string())?;
         Ok(Self { ring, seats, room: setup.room, polls: !setup.blocks() })

@@ -1,7 +1,8 @@
 //! mspc_ipc: entries of a fixed size in shared memory that forked children inherit.
 //!
-//! It has nothing that sleeps: a full ring refuses, and the reader polls. A reader that finds an entry begun and not
-//! finished leaves the processor to others and looks again, as its own test does.
+//! It has nothing that sleeps: a full ring refuses, and the reader polls. A reader that finds an
+//! entry begun and not finished leaves the processor to others and looks again, as its own test
+//! does.
 
 use std::sync::Arc;
 
@@ -21,10 +22,13 @@ pub struct MspcIpc<const N: usize> {
 }
 
 impl<const N: usize> MspcIpc<N> {
-    /// The memory, as the crate's functions want it: they keep its address and nothing of the slice.
+    /// The memory, as the crate's functions want it: they keep its address and nothing of the
+    /// slice.
     fn with_buffer<R>(&self, make: impl FnOnce(&mut [u8]) -> R) -> R {
         // SAFETY: mapped as long as `self`, and the slice ends with this call.
-        make(unsafe { std::slice::from_raw_parts_mut(self.memory.start::<u8>().as_ptr(), self.bytes) })
+        make(unsafe {
+            std::slice::from_raw_parts_mut(self.memory.start::<u8>().as_ptr(), self.bytes)
+        })
     }
 }
 
@@ -49,8 +53,9 @@ impl<const N: usize> Transport<N> for MspcIpc<N> {
     }
 
     fn reader(&self) -> MspcReader<N> {
-        let end =
-            self.with_buffer(|buffer| SingleConsumer::from_buffer(buffer, N as u64, self.room as u64, false));
+        let end = self.with_buffer(|buffer| {
+            SingleConsumer::from_buffer(buffer, N as u64, self.room as u64, false)
+        });
         let line = vec![0; N.next_multiple_of(8)];
         MspcReader { end: end.expect("the ring is there"), line, _memory: Arc::clone(&self.memory) }
     }

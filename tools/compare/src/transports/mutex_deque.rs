@@ -1,4 +1,5 @@
-//! A mutex, a deque and two condition variables of the standard library; the reader takes all that is there at once.
+//! A mutex, a deque and two condition variables of the standard library; the reader takes all that
+//! is there at once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -25,7 +26,8 @@ impl<const N: usize> Transport<N> for MutexDeque<N> {
 
     fn make(setup: &Setup) -> Result<Self, String> {
         let lines = Mutex::new(VecDeque::with_capacity(setup.room));
-        let shared = Shared { lines, filled: Condvar::new(), emptied: Condvar::new(), room: setup.room };
+        let shared =
+            Shared { lines, filled: Condvar::new(), emptied: Condvar::new(), room: setup.room };
         Ok(Self { shared: Arc::new(shared), blocks: setup.blocks() })
     }
 

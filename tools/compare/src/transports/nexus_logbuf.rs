@@ -1,7 +1,8 @@
-//! nexus-logbuf: byte records, claimed, filled and committed in place; its one-writer ring for one writer.
+//! nexus-logbuf: byte records, claimed, filled and committed in place; its one-writer ring for one
+//! writer.
 //!
-//! A full ring: `send` spins and yields, as its documentation has it. Room is in bytes and a power of two: a record of
-//! 100 bytes takes 112, so there is room for 4681 of them.
+//! A full ring: `send` spins and yields, as its documentation has it. Room is in bytes and a power
+//! of two: a record of 100 bytes takes 112, so there is room for 4681 of them.
 
 use nexus_logbuf::channel::{mpsc, spsc};
 
@@ -40,7 +41,11 @@ impl<const N: usize> Transport<N> for NexusLogbuf {
             (writers, Receiver::Many(reader), room)
         };
         let reader = NexusReader { end, blocks: setup.blocks() };
-        Ok(Self { writers: Shelf::new(writers), reader: Shelf::new([reader]), room: room / record(N) })
+        Ok(Self {
+            writers: Shelf::new(writers),
+            reader: Shelf::new([reader]),
+            room: room / record(N),
+        })
     }
 
     fn writer(&self, index: usize) -> NexusWriter {

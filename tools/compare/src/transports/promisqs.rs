@@ -1,5 +1,5 @@
-//! promisqs: items of a fixed size in shared memory, under a spin lock. It has nothing that sleeps: a full queue
-//! refuses, so its writers use crossbeam's backoff, and the reader polls.
+//! promisqs: items of a fixed size in shared memory, under a spin lock. It has nothing that sleeps:
+//! a full queue refuses, so its writers use crossbeam's backoff, and the reader polls.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,8 @@ impl<const N: usize> Transport<N> for Promisqs<N> {
     type Reader = Queue<N>;
 
     fn make(setup: &Setup) -> Result<Self, String> {
-        let link = std::env::temp_dir().join(format!("linering-compare-{}.link", std::process::id()));
+        let link =
+            std::env::temp_dir().join(format!("linering-compare-{}.link", std::process::id()));
         let made = ShmemQueue::create(&link, setup.room).map_err(|error| error.to_string())?;
         Ok(Self { link, made })
     }

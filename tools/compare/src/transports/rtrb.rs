@@ -1,4 +1,5 @@
-//! rtrb: a ring for each writer, each with its part of the room; the reader takes chunks from one after the other.
+//! rtrb: a ring for each writer, each with its part of the room; the reader takes chunks from one
+//! after the other.
 //!
 //! There is no order among the lines of different writers, and nothing waits.
 
@@ -20,8 +21,13 @@ impl<const N: usize> Transport<N> for Rtrb<N> {
 
     fn make(setup: &Setup) -> Result<Self, String> {
         let each = setup.room.div_ceil(setup.writers);
-        let (writers, readers): (Vec<_>, _) = (0..setup.writers).map(|_| RingBuffer::new(each)).unzip();
-        Ok(Self { writers: Shelf::new(writers), reader: Shelf::new([readers]), room: each * setup.writers })
+        let (writers, readers): (Vec<_>, _) =
+            (0..setup.writers).map(|_| RingBuffer::new(each)).unzip();
+        Ok(Self {
+            writers: Shelf::new(writers),
+            reader: Shelf::new([readers]),
+            room: each * setup.writers,
+        })
     }
 
     fn writer(&self, index: usize) -> Self::Writer {

@@ -1,7 +1,7 @@
 //! shaq: its many-writer queue of fixed items in a file in memory; the reader reserves batches.
 //!
-//! Writers publish in the order in which they reserved, and spin until it is their turn: one that is not running stops
-//! all. A full queue refuses, so its writers use crossbeam's backoff.
+//! Writers publish in the order in which they reserved, and spin until it is their turn: one that
+//! is not running stops all. A full queue refuses, so its writers use crossbeam's backoff.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -30,7 +30,8 @@ impl<const N: usize> Transport<N> for Shaq<N> {
         let room = setup.room.next_power_of_two();
         let bytes = minimum_file_size::<[u8; N]>(room);
         // SAFETY: a fresh file, which nobody else makes a queue in; the items are bytes.
-        let made = unsafe { Producer::create(&file, bytes) }.map_err(|error| format!("{error:?}"))?;
+        let made =
+            unsafe { Producer::create(&file, bytes) }.map_err(|error| format!("{error:?}"))?;
         Ok(Self { file, _made: made, room, blocks: setup.blocks() })
     }
 

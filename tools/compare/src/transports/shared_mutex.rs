@@ -1,5 +1,5 @@
-//! A ring of slots in shared memory under one process-shared mutex, with two condition variables; the reader copies out all
-//! that is there, and gives the lock back before it hands the lines on.
+//! A ring of slots in shared memory under one process-shared mutex, with two condition variables;
+//! the reader copies out all that is there, and gives the lock back before it hands the lines on.
 
 use std::ptr::{NonNull, addr_of_mut};
 use std::sync::Arc;
@@ -73,9 +73,11 @@ impl<const N: usize> Transport<N> for SharedMutex<N> {
 
     fn make(setup: &Setup) -> Result<Self, String> {
         let room = setup.room.next_power_of_two();
-        let memory = SharedMemory::new(size_of::<Header>() + room * N).map_err(|error| error.to_string())?;
+        let memory =
+            SharedMemory::new(size_of::<Header>() + room * N).map_err(|error| error.to_string())?;
         let header = memory.start::<Header>().as_ptr();
-        // SAFETY: the attributes are initialised before they are used, and the memory is ours alone as yet.
+        // SAFETY: the attributes are initialised before they are used, and the memory is ours alone
+        // as yet.
         unsafe {
             let mut of_mutex = std::mem::zeroed();
             libc::pthread_mutexattr_init(&mut of_mutex);

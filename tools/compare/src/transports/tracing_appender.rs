@@ -1,6 +1,8 @@
-//! tracing-appender: its non-blocking writer, lossless; the check is what its own worker thread writes to.
+//! tracing-appender: its non-blocking writer, lossless; the check is what its own worker thread
+//! writes to.
 //!
-//! The worker sleeps until it is woken, so its reader blocks. Each line is a vector of its own, by its design.
+//! The worker sleeps until it is woken, so its reader blocks. Each line is a vector of its own, by
+//! its design.
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -42,17 +42,26 @@ impl Content {
     pub fn longest(&self) -> usize {
         match self {
             Content::Made { length, .. } => *length,
-            Content::File { shares, .. } => shares.iter().map(|share| share.longest).max().unwrap_or(0),
+            Content::File { shares, .. } => {
+                shares.iter().map(|share| share.longest).max().unwrap_or(0)
+            }
         }
     }
 
     /// Writes a worker's lines, until `stop` is set; says how many.
-    pub fn write(&self, worker: usize, mirror: &mut LineProcMirror, stop: &AtomicBool) -> io::Result<u64> {
+    pub fn write(
+        &self,
+        worker: usize,
+        mirror: &mut LineProcMirror,
+        stop: &AtomicBool,
+    ) -> io::Result<u64> {
         match self {
             Content::Made { length, filler, shares } => {
                 write_made(Maker::new(worker, *length, filler), shares[worker], mirror, stop)
             }
-            Content::File { input, shares } => write_file(input.lines(&shares[worker]), mirror, stop),
+            Content::File { input, shares } => {
+                write_file(input.lines(&shares[worker]), mirror, stop)
+            }
         }
     }
 
@@ -83,7 +92,11 @@ fn write_made(
     Ok(lines)
 }
 
-fn write_file(lines: FileLines<'_>, mirror: &mut LineProcMirror, stop: &AtomicBool) -> io::Result<u64> {
+fn write_file(
+    lines: FileLines<'_>,
+    mirror: &mut LineProcMirror,
+    stop: &AtomicBool,
+) -> io::Result<u64> {
     let mut written = 0;
     for line in lines {
         if stop.load(Ordering::Relaxed) {

@@ -59,15 +59,20 @@ pub fn forked(
     // Before the fork: writers of a full ring give up after a while without a reader.
     let mut reader = ring.reader().map_err(|error| refused("read the ring", error))?;
     let go_on = AtomicBool::new(false);
-    let pool = WorkerPool::fork(ring, count, |worker, mirror| work(content, worker, mirror, &go_on));
+    let pool =
+        WorkerPool::fork(ring, count, |worker, mirror| work(content, worker, mirror, &go_on));
     let mut pool = Pool(pool.map_err(|error| refused(&format!("start {count} workers"), error))?);
     pool.0.end_on_interrupt().map_err(|error| refused("watch for Ctrl-C", error))?;
     // After it, since this calls the handler that was there before, and that one does not.
     let interrupted = interrupt::watch().map_err(|error| refused("watch for Ctrl-C", error))?;
     let serials = pool.0.workers().iter().map(|worker| worker.worker).collect();
     drain(serials, &mut reader)?;
-    let exited =
-        pool.0.join().iter().map(|worker| worker.status.map_or(Fate::Unknown, Fate::Exited)).collect();
+    let exited = pool
+        .0
+        .join()
+        .iter()
+        .map(|worker| worker.status.map_or(Fate::Unknown, Fate::Exited))
+        .collect();
     Ok(Outcome { interrupted: interrupted.load(Ordering::Relaxed), fates: exited })
 }
 
@@ -115,9 +120,9 @@ fn start<'scope>(
     for (worker, seat) in seats.iter().enumerate() {
         let run = move || sit(seat, |mirror| work(content, worker, mirror, interrupted));
         let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run);
-        threads.push(
-            spawned.map_err(|error| refused(&format!("start worker {worker} of {}", seats.len()), error))?,
-        );
+        threads.push(spawned.map_err(|error| {
+            refused(&format!("start worker {worker} of {}", seats.len()), error)
+        })?);
     }
     Ok(threads)
 }

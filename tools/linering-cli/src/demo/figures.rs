@@ -1,4 +1,5 @@
-//! What a worker measured of its own writing, and how that comes back: as its last line, by the ring.
+//! What a worker measured of its own writing, and how that comes back: as its last line, by the
+//! ring.
 
 use std::fmt;
 use std::io;
@@ -40,7 +41,10 @@ impl FromStr for Figures {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (written, nanoseconds) = text.split_once(' ').ok_or(())?;
-        Ok(Self { written: written.parse().map_err(drop)?, nanoseconds: nanoseconds.parse().map_err(drop)? })
+        Ok(Self {
+            written: written.parse().map_err(drop)?,
+            nanoseconds: nanoseconds.parse().map_err(drop)?,
+        })
     }
 }
 

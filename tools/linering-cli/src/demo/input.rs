@@ -11,8 +11,8 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::failure::Failure;
 
-/// After so many bytes the pages behind are given back, so that a large file does not fill the memory of whoever
-/// reads through it.
+/// After so many bytes the pages behind are given back, so that a large file does not fill the
+/// memory of whoever reads through it.
 const GIVE_BACK: usize = 4 << 20;
 
 /// A file, mapped for reading. Nobody may make it shorter meanwhile.
@@ -46,20 +46,25 @@ impl Input {
         let metadata = std::fs::metadata(path).map_err(refused)?;
         if !metadata.is_file() {
             let found = kind_of(&metadata);
-            return Err(Failure::Failed(format!("{} is {found}, expected a regular file", path.display())));
+            return Err(Failure::Failed(format!(
+                "{} is {found}, expected a regular file",
+                path.display()
+            )));
         }
         let mut file = File::open(path).map_err(refused)?;
         let metadata = file.metadata().map_err(refused)?;
         if metadata.len() > 0 {
-            // SAFETY: read only. Somebody else may change the file, which the options' text forbids: then lines
-            // differ from what was expected, and that is reported.
+            // SAFETY: read only. Somebody else may change the file, which the options' text
+            // forbids: then lines differ from what was expected, and that is reported.
             let map = unsafe { Mmap::map(&file) }.map_err(refused)?;
             return Ok(Self { map: Some(map), metadata });
         }
         // Files under /proc say that they are empty, and are not.
         if file.read(&mut [0]).map_err(refused)? > 0 {
             let path = path.display();
-            return Err(Failure::Failed(format!("{path} does not say its size, expected a regular file")));
+            return Err(Failure::Failed(format!(
+                "{path} does not say its size, expected a regular file"
+            )));
         }
         Ok(Self { map: None, metadata })
     }
@@ -106,14 +111,22 @@ impl Input {
             return;
         }
         if let Some(map) = &self.map {
-            // SAFETY: the mapping is of a file and read only, so the same bytes come back when they are read again.
-            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, *behind, at - *behind) };
+            // SAFETY: the mapping is of a file and read only, so the same bytes come back when they
+            // are read again.
+            let _ = unsafe {
+                map.unchecked_advise_range(UncheckedAdvice::DontNeed, *behind, at - *behind)
+            };
         }
         *behind = at;
     }
 
     pub fn lines(&self, share: &Share) -> FileLines<'_> {
-        FileLines { input: self, at: share.bytes.start, end: share.bytes.end, behind: share.bytes.start }
+        FileLines {
+            input: self,
+            at: share.bytes.start,
+            end: share.bytes.end,
+            behind: share.bytes.start,
+        }
     }
 }
 
@@ -189,7 +202,8 @@ mod tests {
     #[test]
     fn shares_put_together_are_the_file_and_end_where_lines_end() {
         let long = [vec![b'x'; 500], b"\n".to_vec()].concat();
-        let files: [&[u8]; 7] = [b"", b"a", b"\n", b"a\nb\n\n\nc", b"\n\n\n\n", &long, b"a\r\n\0\n\xff\n"];
+        let files: [&[u8]; 7] =
+            [b"", b"a", b"\n", b"a\nb\n\n\nc", b"\n\n\n\n", &long, b"a\r\n\0\n\xff\n"];
         for file in files {
             for count in [1, 2, 3, 4, 7, 100] {
                 let input = input(file);

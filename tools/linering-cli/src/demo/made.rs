@@ -4,8 +4,9 @@
 //!   "worker 0003 line 000000000042 " | a window on the filler, which moves with every line
 //! ```
 //!
-//! So every byte of a line depends on its worker and its number, and a line put together from two others is
-//! noticed wherever the seam is; yet making one costs a counter's step and two short copies.
+//! So every byte of a line depends on its worker and its number, and a line put together from two
+//! others is noticed wherever the seam is; yet making one costs a counter's step and two short
+//! copies.
 
 /// The head of a line that is long enough for it; a shorter line is the counter's last digits.
 const HEAD: usize = 30;
@@ -42,7 +43,8 @@ impl Changing {
     fn new(worker: usize, length: usize) -> Self {
         let mut head = [b' '; HEAD];
         head.copy_from_slice(format!("worker {worker:04} line {:012} ", 0).as_bytes());
-        let used = if length < HEAD { DIGITS.end - length.min(DIGITS.len())..DIGITS.end } else { 0..HEAD };
+        let used =
+            if length < HEAD { DIGITS.end - length.min(DIGITS.len())..DIGITS.end } else { 0..HEAD };
         Self { head, used, window: worker * 37 % WINDOWS }
     }
 
@@ -62,7 +64,8 @@ impl Changing {
     }
 
     fn skip(&mut self, lines: u64) {
-        let digits = self.head[DIGITS].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+        let digits =
+            self.head[DIGITS].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
         let number = (digits + lines) % MOST_LINES;
         self.head[DIGITS].copy_from_slice(format!("{number:012}").as_bytes());
         self.window = (self.window + (lines % WINDOWS as u64) as usize) % WINDOWS;
@@ -181,7 +184,8 @@ mod tests {
         maker.advance();
         let second = maker.line().to_vec();
         let other = Maker::new(1, 200, &filler).line().to_vec();
-        let same = |a: &[u8], b: &[u8]| a[HEAD..].iter().zip(&b[HEAD..]).filter(|(a, b)| a == b).count();
+        let same =
+            |a: &[u8], b: &[u8]| a[HEAD..].iter().zip(&b[HEAD..]).filter(|(a, b)| a == b).count();
         assert!(same(&first, &second) < 40 && same(&first, &other) < 40);
     }
 }

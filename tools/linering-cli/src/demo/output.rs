@@ -22,9 +22,12 @@ pub struct Output {
 impl Output {
     /// Opens it before any work is done. `-` is stdout.
     pub fn open(path: Option<&Path>, content: &Content) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self { file: None, name: String::new(), is_stdout: false }) };
+        let Some(path) = path else {
+            return Ok(Self { file: None, name: String::new(), is_stdout: false });
+        };
         let is_stdout = path.as_os_str() == "-";
-        let name = if is_stdout { "standard output".to_owned() } else { path.display().to_string() };
+        let name =
+            if is_stdout { "standard output".to_owned() } else { path.display().to_string() };
         let file = if is_stdout { stdout() } else { open_new(path, content, &name)? };
         let file = file.map_err(|error| Failure::of_write(&name, &error))?;
         Ok(Self { file: Some(BufWriter::with_capacity(GATHER, file)), name, is_stdout })
@@ -60,12 +63,15 @@ fn stdout() -> io::Result<File> {
 /// Emptied only once it is known not to be the input.
 fn open_new(path: &Path, content: &Content, name: &str) -> Result<io::Result<File>, Failure> {
     let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    let (file, metadata) = match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
-        Ok(opened) => opened,
-        Err(error) => return Ok(Err(error)),
-    };
+    let (file, metadata) =
+        match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
     if matches!(content, Content::File { input, .. } if input.is(&metadata)) {
-        return Err(Failure::Usage(format!("the output {name} is the input, expected another file")));
+        return Err(Failure::Usage(format!(
+            "the output {name} is the input, expected another file"
+        )));
     }
     let emptied = if metadata.is_file() { file.set_len(0) } else { Ok(()) };
     Ok(emptied.map(|()| file))

@@ -76,11 +76,14 @@ fn cost(verifier: &Verifier<'_>) -> (String, String) {
 /// What went wrong with workers, a sentence each.
 pub fn problems(verifier: &Verifier<'_>, outcome: &Outcome) -> Vec<String> {
     let ended = verifier.workers.iter().zip(&outcome.fates).enumerate();
-    ended.filter_map(|(number, (worker, fate))| problem(number, worker, fate, outcome.interrupted)).collect()
+    ended
+        .filter_map(|(number, (worker, fate))| problem(number, worker, fate, outcome.interrupted))
+        .collect()
 }
 
 fn problem(number: usize, worker: &Progress<'_>, fate: &Fate, interrupted: bool) -> Option<String> {
-    let came = format!("after {} of {} lines", grouped(worker.lines + worker.lost), grouped(worker.total));
+    let came =
+        format!("after {} of {} lines", grouped(worker.lines + worker.lost), grouped(worker.total));
     if let Some(error) = &worker.error {
         return Some(format!("worker {number} failed {came}: {error}"));
     }
@@ -92,10 +95,13 @@ fn problem(number: usize, worker: &Progress<'_>, fate: &Fate, interrupted: bool)
         Fate::Exited(status) => match (status.signal(), status.code()) {
             (Some(SIGINT | SIGTERM), _) if interrupted => None,
             (Some(signal), _) => {
-                let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
+                let name =
+                    signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
                 Some(format!("worker {number} was killed by {name} {came}"))
             }
-            (None, code) => Some(format!("worker {number} exited with {} {came}", code.unwrap_or(-1))),
+            (None, code) => {
+                Some(format!("worker {number} exited with {} {came}", code.unwrap_or(-1)))
+            }
         },
         Fate::Failed(error) => Some(format!("worker {number} failed {came}: {error}")),
         Fate::Unknown => Some(format!("worker {number} ended {came}, nobody knows how")),

@@ -61,7 +61,9 @@ impl<'c> Verifier<'c> {
             }
             Item::Ended(ended) => {
                 let worker = self.worker(ended.writer_id)?;
-                self.workers[worker].end(ended, self.lossy).map_err(|problem| failed(worker, &problem))?;
+                self.workers[worker]
+                    .end(ended, self.lossy)
+                    .map_err(|problem| failed(worker, &problem))?;
             }
             other => {
                 return Err(Failure::Failed(format!(
@@ -73,7 +75,8 @@ impl<'c> Verifier<'c> {
     }
 
     fn worker(&self, serial: u32) -> Result<usize, Failure> {
-        let unknown = |_| Failure::Failed(format!("found a line of mirror {serial}, which is no worker's"));
+        let unknown =
+            |_| Failure::Failed(format!("found a line of mirror {serial}, which is no worker's"));
         self.serials.binary_search(&serial).map_err(unknown)
     }
 
@@ -108,12 +111,14 @@ impl<'c> Progress<'c> {
         self.next == self.total + 1
     }
 
-    /// Checks a line; `true` if it is one of the content. A problem is said so that it follows "worker 3".
+    /// Checks a line; `true` if it is one of the content. A problem is said so that it follows
+    /// "worker 3".
     fn line(&mut self, line: &Line<'_>, lossy: bool) -> Result<bool, String> {
         if line.kind == Kind::Error {
             let text = line.to_string();
             let first = text.lines().next().unwrap_or_default();
-            self.error.get_or_insert_with(|| first.strip_prefix("error: ").unwrap_or(first).to_owned());
+            self.error
+                .get_or_insert_with(|| first.strip_prefix("error: ").unwrap_or(first).to_owned());
             return Ok(false);
         }
         if Figures::are_in(line) {
@@ -141,7 +146,11 @@ impl<'c> Progress<'c> {
         if line.truncated || line.unacknowledged || (line.unfinished && ended) {
             self.cut += 1;
             // What a full ring left out of the middle is not known.
-            return if lossy || begins(pieces, found) { Ok(()) } else { Err(difference(pieces, found)) };
+            return if lossy || begins(pieces, found) {
+                Ok(())
+            } else {
+                Err(difference(pieces, found))
+            };
         }
         if line.unfinished == ended {
             return Err("found an end, expected none".to_owned());
@@ -150,9 +159,13 @@ impl<'c> Progress<'c> {
     }
 
     fn take_figures(&mut self, line: &Line<'_>) -> Result<(), String> {
-        let figures = std::str::from_utf8(&line.bytes).ok().and_then(|text| text.parse::<Figures>().ok());
+        let figures =
+            std::str::from_utf8(&line.bytes).ok().and_then(|text| text.parse::<Figures>().ok());
         let Some(figures) = figures else {
-            return Err(format!(", last line: found {}, expected its figures", excerpt(&line.bytes)));
+            return Err(format!(
+                ", last line: found {}, expected its figures",
+                excerpt(&line.bytes)
+            ));
         };
         if figures.written != self.next {
             return Err(format!(" has written {} lines, found {}", figures.written, self.next));
@@ -176,11 +189,16 @@ impl<'c> Progress<'c> {
             return Ok(());
         }
         if self.lost + self.cut > 0 && !lossy {
-            return Err(format!(": found {} lines lost and {} cut, expected none", self.lost, self.cut));
+            return Err(format!(
+                ": found {} lines lost and {} cut, expected none",
+                self.lost, self.cut
+            ));
         }
         if ended.lines + ended.lost != self.next {
             let (found, counted) = (self.next, ended.lines + ended.lost);
-            return Err(format!(" has ended after {counted} lines by the ring's count, found {found}"));
+            return Err(format!(
+                " has ended after {counted} lines by the ring's count, found {found}"
+            ));
         }
         if self.figures.is_none() && !lossy {
             return Err(format!(
@@ -196,7 +214,9 @@ impl<'c> Progress<'c> {
 
 /// Whether `found` is the two pieces.
 fn is([head, rest]: [&[u8]; 2], found: &[u8]) -> bool {
-    found.len() == head.len() + rest.len() && found[..head.len()] == *head && found[head.len()..] == *rest
+    found.len() == head.len() + rest.len()
+        && found[..head.len()] == *head
+        && found[head.len()..] == *rest
 }
 
 /// Whether the two pieces begin with `found`.
@@ -251,7 +271,8 @@ mod tests {
         (0..LINES).map(|_| next()).collect()
     }
 
-    /// What the verifier says of what `write` writes into a ring: the first problem, or what it counted.
+    /// What the verifier says of what `write` writes into a ring: the first problem, or what it
+    /// counted.
     fn verdict(
         options: Options,
         write: impl FnOnce(&mut LineProcMirror),
@@ -330,10 +351,12 @@ mod tests {
         short[2].pop();
         long[2].push(b'x');
         assert!(
-            problem_of(short).starts_with("worker 0, line 3: found \"\" from byte 49 on (49 bytes in all)")
+            problem_of(short)
+                .starts_with("worker 0, line 3: found \"\" from byte 49 on (49 bytes in all)")
         );
         assert!(
-            problem_of(long).starts_with("worker 0, line 3: found \"x\" from byte 50 on (51 bytes in all)")
+            problem_of(long)
+                .starts_with("worker 0, line 3: found \"x\" from byte 50 on (51 bytes in all)")
         );
     }
 
@@ -343,7 +366,9 @@ mod tests {
             mirror.write_line(&right()[0]).expect("room");
             mirror.write_all(&right()[1]).expect("room");
         });
-        assert!(problem.expect_err("a problem").starts_with("worker 0: found 0 lines lost and 1 cut"));
+        assert!(
+            problem.expect_err("a problem").starts_with("worker 0: found 0 lines lost and 1 cut")
+        );
     }
 
     #[test]
@@ -353,8 +378,12 @@ mod tests {
             mirror.set_tag(1).set_stream(Stream::Log).write_line(b"2 1000").expect("room");
         });
         assert_eq!(problem, Err("worker 0 has written 2 lines, found 1".to_owned()));
-        let problem = verdict(Options::new(), |mirror| mirror.write_line(&right()[0]).expect("room"));
-        assert_eq!(problem, Err("worker 0 has ended after 1 of 5 lines, without its figures".to_owned()));
+        let problem =
+            verdict(Options::new(), |mirror| mirror.write_line(&right()[0]).expect("room"));
+        assert_eq!(
+            problem,
+            Err("worker 0 has ended after 1 of 5 lines, without its figures".to_owned())
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub enum Format {
     Json,
 }
 
-/// A time as RFC 3339 has it. Remembers the last one: stamps are coarse, so many lines have the same.
+/// A time as RFC 3339 has it. Remembers the last one: stamps are coarse, so many lines have the
+/// same.
 #[derive(Debug, Default)]
 pub struct Clock {
     last: Option<SystemTime>,
@@ -29,8 +30,8 @@ impl Clock {
         if self.last != Some(time) {
             self.last = Some(time);
             // A time that a calendar cannot name was not taken by a clock.
-            self.text =
-                jiff::Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"));
+            self.text = jiff::Timestamp::try_from(time)
+                .map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"));
         }
         &self.text
     }
@@ -100,7 +101,8 @@ fn is_unset(flag: &bool) -> bool {
     !flag
 }
 
-/// Adds a line, or a group of lines, as one JSON object and an end of line; lines that only share a slot, as one each.
+/// Adds a line, or a group of lines, as one JSON object and an end of line; lines that only share a
+/// slot, as one each.
 pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>) {
     if line.kind == Kind::Packed {
         line.lines().for_each(|text| object(to, clock, worker, line, text));
@@ -109,7 +111,13 @@ pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &L
     }
 }
 
-fn object(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>, text: &[u8]) {
+fn object(
+    to: &mut Vec<u8>,
+    clock: &mut Clock,
+    worker: Option<usize>,
+    line: &Line<'_>,
+    text: &[u8],
+) {
     let text = String::from_utf8_lossy(text);
     let object = Object {
         time: line.time.map(|time| clock.text(time)),

@@ -76,8 +76,10 @@ impl Page {
 
     fn prefix(&mut self, look: &Look, worker: Option<usize>, time: Option<&str>, tag: &str) {
         let style = |style: Style| if look.color { style } else { Style::new() };
-        let (dim, own) =
-            (style(Effects::DIMMED.into()), style(COLORS[worker.unwrap_or(0) % COLORS.len()].on_default()));
+        let (dim, own) = (
+            style(Effects::DIMMED.into()),
+            style(COLORS[worker.unwrap_or(0) % COLORS.len()].on_default()),
+        );
         if let Some(time) = time {
             self.text.extend_from_slice(format!("{dim}{time}{dim:#} ").as_bytes());
         }
@@ -106,7 +108,8 @@ impl Page {
                 _ if is_c1 => byte - 0x40,
                 _ => continue,
             };
-            self.text.extend_from_slice(&bytes[before..index - usize::from(is_c1 && index > before)]);
+            self.text
+                .extend_from_slice(&bytes[before..index - usize::from(is_c1 && index > before)]);
             self.text.extend_from_slice(if is_c1 { b"M-^" } else { b"^" });
             self.text.push(shown);
             before = index + 1;

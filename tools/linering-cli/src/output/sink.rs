@@ -11,7 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::page::{Look, Page};
 use crate::failure::note;
 
-/// Bytes that are written at a time, at most: what an empty pipe takes at once. A little more would wait for its reader twice.
+/// Bytes that are written at a time, at most: what an empty pipe takes at once. A little more would
+/// wait for its reader twice.
 const BLOCK: usize = 1 << 16;
 
 /// A place that lines go to, and what became of it.
@@ -57,7 +58,13 @@ impl<O: Output + ?Sized> Output for Box<O> {
 
 impl Sink {
     pub fn new(name: impl Into<String>, look: Look, to: impl Output + 'static) -> Self {
-        Self { to: Box::new(to), name: name.into(), look, page: Page::default(), state: State::Fine }
+        Self {
+            to: Box::new(to),
+            name: name.into(),
+            look,
+            page: Page::default(),
+            state: State::Fine,
+        }
     }
 
     /// Adds what `add` puts on the page.
@@ -103,7 +110,10 @@ impl Sink {
         let mut polled = [PollFd::new(&descriptor, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let looked = poll(&mut polled, Some(&now));
-        if looked.is_ok() && polled[0].revents().contains(PollFlags::ERR) && self.state == State::Fine {
+        if looked.is_ok()
+            && polled[0].revents().contains(PollFlags::ERR)
+            && self.state == State::Fine
+        {
             self.state = State::Unread;
         }
     }
@@ -143,6 +153,9 @@ fn write_all(to: &mut impl Output, mut bytes: &[u8]) -> io::Result<()> {
 
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").field("name", &self.name).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Sink")
+            .field("name", &self.name)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }

@@ -29,14 +29,22 @@ impl Template {
             }
             let (name, after) = match (brace, rest.split_once('}')) {
                 ("{", Some(found)) => found,
-                _ => return Err(format!("found a lone {brace}, expected {brace}{brace} for one brace")),
+                _ => {
+                    return Err(format!(
+                        "found a lone {brace}, expected {brace}{brace} for one brace"
+                    ));
+                }
             };
             pieces.push(Piece::Text(core::mem::take(&mut plain)));
             pieces.push(match name {
                 "worker" => Piece::Worker,
                 "stream" => Piece::Stream,
                 "pid" => Piece::Process,
-                _ => return Err(format!("found {{{name}}}, expected {{worker}}, {{stream}} or {{pid}}")),
+                _ => {
+                    return Err(format!(
+                        "found {{{name}}}, expected {{worker}}, {{stream}} or {{pid}}"
+                    ));
+                }
             });
             rest = after;
         }

@@ -17,7 +17,8 @@ pub struct Style {
     pub alone: bool,
     /// Each worker's output comes together, at its end.
     pub group: bool,
-    /// Stdout and stderr are the same file: one page for both keeps their lines whole, and in their order.
+    /// Stdout and stderr are the same file: one page for both keeps their lines whole, and in
+    /// their order.
     pub merged: bool,
 }
 
@@ -51,7 +52,10 @@ impl Printer {
     /// `sinks` are stdout, stderr, and more that get every line.
     pub fn new(style: Style, sinks: Vec<Sink>, processes: &[u32], progress: Progress) -> Self {
         let tag = |worker, stream, process| {
-            style.tag.as_ref().map_or(String::new(), |tag| tag.fill(worker, stream_name(stream), process))
+            style
+                .tag
+                .as_ref()
+                .map_or(String::new(), |tag| tag.fill(worker, stream_name(stream), process))
         };
         let worker = |(worker, process): (usize, &u32)| Worker {
             tags: [Stream::Stdout, Stream::Stderr].map(|stream| tag(worker, stream, *process)),
@@ -105,7 +109,8 @@ impl Printer {
         }
     }
 
-    /// Prints what was kept of a worker's output; what still comes is kept too if it `goes_on`, else printed as it comes.
+    /// Prints what was kept of a worker's output; what still comes is kept too if it `goes_on`,
+    /// else printed as it comes.
     fn replay(&mut self, worker: usize, goes_on: bool) {
         let Self { sinks, style, workers, .. } = self;
         let Some(spool) = workers[worker].spool.take() else { return };

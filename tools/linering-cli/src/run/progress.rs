@@ -36,7 +36,8 @@ impl Progress {
                 Kind::Line => 1,
                 _ => memchr::memchr_iter(b'\n', &line.bytes).count() as u64,
             };
-            self.bytes += line.bytes.len() as u64 + u64::from(line.kind == Kind::Line && !line.unfinished);
+            self.bytes +=
+                line.bytes.len() as u64 + u64::from(line.kind == Kind::Line && !line.unfinished);
         }
     }
 

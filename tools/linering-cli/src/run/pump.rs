@@ -32,8 +32,8 @@ pub struct Pipe {
     pub seat: Arc<KeptSeat>,
 }
 
-/// The seat that a worker may open, if it links linering. Given up with the worker's last pipe: one that was not opened by
-/// then will not be. Nothing happens to one that was.
+/// The seat that a worker may open, if it links linering. Given up with the worker's last pipe: one
+/// that was not opened by then will not be. Nothing happens to one that was.
 #[derive(Debug)]
 pub struct KeptSeat(pub Seat);
 
@@ -70,12 +70,15 @@ struct Source {
     since_end: usize,
 }
 
-/// Begins to pump. Every mirror is open when this returns, so that the ring is not over before it has begun.
+/// Begins to pump. Every mirror is open when this returns, so that the ring is not over before it
+/// has begun.
 pub fn start(ring: &LineRing, pipes: Vec<Pipe>, reads: Reads) -> Result<Pump, Failure> {
-    let refused = |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot capture: {error}"));
+    let refused =
+        |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot capture: {error}"));
     let mut sources = Vec::with_capacity(pipes.len());
     for Pipe { worker, stream, end, seat } in pipes {
-        let mut mirror = ring.mirror_labelled(&worker.to_string()).map_err(|error| refused(&error))?;
+        let mut mirror =
+            ring.mirror_labelled(&worker.to_string()).map_err(|error| refused(&error))?;
         mirror.set_stream(stream);
         sources.push(Source { from: end.into(), mirror, _seat: seat, since_end: 0 });
     }
@@ -116,7 +119,9 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
         let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
         if ready.last() == Some(&true) {
             // What the workers had written by now was written in time.
-            return sources.iter_mut().try_for_each(|source| source.pass_on_rest(&mut buffer, reads));
+            return sources
+                .iter_mut()
+                .try_for_each(|source| source.pass_on_rest(&mut buffer, reads));
         }
         let mut ready = ready.into_iter();
         let mut over = Vec::new();
@@ -132,7 +137,8 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
 }
 
 impl Source {
-    /// Passes on what is in the pipe, and nothing that comes later: whoever still has it may write for ever.
+    /// Passes on what is in the pipe, and nothing that comes later: whoever still has it may write
+    /// for ever.
     fn pass_on_rest(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<()> {
         let mut left = rustix::io::ioctl_fionread(&self.from)?;
         while left > 0 {

@@ -1,4 +1,5 @@
-//! What one worker has printed, kept until its end: in memory, and in a temporary file without a name once it is much.
+//! What one worker has printed, kept until its end: in memory, and in a temporary file without a
+//! name once it is much.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
@@ -27,7 +28,8 @@ impl Spool {
         Self { pages: (0..sinks).map(|_| Page::default()).collect(), ..Self::default() }
     }
 
-    /// Adds what `add` puts on the page of `sink`. If that cannot be stored it is kept in memory all the same.
+    /// Adds what `add` puts on the page of `sink`. If that cannot be stored it is kept in memory
+    /// all the same.
     pub fn add(&mut self, sink: usize, add: impl FnOnce(&mut Page)) -> io::Result<()> {
         let page = &mut self.pages[sink];
         add(page);

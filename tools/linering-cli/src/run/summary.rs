@@ -103,7 +103,8 @@ pub fn how(status: Option<ExitStatus>) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => {
-            let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
+            let name =
+                signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
             format!("killed by {name}")
         }
         (None, None) => "nobody knows how".to_owned(),
@@ -121,11 +122,14 @@ mod tests {
 
     #[test]
     fn a_damaged_line_and_a_skipped_position_are_failures_as_lost_lines_are() {
-        let ring = LineRing::new(Options::new().lines(2).line_bytes(64).checksums(true)).expect("a ring");
+        let ring =
+            LineRing::new(Options::new().lines(2).line_bytes(64).checksums(true)).expect("a ring");
         ring.mirror().expect("a mirror").write_line(b"a line").expect("room");
         let mut summary = Summary::new(1);
         assert!(!summary.any_lost());
-        let file = File::from(ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"));
+        let file = File::from(
+            ring.descriptor().expect("open").try_clone_to_owned().expect("a descriptor"),
+        );
         let mut bytes = vec![0; file.metadata().expect("a file").len() as usize];
         file.read_exact_at(&mut bytes, 0).expect("so many bytes");
         let at = bytes.windows(6).position(|part| part == b"a line").expect("it is there");

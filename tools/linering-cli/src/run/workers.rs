@@ -48,7 +48,10 @@ impl State {
     }
 
     fn halt_if_failed(&mut self) {
-        if self.halts && self.halted.is_none() && self.alive.iter().any(|process| has_failed(*process)) {
+        if self.halts
+            && self.halted.is_none()
+            && self.alive.iter().any(|process| has_failed(*process))
+        {
             let running = self.alive.iter().copied().filter(|process| !has_ended(*process));
             self.halted = Some(running.collect());
             self.signal(SIGTERM);
@@ -68,7 +71,9 @@ impl State {
     /// Passes a signal on; one that comes again a moment later kills.
     fn ask(&mut self, signal: i32, passes_on: bool) {
         match self.asked {
-            Some((_, first)) if signal != SIGHUP && first.elapsed() >= MOMENT => self.signal(libc::SIGKILL),
+            Some((_, first)) if signal != SIGHUP && first.elapsed() >= MOMENT => {
+                self.signal(libc::SIGKILL)
+            }
             Some(_) => {}
             None => {
                 self.asked = Some((signal, Instant::now()));
@@ -81,8 +86,13 @@ impl State {
 }
 
 impl Workers {
-    /// Starts a worker for each command, and gives the pipes from them. If one cannot be started, none stays.
-    pub fn start(&mut self, ring: &LineRing, commands: &[Vec<OsString>]) -> Result<Vec<Pipe>, Failure> {
+    /// Starts a worker for each command, and gives the pipes from them. If one cannot be started,
+    /// none stays.
+    pub fn start(
+        &mut self,
+        ring: &LineRing,
+        commands: &[Vec<OsString>],
+    ) -> Result<Vec<Pipe>, Failure> {
         let count = commands.len();
         // Two pipes for each, and what starting one takes for a moment.
         let former = raise_descriptors(2 * count as u64 + 64);
@@ -90,9 +100,11 @@ impl Workers {
         for (worker, command) in commands.iter().enumerate() {
             let mut copy = Command::new(&command[0]);
             copy.args(&command[1..]);
-            copy.env("LINERING_WORKER", worker.to_string()).env("LINERING_WORKERS", count.to_string());
+            copy.env("LINERING_WORKER", worker.to_string())
+                .env("LINERING_WORKERS", count.to_string());
             let seat = ring.seat_labelled(&worker.to_string());
-            let seat = seat.map_err(|error| Failure::Failed(format!("cannot keep a seat: {error}")))?;
+            let seat =
+                seat.map_err(|error| Failure::Failed(format!("cannot keep a seat: {error}")))?;
             copy.env("LINERING_SEAT", seat.to_string());
             let seat = Arc::new(KeptSeat(seat));
             if let Some(former) = former {
@@ -101,11 +113,19 @@ impl Workers {
                 unsafe { copy.pre_exec(move || set_descriptors(&former)) };
             }
             copy.stdin(if count == 1 { Stdio::inherit() } else { Stdio::null() });
-            let mut child = copy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
-                self.kill();
-                let which = if count == 1 { String::new() } else { format!(" (worker {worker} of {count})") };
-                Failure::NotStarted(format!("cannot start {}{which}: {error}", command[0].display()))
-            })?;
+            let mut child =
+                copy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
+                    self.kill();
+                    let which = if count == 1 {
+                        String::new()
+                    } else {
+                        format!(" (worker {worker} of {count})")
+                    };
+                    Failure::NotStarted(format!(
+                        "cannot start {}{which}: {error}",
+                        command[0].display()
+                    ))
+                })?;
             if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
                 let kept = Arc::clone(&seat);
                 pipes.push(Pipe { worker, stream: Stream::Stdout, end: out.into(), seat: kept });
@@ -135,7 +155,8 @@ impl Workers {
         state.halt_if_failed();
     }
 
-    /// From now on, when all have ended that were told to, the pipes are closed: what they leave running keeps nobody waiting.
+    /// From now on, when all have ended that were told to, the pipes are closed: what they leave
+    /// running keeps nobody waiting.
     pub fn close_at_end(&self, closer: Closer) {
         let mut state = self.lock();
         state.closer = Some(closer);
@@ -154,8 +175,8 @@ impl Workers {
         }
     }
 
-    /// From now on, for workers that are started later too, a signal that asks for an end is passed on, unless a terminal
-    /// sent it, which sends it to all; the second one kills.
+    /// From now on, for workers that are started later too, a signal that asks for an end is passed
+    /// on, unless a terminal sent it, which sends it to all; the second one kills.
     pub fn watch_signals(&self) -> io::Result<()> {
         // Who started us may want some ignored, as nohup does: by the workers too.
         let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
@@ -177,7 +198,11 @@ impl Workers {
     /// Whether this one was told to end since another had failed.
     pub fn was_halted(&self, worker: usize) -> bool {
         let process = self.children.get(worker).map(Child::id);
-        self.lock().halted.as_ref().zip(process).is_some_and(|(halted, process)| halted.contains(&process))
+        self.lock()
+            .halted
+            .as_ref()
+            .zip(process)
+            .is_some_and(|(halted, process)| halted.contains(&process))
     }
 
     /// Awaits every copy: how each of them ended, `None` if the system does not tell.
@@ -190,7 +215,11 @@ impl Workers {
             self.lock().alive.retain(|alive| *alive != process);
             let status = waited.and_then(|()| self.children[worker].wait());
             statuses.push(
-                status.inspect_err(|error| note(format_args!("cannot await worker {worker}: {error}"))).ok(),
+                status
+                    .inspect_err(|error| {
+                        note(format_args!("cannot await worker {worker}: {error}"))
+                    })
+                    .ok(),
             );
         }
         statuses
@@ -204,7 +233,8 @@ impl Drop for Workers {
     }
 }
 
-/// Sees to it that this process may have so many descriptors, if it may; gives the limit that was before, if it was changed.
+/// Sees to it that this process may have so many descriptors, if it may; gives the limit that was
+/// before, if it was changed.
 fn raise_descriptors(needed: u64) -> Option<libc::rlimit> {
     let mut former = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the struct lives during the call.
@@ -226,7 +256,8 @@ fn set_descriptors(limit: &libc::rlimit) -> io::Result<()> {
 const MOMENT: Duration = Duration::from_millis(200);
 
 fn is_ignored(signal: i32) -> bool {
-    // SAFETY: a plain C struct, for which zeros are valid, which lives during the call; nothing is changed.
+    // SAFETY: a plain C struct, for which zeros are valid, which lives during the call; nothing is
+    // changed.
     unsafe {
         let mut action: libc::sigaction = core::mem::zeroed();
         libc::sigaction(signal, core::ptr::null(), &raw mut action) == 0

@@ -1,5 +1,5 @@
-//! A file that every writer appends to (`O_APPEND`), and that the reader reads after them. Nothing bounds it and nothing wakes its
-//! reader.
+//! A file that every writer appends to (`O_APPEND`), and that the reader reads after them. Nothing
+//! bounds it and nothing wakes its reader.
 
 use std::fs::File;
 use std::io::Write;

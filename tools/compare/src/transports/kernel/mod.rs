@@ -1,5 +1,5 @@
-//! What the kernel has: a pipe, a Unix socket, a file that is appended to, a POSIX message queue. One line is one call for
-//! its writer; the reader takes as many as a call gives.
+//! What the kernel has: a pipe, a Unix socket, a file that is appended to, a POSIX message queue.
+//! One line is one call for its writer; the reader takes as many as a call gives.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

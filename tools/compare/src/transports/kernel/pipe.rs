@@ -1,4 +1,5 @@
-//! A pipe: a `write` of at most a page is whole. It gets room for all lines, or what the system allows (a MiB by default).
+//! A pipe: a `write` of at most a page is whole. It gets room for all lines, or what the system
+//! allows (a MiB by default).
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,12 +21,14 @@ impl<const N: usize> Transport<N> for Pipe<N> {
 
     fn make(setup: &Setup) -> Result<Self, String> {
         // SAFETY: room for two descriptors is what it wants.
-        let (read, write) = pair(|ends| unsafe { libc::pipe2(ends, libc::O_CLOEXEC) }, "cannot make a pipe")?;
+        let (read, write) =
+            pair(|ends| unsafe { libc::pipe2(ends, libc::O_CLOEXEC) }, "cannot make a pipe")?;
         if !setup.blocks() {
             do_not_block(&read)?;
         }
         let wanted = (setup.room * N).next_power_of_two();
-        let mut sizes = std::iter::successors(Some(wanted), |size| (*size > 4096).then_some(size / 2));
+        let mut sizes =
+            std::iter::successors(Some(wanted), |size| (*size > 4096).then_some(size / 2));
         // SAFETY: changes the size of a pipe of ours.
         let set =
             |size: &usize| unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETPIPE_SZ, *size as i32) } > 0;
@@ -38,7 +41,10 @@ impl<const N: usize> Transport<N> for Pipe<N> {
     }
 
     fn reader(&self) -> PipeReader<N> {
-        PipeReader { end: self.read.try_clone().expect("a descriptor is free"), cutter: Cutter::new() }
+        PipeReader {
+            end: self.read.try_clone().expect("a descriptor is free"),
+            cutter: Cutter::new(),
+        }
     }
 
     fn room(&self) -> Option<usize> {

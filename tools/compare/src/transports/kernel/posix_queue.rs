@@ -1,4 +1,5 @@
-//! A POSIX message queue: one call for a line on both sides. Its room is the system's limit (10 by default, more for root).
+//! A POSIX message queue: one call for a line on both sides. Its room is the system's limit (10 by
+//! default, more for root).
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind};
@@ -23,7 +24,8 @@ impl Name {
         let flags = flags | libc::O_CREAT | libc::O_CLOEXEC;
         // SAFETY: a name that ends in zero, and attributes that live during the call.
         let queue = unsafe { libc::mq_open(self.0.as_ptr(), flags, 0o600, &raw const *attributes) };
-        // SAFETY: on Linux a queue is a descriptor; opened this moment, and nobody else knows of it.
+        // SAFETY: on Linux a queue is a descriptor; opened this moment, and nobody else knows of
+        // it.
         (queue >= 0).then(|| unsafe { OwnedFd::from_raw_fd(queue) })
     }
 }
@@ -60,7 +62,10 @@ impl<const N: usize> Transport<N> for MessageQueue {
     }
 
     fn reader(&self) -> QueueReader<N> {
-        QueueReader { queue: self.read.try_clone().expect("a descriptor is free"), blocks: self.blocks }
+        QueueReader {
+            queue: self.read.try_clone().expect("a descriptor is free"),
+            blocks: self.blocks,
+        }
     }
 
     fn room(&self) -> Option<usize> {
@@ -94,7 +99,8 @@ impl<const N: usize> Reader<N> for QueueReader<N> {
         while lines < most {
             let start = line.as_mut_ptr().cast();
             // SAFETY: the line has room for a message of the queue.
-            let bytes = unsafe { libc::mq_receive(self.queue.as_raw_fd(), start, N, std::ptr::null_mut()) };
+            let bytes =
+                unsafe { libc::mq_receive(self.queue.as_raw_fd(), start, N, std::ptr::null_mut()) };
             if bytes < 0 {
                 let error = io::Error::last_os_error();
                 assert_eq!(error.kind(), ErrorKind::WouldBlock, "cannot receive");

@@ -1,5 +1,5 @@
-//! A pair of Unix sockets that keep lines apart (`SOCK_SEQPACKET`), received many at a time. Its room is the kernel's: with the
-//! usual limits some hundreds of short lines.
+//! A pair of Unix sockets that keep lines apart (`SOCK_SEQPACKET`), received many at a time. Its
+//! room is the kernel's: with the usual limits some hundreds of short lines.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -62,7 +62,8 @@ impl<const N: usize> Writer<N> for SocketWriter {
     #[inline]
     fn send(&mut self, line: &[u8; N]) {
         // SAFETY: the line lives during the call.
-        let sent = unsafe { libc::send(self.0.as_raw_fd(), line.as_ptr().cast(), N, libc::MSG_NOSIGNAL) };
+        let sent =
+            unsafe { libc::send(self.0.as_raw_fd(), line.as_ptr().cast(), N, libc::MSG_NOSIGNAL) };
         assert_eq!(sent, N as isize, "a packet is whole");
     }
 }
@@ -78,7 +79,8 @@ pub struct SocketReader<const N: usize> {
 impl<const N: usize> Reader<N> for SocketReader<N> {
     fn receive(&mut self, sink: &mut impl FnMut(&[u8])) -> usize {
         if self.headers.is_empty() {
-            let vector = |line: &mut [u8; N]| libc::iovec { iov_base: line.as_mut_ptr().cast(), iov_len: N };
+            let vector =
+                |line: &mut [u8; N]| libc::iovec { iov_base: line.as_mut_ptr().cast(), iov_len: N };
             self.vectors.extend(self.lines.iter_mut().map(vector));
             self.headers.extend(self.vectors.iter_mut().map(|vector| {
                 // SAFETY: zero is a value of every field.
@@ -89,9 +91,16 @@ impl<const N: usize> Reader<N> for SocketReader<N> {
             }));
         }
         let (headers, flags) = (self.headers.as_mut_ptr(), libc::MSG_WAITFORONE);
-        // SAFETY: the headers point to the vectors and these to the lines, none of which moves or ends before `self`.
+        // SAFETY: the headers point to the vectors and these to the lines, none of which moves or
+        // ends before `self`.
         let count = unsafe {
-            libc::recvmmsg(self.end.as_raw_fd(), headers, PACKETS as u32, flags, std::ptr::null_mut())
+            libc::recvmmsg(
+                self.end.as_raw_fd(),
+                headers,
+                PACKETS as u32,
+                flags,
+                std::ptr::null_mut(),
+            )
         };
         if count < 0 {
             let error = io::Error::last_os_error();
