@@ -123,7 +123,7 @@ pub enum AttachError {
         /// A ring's first bytes.
         expected: [u8; 8],
     },
-    /// Made on a machine of the other byte order.
+    /// NewSegment on a machine of the other byte order.
     #[error(
         "the ring has byte order mark {found:#010x}, expected {expected:#010x}: it was made with another byte order"
     )]
@@ -133,7 +133,7 @@ pub enum AttachError {
         /// This machine's.
         expected: u32,
     },
-    /// Made by a version with another layout.
+    /// NewSegment by a version with another layout.
     #[error("the ring has layout version {found}, expected {expected}")]
     Version {
         /// The version found.
@@ -141,7 +141,7 @@ pub enum AttachError {
         /// This version's.
         expected: u32,
     },
-    /// Made with another word size.
+    /// NewSegment with another word size.
     #[error("the ring has words of {found} bytes, expected {expected}")]
     WordSize {
         /// Bytes found.

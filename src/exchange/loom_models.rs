@@ -104,7 +104,7 @@ impl Heap {
         let (header, payload) = content(cell as u16, line);
         self.cells[cell].set_pending(line, 0);
         self.ring().fill(spare, 0, &payload);
-        self.ring().head(spare, &header);
+        self.ring().write_header(spare, &header);
     }
 
     fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {

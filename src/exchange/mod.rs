@@ -85,7 +85,7 @@ pub(crate) struct Ring<'a> {
 
 /// What an entry says about a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum SlotState {
     /// The position can be filled.
     Free,
     /// The line of the lap before is still there: the ring is full.
@@ -95,30 +95,30 @@ enum Place {
 }
 
 #[inline]
-fn place(shape: Shape, entry: Entry, position: u64) -> Place {
+fn slot_state(shape: Shape, entry: Entry, position: u64) -> SlotState {
     // The common cases, in one comparison each.
     let lap = shape.lap(position);
     if entry.is_at(Entry::free(lap, 0)) {
-        return Place::Free;
+        return SlotState::Free;
     }
     if entry.is_at(Entry::full(lap.wrapping_sub(1), 0)) {
-        return Place::Oldest;
+        return SlotState::Oldest;
     }
-    place_elsewhere(shape, entry, position)
+    slot_state_elsewhere(shape, entry, position)
 }
 
-fn place_elsewhere(shape: Shape, entry: Entry, position: u64) -> Place {
+fn slot_state_elsewhere(shape: Shape, entry: Entry, position: u64) -> SlotState {
     let laps = entry.laps_since(shape.lap(position));
     let there = shape.after_laps(position, laps);
     match (laps, entry.is_full()) {
-        (0, false) => Place::Free,
-        (-1, true) => Place::Oldest,
+        (0, false) => SlotState::Free,
+        (-1, true) => SlotState::Oldest,
         // `there` is filled, so the next free one comes after it.
-        (_, true) => Place::Elsewhere(there.wrapping_add(1)),
+        (_, true) => SlotState::Elsewhere(there.wrapping_add(1)),
         // `there` is free and a lap earlier was consumed, so the next free one comes after that.
-        (1.., false) => Place::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
+        (1.., false) => SlotState::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
         // The hint leads by laps: `there` is free.
-        (_, false) => Place::Elsewhere(there),
+        (_, false) => SlotState::Elsewhere(there),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Publishing: a spare goes into the order ring, in exchange for another.
 
-use super::{Place, Ring, Spare, is_filled, place};
+use super::{Ring, SlotState, Spare, is_filled, slot_state};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
 use crate::layout::{Entry, Hold};
 
@@ -73,7 +73,7 @@ impl Ring<'_> {
         // An exchange that failed, here or there, left its intent behind; a refusal without one
         // changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
-            self.keep(hold, spare);
+            self.hold_spare(hold, spare);
         }
         refused
     }
@@ -113,8 +113,8 @@ impl Ring<'_> {
         // else's any more once the exchange succeeds, and a filled position carries I4
         // along.
         let entry = Entry(self.entry(position).load(Acquire));
-        let place = place(self.shape, entry, position);
-        if let Place::Elsewhere(other) = place {
+        let place = slot_state(self.shape, entry, position);
+        if let SlotState::Elsewhere(other) = place {
             return Plan::GoOn(other);
         }
         // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
@@ -127,7 +127,7 @@ impl Ring<'_> {
             return Plan::GoOn(before);
         }
         match place {
-            Place::Oldest if !overwrite => Plan::Refuse(Refused::Full(position)),
+            SlotState::Oldest if !overwrite => Plan::Refuse(Refused::Full(position)),
             _ if !self.has_slot(entry.slot()) => Plan::Refuse(Refused::Damaged),
             _ => Plan::Exchange(entry),
         }
@@ -175,9 +175,9 @@ impl Ring<'_> {
         for _ in 0..2 * self.shape.positions() + 64 {
             // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is
             // visible.
-            match place(self.shape, Entry(self.entry(position).load(Acquire)), position) {
-                Place::Elsewhere(other) => position = other,
-                Place::Free | Place::Oldest => break,
+            match slot_state(self.shape, Entry(self.entry(position).load(Acquire)), position) {
+                SlotState::Elsewhere(other) => position = other,
+                SlotState::Free | SlotState::Oldest => break,
             }
         }
         position
@@ -187,7 +187,8 @@ impl Ring<'_> {
     pub(crate) fn is_full_at(&self, position: u64) -> bool {
         // ORD full:A, SeqCst; pairs with space:A; after space:B, so that the writer sees the room
         // or the reader sees it.
-        place(self.shape, Entry(self.entry(position).load(SeqCst)), position) == Place::Oldest
+        slot_state(self.shape, Entry(self.entry(position).load(SeqCst)), position)
+            == SlotState::Oldest
     }
 
     /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is

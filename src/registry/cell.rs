@@ -9,15 +9,15 @@ use crate::error::{MirrorError, system};
 use crate::exchange::Spare;
 use crate::layout::sync::{Ordering, fence};
 use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL};
-use crate::registry::reaper::{Burial, bury};
+use crate::registry::reaper::{ReapOutcome, reap_cell};
 use crate::registry::ticket::{Label, SeatId};
-use crate::segment::{Lock, Prober, Segment};
+use crate::segment::{Lock, LockProbe, Segment};
 use crate::sys::fork;
 
 use Ordering::{Acquire, Relaxed, Release};
 
 /// How often all cells are tried: one may become free behind a look, or be in the hands of who
-/// buries its owner.
+/// reaps its owner.
 const PASSES: u32 = 3;
 
 /// A mirror's cell, held by its lock.
@@ -73,14 +73,14 @@ pub(crate) fn register(
     entry: Entry,
 ) -> Result<(Registration, Spare), MirrorError> {
     let no_fork = fork::no_fork();
-    let prober = segment.prober()?;
-    let mut taken = take_cell(segment, &prober)?;
+    let probe = segment.probe()?;
+    let mut taken = take_cell(segment, &probe)?;
     for _ in 1..PASSES {
         if taken.is_some() {
             break;
         }
         std::thread::yield_now();
-        taken = take_cell(segment, &prober)?;
+        taken = take_cell(segment, &probe)?;
     }
     let Some((index, spare)) = taken else {
         let is_kept_out = |index: usize| {
@@ -92,7 +92,7 @@ pub(crate) fn register(
         return Err(MirrorError::TooManyMirrors { limit: segment.cells().len() - 1 });
     };
     let cell = &segment.cells()[index];
-    let lock = keep_cell(segment, prober, index)?;
+    let lock = keep_cell(segment, probe, index)?;
     drop(no_fork);
     // One number is left out, so that a mirror without lines has an epoch of its own too.
     let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
@@ -131,13 +131,13 @@ pub(crate) fn register(
 /// Keeps a cell that was taken for as long as the returned lock lives.
 pub(crate) fn keep_cell(
     segment: &Segment,
-    prober: Prober,
+    probe: LockProbe,
     index: usize,
 ) -> Result<Lock, MirrorError> {
     // A forked child shares none of its parent's locks.
-    let living = prober.live().map_err(system!(MirrorError, "lock the segment"));
-    let kept = living
-        .and_then(|()| prober.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
+    let living = probe.live().map_err(system!(MirrorError, "lock the segment"));
+    let kept =
+        living.and_then(|()| probe.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
     if kept.is_err() {
         segment.leave_cell(index);
     }
@@ -146,18 +146,18 @@ pub(crate) fn keep_cell(
 
 /// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps
 /// an error.
-fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)>, MirrorError> {
+fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spare)>, MirrorError> {
     for wanted in [Owner::Free, Owner::Live, Owner::KeepsError] {
         for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
             if cell.owner() != Some(wanted) {
                 continue;
             }
-            if !segment.take_cell(prober, index)? {
+            if !segment.take_cell(probe, index)? {
                 continue;
             }
             // Under the lock now: nobody else changes the cell.
-            if cell.owner() == Some(Owner::Live) && bury(segment, index) != Burial::Done {
-                segment.release_cell(prober, index);
+            if cell.owner() == Some(Owner::Live) && reap_cell(segment, index) != ReapOutcome::Done {
+                segment.release_cell(probe, index);
                 continue;
             }
             // ORD register:B, acquire; pairs with publish:F and settle:A; what the owner before did
@@ -167,7 +167,7 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
             {
                 return Ok(Some((index, spare)));
             }
-            segment.release_cell(prober, index);
+            segment.release_cell(probe, index);
         }
     }
     Ok(None)

@@ -18,7 +18,7 @@ use crate::error::{MirrorError, system};
 use crate::exchange::park::count_event;
 use crate::layout::sync::{AtomicU64, Ordering};
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
-use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
+use crate::segment::{LockProbe, Parts, Segment, lock_of_ticket};
 use crate::sys::fork;
 use crate::sys::process::Process;
 
@@ -145,18 +145,18 @@ impl Segment {
     /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever). Some system calls.
     pub(crate) fn reserve(&self, label: Label, deadline: u64) -> Result<SeatId, MirrorError> {
         let no_fork = fork::no_fork();
-        let prober = self.prober()?;
+        let probe = self.probe()?;
         let ticket = self.take_ticket(|index, entry| {
             // The lock first: one that is being made and has no lock is a dead one's. Shared, which
             // no process that may only read keeps away: of two makers the exchange of
             // the word takes one.
             let lock = lock_of_ticket(index);
-            if !prober.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
+            if !probe.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
                 return Ok(false);
             }
             let is_taken = entry.change(TicketWord::Free, TicketWord::Making);
             if !is_taken {
-                prober.release(lock);
+                probe.release(lock);
             }
             Ok(is_taken)
         })?;
@@ -166,7 +166,7 @@ impl Segment {
         entry.serial.store(serial, Relaxed);
         entry.detail.store(deadline, Relaxed);
         entry.change(TicketWord::Making, TicketWord::Reserved(serial));
-        drop(prober);
+        drop(probe);
         drop(no_fork);
         self.note_event();
         Ok(SeatId { ticket, serial })
@@ -178,14 +178,14 @@ impl Segment {
     }
 
     /// Makes tickets free whose maker died before they were seats.
-    pub(crate) fn clear_unmade_seats(&self, prober: &Prober) {
+    pub(crate) fn clear_unmade_seats(&self, probe: &LockProbe) {
         for (index, ticket) in self.used_tickets().iter().enumerate() {
             let lock = lock_of_ticket(index);
-            if ticket.state() == Some(TicketWord::Making) && matches!(prober.take(lock), Ok(true)) {
+            if ticket.state() == Some(TicketWord::Making) && matches!(probe.take(lock), Ok(true)) {
                 if ticket.change(TicketWord::Making, TicketWord::Free) {
                     self.note_event();
                 }
-                prober.release(lock);
+                probe.release(lock);
             }
         }
     }

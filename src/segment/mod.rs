@@ -36,9 +36,9 @@ use crate::segment::options::{Options, Policy, Timestamps, WakeUp};
 use crate::sys::fork;
 
 pub(crate) use backing::Backing;
-use backing::{Made, SEALS, fill_holes};
+use backing::{NewSegment, SEALS, fill_holes};
 use lock::{Held, Keeping, has_owner, held};
-pub(crate) use lock::{Lock, Prober};
+pub(crate) use lock::{Lock, LockProbe};
 use memory::check_memory;
 use name::Name;
 pub use name::RingName;
@@ -57,7 +57,7 @@ use wake_pipe::WakePipe;
 const CELLS_AND_USED: Range<u64> = 0..1 << 32;
 const USED: Range<u64> = 1 << 31..1 << 32;
 /// The byte whose lock is shared by all processes that have the segment, be it to look at it.
-const LIVING: u64 = 1 << 32;
+const PRESENT: u64 = 1 << 32;
 /// The first of the bytes whose locks are held by processes that make a ticket into a seat.
 const TICKETS: u64 = 2 << 32;
 /// The bytes on which locks are tried.
@@ -72,7 +72,7 @@ pub(crate) fn lock_of_ticket(index: usize) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Segment {
     map: Mapping,
-    file: KeptFile,
+    file: VerifiedFd,
     geometry: Geometry,
     parts: Parts,
     pipe: Option<WakePipe>,
@@ -176,7 +176,7 @@ impl Segment {
                 Some(pipe)
             }
         };
-        let Made { file, living, mut name } = backing.create(geometry.total_bytes)?;
+        let NewSegment { file, living, mut name } = backing.create(geometry.total_bytes)?;
         let map = MmapOptions::new()
             .len(geometry.total_bytes as usize)
             .populate()
@@ -237,7 +237,7 @@ impl Segment {
         // in each period.
         let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
         let mut file =
-            KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+            VerifiedFd::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
         if geometry.backing != Backing::Memory.number() {
             file.try_locks().map_err(system!(AttachError, "use the ring's file"))?;
             fill_holes(&file, found)
@@ -250,7 +250,7 @@ impl Segment {
     /// The segment in a mapping whose size is that of its geometry.
     fn over(
         map: MmapRaw,
-        file: KeptFile,
+        file: VerifiedFd,
         geometry: Geometry,
         pipe: Option<WakePipe>,
         living: Lock,
@@ -297,7 +297,7 @@ impl Segment {
         header.geometry.0[0].store(words[0], Ordering::Release);
     }
 
-    // -------------------------------------------------------------------------------------- parts
+    // --------------------------------------------------------------------------------------- parts
 
     #[inline]
     pub(crate) fn header(&self) -> &Header {
@@ -356,7 +356,7 @@ impl Segment {
         format!("{high:016x}{low:016x}")
     }
 
-    // -------------------------------------------------------------------------------------- locks
+    // --------------------------------------------------------------------------------------- locks
 
     pub(crate) fn descriptor(&self) -> RawFd {
         self.file.descriptor
@@ -368,8 +368,8 @@ impl Segment {
     }
 
     /// A new description of the segment's file, to try locks with. Three system calls.
-    pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
-        self.file.prober()
+    pub(crate) fn probe(&self) -> Result<LockProbe, MirrorError> {
+        self.file.probe()
     }
 }
 
@@ -420,13 +420,13 @@ fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
 /// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
 /// know, and the next file gets them.
 #[derive(Debug)]
-struct KeptFile {
+struct VerifiedFd {
     descriptor: RawFd,
     file: (u64, u64),
     keeping: Keeping,
 }
 
-impl KeptFile {
+impl VerifiedFd {
     fn new(descriptor: File) -> io::Result<Self> {
         let data = descriptor.metadata()?;
         let file = (data.dev(), data.ino());
@@ -445,8 +445,8 @@ impl KeptFile {
         Ok(())
     }
 
-    fn prober(&self) -> Result<Prober, MirrorError> {
-        Ok(Prober::new(self.reopen()?, self.keeping))
+    fn probe(&self) -> Result<LockProbe, MirrorError> {
+        Ok(LockProbe::new(self.reopen()?, self.keeping))
     }
 
     /// Whether a byte of this range has an owner, be it in this process.
@@ -462,9 +462,9 @@ impl KeptFile {
     /// Shares the lock that says that somebody lives here.
     fn live(&self) -> io::Result<Lock> {
         let _no_fork = fork::no_fork();
-        let prober = self.prober().map_err(io::Error::other)?;
-        prober.live()?;
-        prober.keep()
+        let probe = self.probe().map_err(io::Error::other)?;
+        probe.live()?;
+        probe.keep()
     }
 
     fn borrow(&self) -> BorrowedFd<'_> {
@@ -495,7 +495,7 @@ impl KeptFile {
     }
 }
 
-impl Drop for KeptFile {
+impl Drop for VerifiedFd {
     fn drop(&mut self) {
         if self.check().is_ok() {
             // SAFETY: it is our file's descriptor, and nobody uses it after this.

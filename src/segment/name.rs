@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::open::{Wanted, is_at};
-use super::{Backing, LIVING, Prober, random, read_geometry};
+use super::{Backing, LockProbe, PRESENT, random, read_geometry};
 use crate::error::{AttachError, CreateError, system};
 use crate::sys::fork;
 
@@ -29,7 +29,7 @@ const UNFINISHED: &str = ".linering-new-";
 
 /// The name of a ring in shared memory, and whose ring it may be.
 ///
-/// Made of a string it leads to rings of this process's user alone: any user may put something
+/// NewSegment of a string it leads to rings of this process's user alone: any user may put something
 /// there under any name.
 ///
 /// ```
@@ -201,9 +201,9 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
     {
         return Err(AttachError::NotNamed { found: name.name.to_owned() });
     }
-    let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
+    let probe = LockProbe::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
     // While it is held no process comes to live there.
-    let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
+    let is_empty = probe.take(PRESENT).map_err(system!(AttachError, "lock the segment"))?;
     if is_empty && remove && is_at(&path_of(name.name), (data.dev(), data.ino())) {
         match rustix::fs::unlink(path_of(name.name)) {
             Ok(()) | Err(Errno::NOENT) => {}

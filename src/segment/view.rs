@@ -8,7 +8,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::claim::may_be_claimed;
 use super::{
-    Backing, CELLS_AND_USED, LIVING, Lock, Mapping, Parts, Prober, Segment, check_memory,
+    Backing, CELLS_AND_USED, Lock, LockProbe, Mapping, PRESENT, Parts, Segment, check_memory,
     has_owner, read_geometry,
 };
 use crate::error::{AttachError, system};
@@ -41,10 +41,10 @@ impl View {
         let _no_fork = fork::no_fork();
         // Where a mapping does not keep the lock nothing is lost: it only keeps names from being
         // taken away.
-        let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
+        let probe = LockProbe::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
         let is_used = || Ok(has_owner(&file, CELLS_AND_USED)? || may_be_claimed(&file, &geometry)?);
         let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
-        if !prober.share(LIVING).map_err(locked)? {
+        if !probe.share(PRESENT).map_err(locked)? {
             let alone = io::Error::new(io::ErrorKind::ResourceBusy, "somebody has it alone");
             return Err(locked(alone));
         }
@@ -72,7 +72,7 @@ impl View {
             geometry,
             is_used: used,
             map: Mapping::new(map),
-            _living: prober.keep().map_err(locked)?,
+            _living: probe.keep().map_err(locked)?,
         })
     }
 

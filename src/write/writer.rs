@@ -4,7 +4,7 @@
 //! line that is longer than a slot goes out in parts, each an ordinary exchange; the last one
 //! carries the flag.
 
-use super::backpressure::Patience;
+use super::backpressure::SpaceWait;
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
 use crate::exchange::{Refused, Spare};
@@ -240,7 +240,7 @@ impl Writer {
     fn forget(&mut self, segment: &Segment, parts: u32) {
         let cell = self.registration.cell(segment);
         cell.set_pending(self.line, 0);
-        segment.ring().renew(&cell.writer.0.hold, &mut self.spare);
+        segment.ring().invalidate_snapshots(&cell.writer.0.hold, &mut self.spare);
         if parts > 0 {
             self.voided = Some(self.line);
             let flags = flag::FIRST | flag::LAST | flag::FORGOTTEN;
@@ -251,8 +251,7 @@ impl Writer {
         }
     }
 
-    // ---------------------------------------------------------------------------------- whole
-    // lines
+    // --------------------------------------------------------------------------------- whole lines
 
     /// Writes a line, or what is missing of the unfinished one.
     #[inline]
@@ -303,7 +302,7 @@ impl Writer {
         style: Style,
     ) -> Result<(), WriteError> {
         let header = self.header(style, stamp(segment), 0, bytes.len(), flag::FIRST | flag::LAST);
-        segment.ring().put::<CHECKS>(&mut self.spare, &header, bytes);
+        segment.ring().write_line::<CHECKS>(&mut self.spare, &header, bytes);
         self.publish_line::<CHECKS>(segment)
     }
 
@@ -397,7 +396,7 @@ impl Writer {
     ) -> Result<Outcome, WriteError> {
         segment.header().counts.0.found_full.fetch_add(1, Relaxed);
         let mut gone = self.reader_gone;
-        let mut patience = Patience::new(&mut gone);
+        let mut patience = SpaceWait::new(&mut gone);
         let result = self.publish_patiently(segment, last, refused, &mut patience);
         self.reader_gone = gone.filter(|_| result.is_err());
         result
@@ -408,7 +407,7 @@ impl Writer {
         segment: &Segment,
         last: bool,
         mut refused: Refused,
-        patience: &mut Patience<'_>,
+        patience: &mut SpaceWait<'_>,
     ) -> Result<Outcome, WriteError> {
         loop {
             match refused {
@@ -440,8 +439,7 @@ impl Writer {
         cell.set_pending(self.line, 0);
     }
 
-    // ------------------------------------------------------------------------------- pieces of
-    // lines
+    // ----------------------------------------------------------------------------- pieces of lines
 
     /// Adds bytes to the unfinished line, which begins with them if there is none.
     // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
@@ -461,9 +459,9 @@ impl Writer {
                 if ring.shape.has_checks() {
                     begun.sum = ring.sum(checksum::NONE, bytes);
                     ring.fill(&self.spare, 0, bytes);
-                    ring.head(&self.spare, &header);
+                    ring.write_header(&self.spare, &header);
                 } else {
-                    ring.put::<false>(&mut self.spare, &header, bytes);
+                    ring.write_line::<false>(&mut self.spare, &header, bytes);
                 }
                 ring.mark_begun(&self.spare, begun.order);
                 self.unfinished = Some(begun);
@@ -475,7 +473,7 @@ impl Writer {
                 begun.at += bytes.len();
                 begun.stored += bytes.len() as u64;
                 let (style, time, end) = (begun.style, begun.time, begun.at);
-                ring.head(&self.spare, &self.header(style, time, 0, end, flag::FIRST));
+                ring.write_header(&self.spare, &self.header(style, time, 0, end, flag::FIRST));
                 end
             }
             _ => return self.append_more(segment, bytes, style),
@@ -527,7 +525,10 @@ impl Writer {
         }
         // For those who look at unfinished lines, or find them after this process died.
         let flags = self.part_flags(&state);
-        ring.head(&self.spare, &self.header(state.style, state.time, state.parts, state.at, flags));
+        ring.write_header(
+            &self.spare,
+            &self.header(state.style, state.time, state.parts, state.at, flags),
+        );
         ring.mark_begun(&self.spare, state.order);
         self.registration.cell(segment).set_pending(self.line, state.at);
         self.unfinished = Some(state);
@@ -588,7 +589,7 @@ impl Writer {
                 if segment.ring().shape.has_checks() {
                     return self.publish_with_checksum(segment, &header, sum);
                 }
-                segment.ring().head(&self.spare, &header);
+                segment.ring().write_header(&self.spare, &header);
                 self.publish_line::<false>(segment)
             }
             Some(begun) => self.finish_parts(segment, *begun, flags),
@@ -643,8 +644,7 @@ impl Writer {
         }
     }
 
-    // ------------------------------------------------------------------------------------------
-    // end
+    // ----------------------------------------------------------------------------------------- end
 
     /// Ends the mirror. An unfinished line is published as it is.
     pub(crate) fn end(&mut self, segment: &Segment, how: Finish) -> Result<(), WriteError> {
