@@ -360,7 +360,7 @@ fn first_mirror(error: MirrorError) -> CreateError {
 impl Way {
     fn is_of_this_process(&self) -> bool {
         match self {
-            Way::Own(writer) => writer.registration.is_of_this_process(),
+            Way::Own(writer) => writer.registration().is_of_this_process(),
             Way::Shared { token } => *token == fork::token(),
         }
     }

@@ -58,7 +58,7 @@ impl LineProcMirror {
         label: Label,
     ) -> Result<Self, MirrorError> {
         let writer = Writer::new(segment, Entry::Ticket { seat, serial, label })?;
-        let serial = writer.registration.serial;
+        let serial = writer.registration().serial;
         Ok(Self {
             segment: Arc::clone(segment),
             serial,
@@ -76,7 +76,7 @@ impl LineProcMirror {
     ) -> Result<R, WriteError> {
         match &self.writer {
             None => return Err(WriteError::Ended),
-            Some(writer) if !writer.registration.is_of_this_process() => self.register_child()?,
+            Some(writer) if !writer.registration().is_of_this_process() => self.register_child()?,
             Some(_) => {}
         }
         let segment = &*self.segment;
@@ -295,12 +295,12 @@ impl LineProcMirror {
 
     /// Whether it came from the parent process and was not used here.
     fn is_inherited(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| !writer.registration.is_of_this_process())
+        self.writer.as_ref().is_some_and(|writer| !writer.registration().is_of_this_process())
     }
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration.is_of_this_process() => {
+            Some(mut writer) if writer.registration().is_of_this_process() => {
                 writer.end(&self.segment, how)
             }
             // The parent's own mirror: nothing of ours to end.

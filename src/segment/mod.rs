@@ -7,11 +7,13 @@
 mod backing;
 mod claim;
 mod lock;
+mod mapping;
 mod memory;
 mod name;
 mod open;
 pub(crate) mod options;
 mod sigbus;
+mod verified_fd;
 mod view;
 pub(crate) mod wake;
 mod wake_pipe;
@@ -19,32 +21,35 @@ mod wake_pipe;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{Mode, OFlags, SealFlags};
+use rustix::fs::SealFlags;
 
 use crate::error::{AttachError, CreateError, MirrorError, system};
 use crate::exchange::Ring;
 use crate::layout::sync::Ordering;
-use crate::layout::{
-    Cell, ENDIANNESS, GEOMETRY_WORDS, Geometry, Header, Hold, LAYOUT_VERSION, MAGIC, Ticket,
-};
+use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, Ticket};
 use crate::segment::options::{Options, Policy, Timestamps, WakeUp};
 use crate::sys::fork;
 
 pub(crate) use backing::Backing;
 use backing::{NewSegment, SEALS, fill_holes};
-use lock::{Held, Keeping, has_owner, held};
+use lock::{Held, has_owner, held};
 pub(crate) use lock::{Lock, LockProbe};
+use mapping::Mapping;
+pub(crate) use mapping::Parts;
 use memory::check_memory;
 use name::Name;
 pub use name::RingName;
 pub(crate) use name::{abandoned, open_named, view_named};
+use open::read_geometry;
 pub(crate) use open::{open_file, view_file};
-use sigbus::Watched;
+use verified_fd::VerifiedFd;
+pub(crate) use verified_fd::open_of_process;
+
 pub use sigbus::turn_sigbus_into_errors;
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
@@ -84,73 +89,6 @@ pub(crate) struct Segment {
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
-}
-
-/// A mapping that the handler of SIGBUS knows.
-#[derive(Debug)]
-pub(super) struct Mapping {
-    map: MmapRaw,
-    watched: &'static Watched,
-}
-
-impl Mapping {
-    fn new(map: MmapRaw) -> Self {
-        let watched = Watched::new(map.as_ptr() as usize, map.len());
-        Self { map, watched }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        self.watched.end();
-    }
-}
-
-/// The parts of a mapping, found once since every write needs them. The lifetime is a lie that
-/// stays in here: the mapping does not move, and who has both hands the parts out for no longer
-/// than itself lives.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(super) ring: Ring<'static>,
-    pub(super) cells: &'static [Cell],
-    tickets: &'static [Ticket],
-    header: &'static Header,
-}
-
-impl Parts {
-    /// Those of a mapping whose size is that of its geometry.
-    fn of(map: &MmapRaw, geometry: &Geometry) -> Self {
-        let (offsets, shape) = (geometry.offsets(), geometry.shape());
-        let header: &Header = &part(map, 0, 1)[0];
-        let order = part(map, offsets.order, 1 << shape.order_bits);
-        let slots = part(map, offsets.slots, geometry.slots() * shape.slot_words);
-        let ring = Ring::new(order, slots, &header.next_position.0, shape);
-        Self {
-            ring,
-            cells: part(map, offsets.cells, geometry.cells as usize),
-            tickets: part(map, offsets.tickets, geometry.tickets as usize),
-            header,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn header(&self) -> &Header {
-        self.header
-    }
-
-    pub(crate) fn tickets(&self) -> &[Ticket] {
-        self.tickets
-    }
-
-    #[inline]
-    pub(crate) fn cells(&self) -> &[Cell] {
-        self.cells
-    }
-
-    #[inline]
-    pub(crate) fn ring(&self) -> &Ring<'_> {
-        &self.ring
-    }
 }
 
 impl Segment {
@@ -377,135 +315,4 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes)
-}
-
-/// `count` values of `T` at `offset` of a mapping. The caller gives them out for no longer than it
-/// has the mapping.
-fn part<T>(map: &MmapRaw, offset: usize, count: usize) -> &'static [T] {
-    assert!(offset + count * size_of::<T>() <= map.len() && offset.is_multiple_of(align_of::<T>()));
-    // SAFETY: within the mapping, whose file is sealed against shrinking; used for structs of
-    // atomics alone, for which any bits are valid and which anybody may change at any time.
-    unsafe { core::slice::from_raw_parts(map.as_ptr().add(offset).cast(), count) }
-}
-
-/// Reads and checks the geometry of an object of `found` bytes.
-fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
-    let expected = size_of::<Header>() as u64;
-    if found < expected {
-        return Err(AttachError::TooSmall { found, expected });
-    }
-    let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
-    // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or
-    // are refused below.
-    file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
-        .map_err(system!(AttachError, "read the header"))?;
-    if geometry.magic != MAGIC {
-        return Err(AttachError::Magic { found: geometry.magic, expected: MAGIC });
-    }
-    if geometry.endianness != ENDIANNESS {
-        return Err(AttachError::Endianness { found: geometry.endianness, expected: ENDIANNESS });
-    }
-    if geometry.version != LAYOUT_VERSION {
-        return Err(AttachError::Version { found: geometry.version, expected: LAYOUT_VERSION });
-    }
-    if geometry.word_bytes != 8 {
-        return Err(AttachError::WordSize { found: geometry.word_bytes, expected: 8 });
-    }
-    if let Some(fault) = geometry.fault() {
-        return Err(AttachError::Geometry(fault));
-    }
-    Ok(geometry)
-}
-
-/// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
-/// know, and the next file gets them.
-#[derive(Debug)]
-struct VerifiedFd {
-    descriptor: RawFd,
-    file: (u64, u64),
-    keeping: Keeping,
-}
-
-impl VerifiedFd {
-    fn new(descriptor: File) -> io::Result<Self> {
-        let data = descriptor.metadata()?;
-        let file = (data.dev(), data.ino());
-        Ok(Self {
-            descriptor: OwnedFd::from(descriptor).into_raw_fd(),
-            file,
-            keeping: Keeping::Mapping,
-        })
-    }
-
-    /// Finds out what keeps a lock on this file. Memory without a name needs no trial: a mapping
-    /// does.
-    fn try_locks(&mut self) -> io::Result<()> {
-        let _no_fork = fork::no_fork();
-        self.keeping = Keeping::of(self)?;
-        Ok(())
-    }
-
-    fn probe(&self) -> Result<LockProbe, MirrorError> {
-        Ok(LockProbe::new(self.reopen()?, self.keeping))
-    }
-
-    /// Whether a byte of this range has an owner, be it in this process.
-    fn has_owner(&self, range: Range<u64>) -> io::Result<bool> {
-        has_owner(&self.descriptor, range)
-    }
-
-    /// Which locks are on this byte, be they of this process.
-    fn held(&self, byte: u64) -> io::Result<Held> {
-        held(&self.descriptor, byte)
-    }
-
-    /// Shares the lock that says that somebody lives here.
-    fn live(&self) -> io::Result<Lock> {
-        let _no_fork = fork::no_fork();
-        let probe = self.probe().map_err(io::Error::other)?;
-        probe.live()?;
-        probe.keep()
-    }
-
-    fn borrow(&self) -> BorrowedFd<'_> {
-        // SAFETY: only used for the length of a call, which a closed number gives an error.
-        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
-    }
-
-    fn check(&self) -> Result<(), MirrorError> {
-        match rustix::fs::fstat(self.borrow()) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == self.file => Ok(()),
-            _ => Err(MirrorError::DescriptorClosed { descriptor: self.descriptor }),
-        }
-    }
-
-    /// A description of its own of the same file.
-    fn reopen(&self) -> Result<OwnedFd, MirrorError> {
-        let path = format!("/proc/self/fd/{}", self.descriptor);
-        let new = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let closed = MirrorError::DescriptorClosed { descriptor: self.descriptor };
-        let new = match new {
-            Err(rustix::io::Errno::NOENT) if std::path::Path::new("/proc/self/fd").exists() => {
-                return Err(closed);
-            }
-            other => other.map_err(system!(MirrorError, "reopen the segment through /proc"))?,
-        };
-        let stat = rustix::fs::fstat(&new).map_err(system!(MirrorError, "look at the segment"))?;
-        if (stat.st_dev, stat.st_ino) == self.file { Ok(new) } else { Err(closed) }
-    }
-}
-
-impl Drop for VerifiedFd {
-    fn drop(&mut self) {
-        if self.check().is_ok() {
-            // SAFETY: it is our file's descriptor, and nobody uses it after this.
-            drop(unsafe { OwnedFd::from_raw_fd(self.descriptor) });
-        }
-    }
-}
-
-/// Opens the segment that another process has under this number.
-pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
-    let path = format!("/proc/{process}/fd/{descriptor}");
-    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
