@@ -161,7 +161,7 @@ MUTATIONS = [
     ("what an observer did not see may have made parts void", True, "src/handles/observer.rs",
      "if next != Some(header.position) {", "if false {", [*LIB, "read::drain::tests::an_observer_joins"]),
     ("the parts of a line begun anew say so", True, "src/write/partial.rs",
-     "if self.voided == Some(self.line) { flag::ANEW } else { 0 }", "0",
+     "if self.voided == Some(self.publisher.line) { flag::ANEW } else { 0 }", "0",
      test("policies", "an_overrun_reader_never_joins")),
     ("a part of a line that was not begun anew is of what came before", True, "src/read/assembly.rs",
      "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies", "a_long_line_is_whole")),
