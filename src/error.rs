@@ -76,7 +76,7 @@ pub enum CreateError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// A ring that nobody uses is read into memory, of which there is not enough.
+    /// A ring that no process uses is read into memory, of which there is not enough.
     #[error(
         "reading the ring needs {needed} bytes of memory, expected at most the {available} that are available"
     )]
@@ -160,7 +160,7 @@ pub enum AttachError {
         /// Bytes by the header.
         expected: u64,
     },
-    /// The object can still change its size, which could kill whoever maps it.
+    /// The object can still change its size, which could kill a process that maps it.
     #[error(
         "the object has the seals {found:#x}, expected at least {expected:#x} (no shrinking, growing or further sealing)"
     )]
@@ -282,7 +282,7 @@ pub enum WriteError {
     /// This thread is in the middle of a write already: a signal handler, say.
     #[error("this thread is in the middle of another write")]
     Reentrant,
-    /// The ring's words were damaged by somebody else.
+    /// The ring's words were damaged by another process.
     #[error("the ring's order words are damaged")]
     Damaged,
     /// The ring's file was cut short, or has no disk under it any more, after
@@ -323,7 +323,7 @@ pub enum ReadError {
     /// The handle was inherited by a forked child; only the process that made it may use it.
     #[error("this reader belongs to the parent process")]
     Forked,
-    /// Somebody reads the ring already.
+    /// A process reads the ring already.
     #[error("process {process} reads the ring already, expected no other reader")]
     HasReader {
         /// Its number, as it knows it.

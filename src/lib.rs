@@ -1,7 +1,7 @@
 //! A bounded, lock-free, many-writer one-reader ring of lines in shared memory.
 //!
 //! Threads and forked worker processes write log lines into it without a system call; one reader
-//! drains them, whole and in one order. A writer that is killed at any instruction delays nobody
+//! drains them, whole and in one order. A writer that is killed at any instruction delays no other
 //! and loses no line that its write had returned for.
 //!
 //! | for | use |

@@ -46,7 +46,7 @@ MUTATIONS = [
     ("release order of a taken entry", True, "src/exchange/take.rs",
      "word.store(freed.0, Release);", "word.store(freed.0, Relaxed);", [LOOM, "hold_x_publish"]),
     ("what is pending is cleared before the new spare is held", True, "src/exchange/publish.rs",
-     "        then();\n        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
+     "        then();\n        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
      "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "gone_round")),
     ("what is pending is cleared when an exchange is settled", True, "src/exchange/settle.rs",
      "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled", "}\n    let settled",
@@ -198,7 +198,7 @@ MUTATIONS = [
      [*LIB, "read::drain::tests::laps_that_lead"]),
     ("who is refused again looks at its own place", False, "src/write/backpressure.rs",
      "            if refused == position {\n                roomy = position;\n            }\n"
-     "            // Whoever is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
+     "            // A writer that is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
      "            let _ = refused;\n", [*LIB, "backpressure::tests::a_full_ring"]),
     ("no line longer than the longest", True, "src/read/assembly.rs",
      "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "read::drain::tests::parts_that_nobody"]),

@@ -86,7 +86,7 @@ enum Way {
 
 impl LineBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
-    /// for a `maxlen` over 2048) while nobody reads.
+    /// for a `maxlen` over 2048) while the buffer is not read.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl LineBuffer {
 
     /// Takes the finished lines out, oldest first: all that have come since they were last looked
     /// at, as long as they fitted in the ring. Beside them those that threads have begun, which
-    /// stay. For who keeps lines in a place of their own.
+    /// stay. For callers that keep lines in a place of their own.
     ///
     /// ```
     /// use std::io::Write;
@@ -379,7 +379,7 @@ impl ThreadWriter {
 
 impl Drop for ThreadWriter {
     fn drop(&mut self) {
-        // Without the buffer nobody will read the line.
+        // Without the buffer the line is never read.
         let Some(shared) = self.shared.upgrade() else { return };
         if !self.way.is_of_this_process() {
             return;

@@ -91,7 +91,7 @@ impl SharedWriters {
             // Fails if another thread has added one meanwhile.
             // ORD shared:A, AcqRel; pairs with shared:B and shared:C; after the node was made.
             if self.0.compare_exchange(next, node, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: nobody else has seen it.
+                // SAFETY: no other thread has seen it.
                 drop(unsafe { Box::from_raw(node) });
             }
         }
@@ -190,7 +190,7 @@ impl Drop for SharedWriters {
     fn drop(&mut self) {
         let mut at = *self.0.get_mut();
         while !at.is_null() {
-            // SAFETY: made by `Box::into_raw`, and nobody else has the list any more.
+            // SAFETY: made by `Box::into_raw`, and no other thread has the list any more.
             let node = unsafe { Box::from_raw(at) };
             at = node.next;
         }

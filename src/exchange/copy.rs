@@ -1,6 +1,6 @@
 //! Bytes in and out of shared words.
 //!
-//! Somebody else may be writing what is read here, or reading what is written: every word is an
+//! Another process may be writing what is read here, or reading what is written: every word is an
 //! atomic, and relaxed. What is read makes sense only once the reader has found, by what `ring.rs`
 //! says, that it did not change meanwhile.
 

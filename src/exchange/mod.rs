@@ -25,7 +25,8 @@
 //!   read twice with the same value did not change in between.
 //! * **I2** A slot is in one place: in one entry, or it is the spare of one cell. While a cell's
 //!   hold word says `INTENT(A, B)` exactly one of the two is its spare and the other is elsewhere.
-//! * **I3** Only the owner of a spare writes its words; anybody may read them, and only as atomics.
+//! * **I3** Only the owner of a spare writes its words; any process may read them, and only as
+//!   atomics.
 //! * **I4** Positions are filled in order: when `p` is filled, `p - 1` is filled or was consumed.
 //! * **I5** The tail hint never leads: every position before it is filled or was consumed.
 //!
@@ -42,8 +43,8 @@
 //! | take:D | observe:C | an observer sees the slot as the reader found it |
 //! | publish:G | observe:D | as observe:B |
 //! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
-//! | publish:D | recover:A | who finds the exchange done or not done also finds the intent |
-//! | publish:F | recover:A | who finds the new spare held finds the exchange done |
+//! | publish:D | recover:A | a process that finds the exchange done or not done also finds the intent |
+//! | publish:F | recover:A | a process that finds the new spare held finds the exchange done |
 //! | pending:A | unfinished:A | the unfinished line's bytes are in the spare |
 //! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
 //! | event:A | sleep:C | (both SeqCst) as publish:E and sleep:B, for an end |

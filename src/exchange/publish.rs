@@ -33,11 +33,11 @@ impl Ring<'_> {
     /// Swaps the owner's spare into the order ring and returns its position.
     ///
     /// Lock-free: each retry means that another writer or the reader has moved on. No system call.
-    /// A process that dies here has published the line or not, and nobody has to wait for it
+    /// A process that dies here has published the line or not, and no process has to wait for it
     /// either way.
     ///
-    /// `then` runs between the exchange and the note of it (publish:F): who finds the new spare
-    /// held finds what it stored.
+    /// `then` runs between the exchange and the note of it (publish:F): a process that finds the
+    /// new spare held finds what it stored.
     #[inline]
     pub(crate) fn publish(
         &self,
@@ -62,7 +62,7 @@ impl Ring<'_> {
         overwrite: bool,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
-        // The common case: the hint is right, and nobody else is at that position.
+        // The common case: the hint is right, and no other writer is at that position.
         let position = self.next_position.load(Relaxed);
         if let Plan::Exchange(entry) = self.plan(position, overwrite, spare.next)
             && self.exchange::<CHECKS>(hold, spare, position, entry, &then)
@@ -109,7 +109,7 @@ impl Ring<'_> {
     /// `next`.
     #[inline]
     pub(super) fn plan(&self, position: u64, overwrite: bool, next: Option<u64>) -> Plan {
-        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody
+        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is no one
         // else's any more once the exchange succeeds, and a filled position carries I4
         // along.
         let entry = Entry(self.entry(position).load(Acquire));
@@ -120,7 +120,7 @@ impl Ring<'_> {
         // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
         let before = position.wrapping_sub(1);
         // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to
-        // whoever sees this one.
+        // every process that sees this one.
         if next != Some(position)
             && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before)
         {
@@ -145,11 +145,11 @@ impl Ring<'_> {
     ) -> bool {
         self.mark::<CHECKS>(spare, position);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is
-        // seen, and the intent is seen by whoever sees the exchange.
+        // seen, and the intent is seen by every process that sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
         let filled = Entry::full(self.shape.lap(position), spare.slot);
         // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are
-        // visible to whoever sees the entry. AcqRel fails against a reader that falls
+        // visible to every process that sees the entry. AcqRel fails against a reader that falls
         // asleep: wake:A could be read before.
         if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
             return false;
@@ -157,11 +157,11 @@ impl Ring<'_> {
         let next = position.wrapping_add(1);
         (spare.slot, spare.next) = (entry.slot(), Some(next));
         then();
-        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the
-        // exchange.
+        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees
+        // the exchange.
         hold.store(spare.word(Hold::Held(spare.slot)), Release);
         // ORD publish:G, release fence; pairs with observe:B; before the first store into the new
-        // spare: who sees such a store sees that the entry changed.
+        // spare: a process that sees such a store sees that the entry changed.
         fence(Release);
         self.next_position.store(next, Relaxed);
         self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
@@ -192,7 +192,7 @@ impl Ring<'_> {
     }
 
     /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is
-    /// filled: the spare of whoever fills it.
+    /// filled: the spare of the writer that fills it.
     #[inline]
     pub(crate) fn prefetch_spare(&self, position: u64) {
         let entry = Entry(self.entry(position).load(Relaxed));

@@ -1,8 +1,8 @@
 //! What becomes of a cell whose process died: its slot, its last words, its end.
 //!
-//! Nobody needs this for progress. It runs when somebody wants the cell or looks for ends, always
-//! under the cell's lock, which the kernel gives away only when the owner is gone. Each step is
-//! safe to repeat, so whoever recovers may die too, and the next one begins again.
+//! No process needs this for progress. It runs when a process wants the cell or looks for ends,
+//! always under the cell's lock, which the kernel gives away only when the owner is gone. Each step
+//! is safe to repeat, so the recovering process may die too, and the next one begins again.
 
 use crate::exchange::checksum;
 use crate::exchange::{Refused, Ring, Spare, peek_payload};
@@ -131,8 +131,8 @@ pub(crate) fn publish_last_words(
         // Whatever its last write was about to make of it.
         (false, _) => header.flags & !flag::TRUNCATED | flag::LAST | flag::UNFINISHED,
     };
-    // Before the intent that `publish` announces: whoever comes after a recoverer that dies there
-    // takes the spare for a finished part, and these flags say what it is.
+    // Before the intent that `publish` announces: the process that comes after a recoverer that
+    // dies there takes the spare for a finished part, and these flags say what it is.
     seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
     let next = pending.line.wrapping_add(1) & LINE_MASK;
     ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;

@@ -136,7 +136,7 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Tells those who look at the spare that other bytes are written over what it has: the change
+    /// Tells observers of the spare that other bytes are written over what it has: the change
     /// count moves.
     pub(crate) fn invalidate_snapshots(&self, hold: &AtomicU64, spare: &mut Spare) {
         self.hold_spare(hold, spare);
@@ -165,7 +165,7 @@ fn store_header(slot: &[AtomicU64], header: &SlotHeader) {
     part.store(header.part_word(), Relaxed);
 }
 
-/// Loads `bytes.len()` payload bytes of the slot `slot`, which somebody else may be writing.
+/// Loads `bytes.len()` payload bytes of the slot `slot`, which its owner may be writing.
 pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Option<SlotHeader> {
     let words = ring.slot(slot)?;
     let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));

@@ -26,8 +26,8 @@ use crate::write::writer::{Finish, Style, Writer};
 /// counted from then on. One that it does not use does nothing there. A child of `vfork` may not
 /// write.
 ///
-/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had
-/// returned is read; the unfinished one too, flagged.
+/// **Death**: a process that dies at any instruction here delays no other. Every line whose write
+/// had returned is read; the unfinished one too, flagged.
 ///
 /// **Signals**: a signal handler may not write into the mirror that it interrupted.
 #[derive(Debug)]

@@ -209,7 +209,7 @@ impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.segment.pipe() {
             Some(pipe) => pipe.read_end(),
-            // SAFETY: open for as long as the segment is, unless somebody in this process closed
+            // SAFETY: open for as long as the segment is, unless other code of this process closed
             // it, against which no borrowed descriptor is safe.
             None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },
         }

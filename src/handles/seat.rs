@@ -90,13 +90,13 @@ impl Seat {
         LineProcMirror::open(&self.segment, Some(self.id), self.label)
     }
 
-    /// Gives the seat up; `false` if somebody has opened it already.
+    /// Gives the seat up; `false` if a process has opened it already.
     pub fn cancel(&self) -> bool {
         self.segment.cancel(self.id)
     }
 
-    /// Whether nobody has opened it or given it up, and its time limit has not been found to have
-    /// passed.
+    /// Whether no process has opened it or given it up, and its time limit has not been found to
+    /// have passed.
     pub fn is_reserved(&self) -> bool {
         self.segment.is_kept(self.id)
     }

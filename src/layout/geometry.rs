@@ -89,7 +89,7 @@ impl Shape {
         position >> self.order_bits & LAP_MASK
     }
     /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from
-    /// the tail hint, which anybody can write.
+    /// the tail hint, which any process can write.
     #[inline]
     pub(crate) fn is_same_place(self, a: u64, b: u64) -> bool {
         (a ^ b) << (64 - LAP_BITS - self.order_bits) == 0

@@ -21,9 +21,9 @@ pub(crate) struct Header {
     pub(crate) next_position: Pair<AtomicU64>,
     /// Every position before it has been accepted by the reader.
     pub(crate) read_position: Pair<AtomicU64>,
-    /// What each write looks at, and nobody writes often.
+    /// What each write looks at, and what is seldom written.
     pub(crate) look: Pair<Look>,
-    /// The word that writers of a full ring sleep on: bit 0 somebody sleeps, the rest counts
+    /// The word that writers of a full ring sleep on: bit 0 a writer sleeps, the rest counts
     /// wakes.
     pub(crate) space: Pair<AtomicU32>,
     /// Counters that are bumped now and then.
@@ -34,7 +34,7 @@ pub(crate) struct Header {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Look {
-    /// The word that the reader sleeps on: 1 while it does, 2 while somebody is about to wake it.
+    /// The word that the reader sleeps on: 1 while it does, 2 while a writer is about to wake it.
     pub(crate) reader_sleeps: AtomicU32,
     /// 1 once every writer was told to stop.
     pub(crate) stopped: AtomicU32,

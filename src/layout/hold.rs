@@ -5,7 +5,8 @@ use super::entry::SLOT_MASK;
 
 /// Which slot a cell owns: `changes:15 | intent:1 | b:24 | a:24`.
 ///
-/// The change count lets somebody who judges a dead cell know that the word did not move meanwhile.
+/// The change count lets a process that judges a dead cell know that the word did not move
+/// meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// The cell owns this slot.

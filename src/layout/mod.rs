@@ -24,7 +24,7 @@ pub(crate) use ticket::{MirrorId, Owner, TicketWord};
 
 /// The first eight bytes of every segment, in file order. Written last at creation.
 pub(crate) const MAGIC: [u8; 8] = *b"LINERING";
-/// The same while a segment is made: where nobody lives in such a one, its maker died.
+/// The same while a segment is made: where no process lives in such a one, its maker died.
 pub(crate) const BEING_MADE: [u8; 8] = *b"linering";
 /// The layout described here. Any change of a byte's meaning raises it.
 pub(crate) const LAYOUT_VERSION: u32 = 2;

@@ -49,7 +49,7 @@ pub(crate) mod flag {
     pub(crate) const TRUNCATED: u32 = 1 << 2;
     /// The line has no end.
     pub(crate) const UNFINISHED: u32 = 1 << 3;
-    /// Published by somebody else after its writer died; its `write` never returned.
+    /// Published by another process after its writer died; its `write` never returned.
     pub(crate) const UNACKNOWLEDGED: u32 = 1 << 4;
     /// The line is void, with whatever came of it before.
     pub(crate) const FORGOTTEN: u32 = 1 << 5;

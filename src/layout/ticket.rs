@@ -5,9 +5,9 @@ use super::LINE_MASK;
 /// What a ticket stands for: `state:4 | cell:12 | epoch or serial:48`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TicketWord {
-    /// Nobody's.
+    /// Belongs to no mirror.
     Free,
-    /// A seat that nobody has opened yet; the number is its serial.
+    /// A seat that no process has opened yet; the number is its serial.
     Reserved(u64),
     /// Being opened by the mirror that has this cell.
     Opening(MirrorId),
@@ -19,11 +19,12 @@ pub(crate) enum TicketWord {
     Error(MirrorId),
     /// Its process was found dead.
     Dead(MirrorId),
-    /// A seat that was given up before anybody opened it; the number is its serial.
+    /// A seat that was given up before a process opened it; the number is its serial.
     Cancelled(u64),
-    /// A seat whose time limit passed before anybody opened it; the number is its serial.
+    /// A seat whose time limit passed before a process opened it; the number is its serial.
     TimedOut(u64),
-    /// Going to be a seat: whoever has its lock writes its fields. Nobody's, if nobody has it.
+    /// Going to be a seat: the process that has its lock writes its fields. Free, if no process has
+    /// it.
     Making,
 }
 
@@ -70,11 +71,11 @@ impl TicketWord {
     }
 }
 
-/// Who may take a cell.
+/// Which processes may take a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Owner {
-    /// Anybody who takes its lock.
+    /// Any process that takes its lock.
     Free = 0,
     /// A mirror, as long as it holds the lock.
     Live = 1,

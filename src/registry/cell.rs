@@ -1,9 +1,9 @@
 //! The registry: how a mirror gets a cell, and gives it back.
 //!
-//! A cell belongs to whoever holds the kernel's lock on its byte. The lock ends with its process
-//! and in no other way, so a cell is never taken from anybody who might still write. Line numbers
-//! of a cell never restart: a mirror's first number (its epoch) tells it from all others that ever
-//! had the cell.
+//! A cell belongs to the process that holds the kernel's lock on its byte. The lock ends with its
+//! process and in no other way, so a cell is never taken from a process that might still write.
+//! Line numbers of a cell never restart: a mirror's first number (its epoch) tells it from all
+//! others that ever had the cell.
 
 use crate::error::{MirrorError, system};
 use crate::exchange::Spare;
@@ -36,7 +36,7 @@ pub(crate) struct Registration {
 pub(crate) enum Entry {
     /// That of its seat if it is still kept, else one of its own; a number, if it has one already.
     Ticket { seat: Option<SeatId>, serial: Option<u64>, label: Label },
-    /// None: nobody waits for its end.
+    /// None: no process waits for its end.
     Unlisted,
 }
 
@@ -56,10 +56,10 @@ impl Cell {
         self.writer.0.owner.store(owner as u64, Release);
     }
 
-    /// One more line was dropped. For who has the cell's lock.
+    /// One more line was dropped. Called by the owner of the cell's lock.
     pub(crate) fn count_dropped(&self) {
         let dropped = &self.writer.0.dropped;
-        // Anybody may have written the number.
+        // Any process may have written the number.
         dropped.store(dropped.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
@@ -108,8 +108,8 @@ pub(crate) fn register(
     // ORD epoch:A, release; pairs with epoch:B; the serial belongs to the epoch.
     cell.reader.0.epoch.store(epoch, Release);
     cell.set_owner(Owner::Live);
-    // ORD register:A, release fence; pairs with kept:A; who sees a word of this mirror's lines in
-    // the spare sees its epoch.
+    // ORD register:A, release fence; pairs with kept:A; a process that sees a word of this mirror's
+    // lines in the spare sees its epoch.
     fence(Release);
     let mut registration =
         Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
@@ -144,8 +144,8 @@ pub(crate) fn keep_cell(
     kept
 }
 
-/// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps
-/// an error.
+/// Takes the lock of a cell without a living owner: a free one, else a dead one, else one that
+/// keeps an error.
 fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spare)>, MirrorError> {
     for wanted in [Owner::Free, Owner::Live, Owner::KeepsError] {
         for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
@@ -155,7 +155,7 @@ fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spar
             if !segment.take_cell(probe, index)? {
                 continue;
             }
-            // Under the lock now: nobody else changes the cell.
+            // Under the lock now: no other process changes the cell.
             if cell.owner() == Some(Owner::Live) && reap_cell(segment, index) != ReapOutcome::Done {
                 segment.release_cell(probe, index);
                 continue;

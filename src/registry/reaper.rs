@@ -22,8 +22,8 @@ use Ordering::Relaxed;
 
 /// How often the locks of live mirrors are tried.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the
-/// next one, so after these it is damaged.
+/// In how many rounds a dead cell that cannot be settled is tried: other mirrors that move settle
+/// it in the next one, so after these it is damaged.
 const MOST_ROUNDS: u32 = 64;
 /// In how many looks on end a reader without a free descriptor puts up with not being able to prove
 /// a death.
@@ -59,7 +59,7 @@ pub(crate) fn reap_cell(segment: &Segment, index: usize) -> ReapOutcome {
     match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
         Ok(true) => drop(crate::segment::wake::wake_reader(segment)),
         Ok(false) => {}
-        // Nobody waits for room there.
+        // No writer waits for room there.
         Err(Refused::Full(_)) if segment.policy() == Policy::DropNewest => {
             drop_last_words(&segment.cells()[index]);
         }
@@ -72,7 +72,7 @@ pub(crate) fn reap_cell(segment: &Segment, index: usize) -> ReapOutcome {
     ReapOutcome::Done
 }
 
-/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's
+/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is free
 /// any more. The caller holds the lock of its cell.
 pub(crate) fn abandon_cell(segment: &Segment, index: usize) {
     let _ = note_death(segment, index);
@@ -111,13 +111,14 @@ fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Anything but the words of a cell that nobody has.
+/// Anything but the words of a cell without an owner.
 fn may_be_dead(cell: &Cell) -> bool {
     !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError))
 }
 
 impl Deaths {
-    /// The first look is not put off: who becomes the reader after a crash finds the dead at once.
+    /// The first look is not put off: a process that becomes the reader after a crash finds the
+    /// dead at once.
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -201,7 +202,7 @@ impl Deaths {
     }
 }
 
-/// How the dead owner of a ticket exited, if it was a child of this process that nobody has
+/// How the dead owner of a ticket exited, if it was a child of this process that was not
 /// awaited.
 pub(crate) fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
     let process = segment.tickets()[ticket as usize].process()?;

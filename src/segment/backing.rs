@@ -159,7 +159,7 @@ fn allocate(file: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
 }
 
 /// Allocates what is missing of a segment that others may be using: a sparse copy has holes, and
-/// who writes into one on a full disk is ended by SIGBUS.
+/// a process that writes into one on a full disk is ended by SIGBUS.
 pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
     // Not the C library's: where the file system cannot allocate it would write over what others
     // write.

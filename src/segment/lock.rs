@@ -246,7 +246,7 @@ impl LockProbe {
         }
         // A write lock, which a process that may only read cannot have; on any byte that is free,
         // since a write lock is not shared. Where such a process keeps all of them locked,
-        // the cells alone say who lives here.
+        // the cells alone say which processes live here.
         if !self.take(one_of(USED)?)? {
             self.take(one_of(USED)?)?;
         }

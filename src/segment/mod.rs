@@ -84,7 +84,7 @@ pub(crate) struct Segment {
     /// Taken away with this value, and before the lock is: else it could be another ring's by
     /// then.
     _name: Option<Name>,
-    /// Says that somebody lives here.
+    /// Says that this process lives here.
     _living: Lock,
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
@@ -143,7 +143,7 @@ impl Segment {
     /// Attaches to a segment that was opened by its name or path, and still has it.
     pub(crate) fn open(file: File) -> Result<Self, AttachError> {
         let segment = Self::attach_file(file)?;
-        // From now on somebody lives there, so nobody takes it away any more.
+        // From now on this process lives there, so no other takes it away any more.
         let stat = rustix::fs::fstat(segment.file.borrow())
             .map_err(system!(AttachError, "look at the segment"))?;
         if stat.st_nlink == 0 {
@@ -171,8 +171,8 @@ impl Segment {
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
         let map = map.map_err(system!(AttachError, "map the segment"))?;
         let piped = geometry.wake_up == WakeUp::Pipe as u16;
-        // Without its maker nobody finds the pipe any more: its reader sleeps without it, and wakes
-        // in each period.
+        // Without its maker no process finds the pipe any more: its reader sleeps without it, and
+        // wakes in each period.
         let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
         let mut file =
             VerifiedFd::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
@@ -230,7 +230,7 @@ impl Segment {
         for (to, word) in header.geometry.0.iter().zip(words).skip(1) {
             to.store(word, Ordering::Relaxed);
         }
-        // The magic last: who sees it sees a finished segment.
+        // The magic last: a process that sees it sees a finished segment.
         // ORD magic:A, release; pairs with magic:B; the segment is finished.
         header.geometry.0[0].store(words[0], Ordering::Release);
     }

@@ -29,8 +29,8 @@ const UNFINISHED: &str = ".linering-new-";
 
 /// The name of a ring in shared memory, and whose ring it may be.
 ///
-/// NewSegment of a string it leads to rings of this process's user alone: any user may put something
-/// there under any name.
+/// NewSegment of a string it leads to rings of this process's user alone: any user may put
+/// something there under any name.
 ///
 /// ```
 /// use linering::{LineRing, Options, RingName};

@@ -54,7 +54,7 @@ impl VerifiedFd {
         held(&self.descriptor, byte)
     }
 
-    /// Shares the lock that says that somebody lives here.
+    /// Shares the lock that says that this process lives here.
     pub(super) fn live(&self) -> io::Result<Lock> {
         let _no_fork = fork::no_fork();
         let probe = self.probe().map_err(io::Error::other)?;
@@ -93,7 +93,7 @@ impl VerifiedFd {
 impl Drop for VerifiedFd {
     fn drop(&mut self) {
         if self.check().is_ok() {
-            // SAFETY: it is our file's descriptor, and nobody uses it after this.
+            // SAFETY: it is our file's descriptor, and it is not used after this.
             drop(unsafe { OwnedFd::from_raw_fd(self.descriptor) });
         }
     }

@@ -89,7 +89,7 @@ impl<'w> SpaceWait<'w> {
             if refused == position {
                 roomy = position;
             }
-            // Whoever is refused over and over comes to the limits below.
+            // A writer that is refused over and over comes to the limits below.
             self.backoff.snooze();
         }
         while !self.backoff.is_completed() {

@@ -124,7 +124,7 @@ impl Writer {
             state.stored += now.len() as u64;
             rest = later;
         }
-        // For those who look at unfinished lines, or find them after this process died.
+        // For observers, and for the process that recovers what this one leaves when it dies.
         let flags = self.part_flags(&state);
         ring.write_header(
             &self.publisher.spare,
