@@ -259,7 +259,7 @@ pub enum MirrorError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The mirror has ended; [`again`](crate::LineProcMirror::again) makes a fresh one.
+    /// The mirror has ended; [`reopen`](crate::LineProcMirror::reopen) makes a fresh one.
     #[error("the mirror has ended")]
     Ended,
     /// The parent told every mirror to stop.

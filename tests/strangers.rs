@@ -286,7 +286,7 @@ fn a_ring_is_read_and_written_beside_a_read_lock_on_all_of_it() {
     );
     assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
     drop((reader, again));
-    ring.reader().expect("it was given back");
+    drop(ring.reader().expect("it was given back"));
     fs::remove_file(&path).expect("it stays");
 }
 
@@ -354,7 +354,7 @@ fn a_read_lock_keeps_out_where_a_claim_proves_nothing_and_is_named_there() {
     let seat = ring.seat().expect("a seat");
     drop(kept);
     assert!(ring.reader().is_ok());
-    seat.open().expect("a cell");
+    drop(seat.open().expect("a cell"));
     fs::remove_file(&path).expect("it stays");
 }
 

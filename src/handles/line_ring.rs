@@ -36,6 +36,7 @@ use Ordering::Relaxed;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("queue", "channel", "ring buffer", "shared memory"))]
 #[derive(Clone, Debug)]
 pub struct LineRing {
     segment: Arc<Segment>,

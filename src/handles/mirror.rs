@@ -30,6 +30,8 @@ use crate::write::writer::{Finish, Style, Writer};
 /// had returned is read; the unfinished one too, flagged.
 ///
 /// **Signals**: a signal handler may not write into the mirror that it interrupted.
+#[doc(alias("sender", "writer", "producer"))]
+#[must_use = "a mirror that is dropped has ended: its reader is told of an EOF"]
 #[derive(Debug)]
 pub struct LineProcMirror {
     segment: Arc<Segment>,
@@ -350,6 +352,7 @@ impl Drop for LineProcMirror {
 }
 
 /// A group of lines that is being written; ends when it is dropped.
+#[must_use = "a group ends when it is dropped"]
 #[derive(Debug)]
 pub struct Group<'m> {
     mirror: &'m mut LineProcMirror,

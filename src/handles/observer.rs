@@ -87,7 +87,7 @@ impl Observer {
     }
 
     /// Whether the ring's file was found to be cut short, after
-    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors): what [`look`](Self::look)
+    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors): what [`snapshot`](Self::snapshot)
     /// gives then is not what was there.
     pub fn is_cut_short(&self) -> bool {
         self.view.is_cut()

@@ -15,7 +15,7 @@ pub(crate) struct Pair<T>(pub(crate) T);
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Header {
-    /// A [`Geometry`], written once.
+    /// A [`Geometry`](super::geometry::Geometry), written once.
     pub(crate) geometry: Pair<[AtomicU64; GEOMETRY_WORDS]>,
     /// The tail hint: some position at or before the next one to be filled. May lag, never leads.
     pub(crate) next_position: Pair<AtomicU64>,
@@ -70,7 +70,7 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Ticket {
-    /// A [`TicketWord`].
+    /// A [`TicketWord`](super::TicketWord).
     pub(crate) word: AtomicU64,
     /// The mirror's number, in the order in which seats and mirrors were made.
     pub(crate) serial: AtomicU64,
@@ -98,11 +98,11 @@ pub(crate) struct Cell {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct WriterWords {
-    /// A [`Hold`]: which slot the cell owns.
+    /// A [`Hold`](super::Hold): which slot the cell owns.
     pub(crate) hold: AtomicU64,
-    /// A [`Pending`]: the number of the next or unfinished line, and its bytes in the spare.
+    /// A [`Pending`](super::Pending): the number of the next or unfinished line, and its bytes in the spare.
     pub(crate) pending: AtomicU64,
-    /// An [`Owner`]'s number.
+    /// An [`Owner`](super::Owner)'s number.
     pub(crate) owner: AtomicU64,
     /// Lines that the present mirror dropped.
     pub(crate) dropped: AtomicU64,

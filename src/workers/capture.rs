@@ -41,6 +41,8 @@ use crate::sys::fork;
 /// println!("to the terminal");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("redirect", "dup2"))]
+#[must_use = "a capture ends when it is dropped"]
 #[derive(Debug)]
 pub struct Capture {
     stream: Stream,

@@ -36,6 +36,8 @@ use crate::line::item::{End, Ended};
 /// ```
 ///
 /// Dropping the pool leaves its workers running.
+#[doc(alias("fork", "processes"))]
+#[must_use = "the workers of a pool that is dropped are not awaited"]
 #[derive(Debug)]
 pub struct WorkerPool {
     workers: Vec<Worker>,
