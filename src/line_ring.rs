@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::drain::Drain;
-use crate::error::{AttachError, CreateError, MirrorError, ReadError, system};
+use crate::error::{AttachError, CreateError, MirrorError, ReadError};
 use crate::message::Item;
 use crate::mirror::LineProcMirror;
 use crate::options::{Options, millis};
@@ -356,9 +356,7 @@ impl FromStr for Seat {
         let descriptor = descriptor.parse().map_err(|_| no_seat())?;
         let ticket: u32 = ticket.parse().map_err(|_| no_seat())?;
         let serial = serial.parse().map_err(|_| no_seat())?;
-        let file = open_of_process(process, descriptor)
-            .map_err(system!(AttachError, "open the ring's descriptor in its creator's process"))?;
-        let ring = LineRing::attach(&file)?;
+        let ring = LineRing::attach(open_of_process(process, descriptor)?)?;
         let found = ring.segment.identity();
         if found != identity {
             return Err(AttachError::Identity { found, expected: identity.to_owned() });

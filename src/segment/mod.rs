@@ -40,6 +40,7 @@ use memory::check_memory;
 use name::Name;
 pub use name::RingName;
 pub(crate) use name::{abandoned, open_named, view_named};
+use open::Wanted;
 pub(crate) use open::{open_file, view_file};
 use sigbus::Watched;
 pub use sigbus::turn_sigbus_into_errors;
@@ -506,7 +507,9 @@ impl Drop for KeptFile {
 }
 
 /// Opens the segment that another process has under this number.
-pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> Result<File, AttachError> {
+    // The entry there is a link. Whatever else it leads to is not opened: to open a device does something.
+    let wanted = Wanted { writing: true, following: true, any_user: true };
     let path = format!("/proc/{process}/fd/{descriptor}");
-    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+    wanted.open(path.as_ref(), "open the ring's descriptor in its creator's process")
 }
