@@ -29,7 +29,7 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, MemfdFlags, Mode, OFlags, SealFla
 const MOST_STEPS: usize = 20;
 /// Looks among them: one at a ring that nobody uses makes a copy, which costs as much as all else.
 const MOST_LOOKS: usize = 2;
-/// And steps of other kinds that cost as much: looks that are compared, rings that are made, seats' strings.
+/// And steps of other kinds that cost much: rings that are opened by name or made, seats' strings.
 const MOST_COSTLY: usize = 3;
 /// Steps that came later have the bytes from this one on, so that older inputs mean what they meant.
 const LATER_STEPS: u8 = 192;
@@ -380,7 +380,7 @@ impl<'t> Stage<'t> {
             0 if self.may_cost() => self.seat_of_text(input),
             1 if self.may_cost() => self.name(input),
             2 => self.crash(input.byte()),
-            3 if self.may_cost() => self.verify(input.byte()),
+            3 if self.looks == 0 => self.verify(input.byte()),
             4 => self.sum(input),
             5 => self.write_more(input),
             6 => self.read_more(input.byte()),
@@ -934,6 +934,7 @@ impl<'t> Stage<'t> {
     /// Two looks at the same words give the same, and change none of them.
     fn verify(&mut self, how: u8) {
         let Some(places) = self.places() else { return };
+        self.looks = MOST_LOOKS;
         if how & 1 == 0 {
             // What a crash has left is read as a copy.
             self.crash(0);
