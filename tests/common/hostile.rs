@@ -1100,7 +1100,7 @@ fn sound<T, E: Display>(result: Result<T, E>) -> Option<T> {
     result
         .inspect_err(|error| {
             let text = error.to_string();
-            assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+            assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?}");
         })
         .ok()
 }
