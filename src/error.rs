@@ -12,6 +12,10 @@ const KEPT_OUT: &str = "a process that may only read the ring's file has it lock
 /// What a file that lost its end is called, by writers and readers.
 const CUT_SHORT: &str =
     "the ring's file was cut short while it was in use, expected it to keep its size";
+/// A text as an error says it: in one line, and no terminal obeys it.
+fn shown(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
 
 /// Why a ring could not be made.
 #[derive(Debug, Error)]
@@ -28,14 +32,15 @@ pub enum CreateError {
         expected: String,
     },
     /// There is something of this name or at this path already.
-    #[error("{found} is there already, expected a name or path that is free")]
+    #[error("{} is there already, expected a name or path that is free", shown(.found))]
     Taken {
         /// What is there.
         found: String,
     },
     /// Not a name that shared memory can have.
     #[error(
-        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+        "\"{}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot",
+        shown(.found)
     )]
     Name {
         /// The name that was asked for.
@@ -87,7 +92,7 @@ pub enum AttachError {
         available: u64,
     },
     /// A ring in a file, which happens to lie where shared memory has its names. Files stay.
-    #[error("{found} is a ring in a file, expected one that was made with a name")]
+    #[error("{} is a ring in a file, expected one that was made with a name", shown(.found))]
     NotNamed {
         /// The name that was asked for.
         found: String,
@@ -171,7 +176,7 @@ pub enum AttachError {
         expected: u32,
     },
     /// Another ring than the one meant.
-    #[error("the ring has the identity {found}, expected {expected}")]
+    #[error("the ring has the identity {found}, expected {}", shown(.expected))]
     Identity {
         /// The identity found, in hexadecimal.
         found: String,
@@ -179,14 +184,18 @@ pub enum AttachError {
         expected: String,
     },
     /// Not a seat's string.
-    #[error("\"{found}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL")]
+    #[error(
+        "\"{}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL",
+        shown(.found)
+    )]
     Seat {
         /// The string found.
         found: String,
     },
     /// Not a name that shared memory can have.
     #[error(
-        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+        "\"{}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot",
+        shown(.found)
     )]
     Name {
         /// The name that was asked for.

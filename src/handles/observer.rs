@@ -87,8 +87,8 @@ impl Observer {
     }
 
     /// Whether the ring's file was found to be cut short, after
-    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors): what [`snapshot`](Self::snapshot)
-    /// gives then is not what was there.
+    /// [`turn_sigbus_into_errors`](crate::turn_sigbus_into_errors): what
+    /// [`snapshot`](Self::snapshot) gives then is not what was there.
     pub fn is_cut_short(&self) -> bool {
         self.view.is_cut()
     }

@@ -100,7 +100,8 @@ pub(crate) struct Cell {
 pub(crate) struct WriterWords {
     /// A [`Hold`](super::Hold): which slot the cell owns.
     pub(crate) hold: AtomicU64,
-    /// A [`Pending`](super::Pending): the number of the next or unfinished line, and its bytes in the spare.
+    /// A [`Pending`](super::Pending): the number of the next or unfinished line, and its bytes in
+    /// the spare.
     pub(crate) pending: AtomicU64,
     /// An [`Owner`](super::Owner)'s number.
     pub(crate) owner: AtomicU64,

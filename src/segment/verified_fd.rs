@@ -9,7 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{Mode, OFlags};
 
 use super::lock::{Held, Keeping, Lock, LockProbe, has_owner, held};
-use crate::error::{MirrorError, system};
+use super::open::Wanted;
+use crate::error::{AttachError, MirrorError, system};
 use crate::sys::fork;
 
 /// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
@@ -100,7 +101,10 @@ impl Drop for VerifiedFd {
 }
 
 /// Opens the segment that another process has under this number.
-pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> Result<File, AttachError> {
+    // The entry there is a link. Whatever else it leads to is not opened: opening a device can have
+    // an effect.
+    let wanted = Wanted { writing: true, following: true, any_user: true };
     let path = format!("/proc/{process}/fd/{descriptor}");
-    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+    wanted.open(path.as_ref(), "open the ring's descriptor in its creator's process")
 }
