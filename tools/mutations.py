@@ -3,6 +3,7 @@
 
     tools/mutations.py            all of them
     tools/mutations.py --quick    those whose test is quick, and is known to pass
+    tools/mutations.py --tenth N  every tenth of those, from the N-th on
     tools/mutations.py NAME ...   these
 
 Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md has the table.
@@ -264,12 +265,18 @@ def any_layout(text):
 
 def main():
     wanted = sys.argv[1:]
-    chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted or wanted == ["--quick"] and m[1]]
+    is_quick = wanted[:1] in (["--quick"], ["--tenth"])
+    if is_quick:
+        chosen = [m for m in MUTATIONS if m[1]]
+        if wanted[0] == "--tenth":
+            chosen = chosen[int(wanted[1]) % 10 :: 10]
+    else:
+        chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted]
     green = []
     copy_sources()
     seconds = {}
     for command in [m[5] for m in chosen]:
-        if tuple(command) in seconds or wanted == ["--quick"]:
+        if tuple(command) in seconds or is_quick:
             continue
         # Built first, so that it is the test alone that is timed.
         cargo(build(command))
