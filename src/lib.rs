@@ -174,6 +174,15 @@ mod workers;
 #[cfg(not(loom))]
 mod write;
 
+#[cfg(all(feature = "rotate", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "rotate")))]
+pub use crate::line::rotating_file::RotatingFile;
+#[cfg(all(feature = "capture", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "capture")))]
+pub use crate::workers::capture::Capture;
+#[cfg(all(feature = "workers", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "workers")))]
+pub use crate::workers::pool::{Worker, WorkerPool};
 #[cfg(not(loom))]
 pub use crate::{
     buffer::line_buffer::LineBuffer,
@@ -193,12 +202,3 @@ pub use crate::{
     segment::{RingName, turn_sigbus_into_errors},
     write::backpressure::set_blocking_hook,
 };
-#[cfg(all(feature = "rotate", not(loom)))]
-#[cfg_attr(docsrs, doc(cfg(feature = "rotate")))]
-pub use crate::line::rotating_file::RotatingFile;
-#[cfg(all(feature = "capture", not(loom)))]
-#[cfg_attr(docsrs, doc(cfg(feature = "capture")))]
-pub use crate::workers::capture::Capture;
-#[cfg(all(feature = "workers", not(loom)))]
-#[cfg_attr(docsrs, doc(cfg(feature = "workers")))]
-pub use crate::workers::pool::{Worker, WorkerPool};

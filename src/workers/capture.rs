@@ -1,4 +1,5 @@
-//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a mirror: C code, `println!`.
+//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a
+//! mirror: C code, `println!`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
