@@ -189,7 +189,8 @@ pub use crate::{
     buffer::message::{GroupedMessage, Message},
     buffer::proc_buffer::LineProcBuffer,
     error::{
-        AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, WriteError,
+        AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, SystemError,
+        WriteError,
     },
     handles::line_ring::{Counts, LineRing},
     handles::mirror::{Group, LineProcMirror},
