@@ -20,7 +20,7 @@ pub(crate) struct Run<'a> {
 
 /// What stands at a position that the reader has not consumed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum ReadOutcome {
     /// The line or part; its payload was copied out.
     Part(SlotHeader),
     /// Not filled yet.
@@ -39,11 +39,11 @@ impl<'a> Ring<'a> {
     ///
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
-    pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
+    pub(crate) fn peek(&self, position: u64, image: &mut [u64]) -> ReadOutcome {
         let full = Entry::full(self.shape.lap(position), 0);
         match self.copy_part(self.entry(position), full, position, image) {
-            Ok(()) => Seen::Part(SlotHeader { position, ..header_of(image) }),
-            Err(entry) => self.seen_instead(position, entry),
+            Ok(()) => ReadOutcome::Part(SlotHeader { position, ..header_of(image) }),
+            Err(entry) => self.outcome_of(position, entry),
         }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Ring<'a> {
         position: u64,
         image: &mut [u64],
     ) -> Result<(), Entry> {
-        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were
+        // ORD peek:A, acquire; pairs with publish:E; the slot's words are those that were
         // published.
         let entry = Entry(word.load(Acquire));
         if !entry.is_at(full) || !self.copy(entry.slot(), image) {
@@ -87,13 +87,13 @@ impl<'a> Ring<'a> {
 
     /// What an entry says of a position at which there is no part.
     #[cold]
-    fn seen_instead(&self, position: u64, entry: Entry) -> Seen {
+    fn outcome_of(&self, position: u64, entry: Entry) -> ReadOutcome {
         let laps = entry.laps_since(self.shape.lap(position));
         match (laps, entry.is_full()) {
-            (0, false) if self.has_slot(entry.slot()) => Seen::Empty,
-            (-1, true) => Seen::Stale,
-            (1.., _) => Seen::Passed(laps as u64),
-            _ => Seen::Damaged,
+            (0, false) if self.has_slot(entry.slot()) => ReadOutcome::Empty,
+            (-1, true) => ReadOutcome::Stale,
+            (1.., _) => ReadOutcome::Passed(laps as u64),
+            _ => ReadOutcome::Damaged,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::layout::{Cell, Entry, Hold, TicketWord};
+use crate::layout::{Cell, Entry, Hold, Owner, TicketWord, flag};
 use crate::registry::cell;
 use crate::registry::ticket::Label;
 use crate::segment::options::{Options, WakeUp};
@@ -187,10 +187,10 @@ fn counts_at_their_ends_stay_there_or_begin_anew() {
     write(&segment, &mut writer, 8..10);
     assert_eq!(segment.cells()[1].writer.0.dropped.load(Relaxed), 1);
     items(&segment, &mut drain);
-    drain.sources.get_mut(0).expect("it wrote").lost = u64::MAX;
+    drain.backlog.writers.get_mut(0).expect("it wrote").progress.lost = u64::MAX;
     write(&segment, &mut writer, 10..11);
     assert_eq!(items(&segment, &mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
-    assert_eq!(drain.sources.get_mut(0).expect("it wrote").lost, u64::MAX);
+    assert_eq!(drain.backlog.writers.get_mut(0).expect("it wrote").progress.lost, u64::MAX);
 }
 
 /// The word at `word` of the slot in which `position` is.
@@ -331,7 +331,7 @@ fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
         // As if the slots of lines that were taken had been filled again before the look.
         (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-        let seen = observer.snapshot();
+        let seen = observer.snapshot().expect("it is not cut");
         let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
         let [line] = lines[..] else { panic!("{seen:?}") };
         let expected = if anew { byte.to_string() } else { byte.to_string().repeat(length) };
@@ -360,7 +360,8 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
         }
         write(segment, &mut writers[0], 1..2);
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-        let seen: Vec<_> = observer.snapshot().iter().map(Item::to_string).collect();
+        let seen: Vec<_> =
+            observer.snapshot().expect("it is not cut").iter().map(Item::to_string).collect();
         let losses = seen.iter().filter(|item| item.contains("lost")).count();
         assert_eq!(losses, usize::from(lost), "{seen:?}");
     }
@@ -381,7 +382,7 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
         if noted {
             let mut drain = Drain::open(&segment).expect("the first");
             assert!(drain.fill(&segment));
-            drain.decoded.note_delivered(1, &segment, &drain.sources);
+            drain.backlog.queue.note_delivered(1, &segment, &drain.backlog.writers);
         }
         let mut drain = Drain::open(&segment).expect("the first has gone");
         assert!(drain.fill(&segment));

@@ -519,7 +519,7 @@ impl<'t> Stage<'t> {
                 Some((observer, places.expect("a small ring, since the file is small")));
         }
         let Some((observer, places)) = &self.observer else { return };
-        let items = observer.snapshot();
+        let items = observer.snapshot().expect("the file stays whole");
         assert!(items.len() <= places.most_seen(), "{} items in {places:?}", items.len());
         items.iter().for_each(|item| check(item, places));
     }
