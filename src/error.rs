@@ -12,6 +12,10 @@ const KEPT_OUT: &str = "a process that may only read the ring's file has it lock
 /// What a file that lost its end is called, by writers and readers.
 const CUT_SHORT: &str =
     "the ring's file was cut short while it was in use, expected it to keep its size";
+/// A text as an error says it: in one line, and no terminal obeys it.
+fn shown(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
 
 /// Why a ring could not be made.
 #[derive(Debug, Error)]
@@ -28,14 +32,15 @@ pub enum CreateError {
         expected: String,
     },
     /// There is something of this name or at this path already.
-    #[error("{found} is there already, expected a name or path that is free")]
+    #[error("{} is there already, expected a name or path that is free", shown(.found))]
     Taken {
         /// What is there.
         found: String,
     },
     /// Not a name that shared memory can have.
     #[error(
-        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+        "\"{}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot",
+        shown(.found)
     )]
     Name {
         /// The name that was asked for.
@@ -76,7 +81,7 @@ pub enum CreateError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// A ring that nobody uses is read into memory, of which there is not enough.
+    /// A ring that no process uses is read into memory, of which there is not enough.
     #[error(
         "reading the ring needs {needed} bytes of memory, expected at most the {available} that are available"
     )]
@@ -87,7 +92,7 @@ pub enum AttachError {
         available: u64,
     },
     /// A ring in a file, which happens to lie where shared memory has its names. Files stay.
-    #[error("{found} is a ring in a file, expected one that was made with a name")]
+    #[error("{} is a ring in a file, expected one that was made with a name", shown(.found))]
     NotNamed {
         /// The name that was asked for.
         found: String,
@@ -123,7 +128,7 @@ pub enum AttachError {
         /// A ring's first bytes.
         expected: [u8; 8],
     },
-    /// Made on a machine of the other byte order.
+    /// NewSegment on a machine of the other byte order.
     #[error(
         "the ring has byte order mark {found:#010x}, expected {expected:#010x}: it was made with another byte order"
     )]
@@ -133,7 +138,7 @@ pub enum AttachError {
         /// This machine's.
         expected: u32,
     },
-    /// Made by a version with another layout.
+    /// NewSegment by a version with another layout.
     #[error("the ring has layout version {found}, expected {expected}")]
     Version {
         /// The version found.
@@ -141,7 +146,7 @@ pub enum AttachError {
         /// This version's.
         expected: u32,
     },
-    /// Made with another word size.
+    /// NewSegment with another word size.
     #[error("the ring has words of {found} bytes, expected {expected}")]
     WordSize {
         /// Bytes found.
@@ -160,7 +165,7 @@ pub enum AttachError {
         /// Bytes by the header.
         expected: u64,
     },
-    /// The object can still change its size, which could kill whoever maps it.
+    /// The object can still change its size, which could kill a process that maps it.
     #[error(
         "the object has the seals {found:#x}, expected at least {expected:#x} (no shrinking, growing or further sealing)"
     )]
@@ -171,7 +176,7 @@ pub enum AttachError {
         expected: u32,
     },
     /// Another ring than the one meant.
-    #[error("the ring has the identity {found}, expected {expected}")]
+    #[error("the ring has the identity {found}, expected {}", shown(.expected))]
     Identity {
         /// The identity found, in hexadecimal.
         found: String,
@@ -179,14 +184,18 @@ pub enum AttachError {
         expected: String,
     },
     /// Not a seat's string.
-    #[error("\"{found}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL")]
+    #[error(
+        "\"{}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL",
+        shown(.found)
+    )]
     Seat {
         /// The string found.
         found: String,
     },
     /// Not a name that shared memory can have.
     #[error(
-        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+        "\"{}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot",
+        shown(.found)
     )]
     Name {
         /// The name that was asked for.
@@ -259,7 +268,7 @@ pub enum MirrorError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The mirror has ended; [`again`](crate::LineProcMirror::again) makes a fresh one.
+    /// The mirror has ended; [`reopen`](crate::LineProcMirror::reopen) makes a fresh one.
     #[error("the mirror has ended")]
     Ended,
     /// The parent told every mirror to stop.
@@ -282,7 +291,7 @@ pub enum WriteError {
     /// This thread is in the middle of a write already: a signal handler, say.
     #[error("this thread is in the middle of another write")]
     Reentrant,
-    /// The ring's words were damaged by somebody else.
+    /// The ring's words were damaged by another process.
     #[error("the ring's order words are damaged")]
     Damaged,
     /// The ring's file was cut short, or has no disk under it any more, after
@@ -323,7 +332,7 @@ pub enum ReadError {
     /// The handle was inherited by a forked child; only the process that made it may use it.
     #[error("this reader belongs to the parent process")]
     Forked,
-    /// Somebody reads the ring already.
+    /// A process reads the ring already.
     #[error("process {process} reads the ring already, expected no other reader")]
     HasReader {
         /// Its number, as it knows it.

@@ -879,7 +879,7 @@ fn there_is_one_reader_at_a_time() {
     let second = attached.reader().expect("no other");
     assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
     drop(second);
-    reader(&ring);
+    drop(reader(&ring));
 }
 
 // --------------------------------------------------------------------------------------- the

@@ -189,7 +189,7 @@ mod tests {
         let segment = Segment::anonymous(&options).expect("a segment");
         let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
         let words = |writer: &Writer| {
-            let cell = writer.registration.cell(&segment);
+            let cell = writer.registration().cell(&segment);
             (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
         };
         writer.write(&segment, b" 50%", Style::default()).expect("room");

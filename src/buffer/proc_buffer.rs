@@ -51,7 +51,7 @@ pub struct LineProcBuffer {
 struct Store {
     drain: Drain,
     messages: VecDeque<Message>,
-    /// Since the last `wait` that returned; the last ones, if nobody waits.
+    /// Since the last `wait` that returned; the last ones, if no caller waits.
     ends: VecDeque<Ended<'static>>,
 }
 
@@ -60,7 +60,7 @@ const MOST_ENDS: usize = 1 << 16;
 
 impl LineProcBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
-    /// for a `maxlen` over 2048) while nobody reads.
+    /// for a `maxlen` over 2048) while the buffer is not read.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl LineProcBuffer {
     /// `wait` that returned (the last 65,536 of them). At once, if there was none.
     ///
     /// A mirror of this process that was not ended or dropped keeps it waiting; so does a seat that
-    /// nobody opens, unless [`Options::seat_limit`] says how long.
+    /// no process opens, unless [`Options::seat_limit`] says how long.
     ///
     /// # Errors
     ///

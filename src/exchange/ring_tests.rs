@@ -136,7 +136,7 @@ impl Writer<'_> {
         let ring = self.heap.ring();
         let (header, bytes) = content(self.heap.shape, self.cell, self.line);
         ring.fill(&self.spare, 0, &bytes);
-        ring.head(&self.spare, &header);
+        ring.write_header(&self.spare, &header);
         let hold = &self.heap.holds[self.cell];
         let filled = self.spare.slot;
         let exchanged = Cell::new(0);
@@ -244,8 +244,7 @@ fn starts(order_bits: u32) -> [u64; 9] {
     ]
 }
 
-// ------------------------------------------------------------------------------------------- the
-// plans
+// --------------------------------------------------------------------------------------- the plans
 
 #[test]
 fn place_decides_every_row_of_its_table_in_every_lap() {
@@ -281,13 +280,13 @@ fn place_decides_every_row_of_its_table_in_every_lap() {
                 let lap = shape.lap(position).wrapping_add(*laps as u64);
                 let entry = if *full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
                 let expected = match *row {
-                    Free => Place::Free,
-                    Oldest => Place::Oldest,
+                    Free => SlotState::Free,
+                    Oldest => SlotState::Oldest,
                     Elsewhere(laps, more) => {
-                        Place::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
+                        SlotState::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
                     }
                 };
-                let found = place(shape, entry, position);
+                let found = slot_state(shape, entry, position);
                 assert_eq!(found, expected, "{laps} laps, full: {full}, at {position:#x}");
             }
         }
@@ -327,8 +326,7 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
     }
 }
 
-// ------------------------------------------------------------------------------- one thread, many
-// laps
+// --------------------------------------------------------------------------- one thread, many laps
 
 #[test]
 fn lines_come_in_order_over_many_laps_and_across_their_overflow() {
@@ -501,13 +499,12 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
             assert!(!exchanged, "into {now:?}, which was {seen:?}");
         }
         assert!(met >= 8, "the slot came back {met} times");
-        ring.keep(&heap.holds[2], &mut still);
+        ring.hold_spare(&heap.holds[2], &mut still);
         heap.assert_slots_conserved();
     }
 }
 
-// -------------------------------------------------------------------------------------------- the
-// hint
+// ---------------------------------------------------------------------------------------- the hint
 
 /// A ring after `taken` lines were taken, with `unread` lines in it; its writer, reader and next
 /// position.
@@ -588,8 +585,7 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- against a plain
-// queue
+// --------------------------------------------------------------------------- against a plain queue
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -649,8 +645,7 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------------------ the
-// bytes
+// --------------------------------------------------------------------------------------- the bytes
 
 proptest! {
     #[test]
@@ -669,7 +664,7 @@ proptest! {
             whole.extend_from_slice(piece);
         }
         let header = SlotHeader { length: whole.len() as u16, line: 77, ..SlotHeader::default() };
-        heap.ring().head(&writer.spare, &header);
+        heap.ring().write_header(&writer.spare, &header);
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, false, || ());
         prop_assert_eq!(published, Ok(heap.start));
         let header = SlotHeader { position: heap.start, ..header };
@@ -743,8 +738,7 @@ fn the_order_of_an_unfinished_line_stands_where_its_position_will_be() {
     assert_eq!(peek_payload(&heap.ring(), 4, &mut []), None, "there is no slot 4");
 }
 
-// ---------------------------------------------------------------------------------------------
-// damage
+// ------------------------------------------------------------------------------------------ damage
 
 #[test]
 fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_skipped() {
@@ -993,8 +987,7 @@ proptest! {
     }
 }
 
-// -------------------------------------------------------------------------------------------
-// sleeping
+// ---------------------------------------------------------------------------------------- sleeping
 
 #[test]
 fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_it() {
@@ -1065,8 +1058,7 @@ fn a_reader_does_not_sleep_at_a_position_that_was_overwritten() {
     assert!(!may_sleep_at(&heap.ring(), &AtomicU32::new(0), heap.start));
 }
 
-// --------------------------------------------------------------------------------------------
-// threads
+// ----------------------------------------------------------------------------------------- threads
 
 /// How often a refused writer or an idle reader tries again before it lets others run.
 const SPINS: u32 = 50;

@@ -26,10 +26,12 @@ use crate::write::writer::{Finish, Style, Writer};
 /// counted from then on. One that it does not use does nothing there. A child of `vfork` may not
 /// write.
 ///
-/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had
-/// returned is read; the unfinished one too, flagged.
+/// **Death**: a process that dies at any instruction here delays no other. Every line whose write
+/// had returned is read; the unfinished one too, flagged.
 ///
 /// **Signals**: a signal handler may not write into the mirror that it interrupted.
+#[doc(alias("sender", "writer", "producer"))]
+#[must_use = "a mirror that is dropped has ended: its reader is told of an EOF"]
 #[derive(Debug)]
 pub struct LineProcMirror {
     segment: Arc<Segment>,
@@ -58,7 +60,7 @@ impl LineProcMirror {
         label: Label,
     ) -> Result<Self, MirrorError> {
         let writer = Writer::new(segment, Entry::Ticket { seat, serial, label })?;
-        let serial = writer.registration.serial;
+        let serial = writer.registration().serial;
         Ok(Self {
             segment: Arc::clone(segment),
             serial,
@@ -76,7 +78,7 @@ impl LineProcMirror {
     ) -> Result<R, WriteError> {
         match &self.writer {
             None => return Err(WriteError::Ended),
-            Some(writer) if !writer.registration.is_of_this_process() => self.register_child()?,
+            Some(writer) if !writer.registration().is_of_this_process() => self.register_child()?,
             Some(_) => {}
         }
         let segment = &*self.segment;
@@ -295,12 +297,12 @@ impl LineProcMirror {
 
     /// Whether it came from the parent process and was not used here.
     fn is_inherited(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| !writer.registration.is_of_this_process())
+        self.writer.as_ref().is_some_and(|writer| !writer.registration().is_of_this_process())
     }
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration.is_of_this_process() => {
+            Some(mut writer) if writer.registration().is_of_this_process() => {
                 writer.end(&self.segment, how)
             }
             // The parent's own mirror: nothing of ours to end.
@@ -350,6 +352,7 @@ impl Drop for LineProcMirror {
 }
 
 /// A group of lines that is being written; ends when it is dropped.
+#[must_use = "a group ends when it is dropped"]
 #[derive(Debug)]
 pub struct Group<'m> {
     mirror: &'m mut LineProcMirror,

@@ -57,8 +57,8 @@ impl Drain {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
         let _no_fork = fork::no_fork();
-        let prober = segment.prober()?;
-        if !segment.take_cell(&prober, READER_CELL)? {
+        let probe = segment.probe()?;
+        if !segment.take_cell(&probe, READER_CELL)? {
             if segment.is_kept_out(READER_CELL) {
                 return Err(ReadError::KeptOut);
             }
@@ -66,7 +66,7 @@ impl Drain {
             return Err(ReadError::HasReader { process });
         }
         segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
-        let lock = keep_cell(segment, prober, READER_CELL)?;
+        let lock = keep_cell(segment, probe, READER_CELL)?;
         segment.finish_collecting();
         let position = start(segment);
         Ok(Self {

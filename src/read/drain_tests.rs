@@ -103,7 +103,7 @@ fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
         let mut drain = Drain::open(&segment).expect("the first");
         let mut writer = writer(&segment);
         write(&segment, &mut writer, 0..1);
-        damage(&segment, writer.registration.cell(&segment));
+        damage(&segment, writer.registration().cell(&segment));
         // Its lock is gone, and nothing was said.
         drop(writer);
         let all = items_to_the_end(&segment, &mut drain);
@@ -116,8 +116,8 @@ fn a_ticket_of_a_cell_that_does_not_exist_ends() {
     let segment = segment(Options::new().mirrors(3));
     let mut drain = Drain::open(&segment).expect("the first");
     let writer = writer(&segment);
-    let mirror = writer.registration.mirror;
-    let ticket = &segment.tickets()[writer.registration.ticket.expect("listed") as usize];
+    let mirror = writer.registration().mirror;
+    let ticket = &segment.tickets()[writer.registration().ticket.expect("listed") as usize];
     let nowhere = crate::layout::MirrorId { cell: 900, ..mirror };
     assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
     drop(writer);

@@ -23,7 +23,7 @@ fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
             flags: flag::FIRST,
             ..Default::default()
         };
-        ring.head(&spare, &header);
+        ring.write_header(&spare, &header);
         cells[1].set_pending(7, 5);
         assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
         assert_eq!(publish_last_words(ring, cells, 1, false), Ok(speaks), "{header:?}");
@@ -45,7 +45,7 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         let header =
             SlotHeader { cell: 1, line: 7, time: 99, length: 5, flags, ..Default::default() };
         ring.fill(&spare, 0, b"words");
-        ring.head(&spare, &header);
+        ring.write_header(&spare, &header);
         cells[1].set_pending(7, if finished { 0 } else { 5 });
         if finished {
             // It was about to be published, at a position that another writer got.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::open::{Wanted, is_at};
-use super::{Backing, LIVING, Prober, random, read_geometry};
+use super::{Backing, LockProbe, PRESENT, random, read_geometry};
 use crate::error::{AttachError, CreateError, system};
 use crate::sys::fork;
 
@@ -29,8 +29,8 @@ const UNFINISHED: &str = ".linering-new-";
 
 /// The name of a ring in shared memory, and whose ring it may be.
 ///
-/// Made of a string it leads to rings of this process's user alone: any user may put something
-/// there under any name.
+/// NewSegment of a string it leads to rings of this process's user alone: any user may put
+/// something there under any name.
 ///
 /// ```
 /// use linering::{LineRing, Options, RingName};
@@ -58,11 +58,13 @@ impl<'n> RingName<'n> {
         Self { any_user: true, ..self }
     }
 
+    /// Whether it names something in the folder itself.
+    fn is_plain(self) -> bool {
+        (1..=MOST_BYTES).contains(&self.name.len()) && !self.name.contains(['/', '\0'])
+    }
+
     fn is_possible(self) -> bool {
-        let name = self.name;
-        (1..=MOST_BYTES).contains(&name.len())
-            && !name.starts_with('.')
-            && !name.contains(['/', '\0'])
+        self.is_plain() && !self.name.starts_with('.')
     }
 
     /// The process that makes a segment under this name, if it is one of those.
@@ -70,10 +72,16 @@ impl<'n> RingName<'n> {
         self.name.strip_prefix(UNFINISHED)?.split_once('-')?.0.parse().ok()
     }
 
-    fn open(self, writing: bool) -> Result<File, AttachError> {
-        if !self.is_possible() && self.maker().is_none() {
-            return Err(AttachError::Name { found: self.name.to_owned() });
+    /// Refuses what no ring has as its name, be it while it is made.
+    fn check(self) -> Result<(), AttachError> {
+        if self.is_possible() || self.is_plain() && self.maker().is_some() {
+            return Ok(());
         }
+        Err(AttachError::Name { found: self.name.to_owned() })
+    }
+
+    fn open(self, writing: bool) -> Result<File, AttachError> {
+        self.check()?;
         let wanted = Wanted { writing, following: false, any_user: self.any_user };
         wanted.open(&path_of(self.name), "open shared memory of that name")
     }
@@ -188,6 +196,7 @@ impl Drop for Name {
 /// Whether no process lives in the segment of this name any more. Takes the name away then, if that
 /// is wanted.
 pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, AttachError> {
+    name.check()?;
     if let Some(maker) = name.maker()
         && Path::new(&format!("/proc/{maker}")).exists()
     {
@@ -201,9 +210,9 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
     {
         return Err(AttachError::NotNamed { found: name.name.to_owned() });
     }
-    let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
+    let probe = LockProbe::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
     // While it is held no process comes to live there.
-    let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
+    let is_empty = probe.take(PRESENT).map_err(system!(AttachError, "lock the segment"))?;
     if is_empty && remove && is_at(&path_of(name.name), (data.dev(), data.ino())) {
         match rustix::fs::unlink(path_of(name.name)) {
             Ok(()) | Err(Errno::NOENT) => {}

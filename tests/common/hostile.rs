@@ -3,8 +3,9 @@
 //!
 //! An input names the bytes that a ring begins with, those of a real one or any, and then the
 //! steps: words are changed, and the ring is attached, looked at, drained, recovered and written.
-//! What was opened stays open while words change. All of it happens in one thread and ends, so an
-//! input does the same each time.
+//! What was opened stays open while words change. Seats come from strings and rings in files from
+//! names, good ones and bad ones. A crash is what is left in the file of what was open. All of it
+//! happens in one thread and ends, so an input does the same each time.
 //!
 //! Nothing may panic, crash or hang. A drain gives no more items than the ring's geometry allows
 //! for, a line is no longer than the ring's longest, and an error is a sentence of one line.
@@ -12,19 +13,29 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use linering::{
-    Item, LineProcMirror, LineRing, Observer, Options, Policy, ReadError, Reader, Seat, Stream,
-    WakeUp,
+    AttachError, CreateError, Item, Level, LineProcMirror, LineRing, Message, Observer, Options,
+    Policy, ReadError, Reader, RingName, Seat, Stream, WakeUp,
 };
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 
 /// Steps of one input.
 const MOST_STEPS: usize = 20;
 /// Looks among them: one at a ring that nobody uses makes a copy, which costs as much as all else.
 const MOST_LOOKS: usize = 2;
+/// And steps of other kinds that cost much: rings that are opened by name or made, seats' strings.
+const MOST_COSTLY: usize = 3;
+/// Steps that came later have the bytes from this one on, so that older inputs mean what they
+/// meant.
+const LATER_STEPS: u8 = 192;
 /// Mirrors that are open at a time.
 const MOST_MIRRORS: usize = 3;
 /// A position, a ticket or a cell's last words give at most: a line that was cut off, a loss, and
@@ -62,8 +73,7 @@ pub fn run(input: &[u8]) {
     });
 }
 
-// --------------------------------------------------------------------------------------------
-// input
+// ------------------------------------------------------------------------------------------- input
 
 /// What is left of an input. Behind its end it is all zeros.
 struct Input<'i>(&'i [u8]);
@@ -87,8 +97,7 @@ impl Input<'_> {
     }
 }
 
-// ----------------------------------------------------------------------------------------
-// templates
+// --------------------------------------------------------------------------------------- templates
 
 /// The bytes of a real ring, and a file for them.
 struct Template {
@@ -96,6 +105,11 @@ struct Template {
     image: Vec<u8>,
     places: Places,
     is_sealed: bool,
+    /// What it is called in shared memory while it has a name there. No other thread, and no other
+    /// process, has that.
+    name: String,
+    /// What no ring is in: a pipe, a device and a folder.
+    strange: Rc<[OwnedFd; 3]>,
     /// Keeps the wake-up pipe, which those who attach open again.
     _ring: LineRing,
 }
@@ -113,6 +127,10 @@ fn templates() -> Vec<Template> {
     };
     // The laps overflow soon, and so do the positions.
     let overflow = |options: Options| options.start_position(u64::MAX - 12);
+    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe").0;
+    let open = |path: &str| File::open(path).expect("it is there").into();
+    let strange = Rc::new([pipe, open("/dev/null"), open("/")]);
+    let template = |options, is_sealed, more| template(options, is_sealed, more, &strange);
     vec![
         template(small().policy(Policy::Block), true, 0),
         template(overflow(small()).policy(Policy::DropNewest), true, 12),
@@ -147,7 +165,15 @@ fn templates() -> Vec<Template> {
 }
 
 /// A ring with some of everything, and `more` lines.
-fn template(options: Options, is_sealed: bool, more: usize) -> Template {
+fn template(
+    options: Options,
+    is_sealed: bool,
+    more: usize,
+    strange: &Rc<[OwnedFd; 3]>,
+) -> Template {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Relaxed);
+    let name = format!("hostile-{}-{number}", std::process::id());
     let ring = LineRing::new(options).expect("a ring");
     let open = |label: &str| ring.mirror_labelled(label);
     let mut reader = ring.reader().expect("no other");
@@ -188,6 +214,16 @@ fn template(options: Options, is_sealed: bool, more: usize) -> Template {
         image[110..112].copy_from_slice(&2_u16.to_ne_bytes());
     }
     let places = Places::of(&image).expect("a ring's geometry");
+    if !number.is_multiple_of(4) {
+        // Of some, the process is not there any more: to ask what becomes of this one takes long.
+        for ticket in 0..places.ticket_count {
+            let process = places.tickets + 64 * ticket + 32;
+            if image[process + 7] & 0x80 != 0 {
+                image[process..process + 2].fill(0xff);
+                image[process + 2] |= 0x3f;
+            }
+        }
+    }
     if more == 0 {
         // The last mirror died in the middle of an exchange.
         let hold = places.cells + (places.cell_count - 1) * 256;
@@ -195,13 +231,19 @@ fn template(options: Options, is_sealed: bool, more: usize) -> Template {
         let intent = word(hold) | 1 << 48 | (word(places.order) & SLOT) << 24;
         image[hold..hold + 8].copy_from_slice(&intent.to_ne_bytes());
     }
-    let file = memory();
+    let file = if is_sealed { memory() } else { nameless().unwrap_or_else(memory) };
     file.set_len(image.len() as u64).expect("memory");
     if is_sealed {
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .expect("seals");
     }
-    Template { file, image, places, is_sealed, _ring: ring }
+    Template { file, image, places, is_sealed, name, strange: Rc::clone(strange), _ring: ring }
+}
+
+/// A file where rings with a name are, that can be given one; `None` where there is no such place.
+fn nameless() -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(FOLDER, flags, Mode::RUSR | Mode::WUSR).ok().map(File::from)
 }
 
 fn memory() -> File {
@@ -242,9 +284,14 @@ impl Template {
     }
 }
 
-// -------------------------------------------------------------------------------------------
-// places
+// ------------------------------------------------------------------------------------------ places
 
+/// Where rings are that have a name.
+const FOLDER: &str = "/dev/shm";
+/// What names begin with while their rings are made; the process follows.
+const UNFINISHED: &str = ".linering-new-";
+/// The most bytes of a name.
+const MOST_NAME: usize = 250;
 /// An order entry's slot.
 const SLOT: u64 = 0xff_ffff;
 
@@ -313,8 +360,7 @@ impl Places {
     }
 }
 
-// --------------------------------------------------------------------------------------------
-// steps
+// ------------------------------------------------------------------------------------------- steps
 
 /// What is open at a time.
 struct Stage<'t> {
@@ -325,6 +371,9 @@ struct Stage<'t> {
     mirrors: Vec<LineProcMirror>,
     seat: Option<Seat>,
     looks: usize,
+    costly: usize,
+    /// Where the file has a name.
+    paths: Vec<PathBuf>,
 }
 
 impl<'t> Stage<'t> {
@@ -337,6 +386,8 @@ impl<'t> Stage<'t> {
             mirrors: Vec::new(),
             seat: None,
             looks: 0,
+            costly: 0,
+            paths: Vec::new(),
         }
     }
 
@@ -345,7 +396,12 @@ impl<'t> Stage<'t> {
             if input.0.is_empty() {
                 break;
             }
-            match input.byte() % 16 {
+            let step = input.byte();
+            if step >= LATER_STEPS {
+                self.later(step, &mut input);
+                continue;
+            }
+            match step % 16 {
                 0..=4 => self.change(&mut input),
                 5 => self.look(input.byte()),
                 6 | 7 => self.drain(&mut input),
@@ -362,8 +418,26 @@ impl<'t> Stage<'t> {
         self.recover(1);
     }
 
-    // ----------------------------------------------------------------------------------------
-    // words
+    fn later(&mut self, step: u8, input: &mut Input<'_>) {
+        match step % 8 {
+            0 if self.may_cost() => self.seat_of_text(input),
+            1 if self.may_cost() => self.name(input),
+            2 => self.crash(input.byte()),
+            3 if self.looks == 0 => self.verify(input.byte()),
+            4 => self.sum(input),
+            5 => self.write_more(input),
+            6 => self.read_more(input.byte()),
+            7 => self.cut_while_mapped(input),
+            _ => {}
+        }
+    }
+
+    fn may_cost(&mut self) -> bool {
+        self.costly += 1;
+        self.costly <= MOST_COSTLY
+    }
+
+    // --------------------------------------------------------------------------------------- words
 
     fn load(&self, at: usize) -> Option<u64> {
         let mut word = [0; 8];
@@ -462,8 +536,7 @@ impl<'t> Stage<'t> {
         }
     }
 
-    // ---------------------------------------------------------------------------------------
-    // opening
+    // ------------------------------------------------------------------------------------- opening
 
     fn places(&self) -> Option<Places> {
         let mut header = [0; 128];
@@ -474,13 +547,19 @@ impl<'t> Stage<'t> {
     /// The ring, attached anew unless it is open.
     fn ring(&mut self) -> Option<(LineRing, Places)> {
         if self.ring.is_none() {
-            // Whatever the geometry says, a writer that finds the ring full does not wait here.
-            self.store(88, 0);
-            let places = self.places();
-            let ring = sound(LineRing::attach(&self.template.file))?;
-            self.ring = Some((ring, places.expect("a small ring, since the file is small")));
+            self.opened(|stage| sound(LineRing::attach(&stage.template.file)));
         }
         self.ring.clone()
+    }
+
+    /// The ring is what `open` gives, if it gives one.
+    fn opened(&mut self, open: impl FnOnce(&Self) -> Option<LineRing>) {
+        // Whatever the geometry says, a writer that finds the ring full does not wait here.
+        self.store(88, 0);
+        let places = self.places();
+        if let Some(ring) = open(self) {
+            self.ring = Some((ring, places.expect("a small ring, since the file is small")));
+        }
     }
 
     /// Makes sure that there is a reader, if there can be one.
@@ -501,8 +580,7 @@ impl<'t> Stage<'t> {
         self.mirrors.get_mut(which.min(last))
     }
 
-    // ---------------------------------------------------------------------------------------
-    // reading
+    // ------------------------------------------------------------------------------------- reading
 
     fn look(&mut self, how: u8) {
         self.looks += 1;
@@ -519,7 +597,8 @@ impl<'t> Stage<'t> {
                 Some((observer, places.expect("a small ring, since the file is small")));
         }
         let Some((observer, places)) = &self.observer else { return };
-        let items = observer.snapshot().expect("the file stays whole");
+        // Or the file was cut while it was mapped.
+        let Some(items) = sound(observer.snapshot()) else { return };
         assert!(items.len() <= places.most_seen(), "{} items in {places:?}", items.len());
         items.iter().for_each(|item| check(item, places));
     }
@@ -574,8 +653,7 @@ impl<'t> Stage<'t> {
         self.ring.iter().for_each(|(ring, _)| _ = ring.counts());
     }
 
-    // ---------------------------------------------------------------------------------------
-    // writing
+    // ------------------------------------------------------------------------------------- writing
 
     fn write(&mut self, input: &mut Input<'_>) {
         let (which, how) = (input.below(MOST_MIRRORS), input.byte());
@@ -640,8 +718,360 @@ impl<'t> Stage<'t> {
         }
     }
 
-    // ------------------------------------------------------------------------------------------
-    // file
+    /// Writes with what `write` does not call.
+    fn write_more(&mut self, input: &mut Input<'_>) {
+        let (which, how) = (input.below(MOST_MIRRORS), input.byte());
+        let Some(mirror) = self.mirror(which) else { return };
+        match how % 8 {
+            0 => drop(sound(mirror.send_error_text("an error\nof two \u{1b}[31mlines\n"))),
+            1 => drop(sound(
+                mirror.send_error_text(&"no end of line ".repeat(usize::from(how >> 4))),
+            )),
+            2 => drop(sound(mirror.finish_line())),
+            3 => drop(sound(mirror.discard_partial())),
+            4 => drop(sound(mirror.set_level(Level::Error).write_all(b"a\0b\n\xff\n\r\r\n"))),
+            5 => drop(sound(mirror.write_packed(&[b'\n'; 64][..usize::from(how >> 3)]))),
+            6 => {
+                // It ends where it is dropped.
+                if let Some(mut group) = sound(mirror.group()) {
+                    sound(group.line(b""));
+                    sound(group.line(&[b'g'; 128][..usize::from(how >> 1)]));
+                }
+            }
+            _ => drop(sound(mirror.write_line(b""))),
+        }
+    }
+
+    /// Reads with what the other steps do not call.
+    fn read_more(&mut self, how: u8) {
+        self.open_reader();
+        let Some((reader, places)) = &mut self.reader else { return };
+        reader.set_spinning(how & 1 == 0);
+        for _ in 0..=how >> 4 {
+            let Some(Some(item)) = sound(reader.recv_timeout(Duration::ZERO)) else { break };
+            check(&item, places);
+            if let Item::Line(line) = item.into_owned()
+                && let Message::Group(group) = Message::from(line)
+            {
+                _ = (group.kind(), group.writer_id(), group.lines().count(), group.is_truncated());
+            }
+        }
+        assert!(reader.as_fd().as_raw_fd() >= 0);
+        if let Some((ring, places)) = &self.ring {
+            assert!(ring.max_line() == places.max_line);
+            _ = (ring.has_checksums(), ring.counts());
+        }
+    }
+
+    // --------------------------------------------------------------------------------------- seats
+
+    /// Opens the seat that a string names, which is nearly good.
+    fn seat_of_text(&mut self, input: &mut Input<'_>) {
+        let (field, how) = (usize::from(input.byte() % 9), input.byte());
+        let good = match &self.seat {
+            Some(seat) if how & 1 == 0 => seat.to_string(),
+            _ => {
+                let [high, low] = [64, 72].map(|at| self.load(at).unwrap_or(0));
+                let (process, file) = (std::process::id(), self.template.file.as_raw_fd());
+                let ticket = input.below(self.template.places.ticket_count + 1);
+                let serial = self.load(self.template.places.tickets + 64 * ticket + 8).unwrap_or(0);
+                format!("linering1:{high:016x}{low:016x}:{process}:{file}:{ticket}:{serial}")
+            }
+        };
+        let mut fields: Vec<String> = good.split(':').map(str::to_owned).collect();
+        let which = input.byte();
+        match field {
+            // No other process's descriptors, and none of this one that is not a ring of its own or
+            // no ring at all.
+            2 => {
+                let own = std::process::id();
+                let (plus, zeros) = (format!("+{own}"), format!("000{own}"));
+                fields[2] = pick(
+                    which,
+                    &[&plus, &zeros, "0", "-1", "4294967295", "4294967296", "self", "", "\n"],
+                );
+            }
+            3 => {
+                let numbers = self.template.strange.iter().map(|file| file.as_raw_fd().to_string());
+                let mut all: Vec<String> = numbers.collect();
+                all.extend(
+                    ["-1", "2147483647", "2147483648", "", "/", "\u{1b}[31m"].map(str::to_owned),
+                );
+                fields[3] = all.swap_remove(usize::from(which) % all.len());
+            }
+            0 | 1 | 4 | 5 => {
+                let old = &fields[field];
+                let [more, less] = [1, -1]
+                    .map(|by| old.parse().map_or(0, |old: i64| old.wrapping_add(by)).to_string());
+                let (upper, twice) = (old.to_uppercase(), old.repeat(40));
+                let hostile = [
+                    "",
+                    "0",
+                    "-1",
+                    "+1",
+                    "4294967295",
+                    "4294967296",
+                    "18446744073709551615",
+                    "18446744073709551616",
+                    " 1",
+                    "1\n",
+                    "\0",
+                    "\u{202e}\u{1b}[2J",
+                    &more,
+                    &less,
+                    &upper,
+                    &twice,
+                ];
+                fields[field] = pick(which, &hostile);
+            }
+            6 => drop(fields.pop()),
+            7 => fields.push(pick(which, &["", "1", "\n", "linering1"])),
+            // As it is.
+            _ => {}
+        }
+        let text = fields.join(":");
+        self.store(88, 0);
+        let seat = text.parse::<Seat>();
+        let is_strange = self
+            .template
+            .strange
+            .iter()
+            .any(|file| fields.get(3) == Some(&file.as_raw_fd().to_string()));
+        if is_strange {
+            // Not even opened.
+            assert!(
+                matches!(seat, Err(AttachError::NotAFile { .. } | AttachError::Seat { .. })),
+                "{seat:?}"
+            );
+        }
+        let Some(seat) = sound(seat) else { return };
+        let again: Option<Seat> = sound(seat.to_string().parse());
+        assert!(
+            again.is_some_and(|again| again.writer_id() == seat.writer_id()),
+            "{text:?} is not what it says"
+        );
+        _ = (seat.is_reserved(), LineRing::from(&seat).counts());
+        if how & 2 == 0 && self.mirrors.len() < MOST_MIRRORS {
+            self.mirrors.extend(sound(seat.open()));
+        }
+        if how & 4 == 0 {
+            seat.cancel();
+        }
+        self.seat = Some(seat);
+    }
+
+    // --------------------------------------------------------------------------------------- names
+
+    /// Does something with the ring of a name, which may be the file's, another's form of it, or
+    /// none at all.
+    fn name(&mut self, input: &mut Input<'_>) {
+        let (how, what) = (input.byte(), input.byte());
+        let text = self.some_name(input);
+        if how & 1 == 0 {
+            self.give_name(&text);
+        }
+        if how & 2 == 0 {
+            // Memory with a name, and no file.
+            let word = self.load(104).unwrap_or(0);
+            self.store(104, word & !(0xffff << 48) | 1 << 48);
+        }
+        let name =
+            if how & 4 == 0 { RingName::new(&text) } else { RingName::new(&text).of_any_user() };
+        let refused = match what % 7 {
+            0 => {
+                let mut result = None;
+                self.opened(|_| {
+                    sound(result.insert(LineRing::open_named(name)).as_ref().map(LineRing::clone))
+                });
+                is_refused(&result.expect("it was tried"))
+            }
+            1 => {
+                let result = Observer::open_named(name);
+                let is_refused = is_refused(&result);
+                if let Some((observer, places)) = sound(result).zip(self.places()) {
+                    self.looks += 1;
+                    if self.looks <= MOST_LOOKS {
+                        let items = sound(observer.snapshot()).unwrap_or_default();
+                        items.iter().for_each(|item| check(item, &places));
+                    }
+                    self.observer = Some((observer, places));
+                }
+                is_refused
+            }
+            2 => {
+                let result = LineRing::is_abandoned(name);
+                let is_refused = is_refused(&result);
+                sound(result);
+                is_refused
+            }
+            3 => {
+                let result = LineRing::remove_named(name);
+                let is_refused = is_refused(&result);
+                sound(result);
+                is_refused
+            }
+            4 => {
+                let result = LineRing::create_named(
+                    &text,
+                    Options::new().lines(2).line_bytes(64).mirrors(1).seats(1),
+                );
+                let is_refused = matches!(result, Err(CreateError::Name { .. }));
+                assert!(result.is_err() || text.starts_with(&self.template.name), "{text:?}");
+                sound(result);
+                is_refused || !cannot_be(&text)
+            }
+            // As a file: a link is not followed by who would take part, and is by who looks.
+            5 => {
+                let link = format!("/proc/self/fd/{}", self.template.file.as_raw_fd());
+                let path = if how & 8 == 0 {
+                    PathBuf::from(link)
+                } else {
+                    Path::new(FOLDER).join(&self.template.name)
+                };
+                self.opened(|_| sound(LineRing::open_file(&path)));
+                return;
+            }
+            _ => {
+                let path = Path::new(FOLDER).join(&self.template.name);
+                let small = Options::new().lines(2).mirrors(1).seats(1);
+                if sound(LineRing::create_file(&path, small)).is_some() {
+                    // Else it would be the one that the name leads to from now on.
+                    std::fs::remove_file(path).expect("it was made");
+                }
+                return;
+            }
+        };
+        assert!(refused || !cannot_be(&text), "{text:?} is a name");
+    }
+
+    /// The file's name, or what looks like a name: each that could lead anywhere begins with the
+    /// file's.
+    fn some_name(&self, input: &mut Input<'_>) -> String {
+        let own = &self.template.name;
+        let kind = input.byte();
+        let raw: Vec<u8> = (0..input.byte() % 8).map(|_| input.byte()).collect();
+        let raw = String::from_utf8_lossy(&raw);
+        match kind % 16 {
+            0..=3 => own.clone(),
+            4 => pick(kind >> 4, &["", ".", "..", "/", "\0", "/\n", "./", "//"]),
+            5 => format!("/{own}"),
+            6 => format!("../shm/{own}"),
+            7 => format!(".{own}"),
+            8 => format!("{own}{}", "n".repeat(MOST_NAME - own.len() + usize::from(kind >> 7))),
+            9 => format!("{own}\0"),
+            10 => format!("{own}/{raw}"),
+            11 | 12 => format!("{own}{raw}"),
+            _ => {
+                let this = std::process::id().to_string();
+                let numbers =
+                    ["4294967295", &this, "4294967296", "0", "", "+4294967295", "-1", "x"];
+                format!("{UNFINISHED}{}-{own}{raw}", pick(kind >> 4, &numbers))
+            }
+        }
+    }
+
+    /// The file is found under this name, if it can be.
+    fn give_name(&mut self, text: &str) {
+        let is_ours = text.trim_start_matches(UNFINISHED).contains(&self.template.name);
+        if self.template.is_sealed || !is_ours || text.contains(['/', '\0']) {
+            return;
+        }
+        let path = Path::new(FOLDER).join(text);
+        let file = format!("/proc/self/fd/{}", self.template.file.as_raw_fd());
+        if rustix::fs::linkat(CWD, file, CWD, &path, AtFlags::SYMLINK_FOLLOW).is_ok() {
+            self.paths.push(path);
+        }
+    }
+
+    // -------------------------------------------------------------------------------- what is left
+
+    /// What was open is gone as by a kill: the words stay as they are, and the kernel gives the
+    /// locks away.
+    fn crash(&mut self, how: u8) {
+        let Ok(bytes) = self.template.file.metadata().map(|data| data.len()) else { return };
+        let mut words = vec![0; bytes as usize];
+        if self.template.file.read_exact_at(&mut words, 0).is_err() {
+            return;
+        }
+        if how & 1 == 0 {
+            self.mirrors.clear();
+        }
+        if how & 2 == 0 {
+            self.reader = None;
+        }
+        if how & 4 == 0 {
+            (self.seat, self.ring) = (None, None);
+        }
+        self.template.file.write_all_at(&words, 0).expect("a file");
+    }
+
+    /// Two looks at the same words give the same, and change none of them.
+    fn verify(&mut self, how: u8) {
+        let Some(places) = self.places() else { return };
+        self.looks = MOST_LOOKS;
+        if how & 1 == 0 {
+            // What a crash has left is read as a copy.
+            self.crash(0);
+        }
+        let words = |stage: &Self| {
+            let mut words =
+                vec![0; stage.template.file.metadata().map_or(0, |data| data.len() as usize)];
+            stage.template.file.read_exact_at(&mut words, 0).map(|()| words).ok()
+        };
+        let before = words(self);
+        self.observer = None;
+        let Some(observer) = sound(Observer::attach(&self.template.file)) else { return };
+        assert_eq!(observer.is_used(), !self.is_unmapped());
+        let (first, second) = (sound(observer.snapshot()), sound(observer.snapshot()));
+        let (Some(first), Some(second)) = (first, second) else { return };
+        assert_eq!(first, second);
+        assert!(first.len() <= places.most_seen(), "{} items in {places:?}", first.len());
+        first.iter().for_each(|item| check(item, &places));
+        assert!(words(self) == before, "a look has changed something");
+        _ = observer.has_checksums();
+        self.observer = Some((observer, places));
+    }
+
+    /// Gives slots the checksums that their words ask for: those of a process that may write there,
+    /// and knows how.
+    fn sum(&mut self, input: &mut Input<'_>) {
+        let how = input.byte();
+        if how & 1 == 0 {
+            // Slots have one or not, for who attaches from now on.
+            let word = self.load(32).unwrap_or(0);
+            self.store(32, word ^ 1 << 48);
+        }
+        let places = &self.template.places;
+        let count = places.slot_count();
+        let first = input.below(count);
+        let slots = if how & 2 == 0 { first..first + 1 } else { 0..count };
+        for slot in slots {
+            let at = places.slots + places.slot_bytes * slot;
+            let mut words = vec![0; places.slot_bytes];
+            if self.template.file.read_exact_at(&mut words, at as u64).is_err() {
+                return;
+            }
+            let length = usize::from(u16::from_ne_bytes([words[27], words[28]]));
+            let Some(payload) = words.get(40..40 + length) else { continue };
+            let sum = crc32c::crc32c_append(crc32c::crc32c(payload), &words[8..32]);
+            let with_position = crc32c::crc32c_append(sum, &words[..8]);
+            self.store(at + 32, u64::from(sum) | u64::from(with_position) << 32);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------- file
+
+    /// Cuts the file while it is mapped, which is an error then and not a signal.
+    fn cut_while_mapped(&mut self, input: &mut Input<'_>) {
+        static ASKED: Once = Once::new();
+        ASKED.call_once(|| linering::turn_sigbus_into_errors().expect("a handler"));
+        let at = input.below(self.template.image.len() + 64) as u64;
+        if !self.template.is_sealed
+            && self.template.file.metadata().is_ok_and(|data| at < data.len())
+        {
+            self.template.file.set_len(at).expect("a file");
+        }
+    }
 
     /// Nothing is mapped: of an unused ring, an observer has a copy.
     fn is_unmapped(&self) -> bool {
@@ -691,8 +1121,31 @@ impl<'t> Stage<'t> {
     }
 }
 
-// -------------------------------------------------------------------------------------------
-// checks
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// One of these.
+fn pick(which: u8, texts: &[&str]) -> String {
+    texts[usize::from(which) % texts.len()].to_owned()
+}
+
+/// Whether no ring can have this name, whatever is in shared memory.
+fn cannot_be(text: &str) -> bool {
+    !(1..=MOST_NAME).contains(&text.len())
+        || text.contains(['/', '\0'])
+        || text.starts_with('.') && !text.starts_with(UNFINISHED)
+}
+
+fn is_refused<T>(result: &Result<T, AttachError>) -> bool {
+    matches!(result, Err(AttachError::Name { .. }))
+}
+
+// ------------------------------------------------------------------------------------------ checks
 
 /// Takes up to `most` items, until there are no more; gives how many there were.
 fn drained(reader: &mut Reader, places: &Places, most: usize) -> usize {
@@ -731,7 +1184,7 @@ fn sound<T, E: Display>(result: Result<T, E>) -> Option<T> {
     result
         .inspect_err(|error| {
             let text = error.to_string();
-            assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+            assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?}");
         })
         .ok()
 }

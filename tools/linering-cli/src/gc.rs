@@ -40,6 +40,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         } else {
             LineRing::remove_named(args.whose.name(&name))
         };
+        // Any user can make a file there, of any name: no terminal obeys it.
+        let name = name.replace(char::is_control, "\u{fffd}");
         match gone {
             Ok(true) if args.dry_run => println!("{name}: {bytes} bytes, nobody lives there"),
             Ok(true) => println!("{name}: {bytes} bytes, nobody lived there, removed"),
