@@ -166,12 +166,12 @@ MUTATIONS = [
      test("policies", "an_overrun_reader_never_joins")),
     ("a part of a line that was not begun anew is of what came before", True, "src/read/assembly.rs",
      "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies", "a_long_line_is_whole")),
-    ("a look at a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
+    ("a snapshot of a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
      "(false, true) => (None, Some(seen)),", "(false, true) => (Some(drained), Some(seen)),",
-     [*LIB, "partial_line::tests::a_look_and_a_drain"]),
-    ("a look at a spare is not joined to parts of the line's successor", True, "src/buffer/partial_line.rs",
+     [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
+    ("a snapshot of a spare is not joined to parts of the line's successor", True, "src/buffer/partial_line.rs",
      "(true, true) => (Some(drained), None),", "(true, true) => (Some(drained), Some(seen)),",
-     [*LIB, "partial_line::tests::a_look_and_a_drain"]),
+     [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
     ("a void line's number is expected again", True, "src/read/slots.rs",
      "self.writers.expect_again(segment, writer, line);", "", test("policies", "a_line_after_a_void")),
     ("a void line's number is not expected again once it was accepted", True, "src/read/lineage.rs",
@@ -202,7 +202,7 @@ MUTATIONS = [
      "            // A writer that is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
      "            let _ = refused;\n", [*LIB, "backpressure::tests::a_full_ring"]),
     ("no line longer than the longest", True, "src/read/assembly.rs",
-     "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "read::drain::tests::parts_that_nobody"]),
+     "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "read::drain::tests::parts_of_a_line_without"]),
 ]
 
 

@@ -1,4 +1,4 @@
-//! Looking at what stands at a position, and taking it.
+//! What the reader does with a position: it copies what stands there, and later takes it.
 
 use super::Ring;
 use super::copy::{load_block, load_words};
@@ -12,9 +12,9 @@ use Ordering::{AcqRel, Acquire, Relaxed, Release};
 pub(crate) struct Run<'a> {
     /// Their entries.
     pub(crate) words: &'a [AtomicU64],
-    /// What those say that are filled, but for the slot,
+    /// The word of an entry that is filled, but for its slot.
     pub(crate) full: Entry,
-    /// and those that are taken.
+    /// The word of an entry that was taken, but for its slot.
     taken: Entry,
 }
 
@@ -97,9 +97,9 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and
-    /// the entry; `None` in the place of a header that no slot has. `None` for both if the entry
-    /// changed meanwhile. For observers.
+    /// Copies the slot that the entry at `index` has, whether its line was taken or not. Gives the
+    /// entry and the slot's header, which is `None` where the words are no header. `None` for both
+    /// if the entry changed meanwhile. For observers.
     pub(crate) fn observe(
         &self,
         index: usize,
@@ -149,7 +149,7 @@ impl<'a> Ring<'a> {
             // overwriting writer.
             return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();
         }
-        // Nobody else changes a full entry, so a store is enough.
+        // No writer changes a full entry, so a store is enough.
         // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it
         // gives away.
         word.store(freed.0, Release);

@@ -20,7 +20,7 @@ pub(crate) struct Long {
     pub(crate) damaged: bool,
 }
 
-/// A long line of which the last part has not come yet.
+/// A long line whose last part has not come yet.
 #[derive(Debug)]
 struct Assembly {
     line: Long,
@@ -62,17 +62,17 @@ pub(crate) struct Collected<'a> {
     pub(crate) skipped: bool,
 }
 
-/// What is being put together.
+/// The long lines that are being put together.
 #[derive(Debug)]
 pub(crate) struct Assemblies {
     by_cell: Vec<Option<Box<Assembly>>>,
-    /// How many lines that are,
+    /// Lines that are being put together.
     open: usize,
-    /// bytes of all of them,
+    /// Bytes of all of them.
     bytes: usize,
-    /// and how many they may be.
+    /// The most bytes of all of them.
     budget: usize,
-    /// The most bytes of one: no writer of this library sends more, but a hostile process may.
+    /// The most bytes of one line: no writer of this library sends more, but a hostile process may.
     max_line: usize,
     cells: usize,
     /// Bytes of a part that is not the last.
@@ -219,7 +219,7 @@ impl Assemblies {
             line.truncated = true;
         }
         assembly.next_part = header.part.wrapping_add(1);
-        // One without `ANEW` is of the first line that had the number, and so is all before it.
+        // A part without `ANEW` is of the first line that had the number, and so are those before it.
         (assembly.seems_over, assembly.skipped) = (false, false);
         let (length, cut) = trailer(&header, part);
         self.bytes += line.keep(&part[..length], budget.min(self.max_line - line.bytes.len()));
@@ -243,7 +243,7 @@ impl Long {
         Self { header, writer, bytes: bytes.to_vec(), missing: 0, truncated: false, damaged: true }
     }
 
-    /// Adds as many of these bytes as there is `room` for: how many.
+    /// Adds as many of these bytes as there is `room` for. Gives their number.
     fn keep(&mut self, bytes: &[u8], room: usize) -> usize {
         let kept = bytes.len().min(room);
         self.bytes.extend_from_slice(&bytes[..kept]);

@@ -39,13 +39,13 @@ pub(crate) struct Drain {
     token: u64,
     /// The next position to decode.
     cursor: u64,
-    /// Every position before it was taken.
+    /// Every position before this one was taken.
     taken: u64,
     /// Positions taken since writers were last told of space.
     freed: u64,
     /// The position that was read last.
     previous: u64,
-    /// Positions before it may have been consumed by the reader before this one.
+    /// Positions before this one may have been consumed by the reader before this one.
     inherited: u64,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
@@ -200,7 +200,7 @@ impl Drain {
 
     // ------------------------------------------------------------------------------------- decode
 
-    /// Decodes more if nothing is queued; `true` if something is then. Never waits.
+    /// Decodes more if nothing is queued. Gives whether something is queued then. Never waits.
     ///
     /// `false` means that nothing is there, or that a whole lap of parts completed no line.
     pub(crate) fn fill(&mut self, segment: &Segment) -> bool {

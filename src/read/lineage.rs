@@ -136,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn a_line_number_is_ahead_by_less_than_half_of_all_numbers_or_else_behind() {
+        let half = LINE_MASK / 2;
+        for from in [0, 1, half, LAST] {
+            let after = |lines: u64| from.wrapping_add(lines) & LINE_MASK;
+            for ahead in [0, 1, half] {
+                assert_eq!(lines_between(from, after(ahead)), ahead);
+                assert!(is_from(from, after(ahead)));
+            }
+            for behind in [half + 1, LAST] {
+                assert_eq!(lines_between(from, after(behind)), 0);
+                assert!(!is_from(from, after(behind)));
+            }
+        }
+    }
+
+    #[test]
     fn a_line_is_of_the_last_mirror_that_began_before_it_also_where_numbers_begin_again() {
         let mut lineage = Lineage::default();
         assert_eq!(lineage.of_line(7), None);

@@ -24,13 +24,13 @@ pub(crate) struct ReadQueue {
     queue: Vec<Queued>,
     /// The items of `queue` before this one were accepted.
     first: usize,
-    /// What the queue names that is no line of one slot.
+    /// The queue's items that are no lines of one slot.
     events: Vec<Event>,
     /// The images of short lines' slots, each of `stride` words.
     arena: Vec<u64>,
     shape: Shape,
     stride: usize,
-    /// Words that are in use.
+    /// Words of the arena that are in use.
     filled: usize,
 }
 
@@ -53,7 +53,7 @@ impl Queued {
     }
 }
 
-/// Says that an item is an event: more words than an arena has.
+/// Marks an item as an event. An arena has fewer words than this.
 const EVENT: u32 = 1 << 31;
 
 /// Anything but a line of one slot.
@@ -96,7 +96,7 @@ impl ReadQueue {
 
     // -------------------------------------------------------------------------------------- put in
 
-    /// What the next image has, once it is filled.
+    /// The header and payload of the next image, once it is filled.
     pub(crate) fn next_part(&self) -> (SlotHeader, &[u8]) {
         image_of(self.shape, &self.arena[self.filled..])
     }
@@ -197,7 +197,7 @@ impl ReadQueue {
         }
     }
 
-    /// Step three: takes them out of the queue.
+    /// Step three: drops them from the queue.
     pub(crate) fn drop_first(&mut self, count: usize) {
         self.first += count;
         if self.len() == 0 {

@@ -50,9 +50,9 @@ impl Snapshot<'_> {
     fn add(&mut self, slot: &CopiedSlot) {
         let CopiedSlot { header, payload, state } = slot;
         match state {
-            SlotState::Sound => self.add_sound(*header, payload),
-            SlotState::Damaged => self.add_damaged(*header, payload),
-            SlotState::Nothing => {
+            CopyState::Sound => self.add_sound(*header, payload),
+            CopyState::Damaged => self.add_damaged(*header, payload),
+            CopyState::Nothing => {
                 self.assemblies.note_skipped();
                 self.items.push(Item::Damaged { position: header.position });
             }
@@ -143,12 +143,12 @@ impl Snapshot<'_> {
 struct CopiedSlot {
     header: SlotHeader,
     payload: Vec<u8>,
-    state: SlotState,
+    state: CopyState,
 }
 
 /// What is known of what stands at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SlotState {
+enum CopyState {
     /// All of it is what its writer put there, as far as can be known.
     Sound,
     /// Its checksum does not agree.
@@ -192,20 +192,20 @@ fn copy_slot(parts: &Parts, index: usize, tail: u64, image: &mut [u64]) -> Optio
     };
     let agrees = || checksum::agrees(ring.shape, image);
     let state = match &header {
-        Some(header) if is_part(header) && agrees() => SlotState::Sound,
-        Some(header) if is_part(header) => SlotState::Damaged,
-        _ if entry.is_full() => SlotState::Nothing,
+        Some(header) if is_part(header) && agrees() => CopyState::Sound,
+        Some(header) if is_part(header) => CopyState::Damaged,
+        _ if entry.is_full() => CopyState::Nothing,
         _ if !ring.shape.has_checks() || image.starts_with(&[0; SLOT_HEADER_WORDS]) => return None,
         Some(_) if agrees() => return None,
-        _ => SlotState::Nothing,
+        _ => CopyState::Nothing,
     };
     let header = match header {
-        Some(header) if state == SlotState::Sound => header,
+        Some(header) if state == CopyState::Sound => header,
         header => SlotHeader { position, ..header.unwrap_or_default() },
     };
     let payload = match state {
-        SlotState::Nothing => Vec::new(),
-        SlotState::Sound | SlotState::Damaged => image_of(ring.shape, image).1.to_vec(),
+        CopyState::Nothing => Vec::new(),
+        CopyState::Sound | CopyState::Damaged => image_of(ring.shape, image).1.to_vec(),
     };
     Some(CopiedSlot { header, payload, state })
 }

@@ -43,9 +43,9 @@ pub(crate) struct WriterTable {
     pub(crate) open: usize,
     /// Ends seen and not reported yet.
     ended: VecDeque<u32>,
-    /// Seats that ended without having been opened, to be reported,
+    /// Seats that ended without having been opened, to be reported.
     never_opened: Vec<(u32, End)>,
-    /// and all of which that is known, until it is accepted.
+    /// The tickets of all seats of which that was seen, until their ends are accepted.
     known_unopened: HashSet<u32>,
 }
 
@@ -143,7 +143,7 @@ impl WriterTable {
     }
 
     /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that was
-    /// known to have the cell last: which mirror that is. (A mirror that came after it has other
+    /// known to have the cell last, and gives that mirror. (A mirror that came after it has other
     /// numbers: each leaves one out at its beginning.)
     #[inline]
     pub(crate) fn next_line(&mut self, cell: u16, line: u64) -> Option<u32> {
@@ -389,5 +389,32 @@ impl WriterTable {
     /// Whether an end waits to be reported.
     pub(crate) fn has_pending_ends(&self) -> bool {
         !self.ended.is_empty() || !self.never_opened.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::LINE_MASK;
+    use crate::segment::options::Options;
+
+    #[test]
+    fn of_a_cells_mirrors_without_a_ticket_the_oldest_are_forgotten() {
+        let segment = Segment::anonymous(&Options::new()).expect("a segment");
+        let mut writers = WriterTable::default();
+        // Each line is of a mirror before all that are known, the cell's present one included.
+        let line = |mirror: u64| 0_u64.wrapping_sub(10 + 10 * mirror) & LINE_MASK;
+        for mirror in 0..=MOST_UNLISTED as u64 {
+            let id = writers.of(&segment, 1, line(mirror));
+            assert_eq!(writers.of(&segment, 1, line(mirror) + 9), id, "its other lines");
+        }
+        assert_eq!(writers.known.len(), MOST_UNLISTED);
+        assert_eq!(writers.by_cell[1].unlisted.len(), MOST_UNLISTED);
+        assert_eq!(writers.by_cell[1].present, None, "it came first");
+        for mirror in 1..=MOST_UNLISTED as u64 {
+            let known = writers.known_of(&segment, 1, line(mirror));
+            let progress = known.and_then(|id| writers.get(id)).map(|known| &known.progress);
+            assert_eq!(progress.map(|progress| progress.mirror.epoch), Some(line(mirror)));
+        }
     }
 }
