@@ -180,7 +180,7 @@ fn what_writers_write_agrees_for_readers_and_observers() {
             let ring = LineRing::new(options).expect("a ring");
             write_some_of_all(&ring, "some");
             let observer = Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-            let seen = observer.snapshot();
+            let seen = observer.snapshot().expect("the file stays whole");
             let mut reader = ring.reader().expect("the ring has no reader");
             let read = drained_to_the_end(&mut reader);
             assert!(!is_seen(&seen) && !is_seen(&read), "{policy:?}, {line_bytes}: {seen:?}");
@@ -188,7 +188,11 @@ fn what_writers_write_agrees_for_readers_and_observers() {
                 items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>()
             };
             assert_eq!(lines(&seen), lines(&read));
-            assert_eq!(lines(&observer.snapshot()), lines(&read), "also once they are taken");
+            assert_eq!(
+                lines(&observer.snapshot().expect("the file stays whole")),
+                lines(&read),
+                "also once they are taken"
+            );
             let without =
                 LineRing::new(Options::new().lines(512).line_bytes(line_bytes).max_line(2000))
                     .expect("a ring");
@@ -289,7 +293,10 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
                 file.write_all_at(&bytes, 0).expect("memory");
                 file.write_all_at(&[bytes[at] ^ 1 << (bit % 8)], at as u64).expect("memory");
                 let what = format!("{policy:?}, bit {bit} of the slot at {slot}");
-                let seen = Observer::attach(&file).expect("a ring").snapshot();
+                let seen = Observer::attach(&file)
+                    .expect("a ring")
+                    .snapshot()
+                    .expect("the file stays whole");
                 let mut reader = LineRing::attach(&file)
                     .expect("a ring")
                     .reader()
@@ -504,7 +511,10 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
             for round in 0..60 {
                 let to = folder.path().join("copy");
                 copy_in_blocks(&file, &to, [512, 4096, 100][round % 3]);
-                let seen = Observer::open_file(&to).expect("a ring").snapshot();
+                let seen = Observer::open_file(&to)
+                    .expect("a ring")
+                    .snapshot()
+                    .expect("the file stays whole");
                 let copied = LineRing::open_file(&to).expect("a ring");
                 let read = drained(&mut copied.reader().expect("the ring has no reader"));
                 for line in seen.iter().chain(&read).filter_map(Item::line) {
@@ -514,7 +524,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
                     totals[2] += usize::from(!is_written);
                     assert!(is_written, "{policy:?}: {line:?}");
                 }
-                let seen = living.snapshot();
+                let seen = living.snapshot().expect("the file stays whole");
                 assert!(!is_seen(&seen), "{policy:?}: nothing is damaged in the living one");
             }
             over.store(true, Relaxed);
@@ -618,7 +628,10 @@ fn pages_of_different_times_give_no_line_that_was_not_written() {
                 }
                 let what = format!("{policy:?}, slots of {line_bytes} bytes, seed {seed}");
                 let file = memory(&image, RING_SEALS);
-                let seen = Observer::attach(&file).expect("a ring").snapshot();
+                let seen = Observer::attach(&file)
+                    .expect("a ring")
+                    .snapshot()
+                    .expect("the file stays whole");
                 sound += assert_written(&what, &seen, &written);
                 let ring = LineRing::attach(&file).expect("a ring");
                 let mut reader = ring.reader().expect("the ring has no reader");

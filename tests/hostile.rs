@@ -160,7 +160,7 @@ fn stand_it(options: Options, seed: u64) {
         });
         for _ in 0..ROUNDS {
             let observer = Observer::attach(&file).expect("its geometry is sound");
-            observer.snapshot().iter().for_each(check);
+            observer.snapshot().expect("the file stays whole").iter().for_each(check);
         }
         reader.join().expect("it has not panicked");
         for writer in writers {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::buffer::partial_line::{Begun, SpareView, unfinished};
+use crate::buffer::partial_line::{PartialLine, SpareSnapshot, partial_line};
 use crate::buffer::proc_buffer::{first_reader, rotating};
 use crate::buffer::shared_writer::{SharedWriters, WriterNode};
 use crate::error::{CreateError, MirrorError, ReadError, SystemError, WriteError};
@@ -229,12 +229,12 @@ impl LineBuffer {
     /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the
     /// drain, or is still in the look. The shared's lines have no numbers to tell that by, so
     /// its lock is held.
-    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
+    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<PartialLine>), ReadError> {
         let mut store = self.lock()?;
         let segment = &self.shared.segment;
         let cells = READER_CELL + 1..segment.cells().len();
         let tail = segment.ring().tail();
-        let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
+        let spares: Vec<_> = cells.clone().map(|cell| SpareSnapshot::of(segment, cell)).collect();
         let mut begun = Vec::new();
         let shared = self.shared.shared.find();
         // While this thread's writers are borrowed, a signal handler that writes is refused and
@@ -250,10 +250,11 @@ impl LineBuffer {
         if with_crowd != Ok(true) {
             self.drain(&mut store, keep);
         }
-        let views = cells.zip(spares);
-        begun.extend(
-            views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)),
-        );
+        let spares = cells.zip(spares);
+        begun
+            .extend(spares.filter_map(|(cell, spare)| {
+                partial_line(segment, &store.drain, cell, spare, tail)
+            }));
         begun.sort_by_key(|begun| begun.order);
         Ok((store, begun))
     }

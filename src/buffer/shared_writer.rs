@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crate::buffer::partial_line::{Begun, unfinished_line};
+use crate::buffer::partial_line::PartialLine;
 use crate::error::WriteError;
 use crate::line::splitter::{LineSplitter, Piece};
 use crate::registry::cell::Entry;
@@ -148,11 +148,10 @@ impl WriterNode {
 }
 
 impl SharedWriter {
-    pub(crate) fn begun(&self) -> impl Iterator<Item = Begun> {
+    pub(crate) fn begun(&self) -> impl Iterator<Item = PartialLine> {
         let lines = self.begun.values().filter(|line| !line.bytes.is_empty());
-        lines.map(|l| Begun {
-            order: l.order.unwrap_or(u64::MAX),
-            line: unfinished_line(u32::MAX, 0, l.bytes.clone()),
+        lines.map(|line| {
+            PartialLine::new(line.order.unwrap_or(u64::MAX), u32::MAX, 0, line.bytes.clone())
         })
     }
 }

@@ -23,7 +23,9 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{Awaited, Refused, Ring, Seen, Spare, count_event, may_sleep, wake_sleeper};
+use crate::exchange::{
+    Awaited, ReadOutcome, Refused, Ring, Spare, count_event, may_sleep, wake_sleeper,
+};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 
@@ -120,12 +122,12 @@ impl Heap {
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
-    fn look(&self, position: u64) -> Result<(u16, u64), Seen> {
+    fn look(&self, position: u64) -> Result<(u16, u64), ReadOutcome> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
-        let seen = self.ring().look(position, &mut image);
+        let seen = self.ring().peek(position, &mut image);
         let payload = image[SLOT_HEADER_WORDS].to_ne_bytes();
         match seen {
-            Seen::Part(found) => {
+            ReadOutcome::Part(found) => {
                 assert_whole(position, found, payload);
                 Ok((found.cell, found.line))
             }
@@ -321,7 +323,7 @@ fn publish_x_take() {
                 loop {
                     match heap.look(position) {
                         Ok(found) => break assert_eq!(found, (1, line)),
-                        Err(seen) => assert_eq!(seen, Seen::Empty),
+                        Err(seen) => assert_eq!(seen, ReadOutcome::Empty),
                     }
                     thread::yield_now();
                 }
@@ -358,7 +360,7 @@ fn overwrite_x_take() {
         let reader = spawn(&heap, |heap| {
             match heap.look(START) {
                 Ok(found) => assert_eq!(found, (1, 0)),
-                Err(seen) => return assert_eq!(seen, Seen::Passed(1)),
+                Err(seen) => return assert_eq!(seen, ReadOutcome::Passed(1)),
             }
             heap.take(START, true);
         });
@@ -389,7 +391,7 @@ fn observe_x_overwrite() {
             heap.fill(1, &spare, 3);
         });
         let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
-        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         writer.join().unwrap();
     });
 }
@@ -418,7 +420,7 @@ fn observe_x_take() {
             heap.fill(2, &spare, 4);
         });
         let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
-        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         reader.join().unwrap();
         writer.join().unwrap();
         heap.assert_slots_conserved();
@@ -757,7 +759,7 @@ fn reopen_x_take() {
             let reader = spawn(&heap, |heap| {
                 match heap.look(START) {
                     Ok(found) => assert_eq!(found, (1, 0)),
-                    Err(seen) => return assert_eq!(seen, Seen::Empty),
+                    Err(seen) => return assert_eq!(seen, ReadOutcome::Empty),
                 }
                 assert!(heap.take(START, false));
             });

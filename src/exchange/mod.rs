@@ -36,10 +36,10 @@
 //!
 //! | release side | acquire side | if the second reads from the first, then |
 //! |---|---|---|
-//! | publish:E | look:A | the reader sees the slot's words as they were published |
+//! | publish:E | peek:A | the reader sees the slot's words as they were published |
 //! | publish:E | publish:A | the next writer sees that the position is filled, and so fills the one after it (I4) |
 //! | take:D | publish:A | the writer owns the slot only after the reader has finished reading it |
-//! | publish:E | observe:C | as look:A |
+//! | publish:E | observe:C | as peek:A |
 //! | take:D | observe:C | an observer sees the slot as the reader found it |
 //! | publish:G | observe:D | as observe:B |
 //! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
@@ -70,7 +70,7 @@ use Ordering::SeqCst;
 
 pub(crate) use publish::Refused;
 pub(crate) use spare::{Spare, peek_payload};
-pub(crate) use take::Seen;
+pub(crate) use take::ReadOutcome;
 
 /// The order ring and its slots, borrowed.
 #[derive(Clone, Copy, Debug)]

@@ -148,7 +148,7 @@ impl Ring<'_> {
         // seen, and the intent is seen by every process that sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
         let filled = Entry::full(self.shape.lap(position), spare.slot);
-        // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are
+        // ORD publish:E, SeqCst; pairs with peek:A, publish:A and sleep:B; the slot's words are
         // visible to every process that sees the entry. AcqRel fails against a reader that falls
         // asleep: wake:A could be read before.
         if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {

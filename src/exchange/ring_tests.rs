@@ -172,9 +172,9 @@ struct Reader<'a> {
 }
 
 /// Looks at a position, and gives the payload as bytes.
-fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> Seen {
+fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> ReadOutcome {
     let mut image = vec![0; SLOT_HEADER_WORDS + payload.len() / 8];
-    let seen = ring.look(position, &mut image);
+    let seen = ring.peek(position, &mut image);
     payload.copy_from_slice(bytemuck::cast_slice(&image[SLOT_HEADER_WORDS..]));
     seen
 }
@@ -185,7 +185,7 @@ fn prefetch(ring: &Ring<'_>, position: u64) {
 }
 
 impl Reader<'_> {
-    fn look(&mut self) -> Seen {
+    fn look(&mut self) -> ReadOutcome {
         look(self.heap.ring(), self.position, &mut self.payload)
     }
 
@@ -199,7 +199,7 @@ impl Reader<'_> {
     fn next(&mut self, overwrite: bool) -> Option<(usize, u64)> {
         loop {
             match self.look() {
-                Seen::Part(header) => {
+                ReadOutcome::Part(header) => {
                     assert_eq!(header.position, self.position);
                     assert_whole(self.heap.shape, &header, &self.payload);
                     if self.take(overwrite) {
@@ -208,8 +208,8 @@ impl Reader<'_> {
                     }
                     assert!(overwrite, "no other reader takes a line");
                 }
-                Seen::Empty => return None,
-                Seen::Passed(laps) => {
+                ReadOutcome::Empty => return None,
+                ReadOutcome::Passed(laps) => {
                     assert!(overwrite, "a line was lost");
                     // That position, `laps` later, is filled, so the oldest line is less than a lap
                     // before it.
@@ -218,7 +218,9 @@ impl Reader<'_> {
                     self.passed += oldest.wrapping_sub(self.position);
                     self.position = oldest;
                 }
-                seen @ (Seen::Stale | Seen::Damaged) => panic!("{seen:?} at {:#x}", self.position),
+                seen @ (ReadOutcome::Stale | ReadOutcome::Damaged) => {
+                    panic!("{seen:?} at {:#x}", self.position)
+                }
             }
         }
     }
@@ -353,7 +355,7 @@ fn a_new_ring_is_empty_at_its_start_and_says_so_in_every_entry() {
             let mut payload = [0; 16];
             for ahead in 0..heap.positions() {
                 let position = start.wrapping_add(ahead);
-                assert_eq!(look(heap.ring(), position, &mut payload), Seen::Empty);
+                assert_eq!(look(heap.ring(), position, &mut payload), ReadOutcome::Empty);
                 assert!(!heap.ring().is_hole(position));
                 assert!(!heap.ring().is_filled_at(position));
             }
@@ -404,11 +406,13 @@ fn overwriting_takes_the_slot_of_the_oldest_line_and_no_other() {
             assert_eq!(writer.spare.slot, slot);
             let mut reader = heap.reader();
             reader.position = oldest;
-            assert_eq!(reader.look(), Seen::Passed(1));
+            assert_eq!(reader.look(), ReadOutcome::Passed(1));
             assert!(!reader.take(true), "an overwritten line is not taken");
             for kept in 1..=4 {
                 reader.position = oldest.wrapping_add(kept);
-                let Seen::Part(header) = reader.look() else { panic!("{:?}", reader.look()) };
+                let ReadOutcome::Part(header) = reader.look() else {
+                    panic!("{:?}", reader.look())
+                };
                 assert_eq!(header.line, line - 4 + kept);
                 assert_whole(heap.shape, &header, &reader.payload);
             }
@@ -426,8 +430,8 @@ fn a_line_that_was_overwritten_several_laps_ago_says_how_many() {
             assert_eq!(writer.write(true), Ok(start.wrapping_add(line)));
             let expected = if line < 2 { None } else { Some(line / 2) };
             match (reader.look(), expected) {
-                (Seen::Part(_), None) => {}
-                (seen, expected) => assert_eq!(Some(seen), expected.map(Seen::Passed)),
+                (ReadOutcome::Part(_), None) => {}
+                (seen, expected) => assert_eq!(Some(seen), expected.map(ReadOutcome::Passed)),
             }
         }
     }
@@ -448,7 +452,7 @@ fn only_a_published_line_is_taken_and_only_once() {
             Entry::free(lap.wrapping_add(1), Entry(filled).slot())
         );
         assert!(!reader.take(overwrite), "already taken");
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.look(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
     }
 }
@@ -535,7 +539,7 @@ fn assert_the_hint_does_no_harm(heap: &Heap, taken: u64, unread: u64, hint: impl
         assert!(!heap.ring().is_hole(reader.position));
         assert_eq!(reader.next(full), Some((1, line)));
     }
-    assert_eq!(reader.look(), Seen::Empty);
+    assert_eq!(reader.look(), ReadOutcome::Empty);
     heap.assert_slots_conserved();
 }
 
@@ -636,7 +640,7 @@ proptest! {
         while let Some(line) = queue.pop_front() {
             prop_assert_eq!(reader.next(true), Some(line));
         }
-        prop_assert_eq!(reader.look(), Seen::Empty);
+        prop_assert_eq!(reader.look(), ReadOutcome::Empty);
         prop_assert_eq!(reader.position, next);
     }
 }
@@ -664,7 +668,7 @@ proptest! {
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, false, || ());
         prop_assert_eq!(published, Ok(heap.start));
         let header = SlotHeader { position: heap.start, ..header };
-        prop_assert_eq!(reader.look(), Seen::Part(header));
+        prop_assert_eq!(reader.look(), ReadOutcome::Part(header));
         prop_assert_eq!(&reader.payload[..whole.len()], &whole[..]);
 
         let mut bytes = vec![0; whole.len()];
@@ -748,12 +752,12 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         writer.write_at(start.wrapping_add(1));
         let slot = heap.entry(start).slot();
         heap.set_entry(start, Entry::free(heap.shape.lap(start), slot));
-        assert_eq!(reader.look(), Seen::Empty);
+        assert_eq!(reader.look(), ReadOutcome::Empty);
         assert!(heap.ring().is_hole(start));
 
         heap.ring().skip(start, false);
         assert!(!heap.ring().is_hole(start), "skipped");
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.look(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
         reader.position = start.wrapping_add(1);
         assert_eq!(reader.next(false), Some((1, 1)));
@@ -774,7 +778,7 @@ fn a_skipped_line_keeps_its_slot_in_the_ring_and_is_not_delivered() {
         let slot = heap.entry(start).slot();
         heap.ring().skip(start, false);
         assert_eq!(heap.entry(start), Entry::free(heap.shape.lap(start).wrapping_add(1), slot));
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.look(), ReadOutcome::Passed(1));
         assert!(!reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -792,7 +796,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
                 start,
                 if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) },
             );
-            assert_eq!(reader.look(), Seen::Damaged);
+            assert_eq!(reader.look(), ReadOutcome::Damaged);
             assert!(!reader.take(false) && !reader.take(true));
             prefetch(&heap.ring(), start);
             if !full {
@@ -801,7 +805,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             assert!(heap.spare(1).slot == 5, "the writer keeps its spare");
             heap.ring().skip(start, false);
             assert!(heap.ring().has_slot(heap.entry(start).slot()));
-            assert_eq!(reader.look(), Seen::Passed(1));
+            assert_eq!(reader.look(), ReadOutcome::Passed(1));
             reader.position = reader.position.wrapping_add(1);
             writer.write_at(reader.position);
             assert_eq!(reader.next(false), Some((1, 0)));
@@ -817,7 +821,7 @@ fn a_wrong_position_or_length_in_a_slot_is_damage_and_only_the_entry_is_needed_t
         writer.write_at(11);
         let slot = heap.entry(11).slot();
         heap.ring().slot(slot).unwrap()[word].store(value, Relaxed);
-        assert_eq!(reader.look(), Seen::Damaged);
+        assert_eq!(reader.look(), ReadOutcome::Damaged);
         assert!(reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -834,7 +838,7 @@ fn entries_that_send_a_writer_round_in_circles_are_found_to_be_damaged() {
         assert_eq!(writer.write(false), Err(Refused::Damaged));
         assert_eq!(writer.write(true), Err(Refused::Damaged));
         assert_eq!(Hold::unpack(heap.holds[1].load(Relaxed)).0, Hold::Held(3));
-        assert_eq!(reader.look(), Seen::Empty);
+        assert_eq!(reader.look(), ReadOutcome::Empty);
         heap.ring().skip(before, false);
         writer.write_at(start);
         assert_eq!(reader.next(false), Some((1, 0)));
@@ -874,7 +878,7 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
         // A reader that lands with a margin after an overrun leaves lines behind; an observer takes
         // none.
         reader.position = start.wrapping_add(4);
-        assert_eq!(reader.look(), Seen::Stale);
+        assert_eq!(reader.look(), ReadOutcome::Stale);
         assert!(
             !heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position)
         );
@@ -973,11 +977,11 @@ proptest! {
         heap.next_position.store(start, Relaxed);
         let mut writer = heap.writer(1);
         for line in 0..heap.positions() {
-            prop_assert_eq!(reader.look(), Seen::Empty);
+            prop_assert_eq!(reader.look(), ReadOutcome::Empty);
             prop_assert!(!heap.ring().is_hole(reader.position));
             prop_assert_eq!(writer.write(false), Ok(reader.position));
             // Two entries may have named one slot, so the line may be another's, but it is there.
-            prop_assert_ne!(reader.look(), Seen::Empty, "line {}", line);
+            prop_assert_ne!(reader.look(), ReadOutcome::Empty, "line {}", line);
             reader.position = reader.position.wrapping_add(1);
         }
     }
@@ -1160,8 +1164,8 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
                     continue;
                 }
                 match look(heap.ring(), position, &mut payload) {
-                    Seen::Part(header) => assert_whole(heap.shape, &header, &payload),
-                    Seen::Passed(_) => {}
+                    ReadOutcome::Part(header) => assert_whole(heap.shape, &header, &payload),
+                    ReadOutcome::Passed(_) => {}
                     seen => panic!("{seen:?} at {position:#x}"),
                 }
                 thread::yield_now();

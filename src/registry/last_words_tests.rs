@@ -1,7 +1,7 @@
 //! What is published for a writer that died, in a real segment.
 
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{Seen, Spare, checksum};
+use crate::exchange::{ReadOutcome, Spare, checksum};
 use crate::layout::Pending;
 use crate::layout::sync::Ordering::Relaxed;
 use crate::layout::{Hold, SlotHeader, flag};
@@ -60,9 +60,9 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         }
         assert_eq!(publish_last_words(ring, cells, 1, false), Ok(true));
         let mut image = vec![0; ring.shape.slot_words];
-        let seen = ring.look(0, &mut image);
+        let seen = ring.peek(0, &mut image);
         let expected = if finished { flag::UNACKNOWLEDGED } else { flag::UNFINISHED };
-        assert!(matches!(seen, Seen::Part(header) if header.is(expected)), "{seen:?}");
+        assert!(matches!(seen, ReadOutcome::Part(header) if header.is(expected)), "{seen:?}");
         assert_eq!(checksum::agrees(ring.shape, &image), !damaged, "{finished}, {flipped:?}");
     }
 }
