@@ -7,14 +7,38 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// What a stranger's read lock is called, where it keeps a reader or a mirror out.
-const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to lock nothing: \
-                        take away its right to read (chmod go-r), or end it";
+const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to \
+                        lock nothing: take away its right to read (chmod go-r), or end it";
 /// What a file that lost its end is called, by writers and readers.
 const CUT_SHORT: &str =
     "the ring's file was cut short while it was in use, expected it to keep its size";
-/// A text as an error says it: in one line, and no terminal obeys it.
+
+/// A text as an error says it: in one line, without characters that a terminal obeys.
 fn shown(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
+}
+
+/// A call that the system refused.
+#[derive(Debug, Error)]
+#[error("cannot {doing}: {error}")]
+#[non_exhaustive]
+pub struct SystemError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// The system's reason.
+    #[source]
+    pub error: io::Error,
+}
+
+impl SystemError {
+    pub(crate) fn new(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        Self { doing, error: error.into() }
+    }
+}
+
+/// `map_err(cannot("map the segment"))?`
+pub(crate) fn cannot<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> SystemError {
+    move |error| SystemError::new(doing, error)
 }
 
 /// Why a ring could not be made.
@@ -67,14 +91,8 @@ pub enum CreateError {
         limit: u64,
     },
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a descriptor or a seat's string is not a ring that this version can attach to.
@@ -128,7 +146,7 @@ pub enum AttachError {
         /// A ring's first bytes.
         expected: [u8; 8],
     },
-    /// NewSegment on a machine of the other byte order.
+    /// Made on a machine of the other byte order.
     #[error(
         "the ring has byte order mark {found:#010x}, expected {expected:#010x}: it was made with another byte order"
     )]
@@ -138,7 +156,7 @@ pub enum AttachError {
         /// This machine's.
         expected: u32,
     },
-    /// NewSegment by a version with another layout.
+    /// Made by a version with another layout.
     #[error("the ring has layout version {found}, expected {expected}")]
     Version {
         /// The version found.
@@ -146,7 +164,7 @@ pub enum AttachError {
         /// This version's.
         expected: u32,
     },
-    /// NewSegment with another word size.
+    /// Made with another word size.
     #[error("the ring has words of {found} bytes, expected {expected}")]
     WordSize {
         /// Bytes found.
@@ -202,14 +220,8 @@ pub enum AttachError {
         found: String,
     },
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a mirror or a seat could not be had.
@@ -254,14 +266,8 @@ pub enum MirrorError {
         descriptor: i32,
     },
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a line was not written. What was written before is safe.
@@ -351,14 +357,8 @@ pub enum ReadError {
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 impl From<ReadError> for io::Error {
@@ -383,14 +383,8 @@ pub enum PoolError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a descriptor could not be captured.
@@ -401,20 +395,6 @@ pub enum CaptureError {
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
-
-/// `map_err(system("map the segment"))`: every error type here has a `System` variant.
-macro_rules! system {
-    ($type:ident, $doing:expr) => {
-        |error| $crate::error::$type::System { doing: $doing, error: error.into() }
-    };
-}
-pub(crate) use system;

@@ -128,8 +128,15 @@
 //! * What a crash of the machine leaves of a ring in a file is what the kernel had written back.
 //! * A process that may write a ring can damage what is in it; none can crash its readers so.
 //!
+//! # Features
+//!
+//! All on by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
+//! ([`RotatingFile`]).
+//!
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in
 //! `docs/format.md`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(
@@ -137,7 +144,7 @@ compile_error!(
 );
 
 /// The README's examples are tests too.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "workers"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -167,13 +174,23 @@ mod workers;
 #[cfg(not(loom))]
 mod write;
 
+#[cfg(all(feature = "rotate", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "rotate")))]
+pub use crate::line::rotating_file::RotatingFile;
+#[cfg(all(feature = "capture", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "capture")))]
+pub use crate::workers::capture::Capture;
+#[cfg(all(feature = "workers", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "workers")))]
+pub use crate::workers::pool::{Worker, WorkerPool};
 #[cfg(not(loom))]
 pub use crate::{
     buffer::line_buffer::LineBuffer,
     buffer::message::{GroupedMessage, Message},
     buffer::proc_buffer::LineProcBuffer,
     error::{
-        AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, WriteError,
+        AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, SystemError,
+        WriteError,
     },
     handles::line_ring::{Counts, LineRing},
     handles::mirror::{Group, LineProcMirror},
@@ -181,11 +198,8 @@ pub use crate::{
     handles::reader::{Batch, Reader},
     handles::seat::Seat,
     line::item::{End, Ended, Item, Kind, Level, Line, LossCause, Lost, Stream},
-    line::rotating_file::RotatingFile,
     line::splitter::{LineSplitter, Piece, Pieces},
     segment::options::{Options, Policy, Timestamps, WakeUp},
     segment::{RingName, turn_sigbus_into_errors},
-    workers::capture::Capture,
-    workers::pool::{Worker, WorkerPool},
     write::backpressure::set_blocking_hook,
 };

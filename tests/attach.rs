@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 
 use common::{Gate, RING_SEALS, below_overflow, bytes_of, fork, memory};
 use linering::{
-    AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, WakeUp, WriteError,
+    AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, SystemError, WakeUp,
+    WriteError,
 };
 
 fn options() -> Options {
@@ -419,7 +420,7 @@ fn other_objects_are_refused() {
     assert!(matches!(error, AttachError::TooSmall { found: 0, .. }), "{error}");
     let folder = File::open("/proc/self").expect("a folder");
     let error = LineRing::attach(&folder).expect_err("a folder");
-    assert!(matches!(error, AttachError::TooSmall { .. } | AttachError::System { .. }), "{error}");
+    assert!(matches!(error, AttachError::TooSmall { .. } | AttachError::System(_)), "{error}");
 }
 
 #[test]
@@ -429,7 +430,7 @@ fn a_descriptor_that_cannot_be_written_to_is_refused() {
     let file = File::open(path).expect("the segment, for reading");
     let error = LineRing::attach(&file).expect_err("only for reading");
     assert!(
-        matches!(&error, AttachError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+        matches!(&error, AttachError::System(SystemError { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied)
     );
     assert!(error.to_string().starts_with("cannot map the segment: "), "{error}");
 }
@@ -441,7 +442,7 @@ fn a_closed_descriptor_is_refused() {
     let closed = unsafe { BorrowedFd::borrow_raw(987_654_321) };
     let error = LineRing::attach(closed).expect_err("closed");
     assert!(
-        matches!(&error, AttachError::System { error, .. } if error.raw_os_error() == Some(libc::EBADF))
+        matches!(&error, AttachError::System(SystemError { error, .. }) if error.raw_os_error() == Some(libc::EBADF))
     );
     assert!(error.to_string().starts_with("cannot keep the descriptor: "), "{error}");
 }

@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use linering::{AttachError, CreateError, End, Item, LineRing, Observer, Options, Seat};
+use linering::{
+    AttachError, CreateError, End, Item, LineRing, Observer, Options, Seat, SystemError,
+};
 
 mod common;
 use common::{Gate, fork, not_run};
@@ -108,7 +110,7 @@ fn a_name_goes_with_the_last_handle_of_its_maker_and_the_memory_with_the_last_of
     assert!(shown(&name).exists(), "the maker has another handle");
     drop(clone);
     assert!(!shown(&name).exists());
-    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System { .. })));
+    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System(_))));
     let mut mirror = other.mirror().expect("a mirror");
     mirror.write_line(b"still here").expect("room");
     drop(mirror);
@@ -277,7 +279,7 @@ fn a_name_is_taken_away_only_where_nobody_lives() {
     assert!(!LineRing::remove_named(&name).expect("a ring"), "somebody looks at it");
     drop(observer);
     assert!(LineRing::remove_named(&name).expect("a ring"));
-    assert!(matches!(LineRing::remove_named(&name), Err(AttachError::System { .. })), "it is gone");
+    assert!(matches!(LineRing::remove_named(&name), Err(AttachError::System(_))), "it is gone");
 }
 
 #[test]
@@ -290,10 +292,7 @@ fn a_ring_that_memory_has_no_room_for_is_refused_before_it_is_allocated() {
         let is_refused = matches!(error, CreateError::Memory { needed: found, available } if found > needed && available < needed);
         assert!(is_refused, "{error}");
     }
-    assert!(
-        matches!(LineRing::open_named(&name), Err(AttachError::System { .. })),
-        "nothing is left"
-    );
+    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System(_))), "nothing is left");
 }
 
 /// Mounts an empty file system of 64 KiB there, for this process alone; `false` if it may not.
@@ -333,7 +332,7 @@ fn a_ring_for_which_the_file_system_is_too_full_is_refused_and_leaves_nothing_th
         for filling in [0, 60 << 10] {
             fs::write(folder.path().join("filling"), vec![1; filling]).expect("room");
             match LineRing::create_file(folder.path().join("ring"), Options::new().lines(1 << 12)) {
-                Err(CreateError::System { error, .. })
+                Err(CreateError::System(SystemError { error, .. }))
                     if error.kind() == ErrorKind::StorageFull => {}
                 _ => return 1,
             }

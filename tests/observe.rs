@@ -253,7 +253,7 @@ fn who_looks_lives_there() {
     assert!(!second.is_used(), "the first one only looks");
     drop((first, second));
     assert!(!Observer::attach(&descriptor).expect("a ring").is_used());
-    assert!(matches!(Observer::open_named(&name), Err(AttachError::System { .. })));
+    assert!(matches!(Observer::open_named(&name), Err(AttachError::System(_))));
 }
 
 /// A line that says who wrote it and which it is, over and over, so that a mix of two would show.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use linering::{
     AttachError, End, Item, LineRing, MirrorError, Observer, Options, ReadError, RingName, Seat,
+    SystemError,
 };
 
 mod common;
@@ -122,7 +123,11 @@ fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_a
                     }
                     // As `linering gc`: whatever it finds, it may be gone by now.
                     match LineRing::remove_named(&name) {
-                        Err(AttachError::System { doing: "take the name away", error }) => {
+                        Err(AttachError::System(SystemError {
+                            doing: "take the name away",
+                            error,
+                            ..
+                        })) => {
                             panic!("{error}")
                         }
                         Err(AttachError::Magic { found, .. }) if found == *b"linering" => {
@@ -443,7 +448,13 @@ fn a_setuid_program_does_not_obey_its_environment() {
         return common::not_run("to make a setuid program");
     }
     let program = std::env::temp_dir().join(format!("linering-setuid-{}", std::process::id()));
-    fs::copy(std::env::current_exe().expect("a program"), &program).expect("room");
+    // Copied by another process: a child that another test forks here would keep the copy open for
+    // writing, and such a file cannot be run.
+    let copied = Command::new("cp")
+        .args([&std::env::current_exe().expect("a program"), &program])
+        .status()
+        .expect("cp");
+    assert!(copied.success());
     chown(&program, Some(65_534), Some(65_534)).expect("root's right");
     let says = |mode| {
         fs::set_permissions(&program, fs::Permissions::from_mode(mode)).expect("root's right");

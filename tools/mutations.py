@@ -3,6 +3,7 @@
 
     tools/mutations.py            all of them
     tools/mutations.py --quick    those whose test is quick, and is known to pass
+    tools/mutations.py --tenth N  every tenth of those, from the N-th on
     tools/mutations.py NAME ...   these
 
 Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md has the table.
@@ -75,7 +76,7 @@ MUTATIONS = [
     ("lock: a read lock is no owner's", True, "src/segment/lock.rs",
      "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_read_lock_is_no")),
     ("lock: a death is told beside a read lock", True, "src/segment/claim.rs",
-     "if !probe.share(byte).map_err(system!(MirrorError, \"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
+     "if !probe.share(byte).map_err(cannot(\"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
     ("a reader that cannot be asked for is judged by what it takes", False, "src/write/backpressure.rs",
      ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)", test("stripped", "a_stripped_writer_writes")),
     ("names: another user's", True, "src/segment/open.rs",
@@ -87,7 +88,7 @@ MUTATIONS = [
     ("the limit of a process's files", False, "src/segment/backing.rs",
      ".filter(|limit| *limit < bytes)", ".filter(|_| false)", test("named", "a_file_that_cannot_be_allocated")),
     ("holes of a sparse copy", False, "src/segment/mod.rs",
-     "fill_holes(&file, found)\n.map_err(", "Ok(()).map_err(|error: io::Error| error).map_err(",
+     "fill_holes(&file, found).map_err(", "Ok::<(), io::Error>(()).map_err(",
      test("filesystems", "a_ring_on_tmpfs")),
     ("gate around a fork", True, "src/sys/fork.rs",
      "Some(before_fork), Some(after_fork), Some(after_fork)", "None, None, None",
@@ -191,9 +192,9 @@ MUTATIONS = [
      test("crash", "what_comes_again")),
     ("what a reader died in the middle of collecting is collected first", True, "src/read/drain.rs",
      "        segment.finish_collecting();\n", "", test("crash", "each_end_is_counted_once")),
-    ("whoever has a cell lives in the ring", True, "src/registry/cell.rs",
-     "let living = probe.live().map_err(system!(MirrorError, \"lock the segment\"));",
-     "let living = Ok::<(), MirrorError>(());", test("crash", "a_ring_in_which_a_forked_worker_lives")),
+    ("a process with a cell lives in the ring", True, "src/registry/cell.rs",
+     "let living = probe.live().map_err(cannot(\"lock the segment\"));",
+     "let living = Ok::<(), crate::error::SystemError>(());", test("crash", "a_ring_in_which_a_forked_worker_lives")),
     ("laps that are far apart are damage", False, "src/read/drain.rs",
      "segment.overwrites() && ring.are_apart(self.cursor, self.previous)", "false",
      [*LIB, "read::drain::tests::laps_that_lead"]),
@@ -265,12 +266,18 @@ def any_layout(text):
 
 def main():
     wanted = sys.argv[1:]
-    chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted or wanted == ["--quick"] and m[1]]
+    is_quick = wanted[:1] in (["--quick"], ["--tenth"])
+    if is_quick:
+        chosen = [m for m in MUTATIONS if m[1]]
+        if wanted[0] == "--tenth":
+            chosen = chosen[int(wanted[1]) % 10 :: 10]
+    else:
+        chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted]
     green = []
     copy_sources()
     seconds = {}
     for command in [m[5] for m in chosen]:
-        if tuple(command) in seconds or wanted == ["--quick"]:
+        if tuple(command) in seconds or is_quick:
             continue
         # Built first, so that it is the test alone that is timed.
         cargo(build(command))

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::buffer::partial_line::{PartialLine, SpareSnapshot, partial_line};
 use crate::buffer::proc_buffer::{first_reader, rotating};
 use crate::buffer::shared_writer::{SharedWriters, WriterNode};
-use crate::error::{CreateError, MirrorError, ReadError, WriteError};
+use crate::error::{CreateError, MirrorError, ReadError, SystemError, WriteError};
 use crate::layout::{MAX_CELLS, READER_CELL};
 use crate::line::item::{Item, Line};
 use crate::read::drain::Drain;
@@ -353,7 +353,7 @@ impl io::Write for LineBuffer {
 
 /// A ring that was made just now has cells: only the system can refuse.
 fn first_mirror(error: MirrorError) -> CreateError {
-    CreateError::System { doing: "register the first writer", error: io::Error::other(error) }
+    SystemError::new("register the first writer", io::Error::other(error)).into()
 }
 
 // ----------------------------------------------------------------------------------------- threads

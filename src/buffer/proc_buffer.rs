@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::buffer::message::Message;
-use crate::error::{CreateError, MirrorError, ReadError};
+use crate::error::{CreateError, MirrorError, ReadError, SystemError};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
@@ -307,5 +307,5 @@ pub(crate) fn rotating(maxlen: usize, options: Options) -> Result<Options, Creat
 
 /// A ring that was made just now has no reader: only the system can refuse.
 pub(crate) fn first_reader(error: ReadError) -> CreateError {
-    CreateError::System { doing: "become the ring's reader", error: error.into() }
+    SystemError::new("become the ring's reader", error).into()
 }

@@ -168,7 +168,7 @@ impl Heap {
         spare
     }
 
-    /// Buries whoever had `cell`; `None` if that is not decided while others move.
+    /// Reaps the owner of `cell`; `None` if that is not decided while others move.
     fn bury(&self, cell: usize, overwrite: bool) -> Option<bool> {
         match publish_last_words(&self.ring(), &self.cells, cell, overwrite) {
             Ok(spoke) => Some(spoke),
@@ -177,7 +177,7 @@ impl Heap {
         }
     }
 
-    /// Buries them now that nobody moves.
+    /// Reaps them now that no thread moves.
     fn bury_at_last(&self, cell: usize, overwrite: bool) {
         self.bury(cell, overwrite).expect("a still ring is decided");
         assert_eq!(self.bury(cell, overwrite), Some(false), "it is safe to repeat");
@@ -233,12 +233,12 @@ fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }
 
-/// Two writers publish one line each into an empty ring, while somebody asks whether the first
-/// position is a hole.
+/// Two writers publish one line each into an empty ring, while a third thread asks whether the
+/// first position is a hole.
 ///
 /// Legal: one writer has the first position and the other the second; both lines are whole and
-/// every slot is in one place. Nobody is refused. At no time is the first position a hole: whoever
-/// sees the second one filled sees the first one filled.
+/// every slot is in one place. No writer is refused. At no time is the first position a hole: a
+/// thread that sees the second one filled sees the first one filled.
 ///
 /// Unbounded.
 #[test]
@@ -266,7 +266,7 @@ fn publish_x_publish() {
 /// Two writers want the last free place.
 ///
 /// Legal: one of them has it, and the other is refused at the position after it. Both know their
-/// spares again, and so does whoever reads their hold words: every slot is in one place.
+/// spares again, and so does a thread that reads their hold words: every slot is in one place.
 ///
 /// Unbounded.
 #[test]
@@ -326,7 +326,7 @@ fn publish_x_take() {
                     }
                     thread::yield_now();
                 }
-                assert!(heap.take(position, false), "nobody else takes it");
+                assert!(heap.take(position, false), "no other thread takes it");
             }
         });
         writer.join().unwrap();
@@ -469,8 +469,8 @@ fn observe_any_x_publish() {
     });
 }
 
-/// Whoever sees that one cell wants a slot, or has it, no longer sees that it is held by the cell
-/// that gave it away. Recovery rests on this: a slot that somebody else holds is in circulation, so
+/// A thread that sees that one cell wants a slot, or has it, no longer sees that it is held by the
+/// cell that gave it away. Recovery rests on this: a slot that another cell holds is in circulation, so
 /// the exchange of a dead cell that wanted it did not happen.
 fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     let given = Hold::Held((POSITIONS + giver) as u32);
@@ -481,7 +481,7 @@ fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     assert!(!(wants || taker == given) || giver != given, "{taker:?} beside {giver:?}");
 }
 
-/// A writer publishes its slot, and another one gets it a lap later, while somebody judges their
+/// A writer publishes its slot, and another one gets it a lap later, while a recoverer judges their
 /// hold words. In a ring that overwrites, or with a reader that makes room. (So that each publishes
 /// once, the position between is filled already.)
 ///
@@ -585,7 +585,7 @@ fn sleep_x_end() {
     });
 }
 
-/// A writer died before or after its exchange at the first position; somebody buries it while
+/// A writer died before or after its exchange at the first position; a recoverer reaps it while
 /// another writer publishes.
 ///
 /// Legal: both lines are there, each once and whole. The dead one's slot may stay undecided while
@@ -682,7 +682,7 @@ fn recover_x_recover() {
 /// first is buried.
 ///
 /// Legal: the first one's slot may stay undecided while the third moves; a still ring is decided,
-/// whoever stands still in it.
+/// the thread that stands still in it.
 ///
 /// Bounded: 3 preemptions.
 #[test]

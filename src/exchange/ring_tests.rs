@@ -206,7 +206,7 @@ impl Reader<'_> {
                         self.position = self.position.wrapping_add(1);
                         return Some((header.cell.into(), header.line));
                     }
-                    assert!(overwrite, "nobody else takes a line");
+                    assert!(overwrite, "no other reader takes a line");
                 }
                 ReadOutcome::Empty => return None,
                 ReadOutcome::Passed(laps) => {
@@ -980,7 +980,7 @@ proptest! {
             prop_assert_eq!(reader.look(), ReadOutcome::Empty);
             prop_assert!(!heap.ring().is_hole(reader.position));
             prop_assert_eq!(writer.write(false), Ok(reader.position));
-            // Two entries may have named one slot, so the line may be another's, but it stands there.
+            // Two entries may have named one slot, so the line may be another's, but it is there.
             prop_assert_ne!(reader.look(), ReadOutcome::Empty, "line {}", line);
             reader.position = reader.position.wrapping_add(1);
         }
@@ -995,7 +995,7 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
         let heap = Heap::new(1, 5, 2, start);
         let sleeps = AtomicU32::new(0);
         let mut writer = heap.writer(1);
-        assert!(!wakes(&sleeps), "nobody sleeps");
+        assert!(!wakes(&sleeps), "no reader sleeps");
         assert!(may_sleep_at(&heap.ring(), &sleeps, start));
         writer.write_at(start);
         assert!(wakes(&sleeps));

@@ -1,12 +1,12 @@
 //! [`LineProcMirror`]: a writer's handle.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
+use std::backtrace::Backtrace;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
+use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
 use crate::line::item::{Kind, Level, Stream};
@@ -119,9 +119,9 @@ impl LineProcMirror {
     }
 
     /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as
-    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. For who
-    /// passes on blocks of lines and wants them there cheaply; lines of a few bytes cost a
-    /// tenth.
+    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. Use this to
+    /// forward blocks of short lines: a line of a few bytes costs about a tenth of what it does
+    /// with a slot of its own.
     ///
     /// They count as one line, where losses are counted too. A line that is alone, or longer than a
     /// slot, comes as with `write`; so do all in a ring in which `\r` has a meaning.
@@ -243,13 +243,7 @@ impl LineProcMirror {
     ///
     /// If the error's text found no room; the mirror has ended with an error all the same.
     pub fn send_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), WriteError> {
-        let mut text = format!("error: {error}\n");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _ = writeln!(text, "caused by: {cause}");
-            source = cause.source();
-        }
-        self.send_trace(text, &Backtrace::capture())
+        self.send_error_text(&trace::of_error(error, &Backtrace::capture()))
     }
 
     /// Ends the mirror with an error of which this text is all there is to say: lines, each with
@@ -259,7 +253,10 @@ impl LineProcMirror {
     ///
     /// As [`send_error`](Self::send_error).
     pub fn send_error_text(&mut self, text: &str) -> Result<(), WriteError> {
-        self.send_text(text)
+        if self.is_inherited() {
+            self.register_child()?;
+        }
+        self.end(Finish::Error(text.as_bytes()))
     }
 
     /// Ends the mirror with a panic's payload, as [`std::panic::catch_unwind`] gives it.
@@ -276,23 +273,7 @@ impl LineProcMirror {
         payload: &(dyn Any + Send),
         trace: &Backtrace,
     ) -> Result<(), WriteError> {
-        let message = payload.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        self.send_trace(format!("panic: {}\n", message.unwrap_or("(no message)")), trace)
-    }
-
-    fn send_trace(&mut self, mut text: String, trace: &Backtrace) -> Result<(), WriteError> {
-        if trace.status() == BacktraceStatus::Captured {
-            let _ = writeln!(text, "stack backtrace:\n{trace}");
-        }
-        self.send_text(&text)
-    }
-
-    fn send_text(&mut self, text: &str) -> Result<(), WriteError> {
-        if self.is_inherited() {
-            self.register_child()?;
-        }
-        self.end(Finish::Error(text.as_bytes()))
+        self.send_error_text(&trace::of_panic(payload, trace))
     }
 
     /// Whether it came from the parent process and was not used here.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::error::ReadError;
+use crate::error::{ReadError, SystemError};
 use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
@@ -61,7 +61,7 @@ pub(crate) fn pause(
     match slept {
         Ok(()) => Ok(()),
         Err(Errno::INTR) => Err(ReadError::Interrupted),
-        Err(error) => Err(ReadError::System { doing: "wait for a line", error: error.into() }),
+        Err(error) => Err(SystemError::new("wait for a line", error).into()),
     }
 }
 

@@ -5,7 +5,7 @@
 //! Line numbers of a cell never restart: a mirror's first number (its epoch) tells it from all
 //! others that ever had the cell.
 
-use crate::error::{MirrorError, system};
+use crate::error::{MirrorError, cannot};
 use crate::exchange::Spare;
 use crate::layout::sync::{Ordering, fence};
 use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL};
@@ -135,13 +135,12 @@ pub(crate) fn keep_cell(
     index: usize,
 ) -> Result<Lock, MirrorError> {
     // A forked child shares none of its parent's locks.
-    let living = probe.live().map_err(system!(MirrorError, "lock the segment"));
-    let kept =
-        living.and_then(|()| probe.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
+    let living = probe.live().map_err(cannot("lock the segment"));
+    let kept = living.and_then(|()| probe.keep().map_err(cannot("keep the lock on a cell")));
     if kept.is_err() {
         segment.leave_cell(index);
     }
-    kept
+    Ok(kept?)
 }
 
 /// Takes the lock of a cell without a living owner: a free one, else a dead one, else one that

@@ -8,7 +8,7 @@ use crate::layout::{Hold, SlotHeader, flag};
 use crate::segment::Segment;
 use crate::segment::options::Options;
 
-/// No writer leaves these words behind: whoever did must not speak for another.
+/// No writer leaves these words behind; a process that did must not speak for another.
 #[test]
 fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
     for (header_cell, line, speaks) in [(1, 7, true), (2, 7, false), (1, 6, false)] {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::WaitIdOptions;
 
-use crate::error::{MirrorError, ReadError};
+use crate::error::{MirrorError, ReadError, SystemError};
 use crate::exchange::Refused;
 use crate::exchange::settle::publish_last_words;
 use crate::layout::sync::Ordering;
@@ -154,7 +154,7 @@ impl Deaths {
         let _no_fork = fork::no_fork();
         let probe = match segment.probe() {
             Ok(probe) => probe,
-            Err(MirrorError::System { error, .. })
+            Err(MirrorError::System(SystemError { error, .. }))
                 if is_want(&error) && self.wants < MOST_WANTS =>
             {
                 self.wants += 1;

@@ -14,7 +14,7 @@
 //! cell whose lock is free: the reader clears it. Only the reader makes a ticket free again, after
 //! it has reported the end.
 
-use crate::error::{MirrorError, system};
+use crate::error::{MirrorError, cannot};
 use crate::exchange::park::count_event;
 use crate::layout::sync::{AtomicU64, Ordering};
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
@@ -151,7 +151,7 @@ impl Segment {
             // no process that may only read keeps away: of two makers the exchange of
             // the word takes one.
             let lock = lock_of_ticket(index);
-            if !probe.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
+            if !probe.share(lock).map_err(cannot("lock a seat"))? {
                 return Ok(false);
             }
             let is_taken = entry.change(TicketWord::Free, TicketWord::Making);

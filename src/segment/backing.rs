@@ -14,7 +14,7 @@ use super::memory::check_memory;
 use super::name::{Name, create_named};
 use super::open::{is_at, open_file};
 use super::{Lock, LockProbe, PRESENT, VerifiedFd};
-use crate::error::{CreateError, system};
+use crate::error::{CreateError, SystemError, cannot};
 use crate::layout::BEING_MADE;
 
 /// What keeps a memfd's size as it is.
@@ -63,7 +63,7 @@ impl Backing<'_> {
             Backing::Memory => {
                 let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
                 let file = rustix::fs::memfd_create("linering", flags);
-                (file.map_err(system!(CreateError, "make a memory file"))?, None)
+                (file.map_err(cannot("make a memory file"))?, None)
             }
             Backing::Named(name) => {
                 let (file, name) = create_named(name, bytes)?;
@@ -76,7 +76,7 @@ impl Backing<'_> {
                     io::ErrorKind::AlreadyExists => {
                         CreateError::Taken { found: path.display().to_string() }
                     }
-                    _ => CreateError::System { doing: "make the file", error },
+                    _ => SystemError::new("make the file", error).into(),
                 })?;
                 (file.into(), None)
             }
@@ -93,24 +93,21 @@ impl Backing<'_> {
     /// Says first that a process lives here, and that it is being made: from then on others know
     /// what it is, should this process die.
     fn fill(self, file: OwnedFd, bytes: u64) -> Result<(VerifiedFd, Lock), CreateError> {
-        let mut file =
-            VerifiedFd::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+        let mut file = VerifiedFd::new(file.into()).map_err(cannot("look at the segment"))?;
         if !matches!(self, Backing::Memory) {
-            file.try_locks().map_err(system!(CreateError, "use the ring's file"))?;
+            file.try_locks().map_err(cannot("use the ring's file"))?;
             write_in_place(file.borrow());
         }
-        let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
+        let living = file.live().map_err(cannot("lock the segment"))?;
         let borrowed = file.borrow();
-        rustix::io::pwrite(borrowed, &BEING_MADE, 0)
-            .map_err(system!(CreateError, "write to the segment"))?;
+        rustix::io::pwrite(borrowed, &BEING_MADE, 0).map_err(cannot("write to the segment"))?;
         allocate(borrowed, bytes).map_err(|error| match self {
-            Backing::Memory => CreateError::System { doing: "allocate the segment", error },
-            Backing::Named(_) => CreateError::System { doing: "allocate the named segment", error },
-            Backing::File(_) => CreateError::System { doing: "allocate the file", error },
+            Backing::Memory => SystemError::new("allocate the segment", error),
+            Backing::Named(_) => SystemError::new("allocate the named segment", error),
+            Backing::File(_) => SystemError::new("allocate the file", error),
         })?;
         if matches!(self, Backing::Memory) {
-            rustix::fs::fcntl_add_seals(borrowed, SEALS)
-                .map_err(system!(CreateError, "seal the segment"))?;
+            rustix::fs::fcntl_add_seals(borrowed, SEALS).map_err(cannot("seal the segment"))?;
         }
         Ok((file, living))
     }

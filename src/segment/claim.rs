@@ -20,7 +20,7 @@ use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 
 use super::{Held, LockProbe, Segment, held};
-use crate::error::{MirrorError, system};
+use crate::error::{MirrorError, cannot};
 use crate::layout::sync::Ordering;
 use crate::layout::{Cell, Counts, Geometry, Header, ReaderWords};
 use crate::sys::process::{Process, namespaces};
@@ -36,11 +36,11 @@ impl Segment {
     /// system call; some ten beside a stranger's read lock.
     pub(crate) fn take_cell(&self, probe: &LockProbe, index: usize) -> Result<bool, MirrorError> {
         let byte = index as u64;
-        if probe.take(byte).map_err(system!(MirrorError, "lock a cell"))? {
+        if probe.take(byte).map_err(cannot("lock a cell"))? {
             clear(&self.cells()[index]);
             return Ok(true);
         }
-        if !probe.share(byte).map_err(system!(MirrorError, "lock a cell"))? {
+        if !probe.share(byte).map_err(cannot("lock a cell"))? {
             return Ok(false);
         }
         let is_claimed = self.claim(index);
@@ -89,8 +89,7 @@ impl Segment {
     }
 
     fn ask_for_owner(&self, index: usize) -> Result<Option<bool>, MirrorError> {
-        let held =
-            self.file.held(index as u64).map_err(system!(MirrorError, "ask for a cell's lock"))?;
+        let held = self.file.held(index as u64).map_err(cannot("ask for a cell's lock"))?;
         Ok(match held {
             Held::Free => Some(false),
             Held::Owned => Some(true),

@@ -28,7 +28,7 @@ use std::time::Duration;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::SealFlags;
 
-use crate::error::{AttachError, CreateError, MirrorError, system};
+use crate::error::{AttachError, CreateError, MirrorError, SystemError, cannot};
 use crate::exchange::Ring;
 use crate::layout::sync::Ordering;
 use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, Ticket};
@@ -99,17 +99,16 @@ impl Segment {
 
     /// Makes a segment: allocated, touched, and sealed if that is possible.
     pub(crate) fn create(options: &Options, backing: Backing<'_>) -> Result<Self, CreateError> {
-        fork::prepare().map_err(system!(CreateError, "map a page"))?;
+        fork::prepare().map_err(cannot("map a page"))?;
         let mut geometry = options.geometry(matches!(backing, Backing::File(_)))?;
-        let identity = random::<16>().map_err(system!(CreateError, "get random bytes"))?;
+        let identity = random::<16>().map_err(cannot("get random bytes"))?;
         geometry.identity = bytemuck::cast(identity);
         geometry.created = crate::sys::clock::since_1970();
         geometry.backing = backing.number();
         let pipe = match options.wake_up {
             WakeUp::Futex => None,
             WakeUp::Pipe => {
-                let pipe =
-                    WakePipe::new().map_err(system!(CreateError, "make the wake-up pipe"))?;
+                let pipe = WakePipe::new().map_err(cannot("make the wake-up pipe"))?;
                 pipe.describe(&mut geometry);
                 Some(pipe)
             }
@@ -119,7 +118,7 @@ impl Segment {
             .len(geometry.total_bytes as usize)
             .populate()
             .map_raw(&file.borrow());
-        let map = map.map_err(system!(CreateError, "map the segment"))?;
+        let map = map.map_err(cannot("map the segment"))?;
         let mut segment = Self {
             assembly_budget: options.budget(geometry.max_line as usize),
             seat_limit: options.seat_limit,
@@ -135,8 +134,7 @@ impl Segment {
 
     /// Attaches to a segment by a descriptor, which is duplicated.
     pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
-        let file =
-            descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?;
+        let file = descriptor.try_clone_to_owned().map_err(cannot("keep the descriptor"))?;
         Self::attach_file(file.into())
     }
 
@@ -144,19 +142,19 @@ impl Segment {
     pub(crate) fn open(file: File) -> Result<Self, AttachError> {
         let segment = Self::attach_file(file)?;
         // From now on this process lives there, so no other takes it away any more.
-        let stat = rustix::fs::fstat(segment.file.borrow())
-            .map_err(system!(AttachError, "look at the segment"))?;
+        let stat =
+            rustix::fs::fstat(segment.file.borrow()).map_err(cannot("look at the segment"))?;
         if stat.st_nlink == 0 {
             let error = io::Error::new(io::ErrorKind::NotFound, "it was taken away just now");
-            return Err(AttachError::System { doing: "open the ring", error });
+            return Err(SystemError::new("open the ring", error).into());
         }
         Ok(segment)
     }
 
     /// Attaches to a segment.
     pub(crate) fn attach_file(file: File) -> Result<Self, AttachError> {
-        fork::prepare().map_err(system!(AttachError, "map a page"))?;
-        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        fork::prepare().map_err(cannot("map a page"))?;
+        let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
         let geometry = read_geometry(&file, found)?;
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
         if geometry.backing == Backing::Memory.number() && !seals.contains(SEALS) {
@@ -164,24 +162,22 @@ impl Segment {
         }
         // Again, now that it cannot change any more; but for an object with a name, which its user
         // can cut short.
-        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
-        let map = map.map_err(system!(AttachError, "map the segment"))?;
+        let map = map.map_err(cannot("map the segment"))?;
         let piped = geometry.wake_up == WakeUp::Pipe as u16;
         // Without its maker no process finds the pipe any more: its reader sleeps without it, and
         // wakes in each period.
         let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
-        let mut file =
-            VerifiedFd::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+        let mut file = VerifiedFd::new(file).map_err(cannot("look at the descriptor"))?;
         if geometry.backing != Backing::Memory.number() {
-            file.try_locks().map_err(system!(AttachError, "use the ring's file"))?;
-            fill_holes(&file, found)
-                .map_err(system!(AttachError, "allocate what the ring's file lacks"))?;
+            file.try_locks().map_err(cannot("use the ring's file"))?;
+            fill_holes(&file, found).map_err(cannot("allocate what the ring's file lacks"))?;
         }
-        let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
+        let living = file.live().map_err(cannot("lock the segment"))?;
         Ok(Self::over(map, file, geometry, pipe, living))
     }
 

@@ -16,7 +16,7 @@ use shared_memory::{ShmemConf, ShmemError};
 
 use super::open::{Wanted, is_at};
 use super::{Backing, LockProbe, PRESENT, random, read_geometry};
-use crate::error::{AttachError, CreateError, system};
+use crate::error::{AttachError, CreateError, SystemError, cannot};
 use crate::sys::fork;
 
 /// Where the system keeps shared memory that has a name.
@@ -29,7 +29,7 @@ const UNFINISHED: &str = ".linering-new-";
 
 /// The name of a ring in shared memory, and whose ring it may be.
 ///
-/// NewSegment of a string it leads to rings of this process's user alone: any user may put
+/// Made from a string, it leads to rings of this process's user alone: any user may put
 /// something there under any name.
 ///
 /// ```
@@ -121,14 +121,14 @@ pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), Cr
         return Err(taken());
     }
     let doing = "make the named segment";
-    let number = u64::from_ne_bytes(random().map_err(system!(CreateError, "get random bytes"))?);
+    let number = u64::from_ne_bytes(random().map_err(cannot("get random bytes"))?);
     let unfinished = format!("{UNFINISHED}{}-{number:016x}", std::process::id());
     let made = ShmemConf::new().os_id(format!("/{unfinished}")).size(bytes as usize).create();
     let mut made = made.map_err(|error| match error {
         ShmemError::MapCreateFailed(number) | ShmemError::UnknownOsError(number) => {
-            CreateError::System { doing, error: io::Error::from_raw_os_error(number as i32) }
+            SystemError::new(doing, io::Error::from_raw_os_error(number as i32))
         }
-        other => CreateError::System { doing, error: io::Error::other(other) },
+        other => SystemError::new(doing, io::Error::other(other)),
     })?;
     // Its drop would unlink the name, in a forked child too: that is `Name`'s to do.
     made.set_owner(false);
@@ -142,7 +142,7 @@ pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), Cr
     let ((), file) = opened.map_err(|error| {
         // Not known to be ours by its number yet, but it is: no other process could make it.
         let _ = rustix::fs::unlink(path_of(&name.name));
-        CreateError::System { doing, error }
+        SystemError::new(doing, error)
     })?;
     Ok((file, name))
 }
@@ -173,10 +173,7 @@ impl Name {
                 return Err(CreateError::Taken { found: format!("shared memory named {name}") });
             }
             Err(error) => {
-                return Err(CreateError::System {
-                    doing: "give the segment its name",
-                    error: error.into(),
-                });
+                return Err(SystemError::new("give the segment its name", error).into());
             }
         }
         Ok(())
@@ -204,23 +201,20 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
         return Ok(false);
     }
     let file = open_named(name)?;
-    let data = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?;
+    let data = file.metadata().map_err(cannot("look at the descriptor"))?;
     if name.maker().is_none()
         && read_geometry(&file, data.size())?.backing != Backing::Named(name.name).number()
     {
         return Err(AttachError::NotNamed { found: name.name.to_owned() });
     }
-    let probe = LockProbe::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
+    let probe = LockProbe::on(&file).map_err(cannot("keep the descriptor"))?;
     // While it is held no process comes to live there.
-    let is_empty = probe.take(PRESENT).map_err(system!(AttachError, "lock the segment"))?;
+    let is_empty = probe.take(PRESENT).map_err(cannot("lock the segment"))?;
     if is_empty && remove && is_at(&path_of(name.name), (data.dev(), data.ino())) {
         match rustix::fs::unlink(path_of(name.name)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
-                return Err(AttachError::System {
-                    doing: "take the name away",
-                    error: error.into(),
-                });
+                return Err(SystemError::new("take the name away", error).into());
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::process::geteuid;
 
-use crate::error::{AttachError, system};
+use crate::error::{AttachError, cannot};
 use crate::layout::{ENDIANNESS, Geometry, Header, LAYOUT_VERSION, MAGIC};
 
 /// What a path may lead to.
@@ -50,11 +50,10 @@ impl Wanted {
             false => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
         };
         let access = if self.writing { OFlags::RDWR } else { OFlags::RDONLY };
-        self.check(&rustix::fs::statat(CWD, path, at_flags).map_err(system!(AttachError, doing))?)?;
+        self.check(&rustix::fs::statat(CWD, path, at_flags).map_err(cannot(doing))?)?;
         let flags = access | follow | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file =
-            rustix::fs::open(path, flags, Mode::empty()).map_err(system!(AttachError, doing))?;
-        self.check(&rustix::fs::fstat(&file).map_err(system!(AttachError, doing))?)?;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(cannot(doing))?;
+        self.check(&rustix::fs::fstat(&file).map_err(cannot(doing))?)?;
         Ok(file.into())
     }
 }
@@ -85,7 +84,7 @@ pub(super) fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachE
     // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or
     // are refused below.
     file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
-        .map_err(system!(AttachError, "read the header"))?;
+        .map_err(cannot("read the header"))?;
     if geometry.magic != MAGIC {
         return Err(AttachError::Magic { found: geometry.magic, expected: MAGIC });
     }

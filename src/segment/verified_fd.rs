@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::lock::{Held, Keeping, Lock, LockProbe, has_owner, held};
 use super::open::Wanted;
-use crate::error::{AttachError, MirrorError, system};
+use crate::error::{AttachError, MirrorError, cannot};
 use crate::sys::fork;
 
 /// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
@@ -84,9 +84,9 @@ impl VerifiedFd {
             Err(rustix::io::Errno::NOENT) if std::path::Path::new("/proc/self/fd").exists() => {
                 return Err(closed);
             }
-            other => other.map_err(system!(MirrorError, "reopen the segment through /proc"))?,
+            other => other.map_err(cannot("reopen the segment through /proc"))?,
         };
-        let stat = rustix::fs::fstat(&new).map_err(system!(MirrorError, "look at the segment"))?;
+        let stat = rustix::fs::fstat(&new).map_err(cannot("look at the segment"))?;
         if (stat.st_dev, stat.st_ino) == self.file { Ok(new) } else { Err(closed) }
     }
 }

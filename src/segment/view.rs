@@ -11,7 +11,7 @@ use super::{
     Backing, CELLS_AND_USED, Lock, LockProbe, Mapping, PRESENT, Parts, Segment, check_memory,
     has_owner, read_geometry,
 };
-use crate::error::{AttachError, system};
+use crate::error::{AttachError, SystemError, cannot};
 use crate::layout::Geometry;
 use crate::sys::fork;
 
@@ -32,8 +32,8 @@ impl View {
     /// Opens the segment in `file`, which has to be a description of its own, and needs to be
     /// readable alone.
     pub(crate) fn of(file: File) -> Result<Self, AttachError> {
-        fork::prepare().map_err(system!(AttachError, "map a page"))?;
-        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        fork::prepare().map_err(cannot("map a page"))?;
+        let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
         let geometry = read_geometry(&file, found)?;
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
@@ -41,9 +41,9 @@ impl View {
         let _no_fork = fork::no_fork();
         // Where a mapping does not keep the lock nothing is lost: it only keeps names from being
         // taken away.
-        let probe = LockProbe::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
+        let probe = LockProbe::on(&file).map_err(cannot("keep the descriptor"))?;
         let is_used = || Ok(has_owner(&file, CELLS_AND_USED)? || may_be_claimed(&file, &geometry)?);
-        let locked = |error: io::Error| AttachError::System { doing: "lock the segment", error };
+        let locked = |error: io::Error| SystemError::new("lock the segment", error).into();
         if !probe.share(PRESENT).map_err(locked)? {
             let alone = io::Error::new(io::ErrorKind::ResourceBusy, "another process has it alone");
             return Err(locked(alone));
@@ -53,10 +53,7 @@ impl View {
         if !used {
             check_memory(geometry.total_bytes)
                 .map_err(|(needed, available)| AttachError::Memory { needed, available })?;
-            copy = Some(
-                copied(&file, geometry.total_bytes)
-                    .map_err(system!(AttachError, "read the segment"))?,
-            );
+            copy = Some(copied(&file, geometry.total_bytes).map_err(cannot("read the segment"))?);
             // If a process has come meanwhile the copy may be torn.
             used = is_used().map_err(locked)?;
         }
@@ -65,7 +62,7 @@ impl View {
             None => MmapOptions::new()
                 .len(geometry.total_bytes as usize)
                 .map_raw_read_only(&file)
-                .map_err(system!(AttachError, "map the segment"))?,
+                .map_err(cannot("map the segment"))?,
         };
         Ok(Self {
             parts: Parts::of(&map, &geometry),

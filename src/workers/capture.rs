@@ -1,4 +1,5 @@
-//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a mirror: C code, `println!`.
+//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a
+//! mirror: C code, `println!`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
-use crate::error::{CaptureError, system};
+use crate::error::{CaptureError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::line::item::Stream;
@@ -108,21 +109,17 @@ impl Capture {
         descriptor: BorrowedFd<'_>,
     ) -> Result<Self, CaptureError> {
         mirror.set_stream(stream);
-        let saved = descriptor
-            .try_clone_to_owned()
-            .map_err(system!(CaptureError, "keep the descriptor"))?;
-        let (pipe, write) = io::pipe().map_err(system!(CaptureError, "make a pipe"))?;
+        let saved = descriptor.try_clone_to_owned().map_err(cannot("keep the descriptor"))?;
+        let (pipe, write) = io::pipe().map_err(cannot("make a pipe"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from);
-        let stop = Arc::new(stop.map_err(system!(CaptureError, "make an event"))?);
+        let stop = Arc::new(stop.map_err(cannot("make an event"))?);
         let stopped = Arc::clone(&stop);
         let pump = move || pump(File::from(OwnedFd::from(pipe)), &stopped, mirror);
         let thread = thread::Builder::new().name("linering capture".to_owned()).spawn(pump);
-        let thread = thread.map_err(system!(CaptureError, "start a thread"))?;
+        let thread = thread.map_err(cannot("start a thread"))?;
         let capture = Self { stream, saved, token: fork::token(), stop, thread: Some(thread) };
         // If this fails the drop undoes the rest.
-        capture
-            .redirect(write.as_fd())
-            .map_err(system!(CaptureError, "redirect the descriptor"))?;
+        capture.redirect(write.as_fd()).map_err(cannot("redirect the descriptor"))?;
         Ok(capture)
     }
 

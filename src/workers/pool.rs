@@ -13,7 +13,7 @@ use std::thread;
 use std::backtrace::Backtrace;
 
 use crate::buffer::proc_buffer::LineProcBuffer;
-use crate::error::{MirrorError, PoolError, ReadError, system};
+use crate::error::{MirrorError, PoolError, ReadError, SystemError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
@@ -180,7 +180,7 @@ impl WorkerPool {
         TO_END.store(list, Ordering::Release);
         for signal in [libc::SIGINT, libc::SIGTERM] {
             set_handler(signal, end_workers as *const () as libc::sighandler_t)
-                .map_err(system!(PoolError, "install a signal handler"))?;
+                .map_err(cannot("install a signal handler"))?;
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ where
     match unsafe { libc::fork() } {
         -1 => {
             seat.cancel();
-            Err(PoolError::System { doing: "fork a worker", error: io::Error::last_os_error() })
+            Err(SystemError::new("fork a worker", io::Error::last_os_error()).into())
         }
         0 => {
             // Nothing may unwind from here: above is the parent's code. `send_error` runs the

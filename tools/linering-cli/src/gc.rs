@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use linering::{AttachError, LineRing};
+use linering::{AttachError, LineRing, SystemError};
 
 use crate::cat::Whose;
 use crate::failure::{Failure, note};
@@ -47,7 +47,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             Ok(true) => println!("{name}: {bytes} bytes, nobody lived there, removed"),
             Ok(false) => println!("{name}: {bytes} bytes, in use"),
             // Somebody else's, gone meanwhile, or no ring at all.
-            Err(AttachError::System { doing: "take the name away", error }) => {
+            Err(AttachError::System(SystemError {
+                doing: "take the name away", error, ..
+            })) => {
                 note(format_args!("cannot remove {name}: {error}"));
                 failed = true;
             }
