@@ -22,10 +22,9 @@ use std::cell::Cell as Flag;
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::exchange::park::{Awaited, count_event, may_sleep, wake_sleeper};
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{
-    Awaited, ReadOutcome, Refused, Ring, Spare, count_event, may_sleep, wake_sleeper,
-};
+use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::{Cell, Hold, OrderEntry, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 

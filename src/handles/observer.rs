@@ -18,9 +18,9 @@ const MOST_ROUNDS: u32 = 1000;
 
 /// Reads what is in a ring: changes nothing in it, and delays no process that uses it.
 ///
-/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where no
-/// process uses the ring a copy is read, which no process can change or cut short. Needs the right
-/// to read alone.
+/// Works for a ring in use, which is mapped for reading, and for one that a crash has left: where
+/// no process uses the ring a copy is read, which no process can change or cut short. Needs the
+/// right to read alone.
 ///
 /// ```
 /// use linering::{LineRing, Observer, Options};

@@ -219,7 +219,7 @@ impl Assemblies {
             line.truncated = true;
         }
         assembly.next_part = header.part.wrapping_add(1);
-        // A part without `ANEW` is of the first line that had the number, and so are those before it.
+        // A part without `ANEW` is of the first line that had the number; so are those before it.
         (assembly.seems_over, assembly.skipped) = (false, false);
         let (length, cut) = trailer(&header, part);
         self.bytes += line.keep(&part[..length], budget.min(self.max_line - line.bytes.len()));

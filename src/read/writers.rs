@@ -404,14 +404,14 @@ mod tests {
         let mut writers = WriterTable::default();
         // Each line is of a mirror before all that are known, the cell's present one included.
         let line = |mirror: u64| 0_u64.wrapping_sub(10 + 10 * mirror) & LINE_MASK;
-        for mirror in 0..=MOST_UNLISTED as u64 {
+        for mirror in 0..MOST_UNLISTED as u64 {
             let id = writers.of(&segment, 1, line(mirror));
             assert_eq!(writers.of(&segment, 1, line(mirror) + 9), id, "its other lines");
         }
         assert_eq!(writers.known.len(), MOST_UNLISTED);
         assert_eq!(writers.by_cell[1].unlisted.len(), MOST_UNLISTED);
         assert_eq!(writers.by_cell[1].present, None, "it came first");
-        for mirror in 1..=MOST_UNLISTED as u64 {
+        for mirror in 0..MOST_UNLISTED as u64 {
             let known = writers.known_of(&segment, 1, line(mirror));
             let progress = known.and_then(|id| writers.get(id)).map(|known| &known.progress);
             assert_eq!(progress.map(|progress| progress.mirror.epoch), Some(line(mirror)));
