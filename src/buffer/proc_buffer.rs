@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::buffer::message::Message;
-use crate::error::{CreateError, MirrorError, ReadError, SystemError};
+use crate::error::{CreateError, MirrorError, ReadError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
@@ -78,7 +78,7 @@ impl LineProcBuffer {
     pub fn with_options(maxlen: usize, options: Options) -> Result<Self, CreateError> {
         let options = rotating(maxlen, options)?;
         let ring = LineRing::new(options)?;
-        let drain = Drain::open(ring.segment()).map_err(first_reader)?;
+        let drain = Drain::open(ring.segment()).map_err(cannot("become the ring's reader"))?;
         let store = Store {
             drain,
             messages: VecDeque::with_capacity(maxlen.min(1024)),
@@ -303,9 +303,4 @@ pub(crate) fn rotating(maxlen: usize, options: Options) -> Result<Options, Creat
     }
     let lines = options.lines.max(2 * maxlen);
     Ok(options.policy(Policy::OverwriteOldest).lines(lines).fold_crlf(true).rewrite(true))
-}
-
-/// A ring that was made just now has no reader: only the system can refuse.
-pub(crate) fn first_reader(error: ReadError) -> CreateError {
-    SystemError::new("become the ring's reader", error).into()
 }

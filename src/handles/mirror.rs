@@ -3,12 +3,14 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
+use crate::line::format;
 use crate::line::item::{Kind, Level, Stream};
 use crate::registry::cell::MirrorKind;
 use crate::registry::ticket::{Label, SeatId};
@@ -316,6 +318,12 @@ impl io::Write for LineProcMirror {
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
+    }
+
+    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result. If
+    /// a formatter panics, what it gave before is written.
+    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+        format::write_fmt(arguments, |bytes| self.write_all(bytes))
     }
 
     /// Does nothing: what was written is in the ring already, and the unfinished line is in the
