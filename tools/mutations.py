@@ -25,8 +25,9 @@ LIB = ["--lib"]
 LOOM = "loom"
 
 
-def test(name, *filters):
-    return ["--test", name, "--", *filters]
+def test(module, name=""):
+    """The tests of a module of tests/it whose names begin so."""
+    return ["--test", "it", "--", f"{module}::{name}"]
 
 
 # name, quick, file, what stands there, what is put there, the test that turns red
@@ -47,10 +48,10 @@ MUTATIONS = [
      "word.store(freed.0, Release);", "word.store(freed.0, Relaxed);", [LOOM, "hold_x_publish"]),
     ("what is pending is cleared before the new spare is held", True, "src/exchange/publish.rs",
      "        then();\n        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
-     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "gone_round")),
+     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("what is pending is cleared when an exchange is settled", True, "src/exchange/settle.rs",
      "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled", "}\n    let settled",
-     test("every_instruction", "gone_round")),
+     test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("laps that do not come back soon", True, "src/layout/mod.rs",
      "const LAP_BITS: u32 = 39;", "const LAP_BITS: u32 = 2;", [*LIB, "exchange::tests::a_writer_that_stood_still"]),
     ("recovery: another's intent proves nothing", True, "src/exchange/settle.rs",
@@ -65,7 +66,7 @@ MUTATIONS = [
     ("change count", True, "src/exchange/spare.rs",
      "self.changes = self.changes.wrapping_add(1);", "", [*LIB, "hold_word"]),
     ("fork token of a writer", True, "src/registry/cell.rs",
-     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer", "that_a_child_does_not_use")),
+     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer::inherited", "an_inherited_mirror_that_a_child_does_not_use")),
     ("fork token of the reader", True, "src/read/drain.rs",
      "if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }", "Ok(())",
      test("attach", "a_forked_child_may_not_use_its_parents_reader")),
@@ -73,7 +74,7 @@ MUTATIONS = [
      "Ok(true) => return Ok(keeping),", "Ok(_) => return Ok(keeping),",
      test("filesystems", "a_ring_on_overlay_over_tmpfs")),
     ("lock: a read lock is no owner's", True, "src/segment/lock.rs",
-     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_read_lock_is_no")),
+     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_ring_is_read_and_written")),
     ("lock: a death is told beside a read lock", True, "src/segment/claim.rs",
      "if !prober.share(byte).map_err(system!(MirrorError, \"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
     ("a reader that cannot be asked for is judged by what it takes", False, "src/write/backpressure.rs",
@@ -157,14 +158,14 @@ MUTATIONS = [
      "self.assemblies.note_skipped();\n        let (_, part)", "let (_, part)", [*LIB, "read::drain::tests::parts_between"]),
     ("what an overrun reader skipped may have made parts void", True, "src/read/drain.rs",
      "self.assemblies.note_skipped();\n        let inherited", "let inherited",
-     test("policies", "an_overrun_reader_never_joins")),
+     test("policies::void_lines", "an_overrun_reader_never_joins")),
     ("what an observer did not see may have made parts void", True, "src/handles/observer.rs",
      "if next != Some(header.position) {", "if false {", [*LIB, "read::drain::tests::an_observer_joins"]),
     ("the parts of a line begun anew say so", True, "src/write/writer.rs",
      "if self.voided == Some(self.line) { flag::ANEW } else { 0 }", "0",
-     test("policies", "an_overrun_reader_never_joins")),
+     test("policies::void_lines", "an_overrun_reader_never_joins")),
     ("a part of a line that was not begun anew is of what came before", True, "src/read/assembly.rs",
-     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies", "a_long_line_is_whole")),
+     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies::void_lines", "a_long_line_is_whole")),
     ("a look at a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
      "(false, true) => (None, Some(seen)),", "(false, true) => (Some(drained), Some(seen)),",
      [*LIB, "partial_line::tests::a_look_and_a_drain"]),
@@ -172,7 +173,7 @@ MUTATIONS = [
      "(true, true) => (Some(drained), None),", "(true, true) => (Some(drained), Some(seen)),",
      [*LIB, "partial_line::tests::a_look_and_a_drain"]),
     ("a void line's number is expected again", True, "src/read/drain.rs",
-     "self.sources.expect_again(segment, source, header.line);", "", test("policies", "a_line_after_a_void")),
+     "self.sources.expect_again(segment, source, header.line);", "", test("policies::void_lines", "a_line_after_a_void")),
     ("a void line's number is not expected again once it was accepted", True, "src/read/writers.rs",
      "!is_accepted && ", "", [*LIB, "read::drain::tests::a_void_line_that_comes"]),
     ("the reader's second look before it sleeps", True, "src/exchange/park.rs",
