@@ -7,11 +7,39 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// What a stranger's read lock is called, where it keeps a reader or a mirror out.
-const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to lock nothing: \
-                        take away its right to read (chmod go-r), or end it";
+const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to \
+                        lock nothing: take away its right to read (chmod go-r), or end it";
 /// What a file that lost its end is called, by writers and readers.
 const CUT_SHORT: &str =
     "the ring's file was cut short while it was in use, expected it to keep its size";
+
+/// A text as an error says it: in one line, without characters that a terminal obeys.
+fn shown(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// A call that the system refused.
+#[derive(Debug, Error)]
+#[error("cannot {doing}: {error}")]
+#[non_exhaustive]
+pub struct SystemError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// The system's reason.
+    #[source]
+    pub error: io::Error,
+}
+
+impl SystemError {
+    pub(crate) fn new(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        Self { doing, error: error.into() }
+    }
+}
+
+/// `map_err(cannot("map the segment"))?`
+pub(crate) fn cannot<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> SystemError {
+    move |error| SystemError::new(doing, error)
+}
 
 /// Why a ring could not be made.
 #[derive(Debug, Error)]
@@ -28,14 +56,15 @@ pub enum CreateError {
         expected: String,
     },
     /// There is something of this name or at this path already.
-    #[error("{found} is there already, expected a name or path that is free")]
+    #[error("{} is there already, expected a name or path that is free", shown(.found))]
     Taken {
         /// What is there.
         found: String,
     },
     /// Not a name that shared memory can have.
     #[error(
-        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+        "\"{}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot",
+        shown(.found)
     )]
     Name {
         /// The name that was asked for.
@@ -62,21 +91,15 @@ pub enum CreateError {
         limit: u64,
     },
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a descriptor or a seat's string is not a ring that this version can attach to.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// A ring that nobody uses is read into memory, of which there is not enough.
+    /// A ring that no process uses is read into memory, of which there is not enough.
     #[error(
         "reading the ring needs {needed} bytes of memory, expected at most the {available} that are available"
     )]
@@ -87,7 +110,7 @@ pub enum AttachError {
         available: u64,
     },
     /// A ring in a file, which happens to lie where shared memory has its names. Files stay.
-    #[error("{found} is a ring in a file, expected one that was made with a name")]
+    #[error("{} is a ring in a file, expected one that was made with a name", shown(.found))]
     NotNamed {
         /// The name that was asked for.
         found: String,
@@ -160,7 +183,7 @@ pub enum AttachError {
         /// Bytes by the header.
         expected: u64,
     },
-    /// The object can still change its size, which could kill whoever maps it.
+    /// The object can still change its size, which could kill a process that maps it.
     #[error(
         "the object has the seals {found:#x}, expected at least {expected:#x} (no shrinking, growing or further sealing)"
     )]
@@ -171,7 +194,7 @@ pub enum AttachError {
         expected: u32,
     },
     /// Another ring than the one meant.
-    #[error("the ring has the identity {found}, expected {expected}")]
+    #[error("the ring has the identity {found}, expected {}", shown(.expected))]
     Identity {
         /// The identity found, in hexadecimal.
         found: String,
@@ -179,28 +202,26 @@ pub enum AttachError {
         expected: String,
     },
     /// Not a seat's string.
-    #[error("\"{found}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL")]
+    #[error(
+        "\"{}\" is no seat, expected linering1:IDENTITY:PROCESS:DESCRIPTOR:TICKET:SERIAL",
+        shown(.found)
+    )]
     Seat {
         /// The string found.
         found: String,
     },
     /// Not a name that shared memory can have.
     #[error(
-        "\"{found}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot"
+        "\"{}\" is no name for a ring, expected 1 to 250 bytes without a slash, not beginning with a dot",
+        shown(.found)
     )]
     Name {
         /// The name that was asked for.
         found: String,
     },
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a mirror or a seat could not be had.
@@ -245,21 +266,15 @@ pub enum MirrorError {
         descriptor: i32,
     },
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a line was not written. What was written before is safe.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The mirror has ended; [`again`](crate::LineProcMirror::again) makes a fresh one.
+    /// The mirror has ended; [`reopen`](crate::LineProcMirror::reopen) makes a fresh one.
     #[error("the mirror has ended")]
     Ended,
     /// The parent told every mirror to stop.
@@ -282,7 +297,7 @@ pub enum WriteError {
     /// This thread is in the middle of a write already: a signal handler, say.
     #[error("this thread is in the middle of another write")]
     Reentrant,
-    /// The ring's words were damaged by somebody else.
+    /// The ring's words were damaged by another process.
     #[error("the ring's order words are damaged")]
     Damaged,
     /// The ring's file was cut short, or has no disk under it any more, after
@@ -323,7 +338,7 @@ pub enum ReadError {
     /// The handle was inherited by a forked child; only the process that made it may use it.
     #[error("this reader belongs to the parent process")]
     Forked,
-    /// Somebody reads the ring already.
+    /// A process reads the ring already.
     #[error("process {process} reads the ring already, expected no other reader")]
     HasReader {
         /// Its number, as it knows it.
@@ -342,14 +357,8 @@ pub enum ReadError {
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 impl From<ReadError> for io::Error {
@@ -374,14 +383,8 @@ pub enum PoolError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
 
 /// Why a descriptor could not be captured.
@@ -392,20 +395,6 @@ pub enum CaptureError {
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The system refused.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// The system's reason.
-        #[source]
-        error: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
 }
-
-/// `map_err(system("map the segment"))`: every error type here has a `System` variant.
-macro_rules! system {
-    ($type:ident, $doing:expr) => {
-        |error| $crate::error::$type::System { doing: $doing, error: error.into() }
-    };
-}
-pub(crate) use system;

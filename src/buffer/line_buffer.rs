@@ -6,10 +6,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::buffer::partial_line::{Begun, SpareView, unfinished};
+use crate::buffer::partial_line::{PartialLine, SpareSnapshot, partial_line};
 use crate::buffer::proc_buffer::{first_reader, rotating};
-use crate::buffer::shared_writer::{CrowdList, CrowdNode};
-use crate::error::{CreateError, MirrorError, ReadError, WriteError};
+use crate::buffer::shared_writer::{SharedWriters, WriterNode};
+use crate::error::{CreateError, MirrorError, ReadError, SystemError, WriteError};
 use crate::layout::{MAX_CELLS, READER_CELL};
 use crate::line::item::{Item, Line};
 use crate::read::drain::Drain;
@@ -52,7 +52,7 @@ struct Shared {
     segment: Segment,
     token: u64,
     closed: AtomicBool,
-    crowd: CrowdList,
+    shared: SharedWriters,
 }
 
 #[derive(Debug)]
@@ -86,7 +86,7 @@ enum Way {
 
 impl LineBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
-    /// for a `maxlen` over 2048) while nobody reads.
+    /// for a `maxlen` over 2048) while the buffer is not read.
     ///
     /// # Errors
     ///
@@ -110,13 +110,14 @@ impl LineBuffer {
         let mirrors = (options.mirrors + 1).min(MAX_CELLS - 1);
         let segment = Segment::anonymous(&options.mirrors(mirrors))?;
         let drain = Drain::open(&segment).map_err(first_reader)?;
-        let crowd = CrowdList::with(Writer::new(&segment, Entry::Unlisted).map_err(first_mirror)?);
+        let shared =
+            SharedWriters::with(Writer::new(&segment, Entry::Unlisted).map_err(first_mirror)?);
         let shared = Shared {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             segment,
             token: fork::token(),
             closed: AtomicBool::new(false),
-            crowd,
+            shared,
         };
         let store = Mutex::new(Store { drain, lines: VecDeque::with_capacity(maxlen.min(1024)) });
         Ok(Self { shared: Arc::new(shared), maxlen, store })
@@ -137,7 +138,7 @@ impl LineBuffer {
     pub fn finish_line(&self) -> Result<(), WriteError> {
         self.with_way(|shared, way| match way {
             Way::Own(writer) => writer.end_unfinished(&shared.segment, 0),
-            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
+            Way::Shared { .. } => shared.shared.end_line(&shared.segment),
         })
     }
 
@@ -154,7 +155,7 @@ impl LineBuffer {
     fn write_bytes(&self, bytes: &[u8]) -> Result<(), WriteError> {
         self.with_way(|shared, way| match way {
             Way::Own(writer) => writer.write(&shared.segment, bytes, Style::default()),
-            Way::Shared { .. } => shared.crowd.write(&shared.segment, bytes),
+            Way::Shared { .. } => shared.shared.write(&shared.segment, bytes),
         })
     }
 
@@ -226,33 +227,34 @@ impl LineBuffer {
     /// which they were begun.
     ///
     /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the
-    /// drain, or is still in the look. The crowd's lines have no numbers to tell that by, so
+    /// drain, or is still in the look. The shared's lines have no numbers to tell that by, so
     /// its lock is held.
-    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
+    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<PartialLine>), ReadError> {
         let mut store = self.lock()?;
         let segment = &self.shared.segment;
         let cells = READER_CELL + 1..segment.cells().len();
         let tail = segment.ring().tail();
-        let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
+        let spares: Vec<_> = cells.clone().map(|cell| SpareSnapshot::of(segment, cell)).collect();
         let mut begun = Vec::new();
-        let crowd = self.shared.crowd.find();
+        let shared = self.shared.shared.find();
         // While this thread's writers are borrowed, a signal handler that writes is refused and
-        // does not wait for the crowd's lock; if they are borrowed already, a write that
+        // does not wait for the shared's lock; if they are borrowed already, a write that
         // has the lock is what was interrupted.
         let with_crowd = WRITERS.try_with(|writers| {
             let Ok(_borrowed) = writers.try_borrow() else { return false };
-            let crowd = crowd.map(CrowdNode::lock);
+            let shared = shared.map(WriterNode::lock);
             self.drain(&mut store, keep);
-            begun.extend(crowd.iter().flat_map(|crowd| crowd.begun()));
+            begun.extend(shared.iter().flat_map(|shared| shared.begun()));
             true
         });
         if with_crowd != Ok(true) {
             self.drain(&mut store, keep);
         }
-        let views = cells.zip(spares);
-        begun.extend(
-            views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)),
-        );
+        let spares = cells.zip(spares);
+        begun
+            .extend(spares.filter_map(|(cell, spare)| {
+                partial_line(segment, &store.drain, cell, spare, tail)
+            }));
         begun.sort_by_key(|begun| begun.order);
         Ok((store, begun))
     }
@@ -273,7 +275,7 @@ impl LineBuffer {
 
     /// Takes the finished lines out, oldest first: all that have come since they were last looked
     /// at, as long as they fitted in the ring. Beside them those that threads have begun, which
-    /// stay. For who keeps lines in a place of their own.
+    /// stay. For callers that keep lines in a place of their own.
     ///
     /// ```
     /// use std::io::Write;
@@ -317,7 +319,7 @@ impl LineBuffer {
         let _ = self.with_way(|shared, way| {
             match way {
                 Way::Own(writer) => writer.discard_partial(&shared.segment),
-                Way::Shared { .. } => shared.crowd.forget(),
+                Way::Shared { .. } => shared.shared.forget(),
             }
             Ok(())
         });
@@ -351,7 +353,7 @@ impl io::Write for LineBuffer {
 
 /// A ring that was made just now has cells: only the system can refuse.
 fn first_mirror(error: MirrorError) -> CreateError {
-    CreateError::System { doing: "register the first writer", error: io::Error::other(error) }
+    SystemError::new("register the first writer", io::Error::other(error)).into()
 }
 
 // ----------------------------------------------------------------------------------------- threads
@@ -359,7 +361,7 @@ fn first_mirror(error: MirrorError) -> CreateError {
 impl Way {
     fn is_of_this_process(&self) -> bool {
         match self {
-            Way::Own(writer) => writer.registration.is_of_this_process(),
+            Way::Own(writer) => writer.registration().is_of_this_process(),
             Way::Shared { token } => *token == fork::token(),
         }
     }
@@ -378,7 +380,7 @@ impl ThreadWriter {
 
 impl Drop for ThreadWriter {
     fn drop(&mut self) {
-        // Without the buffer nobody will read the line.
+        // Without the buffer the line is never read.
         let Some(shared) = self.shared.upgrade() else { return };
         if !self.way.is_of_this_process() {
             return;
@@ -388,7 +390,7 @@ impl Drop for ThreadWriter {
                 let ended = writer.end_unfinished(&shared.segment, 0);
                 ended.and(writer.end(&shared.segment, Finish::Eof))
             }
-            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
+            Way::Shared { .. } => shared.shared.end_line(&shared.segment),
         };
     }
 }

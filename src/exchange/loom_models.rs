@@ -23,7 +23,9 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{Awaited, Refused, Ring, Seen, Spare, count_event, may_sleep, wake_sleeper};
+use crate::exchange::{
+    Awaited, ReadOutcome, Refused, Ring, Spare, count_event, may_sleep, wake_sleeper,
+};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 
@@ -39,12 +41,7 @@ const SECOND: u64 = START + 1;
 fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
-    let runs: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::default());
-    builder.check(move || {
-        runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model()
-    });
-    eprintln!("RUNS {}", runs.load(std::sync::atomic::Ordering::Relaxed));
+    builder.check(model);
 }
 
 /// A ring with its cells. Cell `c` begins with the slot `N + c`; cell 0 is the reader's.
@@ -104,7 +101,7 @@ impl Heap {
         let (header, payload) = content(cell as u16, line);
         self.cells[cell].set_pending(line, 0);
         self.ring().fill(spare, 0, &payload);
-        self.ring().head(spare, &header);
+        self.ring().write_header(spare, &header);
     }
 
     fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
@@ -125,12 +122,12 @@ impl Heap {
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
-    fn look(&self, position: u64) -> Result<(u16, u64), Seen> {
+    fn look(&self, position: u64) -> Result<(u16, u64), ReadOutcome> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
-        let seen = self.ring().look(position, &mut image);
+        let seen = self.ring().peek(position, &mut image);
         let payload = image[SLOT_HEADER_WORDS].to_ne_bytes();
         match seen {
-            Seen::Part(found) => {
+            ReadOutcome::Part(found) => {
                 assert_whole(position, found, payload);
                 Ok((found.cell, found.line))
             }
@@ -172,7 +169,7 @@ impl Heap {
         spare
     }
 
-    /// Buries whoever had `cell`; `None` if that is not decided while others move.
+    /// Reaps the owner of `cell`; `None` if that is not decided while others move.
     fn bury(&self, cell: usize, overwrite: bool) -> Option<bool> {
         match publish_last_words(&self.ring(), &self.cells, cell, overwrite) {
             Ok(spoke) => Some(spoke),
@@ -181,7 +178,7 @@ impl Heap {
         }
     }
 
-    /// Buries them now that nobody moves.
+    /// Reaps them now that no thread moves.
     fn bury_at_last(&self, cell: usize, overwrite: bool) {
         self.bury(cell, overwrite).expect("a still ring is decided");
         assert_eq!(self.bury(cell, overwrite), Some(false), "it is safe to repeat");
@@ -237,12 +234,12 @@ fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }
 
-/// Two writers publish one line each into an empty ring, while somebody asks whether the first
-/// position is a hole.
+/// Two writers publish one line each into an empty ring, while a third thread asks whether the
+/// first position is a hole.
 ///
 /// Legal: one writer has the first position and the other the second; both lines are whole and
-/// every slot is in one place. Nobody is refused. At no time is the first position a hole: whoever
-/// sees the second one filled sees the first one filled.
+/// every slot is in one place. No writer is refused. At no time is the first position a hole: a
+/// thread that sees the second one filled sees the first one filled.
 ///
 /// Unbounded.
 #[test]
@@ -270,7 +267,7 @@ fn publish_x_publish() {
 /// Two writers want the last free place.
 ///
 /// Legal: one of them has it, and the other is refused at the position after it. Both know their
-/// spares again, and so does whoever reads their hold words: every slot is in one place.
+/// spares again, and so does a thread that reads their hold words: every slot is in one place.
 ///
 /// Unbounded.
 #[test]
@@ -326,11 +323,11 @@ fn publish_x_take() {
                 loop {
                     match heap.look(position) {
                         Ok(found) => break assert_eq!(found, (1, line)),
-                        Err(seen) => assert_eq!(seen, Seen::Empty),
+                        Err(seen) => assert_eq!(seen, ReadOutcome::Empty),
                     }
                     thread::yield_now();
                 }
-                assert!(heap.take(position, false), "nobody else takes it");
+                assert!(heap.take(position, false), "no other thread takes it");
             }
         });
         writer.join().unwrap();
@@ -363,7 +360,7 @@ fn overwrite_x_take() {
         let reader = spawn(&heap, |heap| {
             match heap.look(START) {
                 Ok(found) => assert_eq!(found, (1, 0)),
-                Err(seen) => return assert_eq!(seen, Seen::Passed(1)),
+                Err(seen) => return assert_eq!(seen, ReadOutcome::Passed(1)),
             }
             heap.take(START, true);
         });
@@ -394,7 +391,7 @@ fn observe_x_overwrite() {
             heap.fill(1, &spare, 3);
         });
         let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
-        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         writer.join().unwrap();
     });
 }
@@ -423,7 +420,7 @@ fn observe_x_take() {
             heap.fill(2, &spare, 4);
         });
         let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
-        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         reader.join().unwrap();
         writer.join().unwrap();
         heap.assert_slots_conserved();
@@ -473,8 +470,8 @@ fn observe_any_x_publish() {
     });
 }
 
-/// Whoever sees that one cell wants a slot, or has it, no longer sees that it is held by the cell
-/// that gave it away. Recovery rests on this: a slot that somebody else holds is in circulation, so
+/// A thread that sees that one cell wants a slot, or has it, no longer sees that it is held by the
+/// cell that gave it away. Recovery rests on this: a slot that another cell holds is in circulation, so
 /// the exchange of a dead cell that wanted it did not happen.
 fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     let given = Hold::Held((POSITIONS + giver) as u32);
@@ -485,7 +482,7 @@ fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     assert!(!(wants || taker == given) || giver != given, "{taker:?} beside {giver:?}");
 }
 
-/// A writer publishes its slot, and another one gets it a lap later, while somebody judges their
+/// A writer publishes its slot, and another one gets it a lap later, while a recoverer judges their
 /// hold words. In a ring that overwrites, or with a reader that makes room. (So that each publishes
 /// once, the position between is filled already.)
 ///
@@ -589,7 +586,7 @@ fn sleep_x_end() {
     });
 }
 
-/// A writer died before or after its exchange at the first position; somebody buries it while
+/// A writer died before or after its exchange at the first position; a recoverer reaps it while
 /// another writer publishes.
 ///
 /// Legal: both lines are there, each once and whole. The dead one's slot may stay undecided while
@@ -686,7 +683,7 @@ fn recover_x_recover() {
 /// first is buried.
 ///
 /// Legal: the first one's slot may stay undecided while the third moves; a still ring is decided,
-/// whoever stands still in it.
+/// the thread that stands still in it.
 ///
 /// Bounded: 3 preemptions.
 #[test]
@@ -762,7 +759,7 @@ fn reopen_x_take() {
             let reader = spawn(&heap, |heap| {
                 match heap.look(START) {
                     Ok(found) => assert_eq!(found, (1, 0)),
-                    Err(seen) => return assert_eq!(seen, Seen::Empty),
+                    Err(seen) => return assert_eq!(seen, ReadOutcome::Empty),
                 }
                 assert!(heap.take(START, false));
             });

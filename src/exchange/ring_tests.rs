@@ -136,7 +136,7 @@ impl Writer<'_> {
         let ring = self.heap.ring();
         let (header, bytes) = content(self.heap.shape, self.cell, self.line);
         ring.fill(&self.spare, 0, &bytes);
-        ring.head(&self.spare, &header);
+        ring.write_header(&self.spare, &header);
         let hold = &self.heap.holds[self.cell];
         let filled = self.spare.slot;
         let exchanged = Cell::new(0);
@@ -172,9 +172,9 @@ struct Reader<'a> {
 }
 
 /// Looks at a position, and gives the payload as bytes.
-fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> Seen {
+fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> ReadOutcome {
     let mut image = vec![0; SLOT_HEADER_WORDS + payload.len() / 8];
-    let seen = ring.look(position, &mut image);
+    let seen = ring.peek(position, &mut image);
     payload.copy_from_slice(bytemuck::cast_slice(&image[SLOT_HEADER_WORDS..]));
     seen
 }
@@ -185,7 +185,7 @@ fn prefetch(ring: &Ring<'_>, position: u64) {
 }
 
 impl Reader<'_> {
-    fn look(&mut self) -> Seen {
+    fn look(&mut self) -> ReadOutcome {
         look(self.heap.ring(), self.position, &mut self.payload)
     }
 
@@ -199,17 +199,17 @@ impl Reader<'_> {
     fn next(&mut self, overwrite: bool) -> Option<(usize, u64)> {
         loop {
             match self.look() {
-                Seen::Part(header) => {
+                ReadOutcome::Part(header) => {
                     assert_eq!(header.position, self.position);
                     assert_whole(self.heap.shape, &header, &self.payload);
                     if self.take(overwrite) {
                         self.position = self.position.wrapping_add(1);
                         return Some((header.cell.into(), header.line));
                     }
-                    assert!(overwrite, "nobody else takes a line");
+                    assert!(overwrite, "no other reader takes a line");
                 }
-                Seen::Empty => return None,
-                Seen::Passed(laps) => {
+                ReadOutcome::Empty => return None,
+                ReadOutcome::Passed(laps) => {
                     assert!(overwrite, "a line was lost");
                     // That position, `laps` later, is filled, so the oldest line is less than a lap
                     // before it.
@@ -218,7 +218,9 @@ impl Reader<'_> {
                     self.passed += oldest.wrapping_sub(self.position);
                     self.position = oldest;
                 }
-                seen @ (Seen::Stale | Seen::Damaged) => panic!("{seen:?} at {:#x}", self.position),
+                seen @ (ReadOutcome::Stale | ReadOutcome::Damaged) => {
+                    panic!("{seen:?} at {:#x}", self.position)
+                }
             }
         }
     }
@@ -242,8 +244,7 @@ fn starts(order_bits: u32) -> [u64; 9] {
     ]
 }
 
-// ------------------------------------------------------------------------------------------- the
-// plans
+// --------------------------------------------------------------------------------------- the plans
 
 #[test]
 fn place_decides_every_row_of_its_table_in_every_lap() {
@@ -279,13 +280,13 @@ fn place_decides_every_row_of_its_table_in_every_lap() {
                 let lap = shape.lap(position).wrapping_add(*laps as u64);
                 let entry = if *full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
                 let expected = match *row {
-                    Free => Place::Free,
-                    Oldest => Place::Oldest,
+                    Free => SlotState::Free,
+                    Oldest => SlotState::Oldest,
                     Elsewhere(laps, more) => {
-                        Place::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
+                        SlotState::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
                     }
                 };
-                let found = place(shape, entry, position);
+                let found = slot_state(shape, entry, position);
                 assert_eq!(found, expected, "{laps} laps, full: {full}, at {position:#x}");
             }
         }
@@ -325,8 +326,7 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
     }
 }
 
-// ------------------------------------------------------------------------------- one thread, many
-// laps
+// --------------------------------------------------------------------------- one thread, many laps
 
 #[test]
 fn lines_come_in_order_over_many_laps_and_across_their_overflow() {
@@ -355,7 +355,7 @@ fn a_new_ring_is_empty_at_its_start_and_says_so_in_every_entry() {
             let mut payload = [0; 16];
             for ahead in 0..heap.positions() {
                 let position = start.wrapping_add(ahead);
-                assert_eq!(look(heap.ring(), position, &mut payload), Seen::Empty);
+                assert_eq!(look(heap.ring(), position, &mut payload), ReadOutcome::Empty);
                 assert!(!heap.ring().is_hole(position));
                 assert!(!heap.ring().is_filled_at(position));
             }
@@ -406,11 +406,13 @@ fn overwriting_takes_the_slot_of_the_oldest_line_and_no_other() {
             assert_eq!(writer.spare.slot, slot);
             let mut reader = heap.reader();
             reader.position = oldest;
-            assert_eq!(reader.look(), Seen::Passed(1));
+            assert_eq!(reader.look(), ReadOutcome::Passed(1));
             assert!(!reader.take(true), "an overwritten line is not taken");
             for kept in 1..=4 {
                 reader.position = oldest.wrapping_add(kept);
-                let Seen::Part(header) = reader.look() else { panic!("{:?}", reader.look()) };
+                let ReadOutcome::Part(header) = reader.look() else {
+                    panic!("{:?}", reader.look())
+                };
                 assert_eq!(header.line, line - 4 + kept);
                 assert_whole(heap.shape, &header, &reader.payload);
             }
@@ -428,8 +430,8 @@ fn a_line_that_was_overwritten_several_laps_ago_says_how_many() {
             assert_eq!(writer.write(true), Ok(start.wrapping_add(line)));
             let expected = if line < 2 { None } else { Some(line / 2) };
             match (reader.look(), expected) {
-                (Seen::Part(_), None) => {}
-                (seen, expected) => assert_eq!(Some(seen), expected.map(Seen::Passed)),
+                (ReadOutcome::Part(_), None) => {}
+                (seen, expected) => assert_eq!(Some(seen), expected.map(ReadOutcome::Passed)),
             }
         }
     }
@@ -450,7 +452,7 @@ fn only_a_published_line_is_taken_and_only_once() {
             Entry::free(lap.wrapping_add(1), Entry(filled).slot())
         );
         assert!(!reader.take(overwrite), "already taken");
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.look(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
     }
 }
@@ -497,13 +499,12 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
             assert!(!exchanged, "into {now:?}, which was {seen:?}");
         }
         assert!(met >= 8, "the slot came back {met} times");
-        ring.keep(&heap.holds[2], &mut still);
+        ring.hold_spare(&heap.holds[2], &mut still);
         heap.assert_slots_conserved();
     }
 }
 
-// -------------------------------------------------------------------------------------------- the
-// hint
+// ---------------------------------------------------------------------------------------- the hint
 
 /// A ring after `taken` lines were taken, with `unread` lines in it; its writer, reader and next
 /// position.
@@ -538,7 +539,7 @@ fn assert_the_hint_does_no_harm(heap: &Heap, taken: u64, unread: u64, hint: impl
         assert!(!heap.ring().is_hole(reader.position));
         assert_eq!(reader.next(full), Some((1, line)));
     }
-    assert_eq!(reader.look(), Seen::Empty);
+    assert_eq!(reader.look(), ReadOutcome::Empty);
     heap.assert_slots_conserved();
 }
 
@@ -584,8 +585,7 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- against a plain
-// queue
+// --------------------------------------------------------------------------- against a plain queue
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -640,13 +640,12 @@ proptest! {
         while let Some(line) = queue.pop_front() {
             prop_assert_eq!(reader.next(true), Some(line));
         }
-        prop_assert_eq!(reader.look(), Seen::Empty);
+        prop_assert_eq!(reader.look(), ReadOutcome::Empty);
         prop_assert_eq!(reader.position, next);
     }
 }
 
-// ------------------------------------------------------------------------------------------ the
-// bytes
+// --------------------------------------------------------------------------------------- the bytes
 
 proptest! {
     #[test]
@@ -665,11 +664,11 @@ proptest! {
             whole.extend_from_slice(piece);
         }
         let header = SlotHeader { length: whole.len() as u16, line: 77, ..SlotHeader::default() };
-        heap.ring().head(&writer.spare, &header);
+        heap.ring().write_header(&writer.spare, &header);
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, false, || ());
         prop_assert_eq!(published, Ok(heap.start));
         let header = SlotHeader { position: heap.start, ..header };
-        prop_assert_eq!(reader.look(), Seen::Part(header));
+        prop_assert_eq!(reader.look(), ReadOutcome::Part(header));
         prop_assert_eq!(&reader.payload[..whole.len()], &whole[..]);
 
         let mut bytes = vec![0; whole.len()];
@@ -739,8 +738,7 @@ fn the_order_of_an_unfinished_line_stands_where_its_position_will_be() {
     assert_eq!(peek_payload(&heap.ring(), 4, &mut []), None, "there is no slot 4");
 }
 
-// ---------------------------------------------------------------------------------------------
-// damage
+// ------------------------------------------------------------------------------------------ damage
 
 #[test]
 fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_skipped() {
@@ -754,12 +752,12 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         writer.write_at(start.wrapping_add(1));
         let slot = heap.entry(start).slot();
         heap.set_entry(start, Entry::free(heap.shape.lap(start), slot));
-        assert_eq!(reader.look(), Seen::Empty);
+        assert_eq!(reader.look(), ReadOutcome::Empty);
         assert!(heap.ring().is_hole(start));
 
         heap.ring().skip(start, false);
         assert!(!heap.ring().is_hole(start), "skipped");
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.look(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
         reader.position = start.wrapping_add(1);
         assert_eq!(reader.next(false), Some((1, 1)));
@@ -780,7 +778,7 @@ fn a_skipped_line_keeps_its_slot_in_the_ring_and_is_not_delivered() {
         let slot = heap.entry(start).slot();
         heap.ring().skip(start, false);
         assert_eq!(heap.entry(start), Entry::free(heap.shape.lap(start).wrapping_add(1), slot));
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.look(), ReadOutcome::Passed(1));
         assert!(!reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -798,7 +796,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
                 start,
                 if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) },
             );
-            assert_eq!(reader.look(), Seen::Damaged);
+            assert_eq!(reader.look(), ReadOutcome::Damaged);
             assert!(!reader.take(false) && !reader.take(true));
             prefetch(&heap.ring(), start);
             if !full {
@@ -807,7 +805,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             assert!(heap.spare(1).slot == 5, "the writer keeps its spare");
             heap.ring().skip(start, false);
             assert!(heap.ring().has_slot(heap.entry(start).slot()));
-            assert_eq!(reader.look(), Seen::Passed(1));
+            assert_eq!(reader.look(), ReadOutcome::Passed(1));
             reader.position = reader.position.wrapping_add(1);
             writer.write_at(reader.position);
             assert_eq!(reader.next(false), Some((1, 0)));
@@ -823,7 +821,7 @@ fn a_wrong_position_or_length_in_a_slot_is_damage_and_only_the_entry_is_needed_t
         writer.write_at(11);
         let slot = heap.entry(11).slot();
         heap.ring().slot(slot).unwrap()[word].store(value, Relaxed);
-        assert_eq!(reader.look(), Seen::Damaged);
+        assert_eq!(reader.look(), ReadOutcome::Damaged);
         assert!(reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -840,7 +838,7 @@ fn entries_that_send_a_writer_round_in_circles_are_found_to_be_damaged() {
         assert_eq!(writer.write(false), Err(Refused::Damaged));
         assert_eq!(writer.write(true), Err(Refused::Damaged));
         assert_eq!(Hold::unpack(heap.holds[1].load(Relaxed)).0, Hold::Held(3));
-        assert_eq!(reader.look(), Seen::Empty);
+        assert_eq!(reader.look(), ReadOutcome::Empty);
         heap.ring().skip(before, false);
         writer.write_at(start);
         assert_eq!(reader.next(false), Some((1, 0)));
@@ -880,7 +878,7 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
         // A reader that lands with a margin after an overrun leaves lines behind; an observer takes
         // none.
         reader.position = start.wrapping_add(4);
-        assert_eq!(reader.look(), Seen::Stale);
+        assert_eq!(reader.look(), ReadOutcome::Stale);
         assert!(
             !heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position)
         );
@@ -979,18 +977,17 @@ proptest! {
         heap.next_position.store(start, Relaxed);
         let mut writer = heap.writer(1);
         for line in 0..heap.positions() {
-            prop_assert_eq!(reader.look(), Seen::Empty);
+            prop_assert_eq!(reader.look(), ReadOutcome::Empty);
             prop_assert!(!heap.ring().is_hole(reader.position));
             prop_assert_eq!(writer.write(false), Ok(reader.position));
-            // Two entries may have named one slot, so the line may be another's, but it stands there.
-            prop_assert_ne!(reader.look(), Seen::Empty, "line {}", line);
+            // Two entries may have named one slot, so the line may be another's, but it is there.
+            prop_assert_ne!(reader.look(), ReadOutcome::Empty, "line {}", line);
             reader.position = reader.position.wrapping_add(1);
         }
     }
 }
 
-// -------------------------------------------------------------------------------------------
-// sleeping
+// ---------------------------------------------------------------------------------------- sleeping
 
 #[test]
 fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_it() {
@@ -998,7 +995,7 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
         let heap = Heap::new(1, 5, 2, start);
         let sleeps = AtomicU32::new(0);
         let mut writer = heap.writer(1);
-        assert!(!wakes(&sleeps), "nobody sleeps");
+        assert!(!wakes(&sleeps), "no reader sleeps");
         assert!(may_sleep_at(&heap.ring(), &sleeps, start));
         writer.write_at(start);
         assert!(wakes(&sleeps));
@@ -1061,8 +1058,7 @@ fn a_reader_does_not_sleep_at_a_position_that_was_overwritten() {
     assert!(!may_sleep_at(&heap.ring(), &AtomicU32::new(0), heap.start));
 }
 
-// --------------------------------------------------------------------------------------------
-// threads
+// ----------------------------------------------------------------------------------------- threads
 
 /// How often a refused writer or an idle reader tries again before it lets others run.
 const SPINS: u32 = 50;
@@ -1168,8 +1164,8 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
                     continue;
                 }
                 match look(heap.ring(), position, &mut payload) {
-                    Seen::Part(header) => assert_whole(heap.shape, &header, &payload),
-                    Seen::Passed(_) => {}
+                    ReadOutcome::Part(header) => assert_whole(heap.shape, &header, &payload),
+                    ReadOutcome::Passed(_) => {}
                     seen => panic!("{seen:?} at {position:#x}"),
                 }
                 thread::yield_now();

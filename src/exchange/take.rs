@@ -1,4 +1,4 @@
-//! Looking at what stands at a position, and taking it.
+//! What the reader does with a position: it copies what stands there, and later takes it.
 
 use super::Ring;
 use super::copy::{load_block, load_words};
@@ -12,15 +12,15 @@ use Ordering::{AcqRel, Acquire, Relaxed, Release};
 pub(crate) struct Run<'a> {
     /// Their entries.
     pub(crate) words: &'a [AtomicU64],
-    /// What those say that are filled, but for the slot,
+    /// The word of an entry that is filled, but for its slot.
     pub(crate) full: Entry,
-    /// and those that are taken.
+    /// The word of an entry that was taken, but for its slot.
     taken: Entry,
 }
 
 /// What stands at a position that the reader has not consumed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum ReadOutcome {
     /// The line or part; its payload was copied out.
     Part(SlotHeader),
     /// Not filled yet.
@@ -39,11 +39,11 @@ impl<'a> Ring<'a> {
     ///
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
-    pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
+    pub(crate) fn peek(&self, position: u64, image: &mut [u64]) -> ReadOutcome {
         let full = Entry::full(self.shape.lap(position), 0);
         match self.copy_part(self.entry(position), full, position, image) {
-            Ok(()) => Seen::Part(SlotHeader { position, ..header_of(image) }),
-            Err(entry) => self.seen_instead(position, entry),
+            Ok(()) => ReadOutcome::Part(SlotHeader { position, ..header_of(image) }),
+            Err(entry) => self.outcome_of(position, entry),
         }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Ring<'a> {
         position: u64,
         image: &mut [u64],
     ) -> Result<(), Entry> {
-        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were
+        // ORD peek:A, acquire; pairs with publish:E; the slot's words are those that were
         // published.
         let entry = Entry(word.load(Acquire));
         if !entry.is_at(full) || !self.copy(entry.slot(), image) {
@@ -87,19 +87,19 @@ impl<'a> Ring<'a> {
 
     /// What an entry says of a position at which there is no part.
     #[cold]
-    fn seen_instead(&self, position: u64, entry: Entry) -> Seen {
+    fn outcome_of(&self, position: u64, entry: Entry) -> ReadOutcome {
         let laps = entry.laps_since(self.shape.lap(position));
         match (laps, entry.is_full()) {
-            (0, false) if self.has_slot(entry.slot()) => Seen::Empty,
-            (-1, true) => Seen::Stale,
-            (1.., _) => Seen::Passed(laps as u64),
-            _ => Seen::Damaged,
+            (0, false) if self.has_slot(entry.slot()) => ReadOutcome::Empty,
+            (-1, true) => ReadOutcome::Stale,
+            (1.., _) => ReadOutcome::Passed(laps as u64),
+            _ => ReadOutcome::Damaged,
         }
     }
 
-    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and
-    /// the entry; `None` in the place of a header that no slot has. `None` for both if the entry
-    /// changed meanwhile. For observers.
+    /// Copies the slot that the entry at `index` has, whether its line was taken or not. Gives the
+    /// entry and the slot's header, which is `None` where the words are no header. `None` for both
+    /// if the entry changed meanwhile. For observers.
     pub(crate) fn observe(
         &self,
         index: usize,
@@ -149,7 +149,7 @@ impl<'a> Ring<'a> {
             // overwriting writer.
             return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();
         }
-        // Nobody else changes a full entry, so a store is enough.
+        // No writer changes a full entry, so a store is enough.
         // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it
         // gives away.
         word.store(freed.0, Release);

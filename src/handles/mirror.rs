@@ -1,12 +1,12 @@
 //! [`LineProcMirror`]: a writer's handle.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
+use std::backtrace::Backtrace;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
+use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
 use crate::line::item::{Kind, Level, Stream};
@@ -26,10 +26,12 @@ use crate::write::writer::{Finish, Style, Writer};
 /// counted from then on. One that it does not use does nothing there. A child of `vfork` may not
 /// write.
 ///
-/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had
-/// returned is read; the unfinished one too, flagged.
+/// **Death**: a process that dies at any instruction here delays no other. Every line whose write
+/// had returned is read; the unfinished one too, flagged.
 ///
 /// **Signals**: a signal handler may not write into the mirror that it interrupted.
+#[doc(alias("sender", "writer", "producer"))]
+#[must_use = "a mirror that is dropped has ended: its reader is told of an EOF"]
 #[derive(Debug)]
 pub struct LineProcMirror {
     segment: Arc<Segment>,
@@ -58,7 +60,7 @@ impl LineProcMirror {
         label: Label,
     ) -> Result<Self, MirrorError> {
         let writer = Writer::new(segment, Entry::Ticket { seat, serial, label })?;
-        let serial = writer.registration.serial;
+        let serial = writer.registration().serial;
         Ok(Self {
             segment: Arc::clone(segment),
             serial,
@@ -76,7 +78,7 @@ impl LineProcMirror {
     ) -> Result<R, WriteError> {
         match &self.writer {
             None => return Err(WriteError::Ended),
-            Some(writer) if !writer.registration.is_of_this_process() => self.register_child()?,
+            Some(writer) if !writer.registration().is_of_this_process() => self.register_child()?,
             Some(_) => {}
         }
         let segment = &*self.segment;
@@ -117,9 +119,9 @@ impl LineProcMirror {
     }
 
     /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as
-    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. For who
-    /// passes on blocks of lines and wants them there cheaply; lines of a few bytes cost a
-    /// tenth.
+    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. Use this to
+    /// forward blocks of short lines: a line of a few bytes costs about a tenth of what it does
+    /// with a slot of its own.
     ///
     /// They count as one line, where losses are counted too. A line that is alone, or longer than a
     /// slot, comes as with `write`; so do all in a ring in which `\r` has a meaning.
@@ -241,13 +243,7 @@ impl LineProcMirror {
     ///
     /// If the error's text found no room; the mirror has ended with an error all the same.
     pub fn send_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), WriteError> {
-        let mut text = format!("error: {error}\n");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _ = writeln!(text, "caused by: {cause}");
-            source = cause.source();
-        }
-        self.send_trace(text, &Backtrace::capture())
+        self.send_error_text(&trace::of_error(error, &Backtrace::capture()))
     }
 
     /// Ends the mirror with an error of which this text is all there is to say: lines, each with
@@ -257,7 +253,10 @@ impl LineProcMirror {
     ///
     /// As [`send_error`](Self::send_error).
     pub fn send_error_text(&mut self, text: &str) -> Result<(), WriteError> {
-        self.send_text(text)
+        if self.is_inherited() {
+            self.register_child()?;
+        }
+        self.end(Finish::Error(text.as_bytes()))
     }
 
     /// Ends the mirror with a panic's payload, as [`std::panic::catch_unwind`] gives it.
@@ -274,33 +273,17 @@ impl LineProcMirror {
         payload: &(dyn Any + Send),
         trace: &Backtrace,
     ) -> Result<(), WriteError> {
-        let message = payload.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        self.send_trace(format!("panic: {}\n", message.unwrap_or("(no message)")), trace)
-    }
-
-    fn send_trace(&mut self, mut text: String, trace: &Backtrace) -> Result<(), WriteError> {
-        if trace.status() == BacktraceStatus::Captured {
-            let _ = writeln!(text, "stack backtrace:\n{trace}");
-        }
-        self.send_text(&text)
-    }
-
-    fn send_text(&mut self, text: &str) -> Result<(), WriteError> {
-        if self.is_inherited() {
-            self.register_child()?;
-        }
-        self.end(Finish::Error(text.as_bytes()))
+        self.send_error_text(&trace::of_panic(payload, trace))
     }
 
     /// Whether it came from the parent process and was not used here.
     fn is_inherited(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| !writer.registration.is_of_this_process())
+        self.writer.as_ref().is_some_and(|writer| !writer.registration().is_of_this_process())
     }
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration.is_of_this_process() => {
+            Some(mut writer) if writer.registration().is_of_this_process() => {
                 writer.end(&self.segment, how)
             }
             // The parent's own mirror: nothing of ours to end.
@@ -350,6 +333,7 @@ impl Drop for LineProcMirror {
 }
 
 /// A group of lines that is being written; ends when it is dropped.
+#[must_use = "a group ends when it is dropped"]
 #[derive(Debug)]
 pub struct Group<'m> {
     mirror: &'m mut LineProcMirror,

@@ -5,12 +5,16 @@ use core::mem::offset_of;
 
 use proptest::prelude::*;
 
+use super::entry::{LAP_BITS, LAP_MASK, SLOT_MASK};
+use super::geometry::Offsets;
+use super::header::*;
+use super::sync::AtomicU64;
 use super::*;
+use bytemuck::Zeroable;
 
 const FORMAT: &str = include_str!("../../docs/format.md");
 
-// ---------------------------------------------------------------------------------- reading the
-// page
+// -------------------------------------------------------------------------------- reading the page
 
 /// What stands below a heading of the page, up to the next heading.
 fn section(heading: &str) -> &'static str {
@@ -72,8 +76,7 @@ fn compare(place: &str, numbers: [&str; 2], docs: &[Fact], code: &[Fact]) {
     assert_eq!(docs.len(), code.len(), "docs/format.md, `{place}`: a name comes twice");
 }
 
-// --------------------------------------------------------------------------------- fields of
-// structs
+// ------------------------------------------------------------------------------- fields of structs
 
 fn bytes_of<T, F>(_: fn(&T) -> &F) -> u64 {
     size_of::<F>() as u64
@@ -81,10 +84,10 @@ fn bytes_of<T, F>(_: fn(&T) -> &F) -> u64 {
 
 /// Fails if the struct has other fields than the test that compares it with the docs.
 fn expect_fields(name: &str, listed: &[&str]) {
-    let source = include_str!("mod.rs");
+    let source = concat!(include_str!("geometry.rs"), include_str!("header.rs"));
     let (_, after) = source
         .split_once(&format!("pub(crate) struct {name} {{\n"))
-        .expect("a struct of layout.rs");
+        .expect("a struct of geometry.rs or header.rs");
     let (body, _) = after.split_once("\n}").expect("the end of a struct");
     let fields =
         body.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) ")?.split_once(':'));
@@ -217,8 +220,7 @@ fn the_docs_have_the_fields_of_a_cell() {
     compare_fields("## Cell", &code);
 }
 
-// -------------------------------------------------------------------------------------- packed
-// words
+// ------------------------------------------------------------------------------------ packed words
 
 /// Compares the diagrams below a heading with what the code packs. `code` has, for each field, a
 /// word in which that field alone is all ones.
@@ -519,8 +521,7 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- laps and
-// positions
+// ------------------------------------------------------------------------------ laps and positions
 
 #[test]
 fn a_lap_after_the_last_is_one_lap_on() {
@@ -607,6 +608,8 @@ fn geometry(slot_bytes: u32, order_bits: u32, cells: u32, tickets: u32) -> Geome
 
 #[test]
 fn the_docs_have_the_sizes() {
+    // However its paragraphs are broken into lines.
+    let text = FORMAT.split_whitespace().collect::<Vec<_>>().join(" ");
     for (what, before, bytes, after) in [
         ("the header", "| header | 0 | ", size_of::<Header>(), " |"),
         ("the header", "| tickets | ", size_of::<Header>(), " |"),
@@ -621,7 +624,7 @@ fn the_docs_have_the_sizes() {
     ] {
         let said = format!("{before}{bytes}{after}");
         assert!(
-            FORMAT.contains(&said),
+            text.contains(&said),
             "docs/format.md has another size for {what}; the code says `{said}`"
         );
     }

@@ -3,5 +3,6 @@
 //! Imports no room. Nothing here knows of a ring.
 
 pub(crate) mod item;
+#[cfg(feature = "rotate")]
 pub(crate) mod rotating_file;
 pub(crate) mod splitter;

@@ -158,7 +158,8 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let is_ours = is_fault
         && all().any(|watched| {
             let (start, bytes) =
-                // ORD mapping:B, acquire; pairs with mapping:A and mapping:C; the size is that of this start.
+                // ORD mapping:B, acquire; pairs with mapping:A and mapping:C; the size is that of
+                // this start.
                 (watched.start.load(Ordering::Acquire), watched.bytes.load(Ordering::Relaxed));
             start != 0
                 && (start..start + bytes).contains(&address)

@@ -35,7 +35,7 @@ pub(crate) fn tell_space(segment: &Segment) {
     // entry, or this sees that the writer sleeps.
     fence(Ordering::SeqCst);
     if space.load(Relaxed) & 1 == 1 {
-        // Bit 0 falls, the rest counts up: the value changes, so nobody goes to sleep on the old
+        // Bit 0 falls, the rest counts up: the value changes, so no writer goes to sleep on the old
         // one.
         space.fetch_add(1, Relaxed);
         if futex::wake(space, WAKE_WRITERS) == WAKE_WRITERS as usize {

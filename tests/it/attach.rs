@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use linering::{
-    AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, WakeUp, WriteError,
+    AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, SystemError, WakeUp,
+    WriteError,
 };
 
 use crate::common::{Gate, RING_SEALS, below_overflow, bytes_of, die, fork, memory};
@@ -20,8 +21,7 @@ fn ring() -> LineRing {
     LineRing::new(options()).expect("a ring")
 }
 
-// ------------------------------------------------------------------------------------ a ring's
-// copy
+// ----------------------------------------------------------------------------------- a ring's copy
 
 /// Where the fields of the geometry are: `docs/format.md`.
 const VERSION: usize = 8;
@@ -231,8 +231,7 @@ fn an_attached_process_wakes_a_reader_through_the_pipe() {
     child.succeeds();
 }
 
-// --------------------------------------------------------------------------------------- what does
-// not
+// ----------------------------------------------------------------------------------- what does not
 
 #[test]
 fn an_unchanged_copy_is_a_ring() {
@@ -418,7 +417,7 @@ fn other_objects_are_refused() {
     assert!(matches!(error, AttachError::TooSmall { found: 0, .. }), "{error}");
     let folder = File::open("/proc/self").expect("a folder");
     let error = LineRing::attach(&folder).expect_err("a folder");
-    assert!(matches!(error, AttachError::TooSmall { .. } | AttachError::System { .. }), "{error}");
+    assert!(matches!(error, AttachError::TooSmall { .. } | AttachError::System(_)), "{error}");
 }
 
 #[test]
@@ -428,19 +427,19 @@ fn a_descriptor_that_cannot_be_written_to_is_refused() {
     let file = File::open(path).expect("the segment, for reading");
     let error = LineRing::attach(&file).expect_err("only for reading");
     assert!(
-        matches!(&error, AttachError::System { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+        matches!(&error, AttachError::System(SystemError { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied)
     );
     assert!(error.to_string().starts_with("cannot map the segment: "), "{error}");
 }
 
 #[test]
 fn a_closed_descriptor_is_refused() {
-    // A number that nobody gets.
+    // A number that no process gets.
     // SAFETY: it is only looked at, and is no open descriptor.
     let closed = unsafe { BorrowedFd::borrow_raw(987_654_321) };
     let error = LineRing::attach(closed).expect_err("closed");
     assert!(
-        matches!(&error, AttachError::System { error, .. } if error.raw_os_error() == Some(libc::EBADF))
+        matches!(&error, AttachError::System(SystemError { error, .. }) if error.raw_os_error() == Some(libc::EBADF))
     );
     assert!(error.to_string().starts_with("cannot keep the descriptor: "), "{error}");
 }
@@ -457,7 +456,7 @@ fn a_pipe_ring_of_a_dead_creator_can_be_taken_over() {
     });
     creator.status();
     let ring = LineRing::open_file(&path).expect("it can be opened");
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no other reader");
     assert_eq!(reader.recv().expect("ours").expect("a line").to_string(), "acknowledged");
     ring.mirror().expect("a mirror").write_line(b"another").expect("room");
     while reader.recv().expect("ours").is_some_and(|item| item.to_string() != "another") {}
@@ -471,7 +470,7 @@ fn a_dead_reader_with_a_pipe_kills_no_writer() {
     let creator = fork(|| {
         let ring =
             LineRing::create_file(&path, Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("no other reader");
         let _seat = ring.seat().expect("a seat");
         ready.open();
         // Until it is killed.
@@ -506,7 +505,7 @@ fn an_attached_reader_polls_the_pipe_too() {
     let ring = LineRing::new(Options::new().wake_up(WakeUp::Pipe)).expect("a ring");
     let attached = LineRing::attach(ring.descriptor().expect("open")).expect("a ring");
     let mut mirror = ring.mirror().expect("a mirror");
-    let mut reader = attached.reader().expect("nobody reads");
+    let mut reader = attached.reader().expect("no other reader");
     while reader.try_recv().expect("ours").is_some() {}
     let is_readable = |reader: &linering::Reader| {
         let mut polled =

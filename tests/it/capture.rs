@@ -40,7 +40,7 @@ fn print_from_c(text: &str) {
 
 /// The lines that are there, with their streams.
 fn lines(ring: &LineRing) -> Vec<(Stream, String)> {
-    let reader = ring.reader().expect("nobody reads");
+    let reader = ring.reader().expect("no other reader");
     reader
         .filter_map(|item| item.ok()?.line().map(|line| (line.stream, line.to_string())))
         .collect()
@@ -117,7 +117,7 @@ fn a_child_that_goes_on_writing_does_not_keep_it_either() {
             while print("on and on\n") {}
             0
         });
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("no other reader");
         // It has begun.
         if !matches!(reader.recv(), Ok(Some(_))) {
             return 2;
@@ -172,7 +172,7 @@ fn a_capture_that_cannot_be_had_changes_nothing() {
 fn its_end_is_a_mirrors_end() {
     let (child, _) = child("end", |ring| {
         drop(Capture::stdout(ring));
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("no other reader");
         let ended = matches!(reader.recv(), Ok(Some(Item::Ended(_))));
         u8::from(!ended)
     });

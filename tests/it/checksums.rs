@@ -97,8 +97,7 @@ fn is_seen(items: &[Item<'_>]) -> bool {
     })
 }
 
-// --------------------------------------------------------------------------------------------
-// options
+// ----------------------------------------------------------------------------------------- options
 
 #[test]
 fn rings_in_files_have_checksums_and_others_have_not_unless_they_are_asked_for() {
@@ -144,8 +143,7 @@ fn a_slot_has_eight_bytes_less_for_a_line() {
     }
 }
 
-// ----------------------------------------------------------------------------------- lines that
-// are sound
+// ---------------------------------------------------------------------------- lines that are sound
 
 /// All ways in which a line comes about.
 fn write_some_of_all(ring: &LineRing, label: &str) {
@@ -179,7 +177,7 @@ fn what_writers_write_agrees_for_readers_and_observers() {
             let ring = LineRing::new(options).expect("a ring");
             write_some_of_all(&ring, "some");
             let observer = Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-            let seen = observer.snapshot();
+            let seen = observer.snapshot().expect("the file stays whole");
             let mut reader = ring.reader().expect("the ring has no reader");
             let read = drained_to_the_end(&mut reader);
             assert!(!is_seen(&seen) && !is_seen(&read), "{policy:?}, {line_bytes}: {seen:?}");
@@ -187,7 +185,11 @@ fn what_writers_write_agrees_for_readers_and_observers() {
                 items.iter().filter_map(Item::line).cloned().collect::<Vec<_>>()
             };
             assert_eq!(lines(&seen), lines(&read));
-            assert_eq!(lines(&observer.snapshot()), lines(&read), "also once they are taken");
+            assert_eq!(
+                lines(&observer.snapshot().expect("the file stays whole")),
+                lines(&read),
+                "also once they are taken"
+            );
             let without =
                 LineRing::new(Options::new().lines(512).line_bytes(line_bytes).max_line(2000))
                     .expect("a ring");
@@ -221,8 +223,7 @@ fn threads_of_a_buffer_that_rewrite_and_forget_lines_agree() {
     assert_eq!(lines.last().expect("some").to_string(), "49% done 49");
 }
 
-// ----------------------------------------------------------------------------------------- flipped
-// bits
+// ------------------------------------------------------------------------------------ flipped bits
 
 /// A short line, one of three parts and another short one of each of two mirrors; of some, a few
 /// are taken.
@@ -288,7 +289,10 @@ fn each_flipped_bit_of_a_short_and_of_a_long_line_shows() {
                 file.write_all_at(&bytes, 0).expect("memory");
                 file.write_all_at(&[bytes[at] ^ 1 << (bit % 8)], at as u64).expect("memory");
                 let what = format!("{policy:?}, bit {bit} of the slot at {slot}");
-                let seen = Observer::attach(&file).expect("a ring").snapshot();
+                let seen = Observer::attach(&file)
+                    .expect("a ring")
+                    .snapshot()
+                    .expect("the file stays whole");
                 let mut reader = LineRing::attach(&file)
                     .expect("a ring")
                     .reader()
@@ -433,8 +437,7 @@ fn an_error_that_was_kept_is_verified_too() {
     }
 }
 
-// ------------------------------------------------------------------------------------------- torn
-// copies
+// ------------------------------------------------------------------------------------- torn copies
 
 /// A line that says which one it is, all over.
 fn content(writer: usize, number: usize) -> Vec<u8> {
@@ -503,7 +506,10 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
             for round in 0..60 {
                 let to = folder.path().join("copy");
                 copy_in_blocks(&file, &to, [512, 4096, 100][round % 3]);
-                let seen = Observer::open_file(&to).expect("a ring").snapshot();
+                let seen = Observer::open_file(&to)
+                    .expect("a ring")
+                    .snapshot()
+                    .expect("the file stays whole");
                 let copied = LineRing::open_file(&to).expect("a ring");
                 let read = drained(&mut copied.reader().expect("the ring has no reader"));
                 for line in seen.iter().chain(&read).filter_map(Item::line) {
@@ -513,7 +519,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
                     totals[2] += usize::from(!is_written);
                     assert!(is_written, "{policy:?}: {line:?}");
                 }
-                let seen = living.snapshot();
+                let seen = living.snapshot().expect("the file stays whole");
                 assert!(!is_seen(&seen), "{policy:?}: nothing is damaged in the living one");
             }
             over.store(true, Relaxed);
@@ -524,8 +530,7 @@ fn a_copy_of_a_living_ring_has_no_torn_line_that_does_not_say_so() {
     assert!(totals[0] > 1000);
 }
 
-// ---------------------------------------------------------------------------------------------
-// power loss
+// -------------------------------------------------------------------------------------- power loss
 
 const PAGE: usize = 4096;
 
@@ -617,7 +622,10 @@ fn pages_of_different_times_give_no_line_that_was_not_written() {
                 }
                 let what = format!("{policy:?}, slots of {line_bytes} bytes, seed {seed}");
                 let file = memory(&image, RING_SEALS);
-                let seen = Observer::attach(&file).expect("a ring").snapshot();
+                let seen = Observer::attach(&file)
+                    .expect("a ring")
+                    .snapshot()
+                    .expect("the file stays whole");
                 sound += assert_written(&what, &seen, &written);
                 let ring = LineRing::attach(&file).expect("a ring");
                 let mut reader = ring.reader().expect("the ring has no reader");

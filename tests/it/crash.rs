@@ -1,5 +1,5 @@
-//! What a kill, or a stop, at one certain place would spoil if nobody saw to it: a case for each.
-//! `every_instruction.rs` goes through all places, of fewer circumstances.
+//! What a kill, or a stop, at one certain place would spoil if no other process repaired it: a
+//! case for each. `every_instruction` goes through all places, of fewer circumstances.
 
 use std::fs::File;
 use std::io::Write;
@@ -226,7 +226,7 @@ fn an_error_that_is_told_has_its_text_wherever_its_writer_died() {
             other.write_line(b"over it").unwrap();
         }
         drop(other);
-        // Somebody finds the dead first, as a reader does that looks before it drains.
+        // Another process finds the dead first, as a reader does that looks before it drains.
         let items = drain(&ring);
         let is_error = items
             .iter()
@@ -255,7 +255,7 @@ fn a_name_whose_creator_died_early_can_be_had_again() {
         std::mem::forget(ring);
         wait_for_the_end()
     });
-    // Before that it is an empty object of which nobody knows whose it is.
+    // Before that it is an empty object that does not say whose it is.
     while std::fs::read(&path).unwrap_or_default().get(..8).is_none_or(|magic| magic == [0; 8]) {
         std::hint::spin_loop();
     }
@@ -391,7 +391,7 @@ fn a_creation_that_fails_leaves_no_name() {
     );
 }
 
-/// Whoever made it is dead.
+/// The process that made it is dead.
 #[test]
 fn a_ring_in_which_a_forked_worker_lives_is_not_removed() {
     let name = name("forked");
@@ -413,7 +413,12 @@ fn a_ring_in_which_a_forked_worker_lives_is_not_removed() {
     ready.pass();
     creator.end();
     let observer = Observer::open_named(&name).unwrap();
-    let looked: Vec<_> = observer.snapshot().iter().map(ToString::to_string).collect();
+    let looked: Vec<_> = observer
+        .snapshot()
+        .expect("the file stays whole")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let used = observer.is_used();
     drop(observer);
     let removed = LineRing::remove_named(&name).unwrap();
@@ -427,7 +432,7 @@ fn a_ring_in_which_a_forked_worker_lives_is_not_removed() {
     );
 }
 
-/// Somebody takes a name away and gives it to another ring, while the first ring is dropped.
+/// A process takes a name away and gives it to another ring, while the first ring is dropped.
 #[test]
 fn a_name_that_is_anothers_by_now_stays() {
     let _processor = stay_on_processor(0);

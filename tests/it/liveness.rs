@@ -19,7 +19,7 @@ fn ring() -> LineRing {
 
 /// What a reader sees that has just become that, and so looks for the dead at once.
 fn look(ring: &LineRing) -> Vec<String> {
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no other reader");
     let mut seen = Vec::new();
     while let Some(item) = reader.try_recv().expect("ours") {
         seen.push(match &item {
@@ -36,8 +36,8 @@ fn assert_alive(ring: &LineRing) {
 }
 
 fn assert_dead(ring: &LineRing) {
-    // The kernel lets go of a dead process's memory when nobody looks at that any more: a moment
-    // later, perhaps.
+    // The kernel lets go of a dead process's memory when no process looks at that any more: a
+    // moment later, perhaps.
     let began = Instant::now();
     let mut seen = Vec::new();
     while !seen.contains(&"Died".to_owned()) {
@@ -284,7 +284,7 @@ fn a_writer_that_closes_all_descriptors_keeps_its_cell() {
     let others: Vec<_> = (1..MIRRORS).map(|_| ring.mirror().expect("a cell")).collect();
     assert!(
         matches!(ring.mirror(), Err(MirrorError::TooManyMirrors { .. })),
-        "its cell is nobody else's"
+        "no other process has its cell"
     );
     drop(others);
     go_on.open();
@@ -337,7 +337,7 @@ fn a_writer_in_another_pid_namespace_is_judged_rightly() {
 #[test]
 fn ten_thousand_crashes_cost_no_slot_and_no_cell() {
     let ring = ring();
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no other reader");
     let crashes = 10_000;
     for _ in 0..crashes {
         let child = fork(|| {
@@ -361,7 +361,7 @@ fn ten_thousand_crashes_cost_no_slot_and_no_cell() {
 
 /// How the one mirror of this ring ended.
 fn end_of(ring: &LineRing) -> linering::Ended<'static> {
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no other reader");
     loop {
         if let Some(Item::Ended(ended)) = reader.recv().expect("ours").map(Item::into_owned) {
             return ended;

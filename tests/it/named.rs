@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use linering::{AttachError, CreateError, End, Item, LineRing, Observer, Options, Seat};
+use linering::{
+    AttachError, CreateError, End, Item, LineRing, Observer, Options, Seat, SystemError,
+};
 
 use crate::common::{Gate, fork, not_run, wait_for_the_end};
 
@@ -78,13 +80,13 @@ fn what_is_there_already_is_not_touched() {
     assert!(matches!(error, CreateError::Taken { .. }), "{error}");
     let begin = format!("shared memory named {name} is there already, expected ");
     assert!(error.to_string().starts_with(&begin), "{error}");
-    fs::write(&path, "somebody's").expect("a file");
+    fs::write(&path, "another's").expect("a file");
     let error = LineRing::create_file(&path, options()).expect_err("the path is taken");
     assert!(
         error.to_string().starts_with(&format!("{} is there already", path.display())),
         "{error}"
     );
-    assert_eq!(fs::read(&path).expect("a file"), b"somebody's");
+    assert_eq!(fs::read(&path).expect("a file"), b"another's");
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn a_name_goes_with_the_last_handle_of_its_maker_and_the_memory_with_the_last_of
     assert!(shown(&name).exists(), "the maker has another handle");
     drop(clone);
     assert!(!shown(&name).exists());
-    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System { .. })));
+    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System(_))));
     let mut mirror = other.mirror().expect("a mirror");
     mirror.write_line(b"still here").expect("room");
     drop(mirror);
@@ -162,7 +164,7 @@ fn a_file_and_a_name_outlive_the_kill_of_everybody_and_keep_what_was_written() {
     for ring in [LineRing::open_named(&name), LineRing::open_file(&path)] {
         let mut lines = Vec::new();
         let mut ends = Vec::new();
-        for item in ring.expect("it stays").reader().expect("nobody reads") {
+        for item in ring.expect("it stays").reader().expect("no other reader") {
             match item.expect("ours") {
                 Item::Line(line) => lines.push((line.to_string(), line.unfinished)),
                 Item::Ended(ended) => ends.push(ended.end),
@@ -173,7 +175,7 @@ fn a_file_and_a_name_outlive_the_kill_of_everybody_and_keep_what_was_written() {
         assert_eq!(lines, expected.map(|(line, unfinished)| (line.to_owned(), unfinished)));
         assert_eq!(ends, [End::Died]);
     }
-    fs::remove_file(shown(&name)).expect("nobody took the name away");
+    fs::remove_file(shown(&name)).expect("no process took the name away");
 }
 
 #[test]
@@ -273,10 +275,10 @@ fn a_name_is_taken_away_only_where_nobody_lives() {
     assert!(!LineRing::remove_named(&name).expect("a ring"), "its maker lives");
     child.end();
     let observer = linering::Observer::open_named(&name).expect("it was left");
-    assert!(!LineRing::remove_named(&name).expect("a ring"), "somebody looks at it");
+    assert!(!LineRing::remove_named(&name).expect("a ring"), "an observer looks at it");
     drop(observer);
     assert!(LineRing::remove_named(&name).expect("a ring"));
-    assert!(matches!(LineRing::remove_named(&name), Err(AttachError::System { .. })), "it is gone");
+    assert!(matches!(LineRing::remove_named(&name), Err(AttachError::System(_))), "it is gone");
 }
 
 #[test]
@@ -289,10 +291,7 @@ fn a_ring_that_memory_has_no_room_for_is_refused_before_it_is_allocated() {
         let is_refused = matches!(error, CreateError::Memory { needed: found, available } if found > needed && available < needed);
         assert!(is_refused, "{error}");
     }
-    assert!(
-        matches!(LineRing::open_named(&name), Err(AttachError::System { .. })),
-        "nothing is left"
-    );
+    assert!(matches!(LineRing::open_named(&name), Err(AttachError::System(_))), "nothing is left");
 }
 
 /// Mounts an empty file system of 64 KiB there, for this process alone; `false` if it may not.
@@ -332,7 +331,7 @@ fn a_ring_for_which_the_file_system_is_too_full_is_refused_and_leaves_nothing_th
         for filling in [0, 60 << 10] {
             fs::write(folder.path().join("filling"), vec![1; filling]).expect("room");
             match LineRing::create_file(folder.path().join("ring"), Options::new().lines(1 << 12)) {
-                Err(CreateError::System { error, .. })
+                Err(CreateError::System(SystemError { error, .. }))
                     if error.kind() == ErrorKind::StorageFull => {}
                 _ => return 1,
             }

@@ -28,7 +28,10 @@ fn ring(options: Options) -> LineRing {
 }
 
 fn look(ring: &LineRing) -> Vec<Item<'static>> {
-    Observer::attach(ring.descriptor().expect("open")).expect("a ring").snapshot()
+    Observer::attach(ring.descriptor().expect("open"))
+        .expect("a ring")
+        .snapshot()
+        .expect("the file stays whole")
 }
 
 fn texts(items: &[Item<'_>]) -> Vec<String> {
@@ -210,7 +213,7 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     let expected: Vec<_> = (0..100).map(|number| format!("line {number}")).collect();
     let living = Observer::open_file(&path).expect("a ring");
     assert!(living.is_used());
-    assert_eq!(texts(&living.snapshot()), expected);
+    assert_eq!(texts(&living.snapshot().expect("the file stays whole")), expected);
     drop(living);
     child.end();
     let state = |path: &Path| {
@@ -224,14 +227,14 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
         .into_iter()
         .chain(["last wor".to_owned(), "-- worker killed died --".to_owned()])
         .collect();
-    assert_eq!(texts(&dead.snapshot()), expected);
-    let seen = dead.snapshot();
+    assert_eq!(texts(&dead.snapshot().expect("the file stays whole")), expected);
+    let seen = dead.snapshot().expect("the file stays whole");
     let last = seen.iter().filter_map(Item::line).next_back().expect("its last words");
     assert!(last.unfinished && !seen[0].line().expect("a line").unfinished);
     assert!(state(&path) == before);
-    // Cut short meanwhile, which would kill who has it mapped.
+    // Cut short meanwhile, which would kill a process that maps it.
     fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100)).expect("a file");
-    assert_eq!(texts(&dead.snapshot()), expected);
+    assert_eq!(texts(&dead.snapshot().expect("the file stays whole")), expected);
     assert!(matches!(Observer::open_file(&path), Err(AttachError::TooSmall { found: 100, .. })));
 }
 
@@ -249,7 +252,7 @@ fn who_looks_lives_there() {
     assert!(!second.is_used(), "the first one only looks");
     drop((first, second));
     assert!(!Observer::attach(&descriptor).expect("a ring").is_used());
-    assert!(matches!(Observer::open_named(&name), Err(AttachError::System { .. })));
+    assert!(matches!(Observer::open_named(&name), Err(AttachError::System(_))));
 }
 
 /// A line that says who wrote it and which it is, over and over, so that a mix of two would show.
@@ -298,7 +301,9 @@ fn who_looks_while_others_write_and_read_sees_whole_lines_in_order() {
             while lines < 20_000 || looks < 500 {
                 let mut last = None;
                 let mut next = [0; 2];
-                for line in observer.snapshot().iter().filter_map(Item::line) {
+                for line in
+                    observer.snapshot().expect("the file stays whole").iter().filter_map(Item::line)
+                {
                     if line.truncated {
                         continue;
                     }
@@ -341,7 +346,7 @@ fn whatever_bytes_a_dead_ring_has_a_look_at_it_ends() {
         for number in 0..6 {
             mirrors[number % 2].write_line(content(0, number).as_bytes()).expect("room");
             if number == 2 {
-                let mut reader = ring.reader().expect("nobody reads");
+                let mut reader = ring.reader().expect("no other reader");
                 while reader.try_recv().expect("ours").is_some() {}
             }
         }
@@ -365,7 +370,7 @@ fn whatever_bytes_a_dead_ring_has_a_look_at_it_ends() {
             }
             fs::write(&path, &damaged).expect("a file");
             if let Ok(observer) = Observer::open_file(&path) {
-                seen += observer.snapshot().len();
+                seen += observer.snapshot().expect("the file stays whole").len();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Writers and readers that are killed at any time, one after another, for as long as wanted:
 //! `LINERING_STORM_KILLS=20000` takes some minutes.
 //!
-//! Each writer notes in memory of its own, shared with nobody but this test, that a line's write
+//! Each writer notes in memory of its own, shared with this test alone, that a line's write
 //! has returned, before it begins the next. What it has noted must come, and nothing twice, and
 //! nothing torn.
 
@@ -133,7 +133,7 @@ fn storm(policy: Policy, kills: usize) {
     let options = Options::new().lines(64).line_bytes(64).mirrors(50 * WRITERS).policy(policy);
     let options = options.timestamps(Timestamps::Off).max_line(1024);
     let ring = LineRing::new(options).expect("a ring");
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no other reader");
     let acknowledged = shared_counts(WRITERS + kills);
     let mut storm = Storm { policy, ring, acknowledged, came: HashMap::new(), flagged: 0 };
     let mut children: Vec<Child> = (0..WRITERS).map(|writer| storm.start(writer)).collect();
@@ -201,8 +201,7 @@ fn what_is_overwritten_is_counted_however_many_writers_are_killed() {
     storm(Policy::OverwriteOldest, kills());
 }
 
-// ------------------------------------------------------------------------------------------
-// readers
+// ----------------------------------------------------------------------------------------- readers
 
 /// Items that a reader notes, at most. Then it leaves.
 const NOTES: usize = 1 << 16;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use linering::{
     AttachError, End, Item, LineRing, MirrorError, Observer, Options, ReadError, RingName, Seat,
+    SystemError,
 };
 
 use crate::common::{Gate, die, fork, not_run, wait_for_the_end};
@@ -49,8 +50,7 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-// --------------------------------------------------------------------------------------------
-// names
+// ------------------------------------------------------------------------------------------- names
 
 #[test]
 fn what_is_no_file_under_a_name_is_neither_waited_for_nor_followed_nor_read() {
@@ -122,7 +122,11 @@ fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_a
                     }
                     // As `linering gc`: whatever it finds, it may be gone by now.
                     match LineRing::remove_named(&name) {
-                        Err(AttachError::System { doing: "take the name away", error }) => {
+                        Err(AttachError::System(SystemError {
+                            doing: "take the name away",
+                            error,
+                            ..
+                        })) => {
                             panic!("{error}")
                         }
                         Err(AttachError::Magic { found, .. }) if found == *b"linering" => {
@@ -176,8 +180,49 @@ fn what_a_killed_maker_of_a_name_has_left_is_taken_away() {
     fs::remove_file(&path).expect("it is there");
 }
 
-// ----------------------------------------------------------------------------------------- read
-// locks
+#[test]
+fn the_name_of_a_maker_leads_to_nothing_outside_of_the_folder_of_names() {
+    let child = fork(|| 0);
+    let process = child.0;
+    child.succeeds();
+    // Any user can make a folder there, and a maker's name is taken for a maker's whatever the file
+    // is.
+    let folder = Path::new("/dev/shm").join(format!(".linering-new-{process}-0"));
+    fs::create_dir(&folder).expect("a folder");
+    let other = Name::new();
+    File::create(other.path()).expect("a file");
+    let name = format!(".linering-new-{process}-0/../{}", other.0);
+    let removed = LineRing::remove_named(&name);
+    fs::remove_dir(&folder).expect("it is empty");
+    assert!(matches!(removed, Err(AttachError::Name { .. })), "{removed:?}");
+    assert!(other.path().exists(), "it is another's");
+}
+
+#[test]
+fn a_string_from_outside_is_told_in_one_line_that_no_terminal_obeys() {
+    let hostile = "\x1b[2J\nno/ring";
+    let errors = [
+        LineRing::open_named(hostile).expect_err("a slash").to_string(),
+        LineRing::create_named(hostile, options()).expect_err("a slash").to_string(),
+        hostile.parse::<Seat>().expect_err("no seat").to_string(),
+    ];
+    for error in errors {
+        assert!(error.contains("[2J") && !error.contains(char::is_control), "{error:?}");
+    }
+}
+
+#[test]
+fn a_seat_whose_descriptor_is_no_file_is_not_opened() {
+    let ring = LineRing::new(options()).expect("a ring");
+    let seat = ring.seat().expect("a seat").to_string();
+    let device = File::open("/dev/null").expect("a device");
+    let mut fields: Vec<_> = seat.split(':').map(str::to_owned).collect();
+    fields[3] = device.as_raw_fd().to_string();
+    let error = fields.join(":").parse::<Seat>().expect_err("a device");
+    assert!(matches!(error, AttachError::NotAFile { found: "a device" }), "{error}");
+}
+
+// -------------------------------------------------------------------------------------- read locks
 
 /// A lock for reading on all of a file, as a process may have it that may only read.
 struct ReadLock(#[expect(dead_code, reason = "it is held")] File);
@@ -285,7 +330,7 @@ fn a_ring_is_read_and_written_beside_a_read_lock_on_all_of_it() {
     );
     assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
     drop((reader, again));
-    ring.reader().expect("it was given back");
+    drop(ring.reader().expect("it was given back"));
     fs::remove_file(&path).expect("it stays");
 }
 
@@ -353,7 +398,7 @@ fn a_read_lock_keeps_out_where_a_claim_proves_nothing_and_is_named_there() {
     let seat = ring.seat().expect("a seat");
     drop(kept);
     assert!(ring.reader().is_ok());
-    seat.open().expect("a cell");
+    drop(seat.open().expect("a cell"));
     fs::remove_file(&path).expect("it stays");
 }
 
@@ -382,8 +427,7 @@ fn a_read_lock_on_the_cell_of_one_that_died_does_not_put_off_its_death() {
     fs::remove_file(&path).expect("it stays");
 }
 
-// ----------------------------------------------------------------------------------------
-// environment
+// ------------------------------------------------------------------------------------- environment
 
 /// Run by the test below as another program, with another user's rights.
 #[test]
@@ -435,8 +479,7 @@ fn a_setuid_program_does_not_obey_its_environment() {
     assert!(setuid.contains("it obeys nothing"), "{setuid}");
 }
 
-// --------------------------------------------------------------------------- one memory, two
-// processes
+// ----------------------------------------------------------------------- one memory, two processes
 
 /// A child that shares its parent's memory lives in the same place: what the parent had not
 /// finished could still be written by it, so the parent has not died until the child has. The lock

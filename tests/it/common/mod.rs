@@ -13,7 +13,6 @@ use std::thread::{self, JoinHandle};
 
 use linering::LineRing;
 
-pub mod hostile;
 mod needs;
 pub mod tracer;
 
@@ -22,8 +21,7 @@ pub fn below_overflow(lines: usize) -> u64 {
     ((1 << 39) << lines.next_power_of_two().trailing_zeros()) - 3
 }
 
-// -------------------------------------------------------------------------------------------
-// segments
+// ---------------------------------------------------------------------------------------- segments
 
 /// All bytes of a segment.
 pub fn bytes_of(ring: &LineRing) -> Vec<u8> {
@@ -52,8 +50,7 @@ pub fn memory(bytes: &[u8], seals: i32) -> File {
     file
 }
 
-// ------------------------------------------------------------------------------------------
-// children
+// ---------------------------------------------------------------------------------------- children
 
 /// A forked child.
 #[derive(Debug)]
@@ -189,8 +186,7 @@ pub fn bytes_in(pipe: &io::PipeReader) -> usize {
     bytes as usize
 }
 
-// -------------------------------------------------------------------------------------------
-// threads
+// ----------------------------------------------------------------------------------------- threads
 
 /// A thread that does what it is told, one thing after another.
 pub struct Actor {

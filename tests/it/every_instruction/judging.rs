@@ -112,7 +112,7 @@ impl Operation {
             matches!(item, Item::Damaged { .. }) || item.line().is_some_and(|line| line.damaged)
         };
         assert!(!items.iter().any(is_damaged), "{items:?}");
-        // Whoever was not touched: each line once, in order, or counted as lost.
+        // A writer that was not touched: each line once, in order, or counted as lost.
         let groups = (0..2).map(|number| {
             let label = format!("other {number}");
             let lines: Vec<_> = (0..written).map(|line| format!("{label} line {line}")).collect();

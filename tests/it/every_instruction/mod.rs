@@ -4,7 +4,7 @@
 //! Each operation is executed one instruction at a time in a child. Whenever that has changed the
 //! segment, or a lock on it, three things are tried at this point:
 //!
-//! * a copy of the segment, in which nobody lives, is *judged*: others write two laps, a reader
+//! * a copy of the segment, in which no process lives, is *judged*: others write two laps, a reader
 //!   drains, every line that was acknowledged is there once and none is torn, every end is told,
 //!   all slots are in one place, all cells can be had;
 //! * the same operation is executed again in another child, up to the same change, and that child
@@ -150,7 +150,7 @@ impl Operation {
         assert_eq!(child.resume(), Stop::Mark);
         assert_eq!(child.resume(), Stop::Exit(0), "it reads to the end");
         std::mem::forget(child);
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("no other reader");
         // A child that only became the reader has read nothing.
         let log = Log::of_this_test();
         if log.maybe.load(SeqCst) > 0 {
@@ -289,7 +289,7 @@ fn read_asleep(ring: &LineRing) -> Receiver<Item<'static>> {
     let (tell, told) = channel();
     let ring = ring.clone();
     std::thread::spawn(move || {
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("no other reader");
         reader.set_spinning(false);
         while let Ok(Some(item)) = reader.recv_timeout(PATIENCE) {
             let is_end = matches!(&item, Item::Ended(ended) if ended.label == "child");
@@ -331,7 +331,7 @@ fn a_reader_that_sleeps_sees_the_line_and_the_death_of_one_who_did_not_wake_it()
         write.step_until(&ring, &child, |now, _, _| now == instructions);
         let is_line = |item: &Item<'_>| item.line().is_some_and(|line| line.to_string() == "short");
         // In a copy its writer is dead: what was not published comes flagged.
-        let mut reader = copy(&bytes_of(&ring)).reader().expect("nobody lives in a copy");
+        let mut reader = copy(&bytes_of(&ring)).reader().expect("no process lives in a copy");
         let first = reader.try_recv().expect("ours");
         let is_published = first.is_some_and(|item| item.line().is_some_and(is_whole));
         published += usize::from(is_published);

@@ -28,7 +28,7 @@ impl Hands {
 pub(super) struct Operation {
     pub(super) name: &'static str,
     pub(super) policy: Policy,
-    /// Lines that somebody else has written before, which nobody has read.
+    /// Lines that another writer has written before, which no reader has taken.
     pub(super) before: usize,
     /// What the child does before it is traced.
     pub(super) prepare: fn(&LineRing, &mut Hands),
@@ -40,9 +40,9 @@ pub(super) struct Operation {
     pub(super) most: usize,
     /// The child is the reader.
     pub(super) reads: bool,
-    /// Somebody was killed before, at this change of this operation of theirs.
+    /// Another process was killed before, at this change of this operation of its own.
     pub(super) victim: Option<(Box<Operation>, usize)>,
-    /// All cells but that one's are somebody's.
+    /// All cells but that process's belong to mirrors that live.
     pub(super) crowded: bool,
     /// Slots have checksums, and so 8 bytes less for a line.
     pub(super) checksums: bool,
@@ -74,7 +74,7 @@ pub(super) fn open_beside_a_sleeper(ring: &LineRing, hands: &mut Hands) {
 /// the line's first part. They are read meanwhile, by a reader that is gone then.
 pub(super) fn open_and_write_round(ring: &LineRing, hands: &mut Hands) {
     open(ring, hands);
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no other reader");
     for part in 0..=PARTS_OF_A_ROUND {
         while reader.try_recv().expect("ours").is_some() {}
         // The last one stays in the spare.

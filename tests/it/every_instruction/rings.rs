@@ -71,8 +71,8 @@ impl Operation {
             .policy(self.policy)
             .timestamps(linering::Timestamps::Off)
             .start_position(below_overflow(LINES))
-            // One that nobody opens any more keeps nobody waiting; and nobody waits for one who
-            // died.
+            // A seat that no process opens any more keeps no reader waiting; and no writer waits
+            // for a reader that died.
             .seat_limit(Duration::from_millis(1))
             .block_limit(PATIENCE);
         let ring = LineRing::new(options).expect("a ring");
@@ -139,7 +139,7 @@ impl State {
     }
 }
 
-/// A ring with the same bytes, in which nobody lives.
+/// A ring with the same bytes, in which no process lives.
 pub(super) fn copy(bytes: &[u8]) -> LineRing {
     LineRing::attach(memory(bytes, RING_SEALS)).expect("the bytes of a ring")
 }

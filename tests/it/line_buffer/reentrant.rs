@@ -10,9 +10,9 @@ use std::thread;
 use linering::{LineBuffer, Options};
 
 use super::{small, texts, write};
-use crate::common::Actor;
+use crate::common::{Actor, fork};
 
-/// A page that cannot be read until somebody asks for it, and what the handler of that fault found.
+/// A page that cannot be read until a thread tries, and what the handler of that fault found.
 static PAGE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static TARGET: AtomicPtr<LineBuffer> = AtomicPtr::new(ptr::null_mut());
 static FOUND: AtomicI32 = AtomicI32::new(0);
@@ -40,7 +40,7 @@ extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void)
         };
         FOUND.store(found, SeqCst);
     }
-    // SAFETY: a mapping of ours, which nobody can have read before.
+    // SAFETY: a mapping of ours, which no thread can have read before.
     unsafe { libc::mprotect(page.cast(), PAGE_BYTES, libc::PROT_READ | libc::PROT_WRITE) };
 }
 
@@ -69,11 +69,11 @@ fn write_interrupted(buffer: &LineBuffer) -> i32 {
         assert_eq!(libc::sigaction(libc::SIGSEGV, &raw const action, &raw mut former), 0);
         pages
     };
-    // SAFETY: mapped and initialised; readable as soon as somebody tries.
+    // SAFETY: mapped and initialised; readable as soon as a thread tries.
     write(buffer, unsafe {
         std::slice::from_raw_parts(pages.add(PAGE_BYTES - 10), PAGE_BYTES + 10)
     });
-    // SAFETY: the handler as it was before; the mapping above, which nobody uses any more.
+    // SAFETY: the handler as it was before; the mapping above, which no thread uses any more.
     unsafe {
         libc::sigaction(libc::SIGSEGV, &raw const former, ptr::null_mut());
         PAGE.store(ptr::null_mut(), SeqCst);
@@ -84,24 +84,29 @@ fn write_interrupted(buffer: &LineBuffer) -> i32 {
 
 #[test]
 fn a_signal_handlers_write_in_the_middle_of_a_write_would_block() {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
-    for cells in [4, 1] {
-        let buffer = Arc::new(
-            LineBuffer::with_options(10, Options::new().mirrors(cells)).expect("a buffer"),
-        );
-        let first = Actor::new();
-        first.write(&buffer, b"first\n");
-        // With one cell this thread has to share.
-        let second = Actor::new();
-        let shared = Arc::clone(&buffer);
-        second.run(move || assert_eq!(write_interrupted(&shared), 1, "1 is WouldBlock, 3 success"));
-        second.write(&buffer, b"goes on\n");
-        let line = "i".repeat(PAGE_BYTES + 9);
-        assert_eq!(texts(&buffer), ["first", &line, "goes on"], "{cells} cells");
-        second.end();
-        first.end();
-    }
+    // In a child: a handler is the whole process's, which other tests share.
+    fork(|| {
+        for cells in [4, 1] {
+            let buffer = Arc::new(
+                LineBuffer::with_options(10, Options::new().mirrors(cells)).expect("a buffer"),
+            );
+            let first = Actor::new();
+            first.write(&buffer, b"first\n");
+            // With one cell this thread has to share.
+            let second = Actor::new();
+            let shared = Arc::clone(&buffer);
+            second.run(move || {
+                assert_eq!(write_interrupted(&shared), 1, "1 is WouldBlock, 3 success")
+            });
+            second.write(&buffer, b"goes on\n");
+            let line = "i".repeat(PAGE_BYTES + 9);
+            assert_eq!(texts(&buffer), ["first", &line, "goes on"], "{cells} cells");
+            second.end();
+            first.end();
+        }
+        0
+    })
+    .succeeds();
 }
 
 #[test]

@@ -67,11 +67,11 @@ fn a_writer_that_finds_no_room_within_its_limit_drops_its_line_and_says_so() {
     let mut mirror = mirror(&ring);
     (0..4).for_each(|i| write(&mut mirror, &i.to_string()));
     for _ in 0..3 {
-        let error = mirror.write_line(b"dropped").expect_err("nobody makes room");
+        let error = mirror.write_line(b"dropped").expect_err("no reader makes room");
         assert!(matches!(error, WriteError::TimedOut(found) if found == limit), "{error}");
         assert_eq!(error.to_string(), "the ring stayed full for 5ms");
     }
-    let error = mirror.write(b"dropped\n").expect_err("nobody makes room");
+    let error = mirror.write(b"dropped\n").expect_err("no reader makes room");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     let mut found = texts(&now(&mut reader));
     write(&mut mirror, "4");
@@ -90,7 +90,7 @@ fn a_long_line_that_finds_room_for_some_parts_only_comes_truncated() {
         let mut mirror = mirror(&ring);
         (room..4).for_each(|_| write(&mut mirror, "before"));
         let text = numbered(0, 1, 10 * PAYLOAD);
-        let error = mirror.write_line(&text).expect_err("nobody makes room");
+        let error = mirror.write_line(&text).expect_err("no reader makes room");
         assert!(matches!(error, WriteError::TimedOut(_)), "{error}");
         let mut items = now(&mut reader);
         write(&mut mirror, "after");
@@ -127,7 +127,7 @@ fn a_line_after_one_that_failed_is_a_line_of_its_own() {
             "write" => mirror.write(&text).is_err(),
             _ => mirror.write(without_end).is_err(),
         };
-        assert!(failed, "{way}: nobody makes room");
+        assert!(failed, "{way}: no reader makes room");
         let mut items = now(&mut reader);
         if way == "write without the line's end" {
             mirror.write_all(b"\n").expect("room");
@@ -149,7 +149,7 @@ fn a_full_ring_without_a_reader_is_given_up_after_the_grace_time() {
     let ring = ring(small(4, Policy::Block).reader_grace(grace));
     let mut mirror = mirror(&ring);
     (0..4).for_each(|i| write(&mut mirror, &i.to_string()));
-    let error = mirror.write_line(b"dropped").expect_err("nobody reads");
+    let error = mirror.write_line(b"dropped").expect_err("no reader");
     assert!(matches!(error, WriteError::ReaderGone(found) if found == grace), "{error}");
     assert_eq!(error.to_string(), "the ring is full and has had no reader for 5ms");
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::BrokenPipe);
@@ -173,10 +173,10 @@ fn a_reader_that_does_not_read_is_not_gone() {
     let mut idle = reader(&ring);
     let mut mirror = mirror(&ring);
     (0..4).for_each(|i| write(&mut mirror, &i.to_string()));
-    let error = mirror.write_line(b"dropped").expect_err("nobody makes room");
+    let error = mirror.write_line(b"dropped").expect_err("no reader makes room");
     assert!(matches!(error, WriteError::TimedOut(_)), "{error}");
     assert!(idle.try_recv().expect("ours").is_some());
     drop(idle);
-    let error = mirror.write_line(b"dropped").expect_err("nobody reads");
+    let error = mirror.write_line(b"dropped").expect_err("no reader");
     assert!(matches!(error, WriteError::ReaderGone(_)), "{error}");
 }

@@ -1,4 +1,5 @@
-//! A reader is told that a ring is over when every mirror has ended, and not before; waits and signals.
+//! A reader is told that a ring is over when every mirror has ended, and not before; waits and
+//! signals.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use linering::{Item, Policy, ReadError, WakeUp};
 
 use super::{mirror, reader, ring, small, write};
+use crate::common::fork;
 
 #[test]
 fn a_ring_that_never_had_a_mirror_is_over_at_once() {
@@ -96,40 +98,45 @@ extern "C" fn ignore(_: i32) {}
 
 #[test]
 fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
-    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
-    // interrupted.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = ignore as *const () as libc::sighandler_t;
-    // SAFETY: the handler does nothing, and nobody else uses this signal.
-    unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
-    // SAFETY: a plain call, for this thread.
-    let waiting = unsafe { libc::pthread_self() };
-    for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
-        let ring = ring(small(8, Policy::Block).wake_up(wake_up));
-        let mut mirror = mirror(&ring);
-        let mut reader = reader(&ring);
-        let interrupted = AtomicBool::new(false);
-        let error = thread::scope(|scope| {
-            scope.spawn(|| {
-                while !interrupted.load(SeqCst) {
-                    // SAFETY: that thread waits for this one.
-                    unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) };
-                    thread::yield_now();
-                }
+    // In a child: a handler is the whole process's, which other tests share.
+    fork(|| {
+        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+        // interrupted.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = ignore as *const () as libc::sighandler_t;
+        // SAFETY: the handler does nothing.
+        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        // SAFETY: a plain call, for this thread.
+        let waiting = unsafe { libc::pthread_self() };
+        for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
+            let ring = ring(small(8, Policy::Block).wake_up(wake_up));
+            let mut mirror = mirror(&ring);
+            let mut reader = reader(&ring);
+            let interrupted = AtomicBool::new(false);
+            let error = thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !interrupted.load(SeqCst) {
+                        // SAFETY: that thread waits for this one.
+                        unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) };
+                        thread::yield_now();
+                    }
+                });
+                let error = reader.recv().expect_err("no line comes, so only the signal ends this");
+                interrupted.store(true, SeqCst);
+                error
             });
-            let error = reader.recv().expect_err("no line comes, so only the signal ends this");
-            interrupted.store(true, SeqCst);
-            error
-        });
-        assert!(matches!(error, ReadError::Interrupted), "{error}");
-        write(&mut mirror, "after");
-        let found = loop {
-            match reader.recv() {
-                // One that was sent before.
-                Err(ReadError::Interrupted) => {}
-                other => break other.expect("ours").expect("not over").to_string(),
-            }
-        };
-        assert_eq!(found, "after");
-    }
+            assert!(matches!(error, ReadError::Interrupted), "{error}");
+            write(&mut mirror, "after");
+            let found = loop {
+                match reader.recv() {
+                    // One that was sent before.
+                    Err(ReadError::Interrupted) => {}
+                    other => break other.expect("ours").expect("not over").to_string(),
+                }
+            };
+            assert_eq!(found, "after");
+        }
+        0
+    })
+    .succeeds();
 }

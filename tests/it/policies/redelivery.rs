@@ -221,5 +221,5 @@ fn there_is_one_reader_at_a_time() {
     let second = attached.reader().expect("no other");
     assert!(matches!(ring.reader(), Err(ReadError::HasReader { .. })));
     drop(second);
-    reader(&ring);
+    drop(reader(&ring));
 }

@@ -36,7 +36,7 @@ fn the_wake_up_pipe_is_readable_when_something_has_come_since_nothing_was_there(
     }
     assert!(!is_readable(&reader, 0));
     mirror.write_all(b"unfinished").expect("room");
-    assert!(!is_readable(&reader, 0), "an unfinished line wakes nobody");
+    assert!(!is_readable(&reader, 0), "an unfinished line wakes no reader");
     drop(mirror);
     assert!(is_readable(&reader, 0), "an end wakes too");
     assert_eq!(texts(&now(&mut reader)), ["unfinished", "-- worker 0 ended --"]);

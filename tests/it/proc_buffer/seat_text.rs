@@ -81,13 +81,13 @@ fn a_text_that_is_no_seat_is_refused_with_it() {
     );
     for text in [with(2, "4194305"), with(3, "987654"), with(3, "-1")] {
         let error = text.parse::<Seat>().expect_err(&text);
-        assert!(matches!(error, AttachError::System { .. }), "{text}: {error}");
+        assert!(matches!(error, AttachError::System(_)), "{text}: {error}");
         assert!(error.to_string().starts_with("cannot open the ring's descriptor"), "{error}");
     }
     let file = std::fs::File::open("/proc/self/exe").expect("this program");
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file).to_string();
     let error = with(3, &descriptor).parse::<Seat>().expect_err("another file");
-    assert!(matches!(error, AttachError::System { .. } | AttachError::Magic { .. }), "{error}");
+    assert!(matches!(error, AttachError::System(_) | AttachError::Magic { .. }), "{error}");
     let other = LineRing::new(Options::new()).expect("a ring");
     let number = std::os::fd::AsRawFd::as_raw_fd(&other.descriptor().expect("open")).to_string();
     let error = with(3, &number).parse::<Seat>().expect_err("another ring");
@@ -103,7 +103,7 @@ fn a_seat_of_a_ring_that_is_gone_is_refused() {
         let buffer = small(10);
         buffer.seat().expect("a seat").to_string()
     };
-    let error = text.parse::<Seat>().expect_err("nobody has it open");
-    // The number is nobody's any more, or another file's or ring's by now.
+    let error = text.parse::<Seat>().expect_err("no process has it open");
+    // The number is no descriptor's any more, or another file's or ring's by now.
     assert!(!matches!(error, AttachError::Seat { .. }), "{error}");
 }

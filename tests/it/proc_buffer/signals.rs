@@ -13,40 +13,45 @@ extern "C" fn ignore(_: i32) {}
 
 #[test]
 fn a_signal_interrupts_a_wait_that_can_go_on_then() {
-    let buffer = small(10);
-    let seat = buffer.seat().expect("a seat");
-    // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
-    // interrupted.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = ignore as *const () as libc::sighandler_t;
-    // SAFETY: the handler does nothing, and nobody else uses this signal.
-    unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
-    // SAFETY: a plain call, for this thread.
-    let waiting = unsafe { libc::pthread_self() };
-    let interrupted = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !interrupted.load(SeqCst) {
-                // SAFETY: that thread waits for this one.
-                unsafe { libc::pthread_kill(waiting, libc::SIGUSR2) };
-                thread::yield_now();
-            }
+    // In a child: a handler is the whole process's, which other tests share.
+    fork(|| {
+        let buffer = small(10);
+        let seat = buffer.seat().expect("a seat");
+        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+        // interrupted.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = ignore as *const () as libc::sighandler_t;
+        // SAFETY: the handler does nothing.
+        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
+        // SAFETY: a plain call, for this thread.
+        let waiting = unsafe { libc::pthread_self() };
+        let interrupted = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !interrupted.load(SeqCst) {
+                    // SAFETY: that thread waits for this one.
+                    unsafe { libc::pthread_kill(waiting, libc::SIGUSR2) };
+                    thread::yield_now();
+                }
+            });
+            let error = buffer.wait().expect_err("a seat is open, so only the signal ends this");
+            interrupted.store(true, SeqCst);
+            assert!(matches!(error, ReadError::Interrupted), "{error}");
+            assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Interrupted);
         });
-        let error = buffer.wait().expect_err("a seat is open, so only the signal ends this");
-        interrupted.store(true, SeqCst);
-        assert!(matches!(error, ReadError::Interrupted), "{error}");
-        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Interrupted);
-    });
-    seat.open().expect("a mirror").write_line(b"after").expect("open");
-    let ends = loop {
-        match buffer.wait() {
-            // One that was sent before.
-            Err(ReadError::Interrupted) => {}
-            other => break other.expect("ours"),
-        }
-    };
-    assert_eq!(kinds(ends), [(0, End::Eof)]);
-    assert_eq!(texts(&buffer), ["after"]);
+        seat.open().expect("a mirror").write_line(b"after").expect("open");
+        let ends = loop {
+            match buffer.wait() {
+                // One that was sent before.
+                Err(ReadError::Interrupted) => {}
+                other => break other.expect("ours"),
+            }
+        };
+        assert_eq!(kinds(ends), [(0, End::Eof)]);
+        assert_eq!(texts(&buffer), ["after"]);
+        0
+    })
+    .succeeds();
 }
 
 #[test]

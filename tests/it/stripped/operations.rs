@@ -231,9 +231,10 @@ pub(super) const OPENING: [Operation; 9] = [
         options: SAME,
         prepare: write_four,
         act: |held| match held.ring.descriptor() {
-            Ok(descriptor) => {
-                value_or_sentence(Observer::attach(descriptor).map(|seen| seen.snapshot()))
-            }
+            Ok(descriptor) => match Observer::attach(descriptor) {
+                Ok(observer) => value_or_sentence(observer.snapshot()),
+                Err(error) => value_or_sentence::<(), _>(Err(error)),
+            },
             Err(error) => value_or_sentence::<(), _>(Err(error)),
         },
     },
