@@ -26,7 +26,8 @@ use self::template::{Template, templates};
 
 /// Steps of one input.
 const MOST_STEPS: usize = 20;
-/// Looks among them: one at a ring that no process uses makes a copy, which costs as much as all else.
+/// Looks among them: one at a ring that no process uses makes a copy, which costs as much as all
+/// else.
 const MOST_LOOKS: usize = 2;
 /// And steps of other kinds that cost much: rings that are opened by name or made, seats' strings.
 const MOST_COSTLY: usize = 3;
