@@ -13,7 +13,7 @@ use crate::error::{CreateError, MirrorError, ReadError, SystemError, WriteError}
 use crate::layout::{MAX_CELLS, READER_CELL};
 use crate::line::item::{Item, Line};
 use crate::read::drain::Drain;
-use crate::registry::cell::Entry;
+use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::segment::options::{Options, Timestamps};
 use crate::sys::fork;
@@ -111,7 +111,7 @@ impl LineBuffer {
         let segment = Segment::anonymous(&options.mirrors(mirrors))?;
         let drain = Drain::open(&segment).map_err(first_reader)?;
         let shared =
-            SharedWriters::with(Writer::new(&segment, Entry::Unlisted).map_err(first_mirror)?);
+            SharedWriters::with(Writer::new(&segment, MirrorKind::Unlisted).map_err(first_mirror)?);
         let shared = Shared {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             segment,
@@ -201,7 +201,7 @@ impl LineBuffer {
         let segment = &self.shared.segment;
         // Only a forked child can die and leave the others here; that it did is seen another time,
         // if not now.
-        let _ = store.drain.look_for_deaths(segment);
+        let _ = store.drain.reap_dead(segment);
         // No further than what is there now: writers that never pause must not keep this from
         // returning.
         let until = segment.ring().tail();
@@ -369,7 +369,7 @@ impl Way {
 
 impl ThreadWriter {
     fn new(shared: &Arc<Shared>) -> Result<Self, WriteError> {
-        let way = match Writer::new(&shared.segment, Entry::Unlisted) {
+        let way = match Writer::new(&shared.segment, MirrorKind::Unlisted) {
             Ok(writer) => Way::Own(writer),
             Err(MirrorError::TooManyMirrors { .. }) => Way::Shared { token: fork::token() },
             Err(error) => return Err(error.into()),

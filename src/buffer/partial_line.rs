@@ -177,7 +177,7 @@ fn of_one_line<'d>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::cell::Entry;
+    use crate::registry::cell::MirrorKind;
     use crate::segment::options::{Options, Policy};
     use crate::write::writer::{Style, Writer};
 
@@ -187,7 +187,7 @@ mod tests {
     fn a_line_that_is_begun_anew_has_another_hold_word() {
         let options = Options::new().policy(Policy::OverwriteOldest).rewrite(true);
         let segment = Segment::anonymous(&options).expect("a segment");
-        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let words = |writer: &Writer| {
             let cell = writer.registration().cell(&segment);
             (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
@@ -220,7 +220,7 @@ mod tests {
             let segment = Segment::anonymous(&options.clone().mirrors(3)).expect("a segment");
             let style = Style::default();
             let [mut writer, mut other] =
-                [0, 1].map(|_| Writer::new(&segment, Entry::Unlisted).expect("a cell"));
+                [0, 1].map(|_| Writer::new(&segment, MirrorKind::Unlisted).expect("a cell"));
             let mut drain = Drain::open(&segment).expect("the first");
             let read = |drain: &mut Drain| {
                 while drain.fill(&segment) {
@@ -292,7 +292,7 @@ mod tests {
             .max_line(500)
             .rewrite(true);
         let segment = Segment::anonymous(&options).expect("a segment");
-        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let mut drain = Drain::open(&segment).expect("the first");
         writer.append(&segment, &[b'a'; 40], Style::default()).expect("room");
         writer.rewrite(&segment);

@@ -195,7 +195,7 @@ impl LineProcBuffer {
         if left.is_zero() {
             return Ok(false);
         }
-        store.drain.look_for_deaths(self.ring.segment())?;
+        store.drain.reap_dead(self.ring.segment())?;
         let awaited = store.drain.awaited(self.ring.segment());
         drop(store);
         park::pause(self.ring.segment(), &awaited, left, true)?;

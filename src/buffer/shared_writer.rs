@@ -11,7 +11,7 @@ use std::thread::{self, ThreadId};
 use crate::buffer::partial_line::PartialLine;
 use crate::error::WriteError;
 use crate::line::splitter::{LineSplitter, Piece};
-use crate::registry::cell::Entry;
+use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::sys::fork;
 use crate::write::writer::{Style, Writer, splitter};
@@ -175,7 +175,7 @@ fn publish(
 ) -> Result<(), WriteError> {
     let writer = match writer {
         Some(writer) => writer,
-        None => writer.insert(Writer::new(segment, Entry::Unlisted)?),
+        None => writer.insert(Writer::new(segment, MirrorKind::Unlisted)?),
     };
     if line.cut == 0 {
         return writer.line(segment, &line.bytes, Style::default());

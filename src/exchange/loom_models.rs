@@ -27,7 +27,7 @@ use crate::exchange::{
     Awaited, ReadOutcome, Refused, Ring, Spare, count_event, may_sleep, wake_sleeper,
 };
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
+use crate::layout::{Cell, Hold, OrderEntry, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 
 use Ordering::{Acquire, Relaxed};
 
@@ -122,7 +122,7 @@ impl Heap {
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
-    fn look(&self, position: u64) -> Result<(u16, u64), ReadOutcome> {
+    fn peek(&self, position: u64) -> Result<(u16, u64), ReadOutcome> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
         let seen = self.ring().peek(position, &mut image);
         let payload = image[SLOT_HEADER_WORDS].to_ne_bytes();
@@ -151,10 +151,10 @@ impl Heap {
         self.fill(cell, &spare, line);
         self.ring().mark_begun(&spare, position);
         let entry = &self.order[SHAPE.index(position)];
-        let wanted = Entry(entry.load(Relaxed)).slot();
+        let wanted = OrderEntry(entry.load(Relaxed)).slot();
         self.hold(cell).store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
         if exchanged {
-            entry.store(Entry::full(SHAPE.lap(position), spare.slot).0, Relaxed);
+            entry.store(OrderEntry::full(SHAPE.lap(position), spare.slot).0, Relaxed);
         }
     }
 
@@ -187,7 +187,7 @@ impl Heap {
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
         let entries =
-            self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
+            self.order.iter().map(|entry| crate::layout::OrderEntry(entry.load(Relaxed)).slot());
         let spares = (0..self.cells.len()).map(|cell| self.spare(cell).slot);
         let mut slots: Vec<u32> = entries.chain(spares).collect();
         slots.sort_unstable();
@@ -258,7 +258,7 @@ fn publish_x_publish() {
         assert!(!hole.join().unwrap());
         assert!(positions == [START, SECOND] || positions == [SECOND, START], "{positions:x?}");
         for (cell, position) in [(1, positions[0]), (2, positions[1])] {
-            assert_eq!(heap.look(position), Ok((cell, 0)));
+            assert_eq!(heap.peek(position), Ok((cell, 0)));
         }
         heap.assert_slots_conserved();
     });
@@ -287,7 +287,7 @@ fn publish_x_publish_with_room_for_one() {
         let (room, none) = (Ok(SECOND), Err(Refused::Full(START.wrapping_add(2))));
         assert!(results == [room, none] || results == [none, room], "{results:x?}");
         let winner = if results[0] == room { 1 } else { 2 };
-        assert_eq!(heap.look(SECOND), Ok((winner, 0)));
+        assert_eq!(heap.peek(SECOND), Ok((winner, 0)));
         heap.assert_slots_conserved();
     });
 }
@@ -321,7 +321,7 @@ fn publish_x_take() {
             for line in 0..4 {
                 let position = START.wrapping_add(line);
                 loop {
-                    match heap.look(position) {
+                    match heap.peek(position) {
                         Ok(found) => break assert_eq!(found, (1, line)),
                         Err(seen) => assert_eq!(seen, ReadOutcome::Empty),
                     }
@@ -358,7 +358,7 @@ fn overwrite_x_take() {
             heap.fill(1, &writer_spare, 4);
         });
         let reader = spawn(&heap, |heap| {
-            match heap.look(START) {
+            match heap.peek(START) {
                 Ok(found) => assert_eq!(found, (1, 0)),
                 Err(seen) => return assert_eq!(seen, ReadOutcome::Passed(1)),
             }
@@ -367,7 +367,7 @@ fn overwrite_x_take() {
         writer.join().unwrap();
         reader.join().unwrap();
         for line in 2..4 {
-            assert_eq!(heap.look(START.wrapping_add(line)), Ok((1, line)));
+            assert_eq!(heap.peek(START.wrapping_add(line)), Ok((1, line)));
         }
         heap.assert_slots_conserved();
     });
@@ -390,7 +390,7 @@ fn observe_x_overwrite() {
             assert_eq!(heap.publish(1, &mut spare, true), Ok(START.wrapping_add(2)));
             heap.fill(1, &spare, 3);
         });
-        let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
+        let seen = spawn(&heap, |heap| heap.peek(START)).join().unwrap();
         assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         writer.join().unwrap();
     });
@@ -419,7 +419,7 @@ fn observe_x_take() {
             }
             heap.fill(2, &spare, 4);
         });
-        let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
+        let seen = spawn(&heap, |heap| heap.peek(START)).join().unwrap();
         assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         reader.join().unwrap();
         writer.join().unwrap();
@@ -496,7 +496,7 @@ fn hold_x_publish() {
             let heap = Arc::new(Heap::new(3));
             let (between, entry) = (START.wrapping_add(2), &heap.order[SHAPE.index(START)]);
             entry.store(
-                Entry::full(SHAPE.lap(between), Entry(entry.load(Relaxed)).slot()).0,
+                OrderEntry::full(SHAPE.lap(between), OrderEntry(entry.load(Relaxed)).slot()).0,
                 Relaxed,
             );
             heap.next_position.store(SECOND, Relaxed);
@@ -609,7 +609,7 @@ fn recover_x_publish() {
             let spoke = buries.join().unwrap();
             assert!(!exchanged || spoke != Some(true), "its line was published already");
             heap.bury_at_last(1, false);
-            let lines = [START, SECOND].map(|position| heap.look(position));
+            let lines = [START, SECOND].map(|position| heap.peek(position));
             let (dead, other) = (Ok((1, 0)), Ok((2, 0)));
             assert!(lines == [dead, other] || !exchanged && lines == [other, dead], "{lines:?}");
             heap.assert_slots_conserved();
@@ -644,7 +644,7 @@ fn recover_x_overwrite() {
             heap.bury_at_last(1, true);
             let tail = heap.ring().tail();
             let lines =
-                [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
+                [2, 1].map(|back| heap.peek(tail.wrapping_sub(back)).expect("the ring is full"));
             assert_ne!(lines[0], lines[1]);
             heap.assert_slots_conserved();
         });
@@ -672,7 +672,7 @@ fn recover_x_recover() {
             for cell in [1, 2] {
                 heap.bury_at_last(cell, true);
             }
-            let lines = [SECOND, START.wrapping_add(2)].map(|position| heap.look(position));
+            let lines = [SECOND, START.wrapping_add(2)].map(|position| heap.peek(position));
             assert_eq!(lines, [Ok((3, 0)), Ok((2, 0))]);
             heap.assert_slots_conserved();
         });
@@ -720,7 +720,7 @@ fn recover_x_late_writer() {
     check(None, || {
         let heap = Arc::new(Heap::new(3));
         let mut spare = heap.spare(2);
-        let wanted = Entry(heap.order[SHAPE.index(START)].load(Relaxed)).slot();
+        let wanted = OrderEntry(heap.order[SHAPE.index(START)].load(Relaxed)).slot();
         heap.hold(2).store(Hold::Intent(spare.slot, wanted).pack(0), Relaxed);
         heap.die(1, START, 0, true);
         let writer = spawn(&heap, move |heap| {
@@ -757,7 +757,7 @@ fn reopen_x_take() {
                 Some(())
             });
             let reader = spawn(&heap, |heap| {
-                match heap.look(START) {
+                match heap.peek(START) {
                     Ok(found) => assert_eq!(found, (1, 0)),
                     Err(seen) => return assert_eq!(seen, ReadOutcome::Empty),
                 }
@@ -766,7 +766,7 @@ fn reopen_x_take() {
             let reopened = reopens.join().unwrap();
             reader.join().unwrap();
             match reopened {
-                Some(()) => assert_eq!(heap.look(SECOND), Ok((1, 2))),
+                Some(()) => assert_eq!(heap.peek(SECOND), Ok((1, 2))),
                 None => heap.bury_at_last(1, false),
             }
             heap.assert_slots_conserved();

@@ -63,7 +63,7 @@ mod take;
 mod loom_models;
 
 use crate::layout::sync::{AtomicU64, Ordering};
-use crate::layout::{Entry, Shape};
+use crate::layout::{OrderEntry, Shape};
 use copy::prefetch;
 
 use Ordering::SeqCst;
@@ -96,19 +96,19 @@ enum SlotState {
 }
 
 #[inline]
-fn slot_state(shape: Shape, entry: Entry, position: u64) -> SlotState {
+fn slot_state(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
     // The common cases, in one comparison each.
     let lap = shape.lap(position);
-    if entry.is_at(Entry::free(lap, 0)) {
+    if entry.is_at(OrderEntry::free(lap, 0)) {
         return SlotState::Free;
     }
-    if entry.is_at(Entry::full(lap.wrapping_sub(1), 0)) {
+    if entry.is_at(OrderEntry::full(lap.wrapping_sub(1), 0)) {
         return SlotState::Oldest;
     }
     slot_state_elsewhere(shape, entry, position)
 }
 
-fn slot_state_elsewhere(shape: Shape, entry: Entry, position: u64) -> SlotState {
+fn slot_state_elsewhere(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
     let laps = entry.laps_since(shape.lap(position));
     let there = shape.after_laps(position, laps);
     match (laps, entry.is_full()) {
@@ -125,9 +125,9 @@ fn slot_state_elsewhere(shape: Shape, entry: Entry, position: u64) -> SlotState 
 
 /// Whether `position` was filled, in this lap, by what its entry says.
 #[inline]
-fn is_filled(shape: Shape, entry: Entry, position: u64) -> bool {
+fn is_filled(shape: Shape, entry: OrderEntry, position: u64) -> bool {
     // The common case, in one comparison: full, and of this lap.
-    if entry.is_at(Entry::full(shape.lap(position), 0)) {
+    if entry.is_at(OrderEntry::full(shape.lap(position), 0)) {
         return true;
     }
     let laps = entry.laps_since(shape.lap(position));
@@ -170,11 +170,11 @@ impl<'a> Ring<'a> {
     pub(crate) fn is_filled_at(&self, position: u64) -> bool {
         // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the
         // flag is stored.
-        is_filled(self.shape, Entry(self.entry(position).load(SeqCst)), position)
+        is_filled(self.shape, OrderEntry(self.entry(position).load(SeqCst)), position)
     }
 
     #[inline]
-    fn prefetch_slot<const WRITE: bool>(&self, entry: Entry) {
+    fn prefetch_slot<const WRITE: bool>(&self, entry: OrderEntry) {
         // Not checked: an address of nothing is fetched from nowhere.
         let start = self.slots.as_ptr().wrapping_add(entry.slot() as usize * self.shape.slot_words);
         prefetch::<WRITE>(start);

@@ -2,7 +2,7 @@
 
 use super::{Ring, SlotState, Spare, is_filled, slot_state};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{Entry, Hold};
+use crate::layout::{Hold, OrderEntry};
 
 use Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -15,7 +15,7 @@ pub(super) enum Plan {
     /// Look at this position.
     GoOn(u64),
     /// Swap the spare for the slot of this entry.
-    Exchange(Entry),
+    Exchange(OrderEntry),
     /// Give up.
     Refuse(Refused),
 }
@@ -112,7 +112,7 @@ impl Ring<'_> {
         // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is no one
         // else's any more once the exchange succeeds, and a filled position carries I4
         // along.
-        let entry = Entry(self.entry(position).load(Acquire));
+        let entry = OrderEntry(self.entry(position).load(Acquire));
         let place = slot_state(self.shape, entry, position);
         if let SlotState::Elsewhere(other) = place {
             return Plan::GoOn(other);
@@ -122,7 +122,7 @@ impl Ring<'_> {
         // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to
         // every process that sees this one.
         if next != Some(position)
-            && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before)
+            && !is_filled(self.shape, OrderEntry(self.entry(before).load(Acquire)), before)
         {
             return Plan::GoOn(before);
         }
@@ -140,14 +140,14 @@ impl Ring<'_> {
         hold: &AtomicU64,
         spare: &mut Spare,
         position: u64,
-        entry: Entry,
+        entry: OrderEntry,
         then: impl Fn(),
     ) -> bool {
         self.mark::<CHECKS>(spare, position);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is
         // seen, and the intent is seen by every process that sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
-        let filled = Entry::full(self.shape.lap(position), spare.slot);
+        let filled = OrderEntry::full(self.shape.lap(position), spare.slot);
         // ORD publish:E, SeqCst; pairs with peek:A, publish:A and sleep:B; the slot's words are
         // visible to every process that sees the entry. AcqRel fails against a reader that falls
         // asleep: wake:A could be read before.
@@ -175,7 +175,7 @@ impl Ring<'_> {
         for _ in 0..2 * self.shape.positions() + 64 {
             // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is
             // visible.
-            match slot_state(self.shape, Entry(self.entry(position).load(Acquire)), position) {
+            match slot_state(self.shape, OrderEntry(self.entry(position).load(Acquire)), position) {
                 SlotState::Elsewhere(other) => position = other,
                 SlotState::Free | SlotState::Oldest => break,
             }
@@ -187,7 +187,7 @@ impl Ring<'_> {
     pub(crate) fn is_full_at(&self, position: u64) -> bool {
         // ORD full:A, SeqCst; pairs with space:A; after space:B, so that the writer sees the room
         // or the reader sees it.
-        slot_state(self.shape, Entry(self.entry(position).load(SeqCst)), position)
+        slot_state(self.shape, OrderEntry(self.entry(position).load(SeqCst)), position)
             == SlotState::Oldest
     }
 
@@ -195,7 +195,7 @@ impl Ring<'_> {
     /// filled: the spare of the writer that fills it.
     #[inline]
     pub(crate) fn prefetch_spare(&self, position: u64) {
-        let entry = Entry(self.entry(position).load(Relaxed));
+        let entry = OrderEntry(self.entry(position).load(Relaxed));
         self.prefetch_slot::<true>(entry);
     }
 }

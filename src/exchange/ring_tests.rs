@@ -65,11 +65,11 @@ impl Heap {
         Spare::of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
     }
 
-    fn entry(&self, position: u64) -> Entry {
-        Entry(self.ring().entry(position).load(Relaxed))
+    fn entry(&self, position: u64) -> OrderEntry {
+        OrderEntry(self.ring().entry(position).load(Relaxed))
     }
 
-    fn set_entry(&self, position: u64, entry: Entry) {
+    fn set_entry(&self, position: u64, entry: OrderEntry) {
         self.ring().entry(position).store(entry.0, Relaxed);
     }
 
@@ -85,7 +85,7 @@ impl Heap {
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
         let mut slots: Vec<u32> =
-            self.order.iter().map(|entry| Entry(entry.load(Relaxed)).slot()).collect();
+            self.order.iter().map(|entry| OrderEntry(entry.load(Relaxed)).slot()).collect();
         slots.extend((0..self.holds.len()).map(|cell| self.spare(cell).slot));
         slots.sort_unstable();
         let all: Vec<u32> = (0..(self.order.len() + self.holds.len()) as u32).collect();
@@ -172,7 +172,7 @@ struct Reader<'a> {
 }
 
 /// Looks at a position, and gives the payload as bytes.
-fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> ReadOutcome {
+fn peek(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> ReadOutcome {
     let mut image = vec![0; SLOT_HEADER_WORDS + payload.len() / 8];
     let seen = ring.peek(position, &mut image);
     payload.copy_from_slice(bytemuck::cast_slice(&image[SLOT_HEADER_WORDS..]));
@@ -185,8 +185,8 @@ fn prefetch(ring: &Ring<'_>, position: u64) {
 }
 
 impl Reader<'_> {
-    fn look(&mut self) -> ReadOutcome {
-        look(self.heap.ring(), self.position, &mut self.payload)
+    fn peek(&mut self) -> ReadOutcome {
+        peek(self.heap.ring(), self.position, &mut self.payload)
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
@@ -198,7 +198,7 @@ impl Reader<'_> {
     /// The next line, checked and taken: its writer's cell and its number.
     fn next(&mut self, overwrite: bool) -> Option<(usize, u64)> {
         loop {
-            match self.look() {
+            match self.peek() {
                 ReadOutcome::Part(header) => {
                     assert_eq!(header.position, self.position);
                     assert_whole(self.heap.shape, &header, &self.payload);
@@ -278,7 +278,7 @@ fn place_decides_every_row_of_its_table_in_every_lap() {
         for position in starts(order_bits) {
             for (laps, full, row) in &table {
                 let lap = shape.lap(position).wrapping_add(*laps as u64);
-                let entry = if *full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
+                let entry = if *full { OrderEntry::full(lap, 7) } else { OrderEntry::free(lap, 7) };
                 let expected = match *row {
                     Free => SlotState::Free,
                     Oldest => SlotState::Oldest,
@@ -315,7 +315,7 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
         for position in starts(order_bits) {
             for (laps, full, expected) in table {
                 let lap = shape.lap(position).wrapping_add(laps as u64);
-                let entry = if full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
+                let entry = if full { OrderEntry::full(lap, 7) } else { OrderEntry::free(lap, 7) };
                 assert_eq!(
                     is_filled(shape, entry, position),
                     expected,
@@ -355,7 +355,7 @@ fn a_new_ring_is_empty_at_its_start_and_says_so_in_every_entry() {
             let mut payload = [0; 16];
             for ahead in 0..heap.positions() {
                 let position = start.wrapping_add(ahead);
-                assert_eq!(look(heap.ring(), position, &mut payload), ReadOutcome::Empty);
+                assert_eq!(peek(heap.ring(), position, &mut payload), ReadOutcome::Empty);
                 assert!(!heap.ring().is_hole(position));
                 assert!(!heap.ring().is_filled_at(position));
             }
@@ -406,12 +406,12 @@ fn overwriting_takes_the_slot_of_the_oldest_line_and_no_other() {
             assert_eq!(writer.spare.slot, slot);
             let mut reader = heap.reader();
             reader.position = oldest;
-            assert_eq!(reader.look(), ReadOutcome::Passed(1));
+            assert_eq!(reader.peek(), ReadOutcome::Passed(1));
             assert!(!reader.take(true), "an overwritten line is not taken");
             for kept in 1..=4 {
                 reader.position = oldest.wrapping_add(kept);
-                let ReadOutcome::Part(header) = reader.look() else {
-                    panic!("{:?}", reader.look())
+                let ReadOutcome::Part(header) = reader.peek() else {
+                    panic!("{:?}", reader.peek())
                 };
                 assert_eq!(header.line, line - 4 + kept);
                 assert_whole(heap.shape, &header, &reader.payload);
@@ -429,7 +429,7 @@ fn a_line_that_was_overwritten_several_laps_ago_says_how_many() {
         for line in 0..20 {
             assert_eq!(writer.write(true), Ok(start.wrapping_add(line)));
             let expected = if line < 2 { None } else { Some(line / 2) };
-            match (reader.look(), expected) {
+            match (reader.peek(), expected) {
                 (ReadOutcome::Part(_), None) => {}
                 (seen, expected) => assert_eq!(Some(seen), expected.map(ReadOutcome::Passed)),
             }
@@ -444,15 +444,15 @@ fn only_a_published_line_is_taken_and_only_once() {
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         assert!(!reader.take(overwrite), "not yet written");
         writer.write_at(reader.position);
-        let Entry(filled) = heap.entry(reader.position);
+        let OrderEntry(filled) = heap.entry(reader.position);
         assert!(reader.take(overwrite));
         let lap = heap.shape.lap(reader.position);
         assert_eq!(
             heap.entry(reader.position),
-            Entry::free(lap.wrapping_add(1), Entry(filled).slot())
+            OrderEntry::free(lap.wrapping_add(1), OrderEntry(filled).slot())
         );
         assert!(!reader.take(overwrite), "already taken");
-        assert_eq!(reader.look(), ReadOutcome::Passed(1));
+        assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
     }
 }
@@ -539,7 +539,7 @@ fn assert_the_hint_does_no_harm(heap: &Heap, taken: u64, unread: u64, hint: impl
         assert!(!heap.ring().is_hole(reader.position));
         assert_eq!(reader.next(full), Some((1, line)));
     }
-    assert_eq!(reader.look(), ReadOutcome::Empty);
+    assert_eq!(reader.peek(), ReadOutcome::Empty);
     heap.assert_slots_conserved();
 }
 
@@ -640,7 +640,7 @@ proptest! {
         while let Some(line) = queue.pop_front() {
             prop_assert_eq!(reader.next(true), Some(line));
         }
-        prop_assert_eq!(reader.look(), ReadOutcome::Empty);
+        prop_assert_eq!(reader.peek(), ReadOutcome::Empty);
         prop_assert_eq!(reader.position, next);
     }
 }
@@ -668,7 +668,7 @@ proptest! {
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, false, || ());
         prop_assert_eq!(published, Ok(heap.start));
         let header = SlotHeader { position: heap.start, ..header };
-        prop_assert_eq!(reader.look(), ReadOutcome::Part(header));
+        prop_assert_eq!(reader.peek(), ReadOutcome::Part(header));
         prop_assert_eq!(&reader.payload[..whole.len()], &whole[..]);
 
         let mut bytes = vec![0; whole.len()];
@@ -751,13 +751,13 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         assert!(!heap.ring().is_hole(start.wrapping_add(1)), "the next to be written");
         writer.write_at(start.wrapping_add(1));
         let slot = heap.entry(start).slot();
-        heap.set_entry(start, Entry::free(heap.shape.lap(start), slot));
-        assert_eq!(reader.look(), ReadOutcome::Empty);
+        heap.set_entry(start, OrderEntry::free(heap.shape.lap(start), slot));
+        assert_eq!(reader.peek(), ReadOutcome::Empty);
         assert!(heap.ring().is_hole(start));
 
         heap.ring().skip(start, false);
         assert!(!heap.ring().is_hole(start), "skipped");
-        assert_eq!(reader.look(), ReadOutcome::Passed(1));
+        assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
         reader.position = start.wrapping_add(1);
         assert_eq!(reader.next(false), Some((1, 1)));
@@ -777,8 +777,11 @@ fn a_skipped_line_keeps_its_slot_in_the_ring_and_is_not_delivered() {
         writer.write_at(start);
         let slot = heap.entry(start).slot();
         heap.ring().skip(start, false);
-        assert_eq!(heap.entry(start), Entry::free(heap.shape.lap(start).wrapping_add(1), slot));
-        assert_eq!(reader.look(), ReadOutcome::Passed(1));
+        assert_eq!(
+            heap.entry(start),
+            OrderEntry::free(heap.shape.lap(start).wrapping_add(1), slot)
+        );
+        assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         assert!(!reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -794,9 +797,9 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             let lap = heap.shape.lap(start);
             heap.set_entry(
                 start,
-                if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) },
+                if full { OrderEntry::full(lap, slot) } else { OrderEntry::free(lap, slot) },
             );
-            assert_eq!(reader.look(), ReadOutcome::Damaged);
+            assert_eq!(reader.peek(), ReadOutcome::Damaged);
             assert!(!reader.take(false) && !reader.take(true));
             prefetch(&heap.ring(), start);
             if !full {
@@ -805,7 +808,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             assert!(heap.spare(1).slot == 5, "the writer keeps its spare");
             heap.ring().skip(start, false);
             assert!(heap.ring().has_slot(heap.entry(start).slot()));
-            assert_eq!(reader.look(), ReadOutcome::Passed(1));
+            assert_eq!(reader.peek(), ReadOutcome::Passed(1));
             reader.position = reader.position.wrapping_add(1);
             writer.write_at(reader.position);
             assert_eq!(reader.next(false), Some((1, 0)));
@@ -821,7 +824,7 @@ fn a_wrong_position_or_length_in_a_slot_is_damage_and_only_the_entry_is_needed_t
         writer.write_at(11);
         let slot = heap.entry(11).slot();
         heap.ring().slot(slot).unwrap()[word].store(value, Relaxed);
-        assert_eq!(reader.look(), ReadOutcome::Damaged);
+        assert_eq!(reader.peek(), ReadOutcome::Damaged);
         assert!(reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -834,11 +837,11 @@ fn entries_that_send_a_writer_round_in_circles_are_found_to_be_damaged() {
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         // Says: fill this one, but the one before it is not filled; and that one says: go on here.
         let before = start.wrapping_sub(1);
-        heap.set_entry(before, Entry::full(heap.shape.lap(before).wrapping_sub(2), 0));
+        heap.set_entry(before, OrderEntry::full(heap.shape.lap(before).wrapping_sub(2), 0));
         assert_eq!(writer.write(false), Err(Refused::Damaged));
         assert_eq!(writer.write(true), Err(Refused::Damaged));
         assert_eq!(Hold::unpack(heap.holds[1].load(Relaxed)).0, Hold::Held(3));
-        assert_eq!(reader.look(), ReadOutcome::Empty);
+        assert_eq!(reader.peek(), ReadOutcome::Empty);
         heap.ring().skip(before, false);
         writer.write_at(start);
         assert_eq!(reader.next(false), Some((1, 0)));
@@ -878,7 +881,7 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
         // A reader that lands with a margin after an overrun leaves lines behind; an observer takes
         // none.
         reader.position = start.wrapping_add(4);
-        assert_eq!(reader.look(), ReadOutcome::Stale);
+        assert_eq!(reader.peek(), ReadOutcome::Stale);
         assert!(
             !heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position)
         );
@@ -915,7 +918,7 @@ fn hostile_entry(shape: Shape, start: u64) -> impl Strategy<Value = u64> {
         1 => any::<u64>(),
         4 => (-3_i64..4, any::<bool>(), 0_u32..16).prop_map(move |(laps, full, slot)| {
             let lap = lap.wrapping_add(laps as u64);
-            if full { Entry::full(lap, slot).0 } else { Entry::free(lap, slot).0 }
+            if full { OrderEntry::full(lap, slot).0 } else { OrderEntry::free(lap, slot).0 }
         }),
     ]
 }
@@ -947,7 +950,7 @@ proptest! {
             reader.position = start.wrapping_add(off as u64);
             let position = reader.position;
             match what {
-                0 => { reader.look(); }
+                0 => { reader.peek(); }
                 1 => { reader.take(off % 2 == 0); }
                 2 => ring.skip(position, false),
                 3 => { ring.is_hole(position); ring.is_full_at(position); }
@@ -977,11 +980,11 @@ proptest! {
         heap.next_position.store(start, Relaxed);
         let mut writer = heap.writer(1);
         for line in 0..heap.positions() {
-            prop_assert_eq!(reader.look(), ReadOutcome::Empty);
+            prop_assert_eq!(reader.peek(), ReadOutcome::Empty);
             prop_assert!(!heap.ring().is_hole(reader.position));
             prop_assert_eq!(writer.write(false), Ok(reader.position));
             // Two entries may have named one slot, so the line may be another's, but it is there.
-            prop_assert_ne!(reader.look(), ReadOutcome::Empty, "line {}", line);
+            prop_assert_ne!(reader.peek(), ReadOutcome::Empty, "line {}", line);
             reader.position = reader.position.wrapping_add(1);
         }
     }
@@ -1163,7 +1166,7 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
                 if position.wrapping_sub(start) > lines * writers as u64 {
                     continue;
                 }
-                match look(heap.ring(), position, &mut payload) {
+                match peek(heap.ring(), position, &mut payload) {
                     ReadOutcome::Part(header) => assert_whole(heap.shape, &header, &payload),
                     ReadOutcome::Passed(_) => {}
                     seen => panic!("{seen:?} at {position:#x}"),

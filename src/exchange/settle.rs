@@ -77,7 +77,7 @@ fn exchange_completed(
     for entry in ring.order {
         // ORD settle:C, acquire; pairs with publish:E; settle:D comes after it, and sees the intent
         // of what is seen here.
-        note(crate::layout::Entry(entry.load(Acquire)).slot());
+        note(crate::layout::OrderEntry(entry.load(Acquire)).slot());
     }
     let seen =
         |circulates: &[bool], slot: u32| circulates.get(slot as usize).copied().unwrap_or(false);

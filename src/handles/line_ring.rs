@@ -221,7 +221,7 @@ impl LineRing {
     /// [`WriteError::Stopped`](crate::WriteError::Stopped). Its `send_eof`, `send_error` and
     /// drop still end it.
     pub fn stop_all_mirrors(&self) {
-        self.segment.header().look.0.stopped.store(1, Relaxed);
+        self.segment.header().flags.0.stopped.store(1, Relaxed);
     }
 
     /// Bytes of the longest line; what a writer gives beyond that is cut off, see

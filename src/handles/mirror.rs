@@ -10,7 +10,7 @@ use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
 use crate::line::item::{Kind, Level, Stream};
-use crate::registry::cell::Entry;
+use crate::registry::cell::MirrorKind;
 use crate::registry::ticket::{Label, SeatId};
 use crate::segment::Segment;
 use crate::write::writer::{Finish, Style, Writer};
@@ -59,7 +59,7 @@ impl LineProcMirror {
         serial: Option<u64>,
         label: Label,
     ) -> Result<Self, MirrorError> {
-        let writer = Writer::new(segment, Entry::Ticket { seat, serial, label })?;
+        let writer = Writer::new(segment, MirrorKind::Ticket { seat, serial, label })?;
         let serial = writer.registration().serial;
         Ok(Self {
             segment: Arc::clone(segment),
@@ -82,7 +82,7 @@ impl LineProcMirror {
             Some(_) => {}
         }
         let segment = &*self.segment;
-        if segment.header().look.0.stopped.load(Ordering::Relaxed) != 0 {
+        if segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0 {
             return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
         }
         match &mut self.writer {

@@ -77,7 +77,7 @@ impl Reader {
     pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
         if self.drain.queued() == 0 {
-            self.look_for_some()?;
+            self.reap_some()?;
         }
         Ok(self.hand_out())
     }
@@ -90,9 +90,9 @@ impl Reader {
     }
 
     /// Queues what is there; arms the wake-up pipe if nothing is.
-    fn look_for_some(&mut self) -> Result<(), ReadError> {
+    fn reap_some(&mut self) -> Result<(), ReadError> {
         while !self.fill()? {
-            self.drain.look_for_deaths(&self.segment)?;
+            self.drain.reap_dead(&self.segment)?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the
             // caller sleep.
             if park::arm(&self.segment, &self.drain.awaited(&self.segment)) {
@@ -191,7 +191,7 @@ impl Reader {
                 break;
             }
             park::pause(&self.segment, &self.drain.awaited(&self.segment), left, self.spins)?;
-            self.drain.look_for_deaths(&self.segment)?;
+            self.drain.reap_dead(&self.segment)?;
         }
         Ok(())
     }

@@ -12,9 +12,9 @@ const FULL_BIT: u64 = 1 << SLOT_INDEX_BITS;
 
 /// An entry of the order ring: `lap:39 | full:1 | slot:24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry(pub(crate) u64);
+pub(crate) struct OrderEntry(pub(crate) u64);
 
-impl Entry {
+impl OrderEntry {
     /// Set to `{ lap, free, slot }`: the position of that lap may be filled, and `slot` is what is
     /// there.
     #[inline]
@@ -41,7 +41,7 @@ impl Entry {
     }
     /// Whether lap and fullness are those of `other`.
     #[inline]
-    pub(crate) fn is_at(self, other: Entry) -> bool {
+    pub(crate) fn is_at(self, other: OrderEntry) -> bool {
         (self.0 ^ other.0) & !SLOT_MASK == 0
     }
     #[inline]

@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::entry::{LAP_BITS, LAP_MASK};
 use super::{
-    Cell, Entry, Header, MAX_CELLS, MAX_TICKETS, SLOT_BYTES, SLOT_HEADER_WORDS, SLOT_INDEX_BITS,
-    Ticket,
+    Cell, Header, MAX_CELLS, MAX_TICKETS, OrderEntry, SLOT_BYTES, SLOT_HEADER_WORDS,
+    SLOT_INDEX_BITS, Ticket,
 };
 
 /// What never changes after creation: the first 128 bytes of the segment.
@@ -115,9 +115,9 @@ impl Shape {
     }
     /// The entry at `index` in a ring whose first line will have the position `start`, holding slot
     /// `index`.
-    pub(crate) fn first_entry(self, start: u64, index: usize) -> Entry {
+    pub(crate) fn first_entry(self, start: u64, index: usize) -> OrderEntry {
         let lap = self.lap(start) + u64::from(index < self.index(start));
-        Entry::free(lap, index as u32)
+        OrderEntry::free(lap, index as u32)
     }
 }
 

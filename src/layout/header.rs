@@ -9,31 +9,31 @@ use super::{GEOMETRY_WORDS, LABEL_BYTES};
 /// machine).
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
-pub(crate) struct Pair<T>(pub(crate) T);
+pub(crate) struct CacheLinePair<T>(pub(crate) T);
 
 /// The first words of a segment.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Header {
     /// A [`Geometry`](super::geometry::Geometry), written once.
-    pub(crate) geometry: Pair<[AtomicU64; GEOMETRY_WORDS]>,
+    pub(crate) geometry: CacheLinePair<[AtomicU64; GEOMETRY_WORDS]>,
     /// The tail hint: some position at or before the next one to be filled. May lag, never leads.
-    pub(crate) next_position: Pair<AtomicU64>,
+    pub(crate) next_position: CacheLinePair<AtomicU64>,
     /// Every position before it has been accepted by the reader.
-    pub(crate) read_position: Pair<AtomicU64>,
+    pub(crate) read_position: CacheLinePair<AtomicU64>,
     /// What each write looks at, and what is seldom written.
-    pub(crate) look: Pair<Look>,
+    pub(crate) flags: CacheLinePair<HotFlags>,
     /// The word that writers of a full ring sleep on: bit 0 a writer sleeps, the rest counts
     /// wakes.
-    pub(crate) space: Pair<AtomicU32>,
+    pub(crate) space: CacheLinePair<AtomicU32>,
     /// Counters that are bumped now and then.
-    pub(crate) counts: Pair<Counts>,
+    pub(crate) counts: CacheLinePair<SegmentCounters>,
 }
 
 /// What each write looks at.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Look {
+pub(crate) struct HotFlags {
     /// The word that the reader sleeps on: 1 while it does, 2 while a writer is about to wake it.
     pub(crate) reader_sleeps: AtomicU32,
     /// 1 once every writer was told to stop.
@@ -43,7 +43,7 @@ pub(crate) struct Look {
 /// Counters of a segment.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Counts {
+pub(crate) struct SegmentCounters {
     /// Mirrors and seats so far: the next one's number.
     pub(crate) serial: AtomicU64,
     /// Tickets at and beyond it were never used.
@@ -90,8 +90,8 @@ pub(crate) struct Ticket {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Cell {
-    pub(crate) writer: Pair<WriterWords>,
-    pub(crate) reader: Pair<ReaderWords>,
+    pub(crate) writer: CacheLinePair<WriterWords>,
+    pub(crate) reader: CacheLinePair<ReaderWords>,
 }
 
 /// What the owner of a cell writes.

@@ -15,9 +15,9 @@ mod slot;
 pub(crate) mod sync;
 mod ticket;
 
-pub(crate) use entry::Entry;
+pub(crate) use entry::OrderEntry;
 pub(crate) use geometry::{GEOMETRY_WORDS, Geometry, Shape};
-pub(crate) use header::{Cell, Counts, Header, ReaderWords, Ticket};
+pub(crate) use header::{Cell, Header, ReaderWords, SegmentCounters, Ticket};
 pub(crate) use hold::{Hold, Pending};
 pub(crate) use slot::{CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SlotHeader, flag};
 pub(crate) use ticket::{MirrorId, Owner, TicketWord};

@@ -120,9 +120,9 @@ impl Drain {
         }
     }
 
-    /// Tries the locks of live mirrors; see [`EndReporter::look_for_deaths`].
-    pub(crate) fn look_for_deaths(&mut self, segment: &Segment) -> Result<(), ReadError> {
-        self.ends.look_for_deaths(segment, &mut self.backlog.writers)
+    /// Tries the locks of live mirrors; see [`EndReporter::reap_dead`].
+    pub(crate) fn reap_dead(&mut self, segment: &Segment) -> Result<(), ReadError> {
+        self.ends.reap_dead(segment, &mut self.backlog.writers)
     }
 
     /// What was put together of the line of `cell` whose last part has not come.
@@ -185,7 +185,7 @@ impl Drain {
         }
         // ORD read:A, release; pairs with read:B; after the positions were taken.
         segment.header().read_position.0.store(end_position, Release);
-        if self.freed >= ring.shape.positions() / wake::ROOMY {
+        if self.freed >= ring.shape.positions() / wake::WAKE_THRESHOLD {
             self.tell_space(segment);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::layout::{Cell, Entry, Hold, Owner, TicketWord, flag};
+use crate::layout::{Cell, Hold, OrderEntry, Owner, TicketWord, flag};
 use crate::registry::cell;
 use crate::registry::ticket::Label;
 use crate::segment::options::{Options, WakeUp};
@@ -14,7 +14,7 @@ fn segment(options: Options) -> Segment {
 }
 
 fn writer(segment: &Segment) -> Writer {
-    let entry = cell::Entry::Ticket { seat: None, serial: None, label: Label::default() };
+    let entry = cell::MirrorKind::Ticket { seat: None, serial: None, label: Label::default() };
     Writer::new(segment, entry).expect("a cell")
 }
 
@@ -42,7 +42,7 @@ fn items_to_the_end(segment: &Segment, drain: &mut Drain) -> Vec<String> {
         if drain.is_over(segment) {
             return all;
         }
-        drain.look_for_deaths(segment).expect("the descriptor is open");
+        drain.reap_dead(segment).expect("the descriptor is open");
     }
 }
 
@@ -147,8 +147,8 @@ fn laps_that_lead_around_in_a_circle_are_damage() {
         let mut writer = writer(&segment);
         write(&segment, &mut writer, 0..8);
         for (word, index) in segment.ring().order.iter().zip(0..) {
-            let entry = Entry(word.load(Relaxed));
-            word.store(Entry::full((index / stride) << 37, entry.slot()).0, Relaxed);
+            let entry = OrderEntry(word.load(Relaxed));
+            word.store(OrderEntry::full((index / stride) << 37, entry.slot()).0, Relaxed);
         }
         let ring = crate::LineRing::of(Arc::new(segment));
         let mut reader = ring.reader().expect("no other");
@@ -196,7 +196,7 @@ fn counts_at_their_ends_stay_there_or_begin_anew() {
 /// The word at `word` of the slot in which `position` is.
 fn word_of(segment: &Segment, position: u64, word: usize) -> &crate::layout::sync::AtomicU64 {
     let ring = segment.ring();
-    let slot = Entry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
+    let slot = OrderEntry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
     &ring.slots[slot * ring.shape.slot_words + word]
 }
 

@@ -13,7 +13,7 @@ use crate::read::assembly::{Long, image_of};
 use crate::read::backlog::Backlog;
 use crate::read::queue::Event;
 use crate::read::writers::{PendingEnd, WriterTable};
-use crate::registry::reaper::{Deaths, exit_of};
+use crate::registry::reaper::{Reaper, exit_of};
 use crate::segment::Segment;
 
 use Ordering::{Acquire, Relaxed};
@@ -27,12 +27,12 @@ pub(crate) struct EndReporter {
     /// The count of events up to which tickets were read.
     pub(crate) seen_events: u64,
     batches: u32,
-    deaths: Deaths,
+    reaper: Reaper,
 }
 
 impl EndReporter {
     pub(crate) fn new() -> Self {
-        Self { seen_events: 0, batches: 0, deaths: Deaths::new() }
+        Self { seen_events: 0, batches: 0, reaper: Reaper::new() }
     }
 
     /// Whether no ticket has changed since they were read.
@@ -51,7 +51,7 @@ impl EndReporter {
         }
         if self.batches.is_multiple_of(CLOCK_EVERY) {
             // An error is given when the reader has nothing else to do, and looks again.
-            let _ = self.look_for_deaths(segment, writers);
+            let _ = self.reap_dead(segment, writers);
         }
     }
 
@@ -65,12 +65,12 @@ impl EndReporter {
     /// [`crate::MirrorError::DescriptorClosed`]: no death will be seen any more. Without a free
     /// descriptor deaths are seen once there is one again; the system's refusal is an error every
     /// other second.
-    pub(crate) fn look_for_deaths(
+    pub(crate) fn reap_dead(
         &mut self,
         segment: &Segment,
         writers: &mut WriterTable,
     ) -> Result<(), ReadError> {
-        let Some(result) = self.deaths.look(segment) else { return Ok(()) };
+        let Some(result) = self.reaper.poll(segment) else { return Ok(()) };
         // Also for seats whose time is over, which no event tells.
         writers.read_tickets(segment);
         result

@@ -30,7 +30,7 @@ pub(crate) fn pause(
     limit: Duration,
     spins: bool,
 ) -> Result<(), ReadError> {
-    let sleeps = &segment.header().look.0.reader_sleeps;
+    let sleeps = &segment.header().flags.0.reader_sleeps;
     for round in 0..if spins { SPIN_ROUNDS } else { 1 } {
         if round > 0 {
             // The writer that the reader waits for may need this very processor.
@@ -72,7 +72,7 @@ pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
         None => !awaited.has_come(),
         Some(pipe) => {
             pipe.drain();
-            may_sleep(awaited, &segment.header().look.0.reader_sleeps)
+            may_sleep(awaited, &segment.header().flags.0.reader_sleeps)
         }
     }
 }

@@ -5,7 +5,7 @@
 //! which mirrors wrote these lines, and which lines are missing.
 
 use crate::exchange::checksum;
-use crate::layout::{Entry, Geometry, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
+use crate::layout::{Geometry, OrderEntry, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
 use crate::line::item::{Ended, Item, Line, LossCause, Lost};
 use crate::read::assembly::{Assemblies, DamagedPart, Long, image_of, trailer};
 use crate::read::decode::line_of;
@@ -212,7 +212,7 @@ fn copy_slot(parts: &Parts, index: usize, tail: u64, image: &mut [u64]) -> Optio
 
 /// Which position the slot has that `entry`, the one at `index`, names: the entry is full, or free
 /// for the lap after.
-fn position_of(parts: &Parts, index: usize, entry: Entry, tail: u64) -> u64 {
+fn position_of(parts: &Parts, index: usize, entry: OrderEntry, tail: u64) -> u64 {
     let shape = parts.ring().shape;
     let near = tail.wrapping_sub(shape.index(tail) as u64).wrapping_add(index as u64);
     shape.after_laps(near, entry.laps_since(shape.lap(near)) - i64::from(!entry.is_full()))

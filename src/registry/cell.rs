@@ -33,7 +33,7 @@ pub(crate) struct Registration {
 
 /// Which entry a new mirror has in the table of ends.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry {
+pub(crate) enum MirrorKind {
     /// That of its seat if it is still kept, else one of its own; a number, if it has one already.
     Ticket { seat: Option<SeatId>, serial: Option<u64>, label: Label },
     /// None: no process waits for its end.
@@ -70,7 +70,7 @@ impl Cell {
 /// its lock is gone, and the cell is as free as it was or is found dead.
 pub(crate) fn register(
     segment: &Segment,
-    entry: Entry,
+    entry: MirrorKind,
 ) -> Result<(Registration, Spare), MirrorError> {
     let no_fork = fork::no_fork();
     let probe = segment.probe()?;
@@ -98,7 +98,7 @@ pub(crate) fn register(
     let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
     let mirror = MirrorId { cell: index as u16, epoch };
     let serial = match entry {
-        Entry::Ticket { serial: Some(serial), .. } => serial,
+        MirrorKind::Ticket { serial: Some(serial), .. } => serial,
         _ => segment.next_serial(),
     };
     cell.writer.0.dropped.store(0, Relaxed);
@@ -113,7 +113,7 @@ pub(crate) fn register(
     fence(Release);
     let mut registration =
         Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
-    if let Entry::Ticket { seat, label, .. } = entry {
+    if let MirrorKind::Ticket { seat, label, .. } = entry {
         match segment.go_live(mirror, seat, serial, label) {
             Ok(ticket) => {
                 cell.reader.0.ticket.store(u64::from(ticket) + 1, Relaxed);

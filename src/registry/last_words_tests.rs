@@ -51,7 +51,7 @@ fn last_words_agree_unless_a_finished_line_did_not() {
             // It was about to be published, at a position that another writer got.
             ring.seal(&mut spare, &header, ring.sum(checksum::NONE, b"words"));
             ring.mark_kept(&spare, 123);
-            let wanted = crate::layout::Entry(ring.order[0].load(Relaxed)).slot();
+            let wanted = crate::layout::OrderEntry(ring.order[0].load(Relaxed)).slot();
             cells[1].writer.0.hold.store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
         }
         if let Some(word) = flipped {

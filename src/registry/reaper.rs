@@ -34,7 +34,7 @@ const EXIT_EVERY: Duration = Duration::from_millis(1);
 
 /// The reader's memory of its looks.
 #[derive(Debug)]
-pub(crate) struct Deaths {
+pub(crate) struct Reaper {
     looked: Instant,
     /// Looks on end that saw a death and had no descriptor to prove it with.
     wants: u32,
@@ -116,7 +116,7 @@ fn may_be_dead(cell: &Cell) -> bool {
     !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError))
 }
 
-impl Deaths {
+impl Reaper {
     /// The first look is not put off: a process that becomes the reader after a crash finds the
     /// dead at once.
     pub(crate) fn new() -> Self {
@@ -133,7 +133,7 @@ impl Deaths {
     ///
     /// Without a free descriptor it proves no death until there is one again, and says so after
     /// some seconds of that.
-    pub(crate) fn look(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
+    pub(crate) fn poll(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
         }

@@ -22,7 +22,7 @@ use std::os::unix::fs::FileExt;
 use super::{Held, LockProbe, Segment, held};
 use crate::error::{MirrorError, cannot};
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, Counts, Geometry, Header, ReaderWords};
+use crate::layout::{Cell, Geometry, Header, ReaderWords, SegmentCounters};
 use crate::sys::process::{Process, namespaces};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -106,7 +106,7 @@ impl Segment {
 
     /// The caller shares the lock of the cell.
     fn claim(&self, index: usize) -> bool {
-        let (Some(here), Some(this)) = (namespaces(), Process::look_at_this()) else {
+        let (Some(here), Some(this)) = (namespaces(), Process::of_this()) else {
             return false;
         };
         // Relaxed: it changes once, and before any claim, whose order is that of claim:A and
@@ -157,7 +157,7 @@ pub(super) fn may_be_claimed(file: &File, geometry: &Geometry) -> io::Result<boo
         file.read_exact_at(&mut bytes, offset as u64)?;
         Ok(u64::from_ne_bytes(bytes))
     };
-    let claimed_in = word(offset_of!(Header, counts) + offset_of!(Counts, claimed_in))?;
+    let claimed_in = word(offset_of!(Header, counts) + offset_of!(SegmentCounters, claimed_in))?;
     if claimed_in == 0 {
         return Ok(false);
     }

@@ -89,9 +89,9 @@ impl Watched {
             if new == libc::MAP_FAILED {
                 return false;
             }
-            let look = &(*new.cast::<Header>()).look.0;
-            look.stopped.store(CUT, Ordering::Relaxed);
-            look.reader_sleeps.store(CUT, Ordering::Relaxed);
+            let flags = &(*new.cast::<Header>()).flags.0;
+            flags.stopped.store(CUT, Ordering::Relaxed);
+            flags.reader_sleeps.store(CUT, Ordering::Relaxed);
             // ORD cut:A, release; pairs with cut:B; before other memory is there.
             self.is_cut.store(true, Ordering::Release);
             let moved = libc::mremap(

@@ -13,7 +13,7 @@ use crate::error::WriteError;
 use crate::layout::READER_CELL;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
-use crate::segment::wake::ROOMY;
+use crate::segment::wake::WAKE_THRESHOLD;
 use crate::sys::futex::{self, PERIOD};
 
 use Ordering::Relaxed;
@@ -81,8 +81,8 @@ impl<'w> SpaceWait<'w> {
         }
         // Not for one free place: a writer that follows at the reader's heels fights it for every
         // word. Should the reader be slow, a period is the most that this costs.
-        let mut roomy =
-            position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
+        let mut roomy = position
+            .wrapping_add((segment.ring().shape.positions() / WAKE_THRESHOLD).saturating_sub(1));
         if let Some(refused) = self.found_room.take() {
             // At the same position again: the words further on are damaged, for a reader frees one
             // after the other.
@@ -160,8 +160,8 @@ impl<'w> SpaceWait<'w> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Entry;
-    use crate::registry::cell::Entry as Place;
+    use crate::layout::OrderEntry;
+    use crate::registry::cell::MirrorKind;
     use crate::segment::options::Options;
     use crate::write::writer::{Style, Writer};
 
@@ -170,12 +170,12 @@ mod tests {
         let limit = Duration::from_millis(1);
         let segment =
             Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
-        let mut writer = Writer::new(&segment, Place::Unlisted).expect("a cell");
+        let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         for _ in 0..8 {
             writer.line(&segment, b"line", Style::default()).expect("room");
         }
         // The place that the writer waits for.
-        segment.ring().order[1].store(Entry::free(1, 1).0, Relaxed);
+        segment.ring().order[1].store(OrderEntry::free(1, 1).0, Relaxed);
         let written = writer.line(&segment, b"one too many", Style::default());
         assert!(matches!(written, Err(WriteError::TimedOut(_))), "{written:?}");
     }

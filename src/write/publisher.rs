@@ -6,7 +6,7 @@ use crate::exchange::{Refused, Spare};
 use crate::layout::sync::Ordering;
 use crate::layout::{LINE_MASK, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Stream};
-use crate::registry::cell::{Entry, Registration, register};
+use crate::registry::cell::{MirrorKind, Registration, register};
 use crate::segment::Segment;
 use crate::segment::options::Policy;
 use crate::segment::wake::wake_reader;
@@ -62,7 +62,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(segment: &Segment, entry: Entry) -> Result<Self, MirrorError> {
+    pub(super) fn new(segment: &Segment, entry: MirrorKind) -> Result<Self, MirrorError> {
         let (registration, spare) = register(segment, entry)?;
         let line = registration.mirror.epoch;
         Ok(Self { registration, spare, line, reader_was_gone: None })

@@ -14,7 +14,7 @@ use crate::layout::sync::Ordering;
 use crate::layout::{LINE_MASK, Owner, SlotHeader, TicketWord, flag};
 use crate::line::item::{Kind, Level};
 use crate::line::splitter::{LineSplitter, Piece, Pieces};
-use crate::registry::cell::{Entry, Registration};
+use crate::registry::cell::{MirrorKind, Registration};
 use crate::segment::Segment;
 
 use Ordering::Relaxed;
@@ -38,7 +38,7 @@ pub(crate) fn splitter(segment: &Segment) -> LineSplitter {
 }
 
 impl Writer {
-    pub(crate) fn new(segment: &Segment, entry: Entry) -> Result<Self, MirrorError> {
+    pub(crate) fn new(segment: &Segment, entry: MirrorKind) -> Result<Self, MirrorError> {
         let publisher = Publisher::new(segment, entry)?;
         let fits = segment.ring().shape.payload().min(segment.geometry().max_line as usize);
         Ok(Self { publisher, partial: None, splitter: splitter(segment), fits, voided: None })

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+mod into_io;
+
 /// What a stranger's read lock is called, where it keeps a reader or a mirror out.
 const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to \
                         lock nothing: take away its right to read (chmod go-r), or end it";
@@ -19,6 +21,9 @@ fn shown(text: &str) -> String {
 }
 
 /// A call that the system refused.
+///
+/// Its text ends with the system's reason, which is therefore no [`source`](std::error::Error) too:
+/// a program that prints an error with its sources says it once.
 #[derive(Debug, Error)]
 #[error("cannot {doing}: {error}")]
 #[non_exhaustive]
@@ -26,7 +31,6 @@ pub struct SystemError {
     /// What was being done.
     pub doing: &'static str,
     /// The system's reason.
-    #[source]
     pub error: io::Error,
 }
 
@@ -310,24 +314,6 @@ pub enum WriteError {
     Mirror(#[from] MirrorError),
 }
 
-impl From<WriteError> for io::Error {
-    fn from(error: WriteError) -> Self {
-        let kind = match &error {
-            WriteError::Ended
-            | WriteError::Stopped
-            | WriteError::Closed
-            | WriteError::ReaderGone(_) => io::ErrorKind::BrokenPipe,
-            WriteError::TimedOut(_) => io::ErrorKind::TimedOut,
-            // Not `Interrupted`: that would have `write_all` try once more.
-            WriteError::Cancelled => io::ErrorKind::Other,
-            WriteError::Reentrant => io::ErrorKind::WouldBlock,
-            WriteError::Damaged | WriteError::CutShort => io::ErrorKind::InvalidData,
-            WriteError::Mirror(_) => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
-    }
-}
-
 /// Why reading failed. Nothing is lost by it: the lines are still in the ring.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -359,17 +345,6 @@ pub enum ReadError {
     /// The system refused.
     #[error(transparent)]
     System(#[from] SystemError),
-}
-
-impl From<ReadError> for io::Error {
-    fn from(error: ReadError) -> Self {
-        let kind = match &error {
-            ReadError::Interrupted => io::ErrorKind::Interrupted,
-            ReadError::HasReader { .. } => io::ErrorKind::ResourceBusy,
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
-    }
 }
 
 /// Why a pool of workers could not be started or awaited.
