@@ -5,6 +5,7 @@
     tools/mutations.py --quick    those whose test is quick, and is known to pass
     tools/mutations.py --tenth N  every tenth of those, from the N-th on
     tools/mutations.py NAME ...   these
+    tools/mutations.py --check    none: only that each guard stands once where it is said to, and that its tests exist
 
 Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md has the table.
 """
@@ -26,8 +27,9 @@ LIB = ["--lib"]
 LOOM = "loom"
 
 
-def test(name, *filters):
-    return ["--test", name, "--", *filters]
+def test(module, name=""):
+    """The tests of a module of tests/it whose names begin so."""
+    return ["--test", "it", "--", f"{module}::{name}"]
 
 
 # name, quick, file, what stands there, what is put there, the test that turns red
@@ -48,10 +50,10 @@ MUTATIONS = [
      "word.store(freed.0, Release);", "word.store(freed.0, Relaxed);", [LOOM, "hold_x_publish"]),
     ("what is pending is cleared before the new spare is held", True, "src/exchange/publish.rs",
      "        then();\n        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
-     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "gone_round")),
+     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("what is pending is cleared when an exchange is settled", True, "src/exchange/settle.rs",
      "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled", "}\n    let settled",
-     test("every_instruction", "gone_round")),
+     test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("laps that do not come back soon", True, "src/layout/entry.rs",
      "const LAP_BITS: u32 = 39;", "const LAP_BITS: u32 = 2;", [*LIB, "exchange::tests::a_writer_that_stood_still"]),
     ("recovery: another's intent proves nothing", True, "src/exchange/settle.rs",
@@ -66,7 +68,7 @@ MUTATIONS = [
     ("change count", True, "src/exchange/spare.rs",
      "self.changes = self.changes.wrapping_add(1);", "", [*LIB, "hold_word"]),
     ("fork token of a writer", True, "src/registry/cell.rs",
-     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer", "that_a_child_does_not_use")),
+     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer::inherited", "an_inherited_mirror_that_a_child_does_not_use")),
     ("fork token of the reader", True, "src/read/drain.rs",
      "if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }", "Ok(())",
      test("attach", "a_forked_child_may_not_use_its_parents_reader")),
@@ -74,7 +76,7 @@ MUTATIONS = [
      "Ok(true) => return Ok(keeping),", "Ok(_) => return Ok(keeping),",
      test("filesystems", "a_ring_on_overlay_over_tmpfs")),
     ("lock: a read lock is no owner's", True, "src/segment/lock.rs",
-     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_read_lock_is_no")),
+     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_ring_is_read_and_written")),
     ("lock: a death is told beside a read lock", True, "src/segment/claim.rs",
      "if !probe.share(byte).map_err(cannot(\"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
     ("a reader that cannot be asked for is judged by what it takes", False, "src/write/backpressure.rs",
@@ -159,14 +161,14 @@ MUTATIONS = [
      "self.note_skipped();\n        if self.add_damaged", "if self.add_damaged", [*LIB, "read::drain::tests::parts_between"]),
     ("what an overrun reader skipped may have made parts void", True, "src/read/drain.rs",
      "self.backlog.assemblies.note_skipped();\n        let inherited", "let inherited",
-     test("policies", "an_overrun_reader_never_joins")),
+     test("policies::void_lines", "an_overrun_reader_never_joins")),
     ("what an observer did not see may have made parts void", True, "src/read/snapshot.rs",
      "if next != Some(slot.header.position) {", "if false {", [*LIB, "read::drain::tests::an_observer_joins"]),
     ("the parts of a line begun anew say so", True, "src/write/partial.rs",
      "if self.voided == Some(self.publisher.line) { flag::ANEW } else { 0 }", "0",
-     test("policies", "an_overrun_reader_never_joins")),
+     test("policies::void_lines", "an_overrun_reader_never_joins")),
     ("a part of a line that was not begun anew is of what came before", True, "src/read/assembly.rs",
-     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies", "a_long_line_is_whole")),
+     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies::void_lines", "a_long_line_is_whole")),
     ("a snapshot of a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
      "(false, true) => (None, Some(seen)),", "(false, true) => (Some(drained), Some(seen)),",
      [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
@@ -174,7 +176,7 @@ MUTATIONS = [
      "(true, true) => (Some(drained), None),", "(true, true) => (Some(drained), Some(seen)),",
      [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
     ("a void line's number is expected again", True, "src/read/slots.rs",
-     "self.writers.expect_again(segment, writer, line);", "", test("policies", "a_line_after_a_void")),
+     "self.writers.expect_again(segment, writer, line);", "", test("policies::void_lines", "a_line_after_a_void")),
     ("a void line's number is not expected again once it was accepted", True, "src/read/lineage.rs",
      "!is_accepted && ", "", [*LIB, "read::drain::tests::a_void_line_that_comes"]),
     ("the reader's second look before it sleeps", True, "src/exchange/park.rs",
@@ -264,8 +266,56 @@ def any_layout(text):
     return r"(?:\s|//)+".join(re.escape(word) for word in text.split() if word != "//")
 
 
+def tests_of(target):
+    """The names of a target's tests."""
+    if target == [LOOM]:
+        # From the source: to build the models only for their names takes minutes.
+        with open(os.path.join(ROOT, "src/exchange/loom_models.rs")) as source:
+            return re.findall(r"#\[test\]\s+fn (\w+)", source.read())
+    listing = subprocess.run(
+        ["cargo", "test", "--offline", "-p", "linering", *target, "--", "--list"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE,
+    )
+    if listing.returncode != 0:
+        sys.exit(f"cargo test {' '.join(target)} -- --list ended with {listing.returncode}")
+    return re.findall(r"^(\S+): test$", listing.stdout, re.MULTILINE)
+
+
+def split_command(command):
+    """A test command's target, and the part of a name that it gives the target's tests."""
+    if command[0] == LOOM:
+        return [LOOM], command[1:]
+    if "--" in command:
+        split = command.index("--")
+        return command[:split], command[split + 1 :]
+    return command[:1], command[1:]
+
+
+def check():
+    """Says which guards do not stand once where they are said to, and which tests do not exist."""
+    faults = []
+    names = {}
+    for name, _, file, there, _, command in MUTATIONS:
+        with open(os.path.join(ROOT, file)) as source:
+            found = len(re.findall(any_layout(there), source.read()))
+        if found != 1:
+            faults.append(f"{name}: {file} has this {found} times, expected once:\n{there}")
+        target, parts = split_command(command)
+        if tuple(target) not in names:
+            names[tuple(target)] = tests_of(target)
+        for part in parts:
+            # The harness takes a part of a name anywhere in it.
+            if not any(part in test for test in names[tuple(target)]):
+                faults.append(f"{name}: {' '.join(target)} has no test whose name has {part}")
+    if faults:
+        sys.exit("\n".join(faults))
+    print(f"{len(MUTATIONS)} guards: each stands once, and has a test")
+
+
 def main():
     wanted = sys.argv[1:]
+    if wanted == ["--check"]:
+        return check()
     is_quick = wanted[:1] in (["--quick"], ["--tenth"])
     if is_quick:
         chosen = [m for m in MUTATIONS if m[1]]
