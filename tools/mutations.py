@@ -80,7 +80,7 @@ MUTATIONS = [
     ("lock: a death is told beside a read lock", True, "src/segment/claim.rs",
      "if !probe.share(byte).map_err(cannot(\"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
     ("a reader that cannot be asked for is judged by what it takes", False, "src/write/backpressure.rs",
-     ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)", test("stripped", "a_stripped_writer_writes")),
+     ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)", ["--test", "stripped", "--", "a_stripped_writer_writes"]),
     ("names: another user's", True, "src/segment/open.rs",
      "if !self.any_user && stat.st_uid != expected {", "if false {",
      test("strangers", "a_ring_of_another_user")),

@@ -1,5 +1,5 @@
-//! Each error as an [`io::Error`], so that `?` works in functions that give one. The kind is that of
-//! the cause, the text and the error itself stay inside.
+//! Each error as an [`io::Error`], so that `?` works in functions that give one. The kind is that
+//! of the cause, the text and the error itself stay inside.
 
 use std::io::{Error, ErrorKind};
 
@@ -105,7 +105,7 @@ impl Kind for CaptureError {
     }
 }
 
-/// A mirror that could not be had is not tried for again by `write_all`, which would go on for ever.
+/// A mirror that could not be had is not tried for again by `write_all`, which would never end.
 fn not_interrupted(kind: ErrorKind) -> ErrorKind {
     if kind == ErrorKind::Interrupted { ErrorKind::Other } else { kind }
 }

@@ -33,4 +33,3 @@ mod rotate;
 mod soak;
 mod storm;
 mod strangers;
-mod stripped;

@@ -225,7 +225,20 @@ fn a_seat_whose_descriptor_is_no_file_is_not_opened() {
 // -------------------------------------------------------------------------------------- read locks
 
 /// A lock for reading on all of a file, as a process may have it that may only read.
-struct ReadLock(#[expect(dead_code, reason = "it is held")] File);
+struct ReadLock(File);
+
+/// Given back by name: a child that another test forks meanwhile has the description too, and closing
+/// it here would leave the lock there.
+impl Drop for ReadLock {
+    fn drop(&mut self) {
+        // SAFETY: a plain C struct, for which zeros are valid: all of the file.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::F_UNLCK as i16;
+        // SAFETY: the descriptor is open, and the struct lives during the call.
+        let done = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+}
 
 impl ReadLock {
     /// On the bytes of cells from `first` on, the others' `LIVING` included, or fewer.

@@ -5,6 +5,9 @@
 //! value or an error with its sentence: never a hang, and never the process's death. What needs
 //! nothing of the system works everywhere.
 //!
+//! Alone in its program: a process without further memory lives on what the program has, which
+//! other tests would use up or leave in pieces.
+//!
 //! `taken` has the processes, `operations` what is tried in them, and this file the matrix of both.
 
 use std::fs;
@@ -18,6 +21,9 @@ use linering::{LineRing, Options};
 
 use crate::common::{Child, fork, not_run};
 
+#[path = "../../it/common/mod.rs"]
+#[allow(dead_code, reason = "tests/it uses the rest")]
+mod common;
 mod control_groups;
 mod operations;
 mod taken;
