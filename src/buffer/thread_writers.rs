@@ -117,8 +117,8 @@ impl ThreadWriters {
 }
 
 /// Runs `action` while this thread can write into no buffer: a signal handler that tries to is
-/// refused, and does not wait for a lock that `action` has. `None` if the thread is in the middle of
-/// a write, which may have that lock, or if its writers are gone.
+/// refused, and does not wait for a lock that `action` has. `None` if the thread is in the middle
+/// of a write, which may have that lock, or if its writers are gone.
 pub(super) fn without_writes<T>(action: impl FnOnce() -> T) -> Option<T> {
     let run = |writers: &RefCell<Vec<ThreadWriter>>| {
         let _borrowed = writers.try_borrow().ok()?;

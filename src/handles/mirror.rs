@@ -320,8 +320,8 @@ impl io::Write for LineProcMirror {
         Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
     }
 
-    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result. If
-    /// a formatter panics, what it gave before is written.
+    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
+    /// If a formatter panics, what it gave before is written.
     fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
         format::write_fmt(arguments, |bytes| self.write_all(bytes))
     }

@@ -6,8 +6,8 @@ use std::io;
 /// Most log lines fit, and so are one write.
 const BYTES: usize = 512;
 
-/// Formats into `write`, which gets 512 bytes at a time and the rest at the end: also if a formatter
-/// panics, as its pieces so far would have been written without this.
+/// Formats into `write`, which gets 512 bytes at a time and the rest at the end: also if a
+/// formatter panics, as its pieces so far would have been written without this.
 ///
 /// A write that failed ends it; nothing is written after that.
 pub(crate) fn write_fmt<W>(arguments: fmt::Arguments<'_>, write: W) -> io::Result<()>
