@@ -470,8 +470,8 @@ fn observe_any_x_publish() {
 }
 
 /// A thread that sees that one cell wants a slot, or has it, no longer sees that it is held by the
-/// cell that gave it away. Recovery rests on this: a slot that another cell holds is in circulation,
-/// so the exchange of a dead cell that wanted it did not happen.
+/// cell that gave it away. Recovery rests on this: a slot that another cell holds is in
+/// circulation, so the exchange of a dead cell that wanted it did not happen.
 fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     let given = Hold::Held((POSITIONS + giver) as u32);
     let Hold::Held(slot) = given else { unreachable!() };
