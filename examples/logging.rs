@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use linering::{
-    Item, Level, Line, LineProcMirror, LineRing, Options, ReadError, RotatingFile, Timestamps,
-    WorkerPool,
+    Item, Level, Line, LineProcMirror, LineRing, Options, RotatingFile, Timestamps, WorkerPool,
 };
 
 const REQUESTS: usize = 2000;
@@ -53,10 +52,7 @@ fn drain(ring: &LineRing, path: &Path) -> Result<u64, Box<dyn Error + Send + Syn
     let mut reader = ring.reader()?;
     let (mut page, mut lines) = (Vec::new(), 0);
     loop {
-        let batch = match reader.batch() {
-            Err(ReadError::Interrupted) => continue,
-            batch => batch?,
-        };
+        let batch = reader.batch()?;
         if batch.is_empty() {
             return Ok(lines);
         }

@@ -1,6 +1,7 @@
 //! [`LineProcBuffer`]: keeps the last lines of many processes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ pub struct LineProcBuffer {
     /// The process that made it: the store may be locked in a fork's child, so this is looked at
     /// first.
     token: u64,
+    interruptible: AtomicBool,
     store: Mutex<Store>,
 }
 
@@ -84,7 +86,8 @@ impl LineProcBuffer {
             messages: VecDeque::with_capacity(maxlen.min(1024)),
             ends: VecDeque::new(),
         };
-        Ok(Self { ring, maxlen, token: fork::token(), store: Mutex::new(store) })
+        let (token, interruptible) = (fork::token(), AtomicBool::new(false));
+        Ok(Self { ring, maxlen, token, interruptible, store: Mutex::new(store) })
     }
 
     /// The ring below: for its descriptor and counts.
@@ -152,8 +155,8 @@ impl LineProcBuffer {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Interrupted`] when a signal handler ran: call again to go on.
-    /// [`ReadError::Forked`] in a child.
+    /// [`ReadError::Forked`] in a child; [`ReadError::Interrupted`] only where
+    /// [`set_interruptible`](Self::set_interruptible) asked for it: call again to go on.
     pub fn wait(&self) -> Result<Vec<Ended<'static>>, ReadError> {
         Ok(self.wait_until(None)?.unwrap_or_default())
     }
@@ -183,6 +186,12 @@ impl LineProcBuffer {
         }
     }
 
+    /// Whether a signal handler that runs while a thread waits here ends its call, with
+    /// [`ReadError::Interrupted`]. False at first: the wait goes on.
+    pub fn set_interruptible(&self, interruptible: bool) {
+        self.interruptible.store(interruptible, Relaxed);
+    }
+
     /// Waits for something to come, a period at most, without the lock; `false` once `limit` has
     /// passed.
     fn pause(
@@ -198,7 +207,10 @@ impl LineProcBuffer {
         store.drain.reap_dead(self.ring.segment())?;
         let awaited = store.drain.awaited(self.ring.segment());
         drop(store);
-        park::pause(self.ring.segment(), &awaited, left, true)?;
+        match park::pause(self.ring.segment(), &awaited, left, true) {
+            Err(ReadError::Interrupted) if !self.interruptible.load(Relaxed) => {}
+            paused => paused?,
+        }
         Ok(true)
     }
 

@@ -318,7 +318,9 @@ pub enum WriteError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// A signal handler ran while this thread waited. Call again to go on.
+    /// A signal handler ran while this thread waited, and
+    /// [`Reader::set_interruptible`](crate::Reader::set_interruptible) asked to be told. Call again
+    /// to go on.
     #[error("interrupted by a signal")]
     Interrupted,
     /// The handle was inherited by a forked child; only the process that made it may use it.

@@ -25,6 +25,7 @@ pub struct Reader {
     /// Queued items that were handed out and not accepted yet.
     handed: usize,
     spins: bool,
+    interruptible: bool,
 }
 
 impl Drop for Reader {
@@ -41,6 +42,7 @@ impl Reader {
             segment: Arc::clone(segment),
             handed: 0,
             spins: true,
+            interruptible: false,
         })
     }
 
@@ -51,8 +53,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Interrupted`] when a signal handler ran; [`ReadError::Forked`] in a forked
-    /// child.
+    /// [`ReadError::Forked`] in a forked child; [`ReadError::Interrupted`] only where
+    /// [`set_interruptible`](Self::set_interruptible) asked for it.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
@@ -160,6 +162,13 @@ impl Reader {
         self.spins = spins;
     }
 
+    /// Whether a signal handler that runs while the reader waits ends the call, with
+    /// [`ReadError::Interrupted`]. False at first: the reader goes on, as `std`'s blocking calls
+    /// do. For programs whose handlers leave word that the waiting thread is to look at.
+    pub fn set_interruptible(&mut self, interruptible: bool) {
+        self.interruptible = interruptible;
+    }
+
     /// Accepts what was handed out.
     ///
     /// # Errors
@@ -201,7 +210,11 @@ impl Reader {
             if left.is_zero() {
                 break;
             }
-            park::pause(&self.segment, &self.drain.awaited(&self.segment), left, self.spins)?;
+            let awaited = self.drain.awaited(&self.segment);
+            match park::pause(&self.segment, &awaited, left, self.spins) {
+                Err(ReadError::Interrupted) if !self.interruptible => {}
+                paused => paused?,
+            }
             self.drain.reap_dead(&self.segment)?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! A reader is told that a ring is over when every mirror has ended, and not before; waits and
 //! signals.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -112,6 +112,7 @@ fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
             let ring = ring(small(8, Policy::Block).wake_up(wake_up));
             let mut mirror = mirror(&ring);
             let mut reader = reader(&ring);
+            reader.set_interruptible(true);
             let interrupted = AtomicBool::new(false);
             let error = thread::scope(|scope| {
                 scope.spawn(|| {
@@ -139,4 +140,47 @@ fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
         0
     })
     .succeeds();
+}
+
+#[test]
+fn a_signal_does_not_end_the_wait_of_a_reader_that_did_not_ask_for_it() {
+    // In a child: a handler is the whole process's, which other tests share.
+    fork(|| {
+        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+        // interrupted.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count_signal as *const () as libc::sighandler_t;
+        // SAFETY: the handler does nothing but count.
+        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        // SAFETY: a plain call, for this thread.
+        let waiting = unsafe { libc::pthread_self() };
+        for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
+            let ring = ring(small(8, Policy::Block).wake_up(wake_up));
+            let mut mirror = mirror(&ring);
+            let mut reader = reader(&ring);
+            SIGNALS.store(0, SeqCst);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    while SIGNALS.load(SeqCst) < 20 {
+                        // SAFETY: that thread waits for the line below.
+                        unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) };
+                        thread::yield_now();
+                    }
+                    write(&mut mirror, "after");
+                });
+                // The README's own loop: an error would end it.
+                let found = reader.next().expect("not over").expect("no error").to_string();
+                assert_eq!(found, "after");
+                assert!(SIGNALS.load(SeqCst) >= 20);
+            });
+        }
+        0
+    })
+    .succeeds();
+}
+
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count_signal(_: libc::c_int) {
+    SIGNALS.fetch_add(1, SeqCst);
 }

@@ -1,7 +1,7 @@
 //! Signals interrupt a wait that can go on, or end a pool whose lines are drained.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::thread;
 
 use linering::{End, LineProcBuffer, ReadError, WorkerPool, WriteError};
@@ -16,6 +16,7 @@ fn a_signal_interrupts_a_wait_that_can_go_on_then() {
     // In a child: a handler is the whole process's, which other tests share.
     fork(|| {
         let buffer = small(10);
+        buffer.set_interruptible(true);
         let seat = buffer.seat().expect("a seat");
         // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
         // interrupted.
@@ -48,6 +49,43 @@ fn a_signal_interrupts_a_wait_that_can_go_on_then() {
             }
         };
         assert_eq!(kinds(ends), [(0, End::Eof)]);
+        assert_eq!(texts(&buffer), ["after"]);
+        0
+    })
+    .succeeds();
+}
+
+#[test]
+fn a_signal_does_not_end_a_wait_that_did_not_ask_for_it() {
+    // In a child: a handler is the whole process's, which other tests share.
+    fork(|| {
+        static SIGNALS: AtomicU32 = AtomicU32::new(0);
+        extern "C" fn count(_: libc::c_int) {
+            SIGNALS.fetch_add(1, SeqCst);
+        }
+        let buffer = small(10);
+        let seat = buffer.seat().expect("a seat");
+        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
+        // interrupted.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count as *const () as libc::sighandler_t;
+        // SAFETY: the handler does nothing but count.
+        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
+        // SAFETY: a plain call, for this thread.
+        let waiting = unsafe { libc::pthread_self() };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while SIGNALS.load(SeqCst) < 20 {
+                    // SAFETY: that thread waits for this one.
+                    unsafe { libc::pthread_kill(waiting, libc::SIGUSR2) };
+                    thread::yield_now();
+                }
+                seat.open().expect("a mirror").write_line(b"after").expect("open");
+            });
+            let ends = buffer.wait().expect("a signal ends nothing");
+            assert_eq!(kinds(ends), [(0, End::Eof)]);
+            assert!(SIGNALS.load(SeqCst) >= 20);
+        });
         assert_eq!(texts(&buffer), ["after"]);
         0
     })

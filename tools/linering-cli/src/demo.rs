@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use linering::{CreateError, LineRing, Options, ReadError, Reader};
+use linering::{CreateError, LineRing, Options, Reader};
 
 use crate::failure::{Failure, INTERRUPTED, note};
 use crate::interrupt;
@@ -174,12 +174,10 @@ fn drain(
     interrupt::explain_cut_short(Some(signal_hook::consts::SIGTERM))
         .map_err(|error| Failure::Failed(format!("cannot watch the input: {error}")))?;
     loop {
-        let batch = match reader.batch() {
-            Ok(batch) => batch,
-            // The workers are being ended; what they wrote still comes.
-            Err(ReadError::Interrupted) => continue,
-            Err(error) => return Err(Failure::Failed(format!("cannot drain the ring: {error}"))),
-        };
+        // After an interrupt the workers are being ended; what they wrote still comes.
+        let batch = reader
+            .batch()
+            .map_err(|error| Failure::Failed(format!("cannot drain the ring: {error}")))?;
         if batch.is_empty() {
             return output.flush();
         }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use linering::{ReadError, turn_sigbus_into_errors};
+use linering::turn_sigbus_into_errors;
 
 use crate::cat::Whose;
 use crate::failure::Failure;
@@ -55,7 +55,6 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     loop {
         match reader.wait_timeout(PERIOD) {
             Ok(true) => {}
-            Err(ReadError::Interrupted) => continue,
             Err(error) => return Err(failed("drain", &error)),
             // Seats that nobody has opened are nobody's, where nobody else lives.
             Ok(false) if reader.is_over() || !is_used && ring.counts().live == 0 => break,

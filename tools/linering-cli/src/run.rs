@@ -19,8 +19,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use linering::{
-    CreateError, Item, LineRing, Options, ReadError, RotatingFile, Timestamps,
-    turn_sigbus_into_errors,
+    CreateError, Item, LineRing, Options, RotatingFile, Timestamps, turn_sigbus_into_errors,
 };
 use signal_hook::consts::SIGPIPE;
 
@@ -224,7 +223,6 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
         }
         match waited {
             Ok(_) => {}
-            Err(ReadError::Interrupted) => continue,
             Err(error) => return Err(Failure::Failed(format!("cannot drain the ring: {error}"))),
         }
         if printer.is_unread() {
@@ -232,7 +230,6 @@ fn try_run(args: &Args) -> Result<ExitCode, Failure> {
         }
         let batch = match reader.batch() {
             Ok(batch) => batch,
-            Err(ReadError::Interrupted) => continue,
             Err(error) => return Err(Failure::Failed(format!("cannot drain the ring: {error}"))),
         };
         if batch.is_empty() {

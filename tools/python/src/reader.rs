@@ -50,7 +50,9 @@ enum Next<'py> {
 }
 
 impl Reader {
-    pub fn new(reader: linering::Reader, longest: usize) -> Self {
+    pub fn new(mut reader: linering::Reader, longest: usize) -> Self {
+        // Python's handlers run when the call is back.
+        reader.set_interruptible(true);
         let state = State { reader, backlog: Backlog::new(longest) };
         Self { generation: fork::generation(), state: Mutex::new(state) }
     }

@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use linering::{LineRing, ReadError, Reader, Seat, WorkerPool};
+use linering::{LineRing, Reader, Seat, WorkerPool};
 
 use super::content::Content;
 use super::figures::work;
@@ -157,7 +157,6 @@ fn discard(reader: &mut Reader) {
         match reader.batch() {
             Ok(batch) if batch.is_empty() => return,
             Ok(batch) => batch.commit(),
-            Err(ReadError::Interrupted) => {}
             Err(_) => return,
         }
     }
