@@ -76,6 +76,55 @@ impl Traced {
         }
     }
 
+    /// The address of the instruction that comes next.
+    #[cfg(target_arch = "x86_64")]
+    pub fn next_instruction(&self) -> u64 {
+        let at = core::mem::offset_of!(libc::user, regs)
+            + core::mem::offset_of!(libc::user_regs_struct, rip);
+        // SAFETY: a plain system call on a child of ours that stands still.
+        unsafe {
+            libc::ptrace(libc::PTRACE_PEEKUSER, self.process, at, ptr::null_mut::<()>()) as u64
+        }
+    }
+
+    /// Goes on until it stands before the instruction at this address, for the `count`-th time, by
+    /// a breakpoint of the processor: a thousand times as fast as step by step. `false` if it stops
+    /// before, or if this machine has no such breakpoints to give.
+    #[cfg(target_arch = "x86_64")]
+    pub fn run_to(&self, address: u64, count: usize) -> bool {
+        // The first breakpoint's address, and the register that switches it on: local, at execution.
+        if !self.set_debug_register(0, address) || !self.set_debug_register(7, 1) {
+            return false;
+        }
+        let mut comes = true;
+        for number in 0..count {
+            // A breakpoint would stop it again where it stands.
+            comes &= number == 0 || self.step() == Stop::Step;
+            comes &= comes
+                && (number == 0 && self.next_instruction() == address
+                    || self.resume() == Stop::Step && self.next_instruction() == address);
+        }
+        comes && self.set_debug_register(7, 0)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn set_debug_register(&self, register: usize, value: u64) -> bool {
+        let at = core::mem::offset_of!(libc::user, u_debugreg) + 8 * register;
+        // SAFETY: a plain system call on a child of ours that stands still.
+        unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.process, at, value) == 0 }
+    }
+
+    /// Step by step is the only way there.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn next_instruction(&self) -> u64 {
+        0
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn run_to(&self, _: u64, _: usize) -> bool {
+        false
+    }
+
     /// Executes one instruction.
     pub fn step(&self) -> Stop {
         self.go_on(libc::PTRACE_SINGLESTEP);

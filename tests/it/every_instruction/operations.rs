@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use linering::{Item, LineProcMirror, LineRing, Policy, Reader, Seat};
 
-use super::{LINES, PAYLOAD};
+use super::{Change, LINES, PAYLOAD};
 
 /// What a child holds while it is traced.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(super) struct Operation {
     /// The child is the reader.
     pub(super) reads: bool,
     /// Another process was killed before, at this change of this operation of its own.
-    pub(super) victim: Option<(Box<Operation>, usize)>,
+    pub(super) victim: Option<(Box<Operation>, Change)>,
     /// All cells but that process's belong to mirrors that live.
     pub(super) crowded: bool,
     /// Slots have checksums, and so 8 bytes less for a line.
@@ -403,8 +403,7 @@ pub(super) fn buriers() -> Vec<Operation> {
         |_, hands| hands.mirror().write_all(b"unfinished").is_ok();
     let begun = writing("", open_victim, begin, &["unfinished"]);
     for victim in [short, begun] {
-        let changes = victim.changes();
-        for change in (0..=changes).step_by(step) {
+        for change in victim.changes().into_iter().step_by(step) {
             let victim = Some((Box::new(victim.clone()), change));
             let reads = reading("burying, by the reader", Policy::Block, read_singly);
             all.push(Operation { before: 1, victim: victim.clone(), ..reads });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use linering::{LineProcMirror, LineRing, Options, Policy};
 
 use super::operations::{Hands, Log, Operation};
-use super::{LINES, MIRRORS, PATIENCE, PAYLOAD};
+use super::{Change, LINES, MIRRORS, PATIENCE, PAYLOAD};
 use crate::common::tracer::{Traced, mark};
 use crate::common::{RING_SEALS, below_overflow, bytes_of, memory};
 
@@ -24,6 +24,11 @@ pub(super) struct Stage {
 
 impl Operation {
     pub(super) fn stage(&self) -> Stage {
+        self.try_stage(true).or_else(|| self.try_stage(false)).expect("step by step it gets there")
+    }
+
+    /// `None` if the victim took another way, and so did not come to its change by running.
+    fn try_stage(&self, by_running: bool) -> Option<Stage> {
         let ring = self.ring();
         Log::of_this_test().clear();
         let keepers = if self.crowded { MIRRORS - 1 } else { 0 };
@@ -31,21 +36,27 @@ impl Operation {
             (0..keepers).map(|_| ring.mirror_labelled("keeper").expect("a cell")).collect();
         if let Some((operation, change)) = &self.victim {
             let victim = operation.start(&ring);
-            if *change > 0 {
-                operation.step_until(&ring, &victim, |_, now, _| now == *change);
-            }
+            let stands = if by_running || change.number == 0 {
+                operation.run_to(&ring, &victim, *change)
+            } else {
+                operation.step_until(&ring, &victim, |_, number, _| number == change.number);
+                true
+            };
             victim.kill();
+            if !stands {
+                return None;
+            }
         }
-        Stage { ring, keepers }
+        Some(Stage { ring, keepers })
     }
 
-    /// How many changes it makes.
-    pub(super) fn changes(&self) -> usize {
+    /// Where it changes what others see: before its first instruction, and after these.
+    pub(super) fn changes(&self) -> Vec<Change> {
         let Stage { ring, .. } = self.stage();
         let child = self.start(&ring);
-        let mut changes = 0;
-        self.step_until(&ring, &child, |_, change, _| {
-            changes = changes.max(change);
+        let mut changes = vec![Change { number: 0, at: 0, by: (0, 0) }];
+        self.sweep(&ring, &child, |change, _| {
+            changes.extend((change.number > 0).then_some(change));
             false
         });
         changes
