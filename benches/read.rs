@@ -40,7 +40,7 @@ fn take_batches(reader: &mut Reader, check: &mut Check) {
     }
 }
 
-/// As fast, for who has the bytes and whose they are, and does nothing with them.
+/// As fast as a caller gets bytes and writer that does nothing with them.
 fn take_batches_unseen(reader: &mut Reader, _: &mut Check) {
     let mut left = LINES;
     while left > 0 {
@@ -63,7 +63,7 @@ fn times(
 ) -> Duration {
     let ring = ring_with(LINES, Policy::Block, checksums);
     let mut mirror = ring.mirror().expect("a mirror");
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no reader yet");
     let mut seen = Check::default();
     let mut number = 0;
     let mut total = Duration::ZERO;
@@ -111,7 +111,8 @@ fn observing(c: &mut Criterion) {
     group.bench_function("a look", |b| {
         b.iter(|| {
             let mut check = Check::default();
-            observer.snapshot().into_iter().for_each(|item| check_item(&mut check, item));
+            let items = observer.snapshot().expect("the file stays whole");
+            items.into_iter().for_each(|item| check_item(&mut check, item));
             assert_eq!(check.lines, LINES as u64);
         });
     });
@@ -138,7 +139,7 @@ fn beginning(c: &mut Criterion) {
         let descriptor = ring.descriptor().expect("open");
         b.iter(|| LineRing::attach(descriptor.as_fd()).expect("a ring"));
     });
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no reader yet");
     c.bench_function("open and end a mirror, and collect its end", |b| {
         b.iter(|| {
             drop(ring.mirror().expect("a mirror"));
@@ -152,7 +153,7 @@ fn beginning(c: &mut Criterion) {
                 let ring = common::ring(LINES, Policy::Block);
                 die(&ring);
                 let began = Instant::now();
-                let mut reader = ring.reader().expect("nobody reads");
+                let mut reader = ring.reader().expect("no reader yet");
                 let words = reader.recv().expect("ours").map(Item::into_owned);
                 assert!(words.is_some_and(|item| item.line().is_some_and(|line| line.unfinished)));
                 let end = reader.recv().expect("ours");

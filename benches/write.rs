@@ -1,4 +1,4 @@
-//! What one write costs its writer: with nobody reading, by length, by pieces, with times; beside
+//! What one write costs its writer: without a reader, by length, by pieces, with times; beside
 //! other writers; and in a burst after which the reader sleeps. The floor is a copy and one shared
 //! `fetch_add`.
 
@@ -80,7 +80,7 @@ fn one_write(c: &mut Criterion) {
 
 /// The last line that was written is in the ring as it was written.
 fn assert_last(ring: &LineRing, bytes: &[u8]) {
-    let mut reader = ring.reader().expect("nobody reads");
+    let mut reader = ring.reader().expect("no reader yet");
     let mut last = None;
     while let Some(item) = reader.try_recv().expect("ours") {
         if let Item::Line(line) = item {
@@ -162,7 +162,7 @@ fn burst(c: &mut Criterion) {
         b.iter_custom(|bursts| {
             let ring = ring(LINES, Policy::Block);
             let mut mirror = ring.mirror().expect("a mirror");
-            let mut reader = ring.reader().expect("nobody reads");
+            let mut reader = ring.reader().expect("no reader yet");
             reader.set_spinning(false);
             thread::scope(|scope| {
                 let reads = scope.spawn(move || {

@@ -3,7 +3,9 @@
 
     tools/mutations.py            all of them
     tools/mutations.py --quick    those whose test is quick, and is known to pass
+    tools/mutations.py --tenth N  every tenth of those, from the N-th on
     tools/mutations.py NAME ...   these
+    tools/mutations.py --check    none: only that each guard stands once where it is said to, and that its tests exist
 
 Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md has the table.
 """
@@ -25,17 +27,18 @@ LIB = ["--lib"]
 LOOM = "loom"
 
 
-def test(name, *filters):
-    return ["--test", name, "--", *filters]
+def test(module, name=""):
+    """The tests of a module of tests/it whose names begin so."""
+    return ["--test", "it", "--", f"{module}::{name}"]
 
 
 # name, quick, file, what stands there, what is put there, the test that turns red
 MUTATIONS = [
-    ("lap check", True, "src/layout/mod.rs",
+    ("lap check", True, "src/layout/entry.rs",
      "(self.0 ^ other.0) & !SLOT_MASK == 0", "(self.0 ^ other.0) & FULL_BIT == 0", [*LIB, "exchange::tests"]),
     ("predecessor check", True, "src/exchange/publish.rs",
-     "if next != Some(position) && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {",
-     "if false && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before) {",
+     "if next != Some(position) && !is_filled(self.shape, OrderEntry(self.entry(before).load(Acquire)), before) {",
+     "if false && !is_filled(self.shape, OrderEntry(self.entry(before).load(Acquire)), before) {",
      [*LIB, "exchange::tests::a_hint"]),
     ("intent before the exchange", False, "src/exchange/publish.rs",
      "hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);\n        let filled",
@@ -46,12 +49,12 @@ MUTATIONS = [
     ("release order of a taken entry", True, "src/exchange/take.rs",
      "word.store(freed.0, Release);", "word.store(freed.0, Relaxed);", [LOOM, "hold_x_publish"]),
     ("what is pending is cleared before the new spare is held", True, "src/exchange/publish.rs",
-     "        then();\n        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
-     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "gone_round")),
+     "        then();\n        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
+     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("what is pending is cleared when an exchange is settled", True, "src/exchange/settle.rs",
      "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled", "}\n    let settled",
-     test("every_instruction", "gone_round")),
-    ("laps that do not come back soon", True, "src/layout/mod.rs",
+     test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
+    ("laps that do not come back soon", True, "src/layout/entry.rs",
      "const LAP_BITS: u32 = 39;", "const LAP_BITS: u32 = 2;", [*LIB, "exchange::tests::a_writer_that_stood_still"]),
     ("recovery: another's intent proves nothing", True, "src/exchange/settle.rs",
      "Hold::Intent(a, b) if other != index => intents.push((cell, word, a, b)),",
@@ -65,7 +68,7 @@ MUTATIONS = [
     ("change count", True, "src/exchange/spare.rs",
      "self.changes = self.changes.wrapping_add(1);", "", [*LIB, "hold_word"]),
     ("fork token of a writer", True, "src/registry/cell.rs",
-     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer", "that_a_child_does_not_use")),
+     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer::inherited", "an_inherited_mirror_that_a_child_does_not_use")),
     ("fork token of the reader", True, "src/read/drain.rs",
      "if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }", "Ok(())",
      test("attach", "a_forked_child_may_not_use_its_parents_reader")),
@@ -73,11 +76,11 @@ MUTATIONS = [
      "Ok(true) => return Ok(keeping),", "Ok(_) => return Ok(keeping),",
      test("filesystems", "a_ring_on_overlay_over_tmpfs")),
     ("lock: a read lock is no owner's", True, "src/segment/lock.rs",
-     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_read_lock_is_no")),
+     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_ring_is_read_and_written")),
     ("lock: a death is told beside a read lock", True, "src/segment/claim.rs",
-     "if !prober.share(byte).map_err(system!(MirrorError, \"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
+     "if !probe.share(byte).map_err(cannot(\"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
     ("a reader that cannot be asked for is judged by what it takes", False, "src/write/backpressure.rs",
-     ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)", test("stripped", "a_stripped_writer_writes")),
+     ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)", ["--test", "stripped", "--", "a_stripped_writer_writes"]),
     ("names: another user's", True, "src/segment/open.rs",
      "if !self.any_user && stat.st_uid != expected {", "if false {",
      test("strangers", "a_ring_of_another_user")),
@@ -87,7 +90,7 @@ MUTATIONS = [
     ("the limit of a process's files", False, "src/segment/backing.rs",
      ".filter(|limit| *limit < bytes)", ".filter(|_| false)", test("named", "a_file_that_cannot_be_allocated")),
     ("holes of a sparse copy", False, "src/segment/mod.rs",
-     "fill_holes(&file, found)\n.map_err(", "Ok(()).map_err(|error: io::Error| error).map_err(",
+     "fill_holes(&file, found).map_err(", "Ok::<(), io::Error>(()).map_err(",
      test("filesystems", "a_ring_on_tmpfs")),
     ("gate around a fork", True, "src/sys/fork.rs",
      "Some(before_fork), Some(after_fork), Some(after_fork)", "None, None, None",
@@ -106,7 +109,7 @@ MUTATIONS = [
     ("lock: not inherited by a fork", True, "src/segment/lock.rs",
      "unsafe { madvise(page, 1, Advice::LinuxDontFork) }", "Ok::<(), rustix::io::Errno>(())", test("liveness", "a_forked_child_that_lives_on")),
     ("lock of a seat that is being made", False, "src/registry/ticket.rs",
-     "if ticket.state() == Some(TicketWord::Making) && matches!(prober.take(lock), Ok(true)) {",
+     "if ticket.state() == Some(TicketWord::Making) && matches!(probe.take(lock), Ok(true)) {",
      "if false {", test("every_instruction", "a_writer")),
     ("a ticket is among the used ones before it is taken", True, "src/registry/ticket.rs",
      "            counts.tickets_used.fetch_max(index as u64 + 1, Release);\n            if take(index, &tickets[index])? {",
@@ -126,54 +129,55 @@ MUTATIONS = [
     ("acquire fence of an observer", True, "src/exchange/take.rs",
      "// ORD observe:D, acquire fence; pairs with publish:G; as observe:B.\n        fence(Acquire);", "",
      [LOOM, "observe_any_x_publish"]),
-    ("a slot is verified by the reader", True, "src/read/drain.rs",
-     "if !checksum::agrees(segment.ring().shape, self.decoded.next_image()) {", "if false {",
+    ("a slot is verified by the reader", True, "src/read/slots.rs",
+     "let agrees = checksum::agrees(segment.ring().shape, self.queue.next_image());", "let agrees = true;",
      test("checksums", "each_flipped_bit")),
-    ("a slot is verified where whole lines are decoded", True, "src/read/drain.rs",
+    ("a slot is verified where whole lines are decoded", True, "src/read/slots.rs",
      "if CHECKS && !checksum::agrees(ring.shape, image) {", "if false {", test("checksums", "a_damaged_line_among_many")),
     ("an intent does not stay after a refusal", True, "src/exchange/publish.rs",
-     "            self.keep(hold, spare);\n        }\n        refused", "        }\n        refused",
+     "            self.hold_spare(hold, spare);\n        }\n        refused", "        }\n        refused",
      [LOOM, "publish_x_publish_with_room_for_one"]),
-    ("observer: a free entry has what was taken from it", False, "src/handles/observer.rs",
+    ("observer: a free entry has what was taken from it", False, "src/read/snapshot.rs",
      "entry.laps_since(shape.lap(near)) - i64::from(!entry.is_full())", "entry.laps_since(shape.lap(near))",
      test("observe")),
-    ("a slot is verified by an observer", True, "src/handles/observer.rs",
-     "let agrees = checksum::agrees(ring.shape, &image);", "let agrees = true;", test("checksums", "each_flipped_bit")),
+    ("a slot is verified by an observer", True, "src/read/snapshot.rs",
+     "let agrees = || checksum::agrees(ring.shape, image);", "let agrees = || true;", test("checksums", "each_flipped_bit")),
     ("a position is in the checksum", True, "src/exchange/checksum.rs",
      "u64::from(append_words(sum, [position])) << 32", "u64::from(append_words(sum, [position & 0])) << 32",
      test("checksums", "each_flipped_bit")),
-    ("an error that was kept is verified", True, "src/read/drain.rs",
-     "!checksum::agrees(ring.shape, &image)\n", "false\n", test("checksums", "an_error_that_was_kept")),
+    ("an error that was kept is verified", True, "src/read/ends.rs",
+     "!checksum::agrees(shape, &image)\n", "false\n", test("checksums", "an_error_that_was_kept")),
     ("last words: a finished part is verified", True, "src/exchange/settle.rs",
      "Some((payload, agrees)) if agrees || !finished =>", "Some((payload, _)) =>", [*LIB, "last_words_tests"]),
-    ("a damaged part counts as the very next line alone", True, "src/read/drain.rs",
-     "source.expected == header.line && ", "", test("checksums", "a_line_that_names_a_mirror")),
-    ("a damaged part does not end the line before", True, "src/read/drain.rs",
-     " && !self.assemblies.has(cell)", "", [*LIB, "read::drain::tests::a_damaged_part"]),
+    ("a damaged part counts as the very next line alone", True, "src/read/assembly.rs",
+     "progress.note_next(header.line)", "{ progress.note(header.line); true }", test("checksums", "a_line_that_names_a_mirror")),
+    ("a damaged part does not end the line before", True, "src/read/assembly.rs",
+     "!self.has(header.cell.into()) && ", "", [*LIB, "read::drain::tests::a_damaged_part"]),
     ("a skipped position may have made parts void", True, "src/read/drain.rs",
-     "self.assemblies.note_skipped();\n        self.push(Other::Damaged { position });", "self.push(Other::Damaged { position });",
+     "self.backlog.assemblies.note_skipped();\n        self.backlog.push(self.cursor, Event::Damaged { position });",
+     "self.backlog.push(self.cursor, Event::Damaged { position });",
      [*LIB, "read::drain::tests::parts_between"]),
-    ("a damaged slot may have made parts void", True, "src/read/drain.rs",
-     "self.assemblies.note_skipped();\n        let (_, part)", "let (_, part)", [*LIB, "read::drain::tests::parts_between"]),
+    ("a damaged slot may have made parts void", True, "src/read/assembly.rs",
+     "self.note_skipped();\n        if self.add_damaged", "if self.add_damaged", [*LIB, "read::drain::tests::parts_between"]),
     ("what an overrun reader skipped may have made parts void", True, "src/read/drain.rs",
-     "self.assemblies.note_skipped();\n        let inherited", "let inherited",
-     test("policies", "an_overrun_reader_never_joins")),
-    ("what an observer did not see may have made parts void", True, "src/handles/observer.rs",
-     "if next != Some(header.position) {", "if false {", [*LIB, "read::drain::tests::an_observer_joins"]),
-    ("the parts of a line begun anew say so", True, "src/write/writer.rs",
-     "if self.voided == Some(self.line) { flag::ANEW } else { 0 }", "0",
-     test("policies", "an_overrun_reader_never_joins")),
+     "self.backlog.assemblies.note_skipped();\n        let inherited", "let inherited",
+     test("policies::void_lines", "an_overrun_reader_never_joins")),
+    ("what an observer did not see may have made parts void", True, "src/read/snapshot.rs",
+     "if next != Some(slot.header.position) {", "if false {", [*LIB, "read::drain::tests::an_observer_joins"]),
+    ("the parts of a line begun anew say so", True, "src/write/partial.rs",
+     "if self.voided == Some(self.publisher.line) { flag::ANEW } else { 0 }", "0",
+     test("policies::void_lines", "an_overrun_reader_never_joins")),
     ("a part of a line that was not begun anew is of what came before", True, "src/read/assembly.rs",
-     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies", "a_long_line_is_whole")),
-    ("a look at a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
+     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies::void_lines", "a_long_line_is_whole")),
+    ("a snapshot of a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
      "(false, true) => (None, Some(seen)),", "(false, true) => (Some(drained), Some(seen)),",
-     [*LIB, "partial_line::tests::a_look_and_a_drain"]),
-    ("a look at a spare is not joined to parts of the line's successor", True, "src/buffer/partial_line.rs",
+     [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
+    ("a snapshot of a spare is not joined to parts of the line's successor", True, "src/buffer/partial_line.rs",
      "(true, true) => (Some(drained), None),", "(true, true) => (Some(drained), Some(seen)),",
-     [*LIB, "partial_line::tests::a_look_and_a_drain"]),
-    ("a void line's number is expected again", True, "src/read/drain.rs",
-     "self.sources.expect_again(segment, source, header.line);", "", test("policies", "a_line_after_a_void")),
-    ("a void line's number is not expected again once it was accepted", True, "src/read/writers.rs",
+     [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
+    ("a void line's number is expected again", True, "src/read/slots.rs",
+     "self.writers.expect_again(segment, writer, line);", "", test("policies::void_lines", "a_line_after_a_void")),
+    ("a void line's number is not expected again once it was accepted", True, "src/read/lineage.rs",
      "!is_accepted && ", "", [*LIB, "read::drain::tests::a_void_line_that_comes"]),
     ("the reader's second look before it sleeps", True, "src/exchange/park.rs",
      "    if awaited.has_come() {\n        sleeps.store(AWAKE, Relaxed);\n        return false;\n    }\n    true", "    true",
@@ -185,23 +189,23 @@ MUTATIONS = [
      "if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }", "if sleeps.load(SeqCst) != ASLEEP { true } else { wake_now(sleeps, wake) }",
      [*LIB, "exchange::tests::one_that_stands_still"]),
     ("ends are collected after the lines before them are taken", True, "src/read/drain.rs",
-     '        if let Some(upto) = self.decoded.upto(count) {\n            self.take(segment, upto);\n        }\n        // After the lines before them are taken: should they come again, it is still known whose they are.\n        self.decoded.collect_ends(count, segment, &mut self.sources);\n',
-     '        // After the lines before them are taken: should they come again, it is still known whose they are.\n        self.decoded.collect_ends(count, segment, &mut self.sources);\n        if let Some(upto) = self.decoded.upto(count) {\n            self.take(segment, upto);\n        }\n',
+     '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n            self.take(segment, end_position);\n        }\n        // After the lines before them are taken: should they come again, their mirrors are still known.\n        self.backlog.queue.collect_ends(count, segment, &mut self.backlog.writers);\n',
+     '        // After the lines before them are taken: should they come again, their mirrors are still known.\n        self.backlog.queue.collect_ends(count, segment, &mut self.backlog.writers);\n        if let Some(end_position) = self.backlog.queue.end_position(count) {\n            self.take(segment, end_position);\n        }\n',
      test("crash", "what_comes_again")),
     ("what a reader died in the middle of collecting is collected first", True, "src/read/drain.rs",
      "        segment.finish_collecting();\n", "", test("crash", "each_end_is_counted_once")),
-    ("whoever has a cell lives in the ring", True, "src/registry/cell.rs",
-     "let living = prober.live().map_err(system!(MirrorError, \"lock the segment\"));",
-     "let living = Ok::<(), MirrorError>(());", test("crash", "a_ring_in_which_a_forked_worker_lives")),
+    ("a process with a cell lives in the ring", True, "src/registry/cell.rs",
+     "let living = probe.live().map_err(cannot(\"lock the segment\"));",
+     "let living = Ok::<(), crate::error::SystemError>(());", test("crash", "a_ring_in_which_a_forked_worker_lives")),
     ("laps that are far apart are damage", False, "src/read/drain.rs",
-     "segment.overwrites() && ring.are_apart(self.cursor, self.before)", "false",
+     "segment.overwrites() && ring.are_apart(self.cursor, self.previous)", "false",
      [*LIB, "read::drain::tests::laps_that_lead"]),
     ("who is refused again looks at its own place", False, "src/write/backpressure.rs",
      "            if refused == position {\n                roomy = position;\n            }\n"
-     "            // Whoever is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
+     "            // A writer that is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
      "            let _ = refused;\n", [*LIB, "backpressure::tests::a_full_ring"]),
     ("no line longer than the longest", True, "src/read/assembly.rs",
-     "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "read::drain::tests::parts_that_nobody"]),
+     "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "read::drain::tests::parts_of_a_line_without"]),
 ]
 
 
@@ -262,14 +266,68 @@ def any_layout(text):
     return r"(?:\s|//)+".join(re.escape(word) for word in text.split() if word != "//")
 
 
+def tests_of(target):
+    """The names of a target's tests."""
+    if target == [LOOM]:
+        # From the source: to build the models only for their names takes minutes.
+        with open(os.path.join(ROOT, "src/exchange/loom_models.rs")) as source:
+            return re.findall(r"#\[test\]\s+fn (\w+)", source.read())
+    listing = subprocess.run(
+        ["cargo", "test", "--offline", "-p", "linering", *target, "--", "--list"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE,
+    )
+    if listing.returncode != 0:
+        sys.exit(f"cargo test {' '.join(target)} -- --list ended with {listing.returncode}")
+    return re.findall(r"^(\S+): test$", listing.stdout, re.MULTILINE)
+
+
+def split_command(command):
+    """A test command's target, and the part of a name that it gives the target's tests."""
+    if command[0] == LOOM:
+        return [LOOM], command[1:]
+    if "--" in command:
+        split = command.index("--")
+        return command[:split], command[split + 1 :]
+    return command[:1], command[1:]
+
+
+def check():
+    """Says which guards do not stand once where they are said to, and which tests do not exist."""
+    faults = []
+    names = {}
+    for name, _, file, there, _, command in MUTATIONS:
+        with open(os.path.join(ROOT, file)) as source:
+            found = len(re.findall(any_layout(there), source.read()))
+        if found != 1:
+            faults.append(f"{name}: {file} has this {found} times, expected once:\n{there}")
+        target, parts = split_command(command)
+        if tuple(target) not in names:
+            names[tuple(target)] = tests_of(target)
+        for part in parts:
+            # The harness takes a part of a name anywhere in it.
+            if not any(part in test for test in names[tuple(target)]):
+                faults.append(f"{name}: {' '.join(target)} has no test whose name has {part}")
+    if faults:
+        sys.exit("\n".join(faults))
+    print(f"{len(MUTATIONS)} guards: each stands once, and has a test")
+
+
 def main():
     wanted = sys.argv[1:]
-    chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted or wanted == ["--quick"] and m[1]]
+    if wanted == ["--check"]:
+        return check()
+    is_quick = wanted[:1] in (["--quick"], ["--tenth"])
+    if is_quick:
+        chosen = [m for m in MUTATIONS if m[1]]
+        if wanted[0] == "--tenth":
+            chosen = chosen[int(wanted[1]) % 10 :: 10]
+    else:
+        chosen = [m for m in MUTATIONS if not wanted or m[0] in wanted]
     green = []
     copy_sources()
     seconds = {}
     for command in [m[5] for m in chosen]:
-        if tuple(command) in seconds or wanted == ["--quick"]:
+        if tuple(command) in seconds or is_quick:
             continue
         # Built first, so that it is the test alone that is timed.
         cargo(build(command))

@@ -68,7 +68,7 @@ impl Floor {
         Self { next: AtomicU64::new(0), slots: (0..lines).map(|_| Default::default()).collect() }
     }
 
-    /// Writes one line of exactly 100 bytes. Nothing is spared to make it quick: whoever beats it
+    /// Writes one line of exactly 100 bytes. Nothing is spared to make it quick: what beats it
     /// earns it.
     #[inline]
     pub fn write(&self, bytes: &[u8; LINE]) {

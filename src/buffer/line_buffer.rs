@@ -1,23 +1,21 @@
 //! [`LineBuffer`]: keeps the last lines of one process's threads.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
 
-use crate::buffer::partial_line::{Begun, SpareView, unfinished};
-use crate::buffer::proc_buffer::{first_reader, rotating};
-use crate::buffer::shared_writer::{CrowdList, CrowdNode};
-use crate::error::{CreateError, MirrorError, ReadError, WriteError};
+use crate::buffer::partial_line::{PartialLine, SpareSnapshot, partial_line};
+use crate::buffer::proc_buffer::rotating;
+use crate::buffer::shared_writer::WriterNode;
+use crate::buffer::thread_writers::{ThreadWriters, without_writes};
+use crate::error::{CreateError, ReadError, WriteError, cannot};
 use crate::layout::{MAX_CELLS, READER_CELL};
+use crate::line::format;
 use crate::line::item::{Item, Line};
 use crate::read::drain::Drain;
-use crate::registry::cell::Entry;
 use crate::segment::Segment;
 use crate::segment::options::{Options, Timestamps};
 use crate::sys::fork;
-use crate::write::writer::{Finish, Style, Writer};
 
 /// Keeps the last `maxlen` lines that the threads of a process write into it.
 ///
@@ -40,19 +38,11 @@ use crate::write::writer::{Finish, Style, Writer};
 /// ```
 #[derive(Debug)]
 pub struct LineBuffer {
-    shared: Arc<Shared>,
+    writers: Arc<ThreadWriters>,
+    /// Of the process that made it, which alone reads.
+    token: u64,
     maxlen: usize,
     store: Mutex<Store>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    /// Names it among the buffers of a process.
-    id: u64,
-    segment: Segment,
-    token: u64,
-    closed: AtomicBool,
-    crowd: CrowdList,
 }
 
 #[derive(Debug)]
@@ -61,32 +51,9 @@ struct Store {
     lines: VecDeque<Line<'static>>,
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// This thread's writers, one for each buffer it has written into.
-    static WRITERS: RefCell<Vec<ThreadWriter>> = const { RefCell::new(Vec::new()) };
-}
-
-/// One thread's way into one buffer. Its drop, at the thread's end, finishes the thread's line.
-#[derive(Debug)]
-struct ThreadWriter {
-    buffer: u64,
-    shared: Weak<Shared>,
-    way: Way,
-}
-
-#[derive(Debug)]
-enum Way {
-    /// A cell of its own.
-    Own(Writer),
-    /// The cell that further threads share, when there is none left.
-    Shared { token: u64 },
-}
-
 impl LineBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
-    /// for a `maxlen` over 2048) while nobody reads.
+    /// for a `maxlen` over 2048) while the buffer is not read.
     ///
     /// # Errors
     ///
@@ -109,17 +76,11 @@ impl LineBuffer {
         options.geometry(false)?;
         let mirrors = (options.mirrors + 1).min(MAX_CELLS - 1);
         let segment = Segment::anonymous(&options.mirrors(mirrors))?;
-        let drain = Drain::open(&segment).map_err(first_reader)?;
-        let crowd = CrowdList::with(Writer::new(&segment, Entry::Unlisted).map_err(first_mirror)?);
-        let shared = Shared {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            segment,
-            token: fork::token(),
-            closed: AtomicBool::new(false),
-            crowd,
-        };
+        // A ring that was made just now has cells and no reader: only the system can refuse.
+        let drain = Drain::open(&segment).map_err(cannot("become the ring's reader"))?;
+        let writers = ThreadWriters::new(segment).map_err(cannot("register the first writer"))?;
         let store = Mutex::new(Store { drain, lines: VecDeque::with_capacity(maxlen.min(1024)) });
-        Ok(Self { shared: Arc::new(shared), maxlen, store })
+        Ok(Self { writers, token: fork::token(), maxlen, store })
     }
 
     /// How many lines are kept at most.
@@ -135,60 +96,23 @@ impl LineBuffer {
     ///
     /// [`WriteError::Closed`] after `close`.
     pub fn finish_line(&self) -> Result<(), WriteError> {
-        self.with_way(|shared, way| match way {
-            Way::Own(writer) => writer.end_unfinished(&shared.segment, 0),
-            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
-        })
+        self.writers.finish_line()
     }
 
     /// No further write is accepted, in this process. What was written stays readable.
     pub fn close(&self) {
-        self.shared.closed.store(true, Ordering::Relaxed);
+        self.writers.close();
     }
 
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Relaxed)
-    }
-
-    fn write_bytes(&self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.with_way(|shared, way| match way {
-            Way::Own(writer) => writer.write(&shared.segment, bytes, Style::default()),
-            Way::Shared { .. } => shared.crowd.write(&shared.segment, bytes),
-        })
-    }
-
-    /// Runs `action` on this thread's way into the buffer, which is made first if need be.
-    fn with_way(
-        &self,
-        action: impl FnOnce(&Shared, &mut Way) -> Result<(), WriteError>,
-    ) -> Result<(), WriteError> {
-        if self.is_closed() {
-            return Err(WriteError::Closed);
-        }
-        let run = |writers: &RefCell<Vec<ThreadWriter>>| {
-            // Borrowed already: a signal handler, or a `Drop` in the middle of a write.
-            let mut writers = writers.try_borrow_mut().map_err(|_| WriteError::Reentrant)?;
-            let index = match writers.iter().position(|writer| writer.buffer == self.shared.id) {
-                Some(index) if writers[index].way.is_of_this_process() => index,
-                found => {
-                    // In a forked child: the parent thread's.
-                    found.map(|index| writers.swap_remove(index));
-                    writers.retain(|writer| writer.shared.strong_count() > 0);
-                    writers.push(ThreadWriter::new(&self.shared)?);
-                    writers.len() - 1
-                }
-            };
-            action(&self.shared, &mut writers[index].way)
-        };
-        // Gone already: a destructor of this thread that runs after ours.
-        WRITERS.try_with(run).unwrap_or(Err(WriteError::Ended))
+        self.writers.is_closed()
     }
 
     // ---------------------------------------------------------------------------------------- read
 
     fn lock(&self) -> Result<MutexGuard<'_, Store>, ReadError> {
-        if self.shared.token != fork::token() {
+        if self.token != fork::token() {
             return Err(ReadError::Forked);
         }
         // A panic cannot leave the store half changed: what was not accepted comes again.
@@ -197,10 +121,10 @@ impl LineBuffer {
 
     /// Moves everything that has come into the store, which keeps the last `keep` lines.
     fn drain(&self, store: &mut Store, keep: usize) {
-        let segment = &self.shared.segment;
+        let segment = &self.writers.segment;
         // Only a forked child can die and leave the others here; that it did is seen another time,
         // if not now.
-        let _ = store.drain.look_for_deaths(segment);
+        let _ = store.drain.reap_dead(segment);
         // No further than what is there now: writers that never pause must not keep this from
         // returning.
         let until = segment.ring().tail();
@@ -226,33 +150,29 @@ impl LineBuffer {
     /// which they were begun.
     ///
     /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the
-    /// drain, or is still in the look. The crowd's lines have no numbers to tell that by, so
+    /// drain, or is still in the look. The shared's lines have no numbers to tell that by, so
     /// its lock is held.
-    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<Begun>), ReadError> {
+    fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<PartialLine>), ReadError> {
         let mut store = self.lock()?;
-        let segment = &self.shared.segment;
+        let segment = &self.writers.segment;
         let cells = READER_CELL + 1..segment.cells().len();
         let tail = segment.ring().tail();
-        let spares: Vec<_> = cells.clone().map(|cell| SpareView::of(segment, cell)).collect();
+        let spares: Vec<_> = cells.clone().map(|cell| SpareSnapshot::of(segment, cell)).collect();
         let mut begun = Vec::new();
-        let crowd = self.shared.crowd.find();
-        // While this thread's writers are borrowed, a signal handler that writes is refused and
-        // does not wait for the crowd's lock; if they are borrowed already, a write that
-        // has the lock is what was interrupted.
-        let with_crowd = WRITERS.try_with(|writers| {
-            let Ok(_borrowed) = writers.try_borrow() else { return false };
-            let crowd = crowd.map(CrowdNode::lock);
+        let shared = self.writers.shared.find();
+        let drained = without_writes(|| {
+            let shared = shared.map(WriterNode::lock);
             self.drain(&mut store, keep);
-            begun.extend(crowd.iter().flat_map(|crowd| crowd.begun()));
-            true
+            begun.extend(shared.iter().flat_map(|shared| shared.begun()));
         });
-        if with_crowd != Ok(true) {
+        if drained.is_none() {
             self.drain(&mut store, keep);
         }
-        let views = cells.zip(spares);
-        begun.extend(
-            views.filter_map(|(cell, view)| unfinished(segment, &store.drain, cell, view, tail)),
-        );
+        let spares = cells.zip(spares);
+        begun
+            .extend(spares.filter_map(|(cell, spare)| {
+                partial_line(segment, &store.drain, cell, spare, tail)
+            }));
         begun.sort_by_key(|begun| begun.order);
         Ok((store, begun))
     }
@@ -273,7 +193,7 @@ impl LineBuffer {
 
     /// Takes the finished lines out, oldest first: all that have come since they were last looked
     /// at, as long as they fitted in the ring. Beside them those that threads have begun, which
-    /// stay. For who keeps lines in a place of their own.
+    /// stay. For callers that keep lines in a place of their own.
     ///
     /// ```
     /// use std::io::Write;
@@ -314,13 +234,7 @@ impl LineBuffer {
     pub fn clear(&self) -> Result<(), ReadError> {
         self.drained(self.maxlen)?.0.lines.clear();
         // Closed, or a thread without cell: then it has no unfinished line to forget.
-        let _ = self.with_way(|shared, way| {
-            match way {
-                Way::Own(writer) => writer.discard_partial(&shared.segment),
-                Way::Shared { .. } => shared.crowd.forget(),
-            }
-            Ok(())
-        });
+        let _ = self.writers.discard_partial();
         Ok(())
     }
 }
@@ -329,8 +243,13 @@ impl LineBuffer {
 impl io::Write for &LineBuffer {
     /// Writes all of `bytes`, or fails.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_bytes(bytes)?;
+        self.writers.write(bytes)?;
         Ok(bytes.len())
+    }
+
+    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
+    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+        format::write_fmt(arguments, |bytes| Ok(self.writers.write(bytes)?))
     }
 
     /// Does nothing: what was written can be read already.
@@ -339,56 +258,17 @@ impl io::Write for &LineBuffer {
     }
 }
 
+/// As that of `&LineBuffer`.
 impl io::Write for LineBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&mut &*self).write(bytes)
+        (&*self).write(bytes)
+    }
+
+    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+        (&*self).write_fmt(arguments)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A ring that was made just now has cells: only the system can refuse.
-fn first_mirror(error: MirrorError) -> CreateError {
-    CreateError::System { doing: "register the first writer", error: io::Error::other(error) }
-}
-
-// ----------------------------------------------------------------------------------------- threads
-
-impl Way {
-    fn is_of_this_process(&self) -> bool {
-        match self {
-            Way::Own(writer) => writer.registration.is_of_this_process(),
-            Way::Shared { token } => *token == fork::token(),
-        }
-    }
-}
-
-impl ThreadWriter {
-    fn new(shared: &Arc<Shared>) -> Result<Self, WriteError> {
-        let way = match Writer::new(&shared.segment, Entry::Unlisted) {
-            Ok(writer) => Way::Own(writer),
-            Err(MirrorError::TooManyMirrors { .. }) => Way::Shared { token: fork::token() },
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { buffer: shared.id, shared: Arc::downgrade(shared), way })
-    }
-}
-
-impl Drop for ThreadWriter {
-    fn drop(&mut self) {
-        // Without the buffer nobody will read the line.
-        let Some(shared) = self.shared.upgrade() else { return };
-        if !self.way.is_of_this_process() {
-            return;
-        }
-        let _ = match &mut self.way {
-            Way::Own(writer) => {
-                let ended = writer.end_unfinished(&shared.segment, 0);
-                ended.and(writer.end(&shared.segment, Finish::Eof))
-            }
-            Way::Shared { .. } => shared.crowd.end_line(&shared.segment),
-        };
+        (&*self).flush()
     }
 }

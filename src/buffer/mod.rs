@@ -8,3 +8,4 @@ pub(crate) mod message;
 mod partial_line;
 pub(crate) mod proc_buffer;
 mod shared_writer;
+mod thread_writers;

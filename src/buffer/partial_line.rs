@@ -1,9 +1,9 @@
-//! Lines that have begun and not ended, for who wants to see them where they stand: in the spares.
+//! Lines that have begun and not ended, read where they stand: in the spares of their cells.
 //!
-//! A look at a spare races with its thread. Three steps make it exact: look at the spare (unchanged
-//! meanwhile, by its hold word and `pending`), then drain, then compare. What the thread published
-//! between the look and the drain came with the drain, and the look is dropped; what it published
-//! after the drain is still in the look.
+//! A snapshot of a spare races with the thread that writes into it. Three steps make it exact: take
+//! the snapshot (unchanged meanwhile, by its hold word and `pending`), then drain the ring, then
+//! compare. What the thread published between the snapshot and the drain came with the drain, and
+//! the snapshot is dropped; what it published after the drain is still in the snapshot.
 
 use std::borrow::Cow;
 use std::sync::atomic::{Ordering, fence};
@@ -15,26 +15,54 @@ use crate::line::item::{Kind, Level, Line, Stream};
 use crate::read::assembly::Collected;
 use crate::read::decode::time_of;
 use crate::read::drain::Drain;
-use crate::read::writers::lines_between;
+use crate::read::lineage::lines_between;
 use crate::segment::Segment;
 
+/// How often a spare is read whose thread is in the middle of publishing it.
+const MOST_TRIES: u32 = 1000;
+/// After how many of these the thread that reads gives way to others.
+const TRIES_BEFORE_YIELD: u32 = 10;
+
 /// A thread's line that has begun and not ended.
-pub(crate) struct Begun {
+pub(crate) struct PartialLine {
+    /// Its place among the partial lines.
     pub(crate) order: u64,
     pub(crate) line: Line<'static>,
 }
 
-/// What a cell's spare held of an unfinished line.
-pub(crate) struct SpareView {
+impl PartialLine {
+    pub(crate) fn new(order: u64, worker: u32, cell: u16, bytes: Vec<u8>) -> Self {
+        let line = Line {
+            position: u64::MAX,
+            writer_id: worker,
+            cell,
+            label: Cow::Borrowed(""),
+            stream: Stream::default(),
+            level: Level::default(),
+            tag: 0,
+            time: None,
+            kind: Kind::Line,
+            truncated: false,
+            unfinished: true,
+            unacknowledged: false,
+            damaged: false,
+            missing: 0,
+            bytes: Cow::Owned(bytes),
+        };
+        Self { order, line }
+    }
+}
+
+/// What a cell's spare held of a partial line.
+pub(crate) struct SpareSnapshot {
     /// The hold word.
     hold: u64,
     header: SlotHeader,
     bytes: Vec<u8>,
 }
 
-impl SpareView {
-    /// Nothing, if nothing is unfinished there, or the thread is in the middle of publishing all
-    /// the while.
+impl SpareSnapshot {
+    /// `None` if no line has begun there, or the thread is in the middle of publishing at each try.
     pub(crate) fn of(segment: &Segment, index: usize) -> Option<Self> {
         let cell = &segment.cells()[index];
         let ring = segment.ring();
@@ -42,8 +70,8 @@ impl SpareView {
             return None;
         }
         let mut bytes = vec![0; ring.shape.payload()];
-        for look in 0..MOST_LOOKS {
-            if look > 10 {
+        for tries in 0..MOST_TRIES {
+            if tries > TRIES_BEFORE_YIELD {
                 thread::yield_now();
             }
             // In this order: a line that was rewritten meanwhile has another hold word and may have
@@ -55,8 +83,7 @@ impl SpareView {
             let Hold::Held(slot) = Hold::unpack(hold).0 else { continue };
             let header = peek_payload(ring, slot, &mut bytes)?;
             // ORD unfinished:B, acquire fence; pairs with publish:F, renew:A and pending:A; if a
-            // word above came from the spare's next use, one of the two words below has
-            // changed.
+            // word above came from the spare's next use, one of the two words below has changed.
             fence(Ordering::Acquire);
             if cell.pending() != pending || cell.writer.0.hold.load(Ordering::Relaxed) != hold {
                 continue;
@@ -64,7 +91,7 @@ impl SpareView {
             if pending.bytes == 0 {
                 return None;
             }
-            // The line was published a moment ago: this is an older line, of anybody.
+            // The line was published a moment ago: this is an older line, of any mirror.
             if usize::from(header.cell) != index || header.line != pending.line {
                 continue;
             }
@@ -75,64 +102,55 @@ impl SpareView {
     }
 }
 
-/// How often a spare is looked at whose thread is in the middle of publishing it.
-const MOST_LOOKS: u32 = 1000;
-
-/// The unfinished line of a cell, by a look at its spare and a drain after that. `tail`: the ring's
-/// before both.
-pub(crate) fn unfinished(
+/// The partial line of a cell, by a snapshot of its spare and a drain after that. `tail`: the
+/// ring's before both.
+pub(crate) fn partial_line(
     segment: &Segment,
     drain: &Drain,
     index: usize,
-    view: Option<SpareView>,
+    spare: Option<SpareSnapshot>,
     tail: u64,
-) -> Option<Begun> {
+) -> Option<PartialLine> {
     let Cell { reader, writer, .. } = &segment.cells()[index];
     let (reader, writer) = (&reader.0, &writer.0);
-    let parts = drain.unfinished(index);
-    let is_current = |view: &SpareView| view.hold == writer.hold.load(Ordering::Relaxed);
-    let (parts, view) = of_one_line(parts, view, tail, is_current);
+    let is_current = |spare: &SpareSnapshot| spare.hold == writer.hold.load(Ordering::Relaxed);
+    let (parts, spare) = of_one_line(drain.partial_line(index), spare, tail, is_current);
     let parts = parts.map(|parts| parts.line);
-    let (cut, damaged) = parts.map_or((false, false), |line| (line.truncated, line.damaged));
-    let parts = parts.map(|line| (&line.header, &*line.bytes));
+    let newest = parts.map(|line| &line.header);
     // Older than what the drain brought: it brought these bytes too.
-    let view = view.filter(|view| match parts {
-        Some((newest, _)) => view.header.line == newest.line && view.header.part > newest.part,
-        None => lines_between(reader.delivered.load(Ordering::Relaxed), view.header.line + 1) > 0,
+    let spare = spare.filter(|SpareSnapshot { header, .. }| match newest {
+        Some(newest) => header.line == newest.line && header.part > newest.part,
+        None => lines_between(reader.delivered.load(Ordering::Relaxed), header.line + 1) > 0,
     });
-    // Parts before it were overwritten, or just forgotten, and it with them.
-    let expected = parts.map_or(0, |(newest, _)| newest.part + 1);
-    let truncated = view.as_ref().is_some_and(|view| view.header.part > expected);
-    let view = view.filter(|view| !truncated || is_current(view));
-    let header = view.as_ref().map(|view| view.header).or(parts.map(|(newest, _)| *newest))?;
-    let order = view.as_ref().map_or(u64::MAX, |view| view.header.position);
-    let (parts, rest) =
-        (parts.map_or(&[][..], |(_, bytes)| bytes), view.map_or(Vec::new(), |view| view.bytes));
-    let line = Line {
-        level: Level::from_bits(header.level),
-        stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
-        time: time_of(header.time, segment.geometry().created),
-        tag: header.tag,
-        truncated: truncated || cut,
-        damaged,
-        ..unfinished_line(
-            reader.serial.load(Ordering::Relaxed) as u32,
-            header.cell,
-            [parts, &rest].concat(),
-        )
-    };
-    Some(Begun { order, line })
+    // Parts before it were overwritten, or just made void, and it with them.
+    let expected = newest.map_or(0, |newest| newest.part + 1);
+    let lacks_parts = spare.as_ref().is_some_and(|spare| spare.header.part > expected);
+    let spare = spare.filter(|spare| !lacks_parts || is_current(spare));
+    let header = spare.as_ref().map(|spare| spare.header).or(newest.copied())?;
+    let order = spare.as_ref().map_or(u64::MAX, |spare| spare.header.position);
+    let (first, rest) =
+        (parts.map_or(&[][..], |line| &line.bytes), spare.map_or(Vec::new(), |spare| spare.bytes));
+    let worker = reader.serial.load(Ordering::Relaxed) as u32;
+    let mut partial = PartialLine::new(order, worker, header.cell, [first, &rest].concat());
+    partial.line.level = Level::from_bits(header.level);
+    partial.line.stream = Stream::from_bits(header.flags >> flag::STREAM_SHIFT);
+    partial.line.time = time_of(header.time, segment.geometry().created);
+    partial.line.tag = header.tag;
+    partial.line.truncated = lacks_parts || parts.is_some_and(|line| line.truncated);
+    partial.line.damaged = parts.is_some_and(|line| line.damaged);
+    Some(partial)
 }
 
-/// Leaves out the older of the two if the drained parts are of another line than the spare's view,
-/// though both have the same number: a line that was begun anew has that of the void one.
+/// Leaves out the older of the two if the drained parts are of another line than the snapshot of
+/// the spare, though both have the same number: a line that was begun anew has that of the void
+/// one.
 fn of_one_line<'d>(
     parts: Option<Collected<'d>>,
-    view: Option<SpareView>,
+    spare: Option<SpareSnapshot>,
     tail: u64,
-    is_current: impl Fn(&SpareView) -> bool,
-) -> (Option<Collected<'d>>, Option<SpareView>) {
-    let (drained, seen) = match (parts, view) {
+    is_current: impl Fn(&SpareSnapshot) -> bool,
+) -> (Option<Collected<'d>>, Option<SpareSnapshot>) {
+    let (drained, seen) = match (parts, spare) {
         (Some(drained), Some(seen)) => (drained, seen),
         one => return one,
     };
@@ -140,7 +158,7 @@ fn of_one_line<'d>(
     if seen.header.line != newest.line || seen.header.part <= newest.part {
         return (Some(drained), Some(seen));
     }
-    // Whether the parts began before the look, and so are of the line that was seen, or of one
+    // Whether the parts began before the snapshot, and so are of the line that was seen, or of one
     // before that.
     let began_before = || drained.began.is_some_and(|began| tail.wrapping_sub(began) as i64 > 0);
     match (newest.is(flag::ANEW), seen.header.is(flag::ANEW)) {
@@ -156,41 +174,22 @@ fn of_one_line<'d>(
     }
 }
 
-pub(crate) fn unfinished_line(worker: u32, cell: u16, bytes: Vec<u8>) -> Line<'static> {
-    Line {
-        position: u64::MAX,
-        writer_id: worker,
-        cell,
-        label: Cow::Borrowed(""),
-        stream: Stream::default(),
-        level: Level::default(),
-        tag: 0,
-        time: None,
-        kind: Kind::Line,
-        truncated: false,
-        unfinished: true,
-        unacknowledged: false,
-        damaged: false,
-        missing: 0,
-        bytes: Cow::Owned(bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::cell::Entry;
+    use crate::registry::cell::MirrorKind;
     use crate::segment::options::{Options, Policy};
     use crate::write::writer::{Style, Writer};
 
-    /// A look that goes on over a whole rewrite finds the same line and the same number of bytes.
+    /// A snapshot of a spare that takes as long as a whole rewrite finds the same line and the same
+    /// number of bytes.
     #[test]
     fn a_line_that_is_begun_anew_has_another_hold_word() {
         let options = Options::new().policy(Policy::OverwriteOldest).rewrite(true);
         let segment = Segment::anonymous(&options).expect("a segment");
-        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let words = |writer: &Writer| {
-            let cell = writer.registration.cell(&segment);
+            let cell = writer.registration().cell(&segment);
             (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
         };
         writer.write(&segment, b" 50%", Style::default()).expect("room");
@@ -205,11 +204,11 @@ mod tests {
         assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
     }
 
-    /// Between the look at the spare and the drain, and before, the line is begun anew any number
-    /// of times, and goes on; in some rounds other lines overwrite it meanwhile. What is made
-    /// of the two is never of two lines.
+    /// Between the snapshot of the spare and the drain, and before, the line is begun anew any
+    /// number of times, and goes on; in some rounds other lines overwrite it meanwhile. What is
+    /// made of the two is never of two lines.
     #[test]
-    fn a_look_and_a_drain_of_lines_with_the_same_number_are_not_joined() {
+    fn a_snapshot_and_a_drain_of_lines_with_the_same_number_are_not_joined() {
         let options = Options::new()
             .policy(Policy::OverwriteOldest)
             .lines(32)
@@ -221,7 +220,7 @@ mod tests {
             let segment = Segment::anonymous(&options.clone().mirrors(3)).expect("a segment");
             let style = Style::default();
             let [mut writer, mut other] =
-                [0, 1].map(|_| Writer::new(&segment, Entry::Unlisted).expect("a cell"));
+                [0, 1].map(|_| Writer::new(&segment, MirrorKind::Unlisted).expect("a cell"));
             let mut drain = Drain::open(&segment).expect("the first");
             let read = |drain: &mut Drain| {
                 while drain.fill(&segment) {
@@ -255,13 +254,14 @@ mod tests {
             }
             let length = go_on(usize::from(flags[1]) * digits[0], digits[1]);
             let tail = segment.ring().tail();
-            let view = SpareView::of(&segment, 1);
+            let spare = SpareSnapshot::of(&segment, 1);
             let newest = go_on(digits[2], digits[3]);
             if flags[2] {
                 overrun();
             }
             read(&mut drain);
-            let Some(Begun { line, .. }) = unfinished(&segment, &drain, 1, view, tail) else {
+            let Some(PartialLine { line, .. }) = partial_line(&segment, &drain, 1, spare, tail)
+            else {
                 // All that was seen of it was void or overwritten by then.
                 assert!(flags[2], "{digits:?} {flags:?}");
                 continue;
@@ -281,10 +281,10 @@ mod tests {
         assert!(joined > 100 && whole > 20, "{joined}, {whole}");
     }
 
-    /// A look whose line was begun anew before it, and went on since, is joined to the drained
+    /// A snapshot whose line was begun anew before it, and went on since, is joined to the drained
     /// parts.
     #[test]
-    fn a_line_begun_anew_that_goes_on_between_the_look_and_the_drain_is_all_there() {
+    fn a_line_begun_anew_that_goes_on_between_the_snapshot_and_the_drain_is_all_there() {
         let options = Options::new()
             .policy(Policy::OverwriteOldest)
             .lines(32)
@@ -292,17 +292,17 @@ mod tests {
             .max_line(500)
             .rewrite(true);
         let segment = Segment::anonymous(&options).expect("a segment");
-        let mut writer = Writer::new(&segment, Entry::Unlisted).expect("a cell");
+        let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let mut drain = Drain::open(&segment).expect("the first");
         writer.append(&segment, &[b'a'; 40], Style::default()).expect("room");
         writer.rewrite(&segment);
         writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
         let tail = segment.ring().tail();
-        let view = SpareView::of(&segment, 1);
+        let spare = SpareSnapshot::of(&segment, 1);
         assert!(!drain.fill(&segment));
-        // What is published after the drain changes the hold word, and is still in the look.
+        // What is published after the drain changes the hold word, and is still in the snapshot.
         writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
-        let line = unfinished(&segment, &drain, 1, view, tail).expect("it has begun").line;
+        let line = partial_line(&segment, &drain, 1, spare, tail).expect("it has begun").line;
         assert_eq!((&*line.bytes, line.truncated), (&[b'b'; 40][..], false));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::buffer::message::Message;
-use crate::error::{CreateError, MirrorError, ReadError};
+use crate::error::{CreateError, MirrorError, ReadError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
@@ -51,7 +51,7 @@ pub struct LineProcBuffer {
 struct Store {
     drain: Drain,
     messages: VecDeque<Message>,
-    /// Since the last `wait` that returned; the last ones, if nobody waits.
+    /// Since the last `wait` that returned; the last ones, if no caller waits.
     ends: VecDeque<Ended<'static>>,
 }
 
@@ -60,7 +60,7 @@ const MOST_ENDS: usize = 1 << 16;
 
 impl LineProcBuffer {
     /// Keeps the last `maxlen` lines, for as long as they fit in the ring's bytes (1 MiB, and more
-    /// for a `maxlen` over 2048) while nobody reads.
+    /// for a `maxlen` over 2048) while the buffer is not read.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl LineProcBuffer {
     pub fn with_options(maxlen: usize, options: Options) -> Result<Self, CreateError> {
         let options = rotating(maxlen, options)?;
         let ring = LineRing::new(options)?;
-        let drain = Drain::open(ring.segment()).map_err(first_reader)?;
+        let drain = Drain::open(ring.segment()).map_err(cannot("become the ring's reader"))?;
         let store = Store {
             drain,
             messages: VecDeque::with_capacity(maxlen.min(1024)),
@@ -148,7 +148,7 @@ impl LineProcBuffer {
     /// `wait` that returned (the last 65,536 of them). At once, if there was none.
     ///
     /// A mirror of this process that was not ended or dropped keeps it waiting; so does a seat that
-    /// nobody opens, unless [`Options::seat_limit`] says how long.
+    /// no process opens, unless [`Options::seat_limit`] says how long.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl LineProcBuffer {
         if left.is_zero() {
             return Ok(false);
         }
-        store.drain.look_for_deaths(self.ring.segment())?;
+        store.drain.reap_dead(self.ring.segment())?;
         let awaited = store.drain.awaited(self.ring.segment());
         drop(store);
         park::pause(self.ring.segment(), &awaited, left, true)?;
@@ -303,9 +303,4 @@ pub(crate) fn rotating(maxlen: usize, options: Options) -> Result<Options, Creat
     }
     let lines = options.lines.max(2 * maxlen);
     Ok(options.policy(Policy::OverwriteOldest).lines(lines).fold_crlf(true).rewrite(true))
-}
-
-/// A ring that was made just now has no reader: only the system can refuse.
-pub(crate) fn first_reader(error: ReadError) -> CreateError {
-    CreateError::System { doing: "become the ring's reader", error: error.into() }
 }

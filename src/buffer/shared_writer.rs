@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crate::buffer::partial_line::{Begun, unfinished_line};
+use crate::buffer::partial_line::PartialLine;
 use crate::error::WriteError;
 use crate::line::splitter::{LineSplitter, Piece};
-use crate::registry::cell::Entry;
+use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::sys::fork;
 use crate::write::writer::{Style, Writer, splitter};
@@ -22,30 +22,30 @@ use crate::write::writer::{Style, Writer, splitter};
 /// the thread that would unlock it is not there. So a child finds no lock of its own token and adds
 /// one.
 #[derive(Debug)]
-pub(crate) struct CrowdList(AtomicPtr<CrowdNode>);
+pub(crate) struct SharedWriters(AtomicPtr<WriterNode>);
 
 #[derive(Debug)]
-pub(crate) struct CrowdNode {
+pub(crate) struct WriterNode {
     token: u64,
-    crowd: Mutex<Crowd>,
-    next: *mut CrowdNode,
+    shared: Mutex<SharedWriter>,
+    next: *mut WriterNode,
 }
 
 // SAFETY: nodes are immutable but for their locks, and live until the list is dropped.
-unsafe impl Send for CrowdList {}
+unsafe impl Send for SharedWriters {}
 // SAFETY: as above.
-unsafe impl Sync for CrowdList {}
+unsafe impl Sync for SharedWriters {}
 
 /// The cell and the unfinished lines of a process's further threads.
 #[derive(Debug, Default)]
-pub(crate) struct Crowd {
+pub(crate) struct SharedWriter {
     writer: Option<Writer>,
-    begun: HashMap<ThreadId, Piecemeal>,
+    begun: HashMap<ThreadId, ThreadLine>,
 }
 
 /// A line that is put together outside the ring, since the shared cell's spare is not one thread's.
 #[derive(Debug)]
-struct Piecemeal {
+struct ThreadLine {
     /// Its place among the unfinished lines, if it has begun.
     order: Option<u64>,
     splitter: LineSplitter,
@@ -54,20 +54,20 @@ struct Piecemeal {
     cut: u64,
 }
 
-impl CrowdList {
-    /// With this process's crowd, which has its cell from the start.
+impl SharedWriters {
+    /// With this process's shared, which has its cell from the start.
     pub(crate) fn with(writer: Writer) -> Self {
-        let crowd = Mutex::new(Crowd { writer: Some(writer), begun: HashMap::new() });
-        let node = CrowdNode { token: fork::token(), crowd, next: core::ptr::null_mut() };
+        let shared = Mutex::new(SharedWriter { writer: Some(writer), begun: HashMap::new() });
+        let node = WriterNode { token: fork::token(), shared, next: core::ptr::null_mut() };
         Self(AtomicPtr::new(Box::into_raw(Box::new(node))))
     }
 
-    pub(crate) fn find(&self) -> Option<&CrowdNode> {
-        // ORD crowd:B, acquire; pairs with crowd:A; the nodes are complete.
+    pub(crate) fn find(&self) -> Option<&WriterNode> {
+        // ORD shared:B, acquire; pairs with shared:A; the nodes are complete.
         self.find_from(self.0.load(Ordering::Acquire))
     }
 
-    fn find_from(&self, mut at: *mut CrowdNode) -> Option<&CrowdNode> {
+    fn find_from(&self, mut at: *mut WriterNode) -> Option<&WriterNode> {
         let token = fork::token();
         // SAFETY: nodes are never freed while the list lives.
         while let Some(node) = unsafe { at.as_ref() } {
@@ -79,30 +79,30 @@ impl CrowdList {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, Crowd> {
+    fn lock(&self) -> MutexGuard<'_, SharedWriter> {
         loop {
-            // ORD crowd:C, acquire; pairs with crowd:A; as crowd:B.
+            // ORD shared:C, acquire; pairs with shared:A; as shared:B.
             let next = self.0.load(Ordering::Acquire);
             if let Some(node) = self.find_from(next) {
                 return node.lock();
             }
-            let node = CrowdNode { token: fork::token(), crowd: Mutex::default(), next };
+            let node = WriterNode { token: fork::token(), shared: Mutex::default(), next };
             let node = Box::into_raw(Box::new(node));
             // Fails if another thread has added one meanwhile.
-            // ORD crowd:A, AcqRel; pairs with crowd:B and crowd:C; after the node was made.
+            // ORD shared:A, AcqRel; pairs with shared:B and shared:C; after the node was made.
             if self.0.compare_exchange(next, node, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: nobody else has seen it.
+                // SAFETY: no other thread has seen it.
                 drop(unsafe { Box::from_raw(node) });
             }
         }
     }
 
     pub(crate) fn write(&self, segment: &Segment, bytes: &[u8]) -> Result<(), WriteError> {
-        let crowd = &mut *self.lock();
-        let line = crowd
+        let shared = &mut *self.lock();
+        let line = shared
             .begun
             .entry(thread::current().id())
-            .or_insert_with(|| Piecemeal::new(splitter(segment)));
+            .or_insert_with(|| ThreadLine::new(splitter(segment)));
         let max_line = segment.geometry().max_line as usize;
         let mut splitter = core::mem::take(&mut line.splitter);
         let mut result = Ok(());
@@ -117,7 +117,7 @@ impl CrowdList {
                 }
                 Piece::Rewrite => line.empty(),
                 Piece::End => {
-                    let written = publish(&mut crowd.writer, segment, line);
+                    let written = publish(&mut shared.writer, segment, line);
                     result = result.and(written);
                     line.empty();
                     line.order = None;
@@ -129,9 +129,9 @@ impl CrowdList {
     }
 
     pub(crate) fn end_line(&self, segment: &Segment) -> Result<(), WriteError> {
-        let crowd = &mut *self.lock();
-        match crowd.begun.remove(&thread::current().id()) {
-            Some(line) if !line.bytes.is_empty() => publish(&mut crowd.writer, segment, &line),
+        let shared = &mut *self.lock();
+        match shared.begun.remove(&thread::current().id()) {
+            Some(line) if !line.bytes.is_empty() => publish(&mut shared.writer, segment, &line),
             _ => Ok(()),
         }
     }
@@ -141,23 +141,22 @@ impl CrowdList {
     }
 }
 
-impl CrowdNode {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Crowd> {
-        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+impl WriterNode {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SharedWriter> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Crowd {
-    pub(crate) fn begun(&self) -> impl Iterator<Item = Begun> {
+impl SharedWriter {
+    pub(crate) fn begun(&self) -> impl Iterator<Item = PartialLine> {
         let lines = self.begun.values().filter(|line| !line.bytes.is_empty());
-        lines.map(|l| Begun {
-            order: l.order.unwrap_or(u64::MAX),
-            line: unfinished_line(u32::MAX, 0, l.bytes.clone()),
+        lines.map(|line| {
+            PartialLine::new(line.order.unwrap_or(u64::MAX), u32::MAX, 0, line.bytes.clone())
         })
     }
 }
 
-impl Piecemeal {
+impl ThreadLine {
     fn new(splitter: LineSplitter) -> Self {
         Self { order: None, splitter, bytes: Vec::new(), cut: 0 }
     }
@@ -172,11 +171,11 @@ impl Piecemeal {
 fn publish(
     writer: &mut Option<Writer>,
     segment: &Segment,
-    line: &Piecemeal,
+    line: &ThreadLine,
 ) -> Result<(), WriteError> {
     let writer = match writer {
         Some(writer) => writer,
-        None => writer.insert(Writer::new(segment, Entry::Unlisted)?),
+        None => writer.insert(Writer::new(segment, MirrorKind::Unlisted)?),
     };
     if line.cut == 0 {
         return writer.line(segment, &line.bytes, Style::default());
@@ -186,11 +185,11 @@ fn publish(
     added.and(writer.finish(segment, Style::default(), 0))
 }
 
-impl Drop for CrowdList {
+impl Drop for SharedWriters {
     fn drop(&mut self) {
         let mut at = *self.0.get_mut();
         while !at.is_null() {
-            // SAFETY: made by `Box::into_raw`, and nobody else has the list any more.
+            // SAFETY: made by `Box::into_raw`, and no other thread has the list any more.
             let node = unsafe { Box::from_raw(at) };
             at = node.next;
         }

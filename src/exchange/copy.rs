@@ -1,7 +1,7 @@
 //! Bytes in and out of shared words.
 //!
-//! Somebody else may be writing what is read here, or reading what is written: every word is an
-//! atomic, and relaxed. What is read makes sense only once the reader has found, by what `ring.rs`
+//! Another process may be writing what is read here, or reading what is written: every word is an
+//! atomic, and relaxed. What is read makes sense only once the reader has found, by what `exchange`
 //! says, that it did not change meanwhile.
 
 use crate::layout::sync::{AtomicU64, Ordering};
@@ -116,8 +116,13 @@ mod block {
     //! Two words at a time: of all that is done for a line, copying it takes the most.
     //!
     //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data
-    //! race. The processor makes each half of such an access as it makes that of an aligned
-    //! word.
+    //! race. Is each word of such an access whole? AMD (Architecture Programmer's Manual, volume 2,
+    //! 7.3.2) and Intel (Software Developer's Manual, volume 3A, "Guaranteed Atomic Operations")
+    //! say so of aligned accesses of 16 bytes on processors with AVX. Of one that is aligned to 8
+    //! bytes alone, as here where slots have checksums, they say no more than that it may be made
+    //! in several accesses. So nothing rests on it: a word that was copied while its owner wrote
+    //! it is thrown away, since the entry, or the change count of the spare, is another by then
+    //! (observe:B, unfinished:B), and no word is used before that was looked at.
 
     use core::arch::asm;
     use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
@@ -163,7 +168,11 @@ mod block {
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-mod block {
+use portable as block;
+
+/// Word by word. Tests hold the other one against it.
+#[cfg(any(test, not(all(target_arch = "x86_64", not(loom), not(miri)))))]
+mod portable {
     use super::{AtomicU64, BLOCK, BLOCK_BYTES, Relaxed};
 
     pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
@@ -197,4 +206,31 @@ pub(crate) fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
     let _ = at;
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// What is compiled here is one of two; both do the same with the same bytes.
+    #[test]
+    fn both_ways_to_copy_a_block_are_one() {
+        let bytes: [u8; BLOCK_BYTES] = core::array::from_fn(|index| index as u8 * 7 + 1);
+        // At each place that a word can have: slots are aligned to 64 bytes, a payload to 8.
+        for at in 0..BLOCK {
+            let words = || -> [AtomicU64; 2 * BLOCK] { Default::default() };
+            let (fast, slow) = (words(), words());
+            block::store(fast[at..].first_chunk().expect("room"), &bytes);
+            portable::store(slow[at..].first_chunk().expect("room"), &bytes);
+            let values = |words: &[AtomicU64]| -> Vec<u64> {
+                words.iter().map(|word| word.load(Relaxed)).collect()
+            };
+            assert_eq!(values(&fast), values(&slow), "stored at word {at}");
+            assert_eq!(bytemuck::cast_slice::<_, u8>(&values(&fast)[at..at + BLOCK]), bytes);
+            let (mut loaded, mut expected) = ([0; BLOCK], [0; BLOCK]);
+            block::load(fast[at..].first_chunk().expect("room"), &mut loaded);
+            portable::load(slow[at..].first_chunk().expect("room"), &mut expected);
+            assert_eq!(loaded, expected, "loaded from word {at}");
+        }
+    }
 }

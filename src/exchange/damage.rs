@@ -1,7 +1,7 @@
 //! Holes, entries that no writer left, and what a reader that was overrun has missed.
 
 use super::{Ring, is_filled};
-use crate::layout::Entry;
+use crate::layout::OrderEntry;
 use crate::layout::sync::Ordering;
 
 use Ordering::{AcqRel, Acquire, Relaxed};
@@ -19,9 +19,10 @@ impl Ring<'_> {
         let next = position.wrapping_add(1);
         // ORD hole:A, acquire; pairs with publish:E; by I4 the line before a filled one is visible
         // too.
-        let next_filled = is_filled(self.shape, Entry(self.entry(next).load(Acquire)), next);
+        let next_filled = is_filled(self.shape, OrderEntry(self.entry(next).load(Acquire)), next);
         // ORD hole:B, acquire; pairs with publish:E; must come after hole:A.
-        next_filled && !is_filled(self.shape, Entry(self.entry(position).load(Acquire)), position)
+        next_filled
+            && !is_filled(self.shape, OrderEntry(self.entry(position).load(Acquire)), position)
     }
 
     /// Whether the entries of two positions are of laps that no ring has at the same time: one of
@@ -32,7 +33,7 @@ impl Ring<'_> {
     pub(crate) fn are_apart(&self, position: u64, other: u64) -> bool {
         // ORD apart:A, acquire; pairs with publish:E; by I4 all before a filled position is
         // visible.
-        let at = |position: u64| Entry(self.entry(position).load(Acquire));
+        let at = |position: u64| OrderEntry(self.entry(position).load(Acquire));
         let (first, there, again) = (at(position), at(other), at(position));
         there.laps_since(first.lap()) < -NEAR_LAPS || there.laps_since(again.lap()) > NEAR_LAPS
     }
@@ -43,12 +44,12 @@ impl Ring<'_> {
     /// Where writers overwrite, an entry of a later lap is a newer line, and stays.
     pub(crate) fn skip(&self, position: u64, overwrite: bool) {
         let word = self.entry(position);
-        let entry = Entry(word.load(Relaxed));
+        let entry = OrderEntry(word.load(Relaxed));
         if overwrite && entry.laps_since(self.shape.lap(position)) > 0 {
             return;
         }
         let slot = if self.has_slot(entry.slot()) { entry.slot() } else { 0 };
-        let freed = Entry::free(self.shape.lap(position).wrapping_add(1), slot);
+        let freed = OrderEntry::free(self.shape.lap(position).wrapping_add(1), slot);
         // ORD skip:A, AcqRel; pairs with publish:A; as take:D. Should it fail, a writer was faster.
         let _ = word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed);
     }
@@ -62,7 +63,7 @@ impl Ring<'_> {
         // The hint is trusted only as far as the entry before it bears it out.
         // ORD oldest:A, acquire; pairs with publish:E; by I4 all before a filled position is
         // visible.
-        let filled = is_filled(self.shape, Entry(self.entry(last).load(Acquire)), last);
+        let filled = is_filled(self.shape, OrderEntry(self.entry(last).load(Acquire)), last);
         if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
     }
 }

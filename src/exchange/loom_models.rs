@@ -22,10 +22,11 @@ use std::cell::Cell as Flag;
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::exchange::park::{Awaited, count_event, may_sleep, wake_sleeper};
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{Awaited, Refused, Ring, Seen, Spare, count_event, may_sleep, wake_sleeper};
+use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::layout::{Cell, Entry, Hold, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
+use crate::layout::{Cell, Hold, OrderEntry, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 
 use Ordering::{Acquire, Relaxed};
 
@@ -39,12 +40,7 @@ const SECOND: u64 = START + 1;
 fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
-    let runs: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::default());
-    builder.check(move || {
-        runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model()
-    });
-    eprintln!("RUNS {}", runs.load(std::sync::atomic::Ordering::Relaxed));
+    builder.check(model);
 }
 
 /// A ring with its cells. Cell `c` begins with the slot `N + c`; cell 0 is the reader's.
@@ -104,7 +100,7 @@ impl Heap {
         let (header, payload) = content(cell as u16, line);
         self.cells[cell].set_pending(line, 0);
         self.ring().fill(spare, 0, &payload);
-        self.ring().head(spare, &header);
+        self.ring().write_header(spare, &header);
     }
 
     fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
@@ -125,12 +121,12 @@ impl Heap {
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
-    fn look(&self, position: u64) -> Result<(u16, u64), Seen> {
+    fn peek(&self, position: u64) -> Result<(u16, u64), ReadOutcome> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
-        let seen = self.ring().look(position, &mut image);
+        let seen = self.ring().peek(position, &mut image);
         let payload = image[SLOT_HEADER_WORDS].to_ne_bytes();
         match seen {
-            Seen::Part(found) => {
+            ReadOutcome::Part(found) => {
                 assert_whole(position, found, payload);
                 Ok((found.cell, found.line))
             }
@@ -154,10 +150,10 @@ impl Heap {
         self.fill(cell, &spare, line);
         self.ring().mark_begun(&spare, position);
         let entry = &self.order[SHAPE.index(position)];
-        let wanted = Entry(entry.load(Relaxed)).slot();
+        let wanted = OrderEntry(entry.load(Relaxed)).slot();
         self.hold(cell).store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
         if exchanged {
-            entry.store(Entry::full(SHAPE.lap(position), spare.slot).0, Relaxed);
+            entry.store(OrderEntry::full(SHAPE.lap(position), spare.slot).0, Relaxed);
         }
     }
 
@@ -172,7 +168,7 @@ impl Heap {
         spare
     }
 
-    /// Buries whoever had `cell`; `None` if that is not decided while others move.
+    /// Reaps the owner of `cell`; `None` if that is not decided while others move.
     fn bury(&self, cell: usize, overwrite: bool) -> Option<bool> {
         match publish_last_words(&self.ring(), &self.cells, cell, overwrite) {
             Ok(spoke) => Some(spoke),
@@ -181,7 +177,7 @@ impl Heap {
         }
     }
 
-    /// Buries them now that nobody moves.
+    /// Reaps them now that no thread moves.
     fn bury_at_last(&self, cell: usize, overwrite: bool) {
         self.bury(cell, overwrite).expect("a still ring is decided");
         assert_eq!(self.bury(cell, overwrite), Some(false), "it is safe to repeat");
@@ -190,7 +186,7 @@ impl Heap {
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
         let entries =
-            self.order.iter().map(|entry| crate::layout::Entry(entry.load(Relaxed)).slot());
+            self.order.iter().map(|entry| crate::layout::OrderEntry(entry.load(Relaxed)).slot());
         let spares = (0..self.cells.len()).map(|cell| self.spare(cell).slot);
         let mut slots: Vec<u32> = entries.chain(spares).collect();
         slots.sort_unstable();
@@ -237,12 +233,12 @@ fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }
 
-/// Two writers publish one line each into an empty ring, while somebody asks whether the first
-/// position is a hole.
+/// Two writers publish one line each into an empty ring, while a third thread asks whether the
+/// first position is a hole.
 ///
 /// Legal: one writer has the first position and the other the second; both lines are whole and
-/// every slot is in one place. Nobody is refused. At no time is the first position a hole: whoever
-/// sees the second one filled sees the first one filled.
+/// every slot is in one place. No writer is refused. At no time is the first position a hole: a
+/// thread that sees the second one filled sees the first one filled.
 ///
 /// Unbounded.
 #[test]
@@ -261,7 +257,7 @@ fn publish_x_publish() {
         assert!(!hole.join().unwrap());
         assert!(positions == [START, SECOND] || positions == [SECOND, START], "{positions:x?}");
         for (cell, position) in [(1, positions[0]), (2, positions[1])] {
-            assert_eq!(heap.look(position), Ok((cell, 0)));
+            assert_eq!(heap.peek(position), Ok((cell, 0)));
         }
         heap.assert_slots_conserved();
     });
@@ -270,7 +266,7 @@ fn publish_x_publish() {
 /// Two writers want the last free place.
 ///
 /// Legal: one of them has it, and the other is refused at the position after it. Both know their
-/// spares again, and so does whoever reads their hold words: every slot is in one place.
+/// spares again, and so does a thread that reads their hold words: every slot is in one place.
 ///
 /// Unbounded.
 #[test]
@@ -290,7 +286,7 @@ fn publish_x_publish_with_room_for_one() {
         let (room, none) = (Ok(SECOND), Err(Refused::Full(START.wrapping_add(2))));
         assert!(results == [room, none] || results == [none, room], "{results:x?}");
         let winner = if results[0] == room { 1 } else { 2 };
-        assert_eq!(heap.look(SECOND), Ok((winner, 0)));
+        assert_eq!(heap.peek(SECOND), Ok((winner, 0)));
         heap.assert_slots_conserved();
     });
 }
@@ -324,13 +320,13 @@ fn publish_x_take() {
             for line in 0..4 {
                 let position = START.wrapping_add(line);
                 loop {
-                    match heap.look(position) {
+                    match heap.peek(position) {
                         Ok(found) => break assert_eq!(found, (1, line)),
-                        Err(seen) => assert_eq!(seen, Seen::Empty),
+                        Err(seen) => assert_eq!(seen, ReadOutcome::Empty),
                     }
                     thread::yield_now();
                 }
-                assert!(heap.take(position, false), "nobody else takes it");
+                assert!(heap.take(position, false), "no other thread takes it");
             }
         });
         writer.join().unwrap();
@@ -361,16 +357,16 @@ fn overwrite_x_take() {
             heap.fill(1, &writer_spare, 4);
         });
         let reader = spawn(&heap, |heap| {
-            match heap.look(START) {
+            match heap.peek(START) {
                 Ok(found) => assert_eq!(found, (1, 0)),
-                Err(seen) => return assert_eq!(seen, Seen::Passed(1)),
+                Err(seen) => return assert_eq!(seen, ReadOutcome::Passed(1)),
             }
             heap.take(START, true);
         });
         writer.join().unwrap();
         reader.join().unwrap();
         for line in 2..4 {
-            assert_eq!(heap.look(START.wrapping_add(line)), Ok((1, line)));
+            assert_eq!(heap.peek(START.wrapping_add(line)), Ok((1, line)));
         }
         heap.assert_slots_conserved();
     });
@@ -393,8 +389,8 @@ fn observe_x_overwrite() {
             assert_eq!(heap.publish(1, &mut spare, true), Ok(START.wrapping_add(2)));
             heap.fill(1, &spare, 3);
         });
-        let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
-        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        let seen = spawn(&heap, |heap| heap.peek(START)).join().unwrap();
+        assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         writer.join().unwrap();
     });
 }
@@ -422,8 +418,8 @@ fn observe_x_take() {
             }
             heap.fill(2, &spare, 4);
         });
-        let seen = spawn(&heap, |heap| heap.look(START)).join().unwrap();
-        assert!(seen == Ok((1, 0)) || seen == Err(Seen::Passed(1)), "{seen:?}");
+        let seen = spawn(&heap, |heap| heap.peek(START)).join().unwrap();
+        assert!(seen == Ok((1, 0)) || seen == Err(ReadOutcome::Passed(1)), "{seen:?}");
         reader.join().unwrap();
         writer.join().unwrap();
         heap.assert_slots_conserved();
@@ -473,9 +469,9 @@ fn observe_any_x_publish() {
     });
 }
 
-/// Whoever sees that one cell wants a slot, or has it, no longer sees that it is held by the cell
-/// that gave it away. Recovery rests on this: a slot that somebody else holds is in circulation, so
-/// the exchange of a dead cell that wanted it did not happen.
+/// A thread that sees that one cell wants a slot, or has it, no longer sees that it is held by the
+/// cell that gave it away. Recovery rests on this: a slot that another cell holds is in circulation,
+/// so the exchange of a dead cell that wanted it did not happen.
 fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     let given = Hold::Held((POSITIONS + giver) as u32);
     let Hold::Held(slot) = given else { unreachable!() };
@@ -485,7 +481,7 @@ fn assert_given_away(heap: &Heap, taker: usize, giver: usize) {
     assert!(!(wants || taker == given) || giver != given, "{taker:?} beside {giver:?}");
 }
 
-/// A writer publishes its slot, and another one gets it a lap later, while somebody judges their
+/// A writer publishes its slot, and another one gets it a lap later, while a recoverer judges their
 /// hold words. In a ring that overwrites, or with a reader that makes room. (So that each publishes
 /// once, the position between is filled already.)
 ///
@@ -499,7 +495,7 @@ fn hold_x_publish() {
             let heap = Arc::new(Heap::new(3));
             let (between, entry) = (START.wrapping_add(2), &heap.order[SHAPE.index(START)]);
             entry.store(
-                Entry::full(SHAPE.lap(between), Entry(entry.load(Relaxed)).slot()).0,
+                OrderEntry::full(SHAPE.lap(between), OrderEntry(entry.load(Relaxed)).slot()).0,
                 Relaxed,
             );
             heap.next_position.store(SECOND, Relaxed);
@@ -589,7 +585,7 @@ fn sleep_x_end() {
     });
 }
 
-/// A writer died before or after its exchange at the first position; somebody buries it while
+/// A writer died before or after its exchange at the first position; a recoverer reaps it while
 /// another writer publishes.
 ///
 /// Legal: both lines are there, each once and whole. The dead one's slot may stay undecided while
@@ -612,7 +608,7 @@ fn recover_x_publish() {
             let spoke = buries.join().unwrap();
             assert!(!exchanged || spoke != Some(true), "its line was published already");
             heap.bury_at_last(1, false);
-            let lines = [START, SECOND].map(|position| heap.look(position));
+            let lines = [START, SECOND].map(|position| heap.peek(position));
             let (dead, other) = (Ok((1, 0)), Ok((2, 0)));
             assert!(lines == [dead, other] || !exchanged && lines == [other, dead], "{lines:?}");
             heap.assert_slots_conserved();
@@ -647,7 +643,7 @@ fn recover_x_overwrite() {
             heap.bury_at_last(1, true);
             let tail = heap.ring().tail();
             let lines =
-                [2, 1].map(|back| heap.look(tail.wrapping_sub(back)).expect("the ring is full"));
+                [2, 1].map(|back| heap.peek(tail.wrapping_sub(back)).expect("the ring is full"));
             assert_ne!(lines[0], lines[1]);
             heap.assert_slots_conserved();
         });
@@ -675,7 +671,7 @@ fn recover_x_recover() {
             for cell in [1, 2] {
                 heap.bury_at_last(cell, true);
             }
-            let lines = [SECOND, START.wrapping_add(2)].map(|position| heap.look(position));
+            let lines = [SECOND, START.wrapping_add(2)].map(|position| heap.peek(position));
             assert_eq!(lines, [Ok((3, 0)), Ok((2, 0))]);
             heap.assert_slots_conserved();
         });
@@ -686,7 +682,7 @@ fn recover_x_recover() {
 /// first is buried.
 ///
 /// Legal: the first one's slot may stay undecided while the third moves; a still ring is decided,
-/// whoever stands still in it.
+/// the thread that stands still in it.
 ///
 /// Bounded: 3 preemptions.
 #[test]
@@ -723,7 +719,7 @@ fn recover_x_late_writer() {
     check(None, || {
         let heap = Arc::new(Heap::new(3));
         let mut spare = heap.spare(2);
-        let wanted = Entry(heap.order[SHAPE.index(START)].load(Relaxed)).slot();
+        let wanted = OrderEntry(heap.order[SHAPE.index(START)].load(Relaxed)).slot();
         heap.hold(2).store(Hold::Intent(spare.slot, wanted).pack(0), Relaxed);
         heap.die(1, START, 0, true);
         let writer = spawn(&heap, move |heap| {
@@ -760,16 +756,16 @@ fn reopen_x_take() {
                 Some(())
             });
             let reader = spawn(&heap, |heap| {
-                match heap.look(START) {
+                match heap.peek(START) {
                     Ok(found) => assert_eq!(found, (1, 0)),
-                    Err(seen) => return assert_eq!(seen, Seen::Empty),
+                    Err(seen) => return assert_eq!(seen, ReadOutcome::Empty),
                 }
                 assert!(heap.take(START, false));
             });
             let reopened = reopens.join().unwrap();
             reader.join().unwrap();
             match reopened {
-                Some(()) => assert_eq!(heap.look(SECOND), Ok((1, 2))),
+                Some(()) => assert_eq!(heap.peek(SECOND), Ok((1, 2))),
                 None => heap.bury_at_last(1, false),
             }
             heap.assert_slots_conserved();

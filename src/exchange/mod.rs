@@ -25,7 +25,8 @@
 //!   read twice with the same value did not change in between.
 //! * **I2** A slot is in one place: in one entry, or it is the spare of one cell. While a cell's
 //!   hold word says `INTENT(A, B)` exactly one of the two is its spare and the other is elsewhere.
-//! * **I3** Only the owner of a spare writes its words; anybody may read them, and only as atomics.
+//! * **I3** Only the owner of a spare writes its words; any process may read them, and only as
+//!   atomics.
 //! * **I4** Positions are filled in order: when `p` is filled, `p - 1` is filled or was consumed.
 //! * **I5** The tail hint never leads: every position before it is filled or was consumed.
 //!
@@ -35,15 +36,15 @@
 //!
 //! | release side | acquire side | if the second reads from the first, then |
 //! |---|---|---|
-//! | publish:E | look:A | the reader sees the slot's words as they were published |
+//! | publish:E | peek:A | the reader sees the slot's words as they were published |
 //! | publish:E | publish:A | the next writer sees that the position is filled, and so fills the one after it (I4) |
 //! | take:D | publish:A | the writer owns the slot only after the reader has finished reading it |
-//! | publish:E | observe:C | as look:A |
+//! | publish:E | observe:C | as peek:A |
 //! | take:D | observe:C | an observer sees the slot as the reader found it |
 //! | publish:G | observe:D | as observe:B |
 //! | publish:G | observe:B | an observer that saw a word of the slot's next use sees that the entry changed |
-//! | publish:D | recover:A | who finds the exchange done or not done also finds the intent |
-//! | publish:F | recover:A | who finds the new spare held finds the exchange done |
+//! | publish:D | recover:A | a process that finds the exchange done or not done also finds the intent |
+//! | publish:F | recover:A | a process that finds the new spare held finds the exchange done |
 //! | pending:A | unfinished:A | the unfinished line's bytes are in the spare |
 //! | publish:E | sleep:B | (both SeqCst) either the reader's last look sees the line |
 //! | event:A | sleep:C | (both SeqCst) as publish:E and sleep:B, for an end |
@@ -62,14 +63,14 @@ mod take;
 mod loom_models;
 
 use crate::layout::sync::{AtomicU64, Ordering};
-use crate::layout::{Entry, Shape};
+use crate::layout::{OrderEntry, Shape};
 use copy::prefetch;
 
 use Ordering::SeqCst;
 
 pub(crate) use publish::Refused;
 pub(crate) use spare::{Spare, peek_payload};
-pub(crate) use take::Seen;
+pub(crate) use take::ReadOutcome;
 
 /// The order ring and its slots, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +86,7 @@ pub(crate) struct Ring<'a> {
 
 /// What an entry says about a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum SlotState {
     /// The position can be filled.
     Free,
     /// The line of the lap before is still there: the ring is full.
@@ -95,38 +96,38 @@ enum Place {
 }
 
 #[inline]
-fn place(shape: Shape, entry: Entry, position: u64) -> Place {
+fn slot_state(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
     // The common cases, in one comparison each.
     let lap = shape.lap(position);
-    if entry.is_at(Entry::free(lap, 0)) {
-        return Place::Free;
+    if entry.is_at(OrderEntry::free(lap, 0)) {
+        return SlotState::Free;
     }
-    if entry.is_at(Entry::full(lap.wrapping_sub(1), 0)) {
-        return Place::Oldest;
+    if entry.is_at(OrderEntry::full(lap.wrapping_sub(1), 0)) {
+        return SlotState::Oldest;
     }
-    place_elsewhere(shape, entry, position)
+    slot_state_elsewhere(shape, entry, position)
 }
 
-fn place_elsewhere(shape: Shape, entry: Entry, position: u64) -> Place {
+fn slot_state_elsewhere(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
     let laps = entry.laps_since(shape.lap(position));
     let there = shape.after_laps(position, laps);
     match (laps, entry.is_full()) {
-        (0, false) => Place::Free,
-        (-1, true) => Place::Oldest,
+        (0, false) => SlotState::Free,
+        (-1, true) => SlotState::Oldest,
         // `there` is filled, so the next free one comes after it.
-        (_, true) => Place::Elsewhere(there.wrapping_add(1)),
+        (_, true) => SlotState::Elsewhere(there.wrapping_add(1)),
         // `there` is free and a lap earlier was consumed, so the next free one comes after that.
-        (1.., false) => Place::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
+        (1.., false) => SlotState::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
         // The hint leads by laps: `there` is free.
-        (_, false) => Place::Elsewhere(there),
+        (_, false) => SlotState::Elsewhere(there),
     }
 }
 
 /// Whether `position` was filled, in this lap, by what its entry says.
 #[inline]
-fn is_filled(shape: Shape, entry: Entry, position: u64) -> bool {
+fn is_filled(shape: Shape, entry: OrderEntry, position: u64) -> bool {
     // The common case, in one comparison: full, and of this lap.
-    if entry.is_at(Entry::full(shape.lap(position), 0)) {
+    if entry.is_at(OrderEntry::full(shape.lap(position), 0)) {
         return true;
     }
     let laps = entry.laps_since(shape.lap(position));
@@ -169,11 +170,11 @@ impl<'a> Ring<'a> {
     pub(crate) fn is_filled_at(&self, position: u64) -> bool {
         // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the
         // flag is stored.
-        is_filled(self.shape, Entry(self.entry(position).load(SeqCst)), position)
+        is_filled(self.shape, OrderEntry(self.entry(position).load(SeqCst)), position)
     }
 
     #[inline]
-    fn prefetch_slot<const WRITE: bool>(&self, entry: Entry) {
+    fn prefetch_slot<const WRITE: bool>(&self, entry: OrderEntry) {
         // Not checked: an address of nothing is fetched from nowhere.
         let start = self.slots.as_ptr().wrapping_add(entry.slot() as usize * self.shape.slot_words);
         prefetch::<WRITE>(start);

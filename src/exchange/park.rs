@@ -7,9 +7,9 @@ use Ordering::{Relaxed, SeqCst};
 
 /// What the word says that the reader sleeps on.
 pub(crate) const AWAKE: u32 = 0;
-/// Somebody has to wake it.
+/// A writer has to wake it.
 pub(crate) const ASLEEP: u32 = 1;
-/// Somebody is about to.
+/// A writer is about to.
 const BEING_WOKEN: u32 = 2;
 /// It stands in private memory, in the place of a file that was cut short: there is no reader to
 /// wake.

@@ -1,8 +1,8 @@
 //! Publishing: a spare goes into the order ring, in exchange for another.
 
-use super::{Place, Ring, Spare, is_filled, place};
+use super::{Ring, SlotState, Spare, is_filled, slot_state};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{Entry, Hold};
+use crate::layout::{Hold, OrderEntry};
 
 use Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -15,7 +15,7 @@ pub(super) enum Plan {
     /// Look at this position.
     GoOn(u64),
     /// Swap the spare for the slot of this entry.
-    Exchange(Entry),
+    Exchange(OrderEntry),
     /// Give up.
     Refuse(Refused),
 }
@@ -33,11 +33,11 @@ impl Ring<'_> {
     /// Swaps the owner's spare into the order ring and returns its position.
     ///
     /// Lock-free: each retry means that another writer or the reader has moved on. No system call.
-    /// A process that dies here has published the line or not, and nobody has to wait for it
+    /// A process that dies here has published the line or not, and no process has to wait for it
     /// either way.
     ///
-    /// `then` runs between the exchange and the note of it (publish:F): who finds the new spare
-    /// held finds what it stored.
+    /// `then` runs between the exchange and the note of it (publish:F): a process that finds the
+    /// new spare held finds what it stored.
     #[inline]
     pub(crate) fn publish(
         &self,
@@ -62,7 +62,7 @@ impl Ring<'_> {
         overwrite: bool,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
-        // The common case: the hint is right, and nobody else is at that position.
+        // The common case: the hint is right, and no other writer is at that position.
         let position = self.next_position.load(Relaxed);
         if let Plan::Exchange(entry) = self.plan(position, overwrite, spare.next)
             && self.exchange::<CHECKS>(hold, spare, position, entry, &then)
@@ -73,7 +73,7 @@ impl Ring<'_> {
         // An exchange that failed, here or there, left its intent behind; a refusal without one
         // changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
-            self.keep(hold, spare);
+            self.hold_spare(hold, spare);
         }
         refused
     }
@@ -109,25 +109,25 @@ impl Ring<'_> {
     /// `next`.
     #[inline]
     pub(super) fn plan(&self, position: u64, overwrite: bool, next: Option<u64>) -> Plan {
-        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is nobody
+        // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is no one
         // else's any more once the exchange succeeds, and a filled position carries I4
         // along.
-        let entry = Entry(self.entry(position).load(Acquire));
-        let place = place(self.shape, entry, position);
-        if let Place::Elsewhere(other) = place {
+        let entry = OrderEntry(self.entry(position).load(Acquire));
+        let place = slot_state(self.shape, entry, position);
+        if let SlotState::Elsewhere(other) = place {
             return Plan::GoOn(other);
         }
         // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
         let before = position.wrapping_sub(1);
         // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to
-        // whoever sees this one.
+        // every process that sees this one.
         if next != Some(position)
-            && !is_filled(self.shape, Entry(self.entry(before).load(Acquire)), before)
+            && !is_filled(self.shape, OrderEntry(self.entry(before).load(Acquire)), before)
         {
             return Plan::GoOn(before);
         }
         match place {
-            Place::Oldest if !overwrite => Plan::Refuse(Refused::Full(position)),
+            SlotState::Oldest if !overwrite => Plan::Refuse(Refused::Full(position)),
             _ if !self.has_slot(entry.slot()) => Plan::Refuse(Refused::Damaged),
             _ => Plan::Exchange(entry),
         }
@@ -140,16 +140,16 @@ impl Ring<'_> {
         hold: &AtomicU64,
         spare: &mut Spare,
         position: u64,
-        entry: Entry,
+        entry: OrderEntry,
         then: impl Fn(),
     ) -> bool {
         self.mark::<CHECKS>(spare, position);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is
-        // seen, and the intent is seen by whoever sees the exchange.
+        // seen, and the intent is seen by every process that sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
-        let filled = Entry::full(self.shape.lap(position), spare.slot);
-        // ORD publish:E, SeqCst; pairs with look:A, publish:A and sleep:B; the slot's words are
-        // visible to whoever sees the entry. AcqRel fails against a reader that falls
+        let filled = OrderEntry::full(self.shape.lap(position), spare.slot);
+        // ORD publish:E, SeqCst; pairs with peek:A, publish:A and sleep:B; the slot's words are
+        // visible to every process that sees the entry. AcqRel fails against a reader that falls
         // asleep: wake:A could be read before.
         if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
             return false;
@@ -157,11 +157,11 @@ impl Ring<'_> {
         let next = position.wrapping_add(1);
         (spare.slot, spare.next) = (entry.slot(), Some(next));
         then();
-        // ORD publish:F, release; pairs with recover:A; who sees the new spare held sees the
-        // exchange.
+        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees
+        // the exchange.
         hold.store(spare.word(Hold::Held(spare.slot)), Release);
         // ORD publish:G, release fence; pairs with observe:B; before the first store into the new
-        // spare: who sees such a store sees that the entry changed.
+        // spare: a process that sees such a store sees that the entry changed.
         fence(Release);
         self.next_position.store(next, Relaxed);
         self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
@@ -175,9 +175,9 @@ impl Ring<'_> {
         for _ in 0..2 * self.shape.positions() + 64 {
             // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is
             // visible.
-            match place(self.shape, Entry(self.entry(position).load(Acquire)), position) {
-                Place::Elsewhere(other) => position = other,
-                Place::Free | Place::Oldest => break,
+            match slot_state(self.shape, OrderEntry(self.entry(position).load(Acquire)), position) {
+                SlotState::Elsewhere(other) => position = other,
+                SlotState::Free | SlotState::Oldest => break,
             }
         }
         position
@@ -187,14 +187,15 @@ impl Ring<'_> {
     pub(crate) fn is_full_at(&self, position: u64) -> bool {
         // ORD full:A, SeqCst; pairs with space:A; after space:B, so that the writer sees the room
         // or the reader sees it.
-        place(self.shape, Entry(self.entry(position).load(SeqCst)), position) == Place::Oldest
+        slot_state(self.shape, OrderEntry(self.entry(position).load(SeqCst)), position)
+            == SlotState::Oldest
     }
 
     /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is
-    /// filled: the spare of whoever fills it.
+    /// filled: the spare of the writer that fills it.
     #[inline]
     pub(crate) fn prefetch_spare(&self, position: u64) {
-        let entry = Entry(self.entry(position).load(Relaxed));
+        let entry = OrderEntry(self.entry(position).load(Relaxed));
         self.prefetch_slot::<true>(entry);
     }
 }

@@ -65,11 +65,11 @@ impl Heap {
         Spare::of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
     }
 
-    fn entry(&self, position: u64) -> Entry {
-        Entry(self.ring().entry(position).load(Relaxed))
+    fn entry(&self, position: u64) -> OrderEntry {
+        OrderEntry(self.ring().entry(position).load(Relaxed))
     }
 
-    fn set_entry(&self, position: u64, entry: Entry) {
+    fn set_entry(&self, position: u64, entry: OrderEntry) {
         self.ring().entry(position).store(entry.0, Relaxed);
     }
 
@@ -85,7 +85,7 @@ impl Heap {
     /// I2: the order ring and the cells have each slot exactly once.
     fn assert_slots_conserved(&self) {
         let mut slots: Vec<u32> =
-            self.order.iter().map(|entry| Entry(entry.load(Relaxed)).slot()).collect();
+            self.order.iter().map(|entry| OrderEntry(entry.load(Relaxed)).slot()).collect();
         slots.extend((0..self.holds.len()).map(|cell| self.spare(cell).slot));
         slots.sort_unstable();
         let all: Vec<u32> = (0..(self.order.len() + self.holds.len()) as u32).collect();
@@ -136,7 +136,7 @@ impl Writer<'_> {
         let ring = self.heap.ring();
         let (header, bytes) = content(self.heap.shape, self.cell, self.line);
         ring.fill(&self.spare, 0, &bytes);
-        ring.head(&self.spare, &header);
+        ring.write_header(&self.spare, &header);
         let hold = &self.heap.holds[self.cell];
         let filled = self.spare.slot;
         let exchanged = Cell::new(0);
@@ -172,9 +172,9 @@ struct Reader<'a> {
 }
 
 /// Looks at a position, and gives the payload as bytes.
-fn look(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> Seen {
+fn peek(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> ReadOutcome {
     let mut image = vec![0; SLOT_HEADER_WORDS + payload.len() / 8];
-    let seen = ring.look(position, &mut image);
+    let seen = ring.peek(position, &mut image);
     payload.copy_from_slice(bytemuck::cast_slice(&image[SLOT_HEADER_WORDS..]));
     seen
 }
@@ -185,8 +185,8 @@ fn prefetch(ring: &Ring<'_>, position: u64) {
 }
 
 impl Reader<'_> {
-    fn look(&mut self) -> Seen {
-        look(self.heap.ring(), self.position, &mut self.payload)
+    fn peek(&mut self) -> ReadOutcome {
+        peek(self.heap.ring(), self.position, &mut self.payload)
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
@@ -198,18 +198,18 @@ impl Reader<'_> {
     /// The next line, checked and taken: its writer's cell and its number.
     fn next(&mut self, overwrite: bool) -> Option<(usize, u64)> {
         loop {
-            match self.look() {
-                Seen::Part(header) => {
+            match self.peek() {
+                ReadOutcome::Part(header) => {
                     assert_eq!(header.position, self.position);
                     assert_whole(self.heap.shape, &header, &self.payload);
                     if self.take(overwrite) {
                         self.position = self.position.wrapping_add(1);
                         return Some((header.cell.into(), header.line));
                     }
-                    assert!(overwrite, "nobody else takes a line");
+                    assert!(overwrite, "no other reader takes a line");
                 }
-                Seen::Empty => return None,
-                Seen::Passed(laps) => {
+                ReadOutcome::Empty => return None,
+                ReadOutcome::Passed(laps) => {
                     assert!(overwrite, "a line was lost");
                     // That position, `laps` later, is filled, so the oldest line is less than a lap
                     // before it.
@@ -218,7 +218,9 @@ impl Reader<'_> {
                     self.passed += oldest.wrapping_sub(self.position);
                     self.position = oldest;
                 }
-                seen @ (Seen::Stale | Seen::Damaged) => panic!("{seen:?} at {:#x}", self.position),
+                seen @ (ReadOutcome::Stale | ReadOutcome::Damaged) => {
+                    panic!("{seen:?} at {:#x}", self.position)
+                }
             }
         }
     }
@@ -242,8 +244,7 @@ fn starts(order_bits: u32) -> [u64; 9] {
     ]
 }
 
-// ------------------------------------------------------------------------------------------- the
-// plans
+// --------------------------------------------------------------------------------------- the plans
 
 #[test]
 fn place_decides_every_row_of_its_table_in_every_lap() {
@@ -277,15 +278,15 @@ fn place_decides_every_row_of_its_table_in_every_lap() {
         for position in starts(order_bits) {
             for (laps, full, row) in &table {
                 let lap = shape.lap(position).wrapping_add(*laps as u64);
-                let entry = if *full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
+                let entry = if *full { OrderEntry::full(lap, 7) } else { OrderEntry::free(lap, 7) };
                 let expected = match *row {
-                    Free => Place::Free,
-                    Oldest => Place::Oldest,
+                    Free => SlotState::Free,
+                    Oldest => SlotState::Oldest,
                     Elsewhere(laps, more) => {
-                        Place::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
+                        SlotState::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
                     }
                 };
-                let found = place(shape, entry, position);
+                let found = slot_state(shape, entry, position);
                 assert_eq!(found, expected, "{laps} laps, full: {full}, at {position:#x}");
             }
         }
@@ -314,7 +315,7 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
         for position in starts(order_bits) {
             for (laps, full, expected) in table {
                 let lap = shape.lap(position).wrapping_add(laps as u64);
-                let entry = if full { Entry::full(lap, 7) } else { Entry::free(lap, 7) };
+                let entry = if full { OrderEntry::full(lap, 7) } else { OrderEntry::free(lap, 7) };
                 assert_eq!(
                     is_filled(shape, entry, position),
                     expected,
@@ -325,8 +326,7 @@ fn a_position_is_filled_when_its_entry_is_full_in_its_lap_or_of_a_later_one() {
     }
 }
 
-// ------------------------------------------------------------------------------- one thread, many
-// laps
+// --------------------------------------------------------------------------- one thread, many laps
 
 #[test]
 fn lines_come_in_order_over_many_laps_and_across_their_overflow() {
@@ -355,7 +355,7 @@ fn a_new_ring_is_empty_at_its_start_and_says_so_in_every_entry() {
             let mut payload = [0; 16];
             for ahead in 0..heap.positions() {
                 let position = start.wrapping_add(ahead);
-                assert_eq!(look(heap.ring(), position, &mut payload), Seen::Empty);
+                assert_eq!(peek(heap.ring(), position, &mut payload), ReadOutcome::Empty);
                 assert!(!heap.ring().is_hole(position));
                 assert!(!heap.ring().is_filled_at(position));
             }
@@ -406,11 +406,13 @@ fn overwriting_takes_the_slot_of_the_oldest_line_and_no_other() {
             assert_eq!(writer.spare.slot, slot);
             let mut reader = heap.reader();
             reader.position = oldest;
-            assert_eq!(reader.look(), Seen::Passed(1));
+            assert_eq!(reader.peek(), ReadOutcome::Passed(1));
             assert!(!reader.take(true), "an overwritten line is not taken");
             for kept in 1..=4 {
                 reader.position = oldest.wrapping_add(kept);
-                let Seen::Part(header) = reader.look() else { panic!("{:?}", reader.look()) };
+                let ReadOutcome::Part(header) = reader.peek() else {
+                    panic!("{:?}", reader.peek())
+                };
                 assert_eq!(header.line, line - 4 + kept);
                 assert_whole(heap.shape, &header, &reader.payload);
             }
@@ -427,9 +429,9 @@ fn a_line_that_was_overwritten_several_laps_ago_says_how_many() {
         for line in 0..20 {
             assert_eq!(writer.write(true), Ok(start.wrapping_add(line)));
             let expected = if line < 2 { None } else { Some(line / 2) };
-            match (reader.look(), expected) {
-                (Seen::Part(_), None) => {}
-                (seen, expected) => assert_eq!(Some(seen), expected.map(Seen::Passed)),
+            match (reader.peek(), expected) {
+                (ReadOutcome::Part(_), None) => {}
+                (seen, expected) => assert_eq!(Some(seen), expected.map(ReadOutcome::Passed)),
             }
         }
     }
@@ -442,15 +444,15 @@ fn only_a_published_line_is_taken_and_only_once() {
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         assert!(!reader.take(overwrite), "not yet written");
         writer.write_at(reader.position);
-        let Entry(filled) = heap.entry(reader.position);
+        let OrderEntry(filled) = heap.entry(reader.position);
         assert!(reader.take(overwrite));
         let lap = heap.shape.lap(reader.position);
         assert_eq!(
             heap.entry(reader.position),
-            Entry::free(lap.wrapping_add(1), Entry(filled).slot())
+            OrderEntry::free(lap.wrapping_add(1), OrderEntry(filled).slot())
         );
         assert!(!reader.take(overwrite), "already taken");
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
     }
 }
@@ -497,13 +499,12 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
             assert!(!exchanged, "into {now:?}, which was {seen:?}");
         }
         assert!(met >= 8, "the slot came back {met} times");
-        ring.keep(&heap.holds[2], &mut still);
+        ring.hold_spare(&heap.holds[2], &mut still);
         heap.assert_slots_conserved();
     }
 }
 
-// -------------------------------------------------------------------------------------------- the
-// hint
+// ---------------------------------------------------------------------------------------- the hint
 
 /// A ring after `taken` lines were taken, with `unread` lines in it; its writer, reader and next
 /// position.
@@ -538,7 +539,7 @@ fn assert_the_hint_does_no_harm(heap: &Heap, taken: u64, unread: u64, hint: impl
         assert!(!heap.ring().is_hole(reader.position));
         assert_eq!(reader.next(full), Some((1, line)));
     }
-    assert_eq!(reader.look(), Seen::Empty);
+    assert_eq!(reader.peek(), ReadOutcome::Empty);
     heap.assert_slots_conserved();
 }
 
@@ -584,8 +585,7 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- against a plain
-// queue
+// --------------------------------------------------------------------------- against a plain queue
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -640,13 +640,12 @@ proptest! {
         while let Some(line) = queue.pop_front() {
             prop_assert_eq!(reader.next(true), Some(line));
         }
-        prop_assert_eq!(reader.look(), Seen::Empty);
+        prop_assert_eq!(reader.peek(), ReadOutcome::Empty);
         prop_assert_eq!(reader.position, next);
     }
 }
 
-// ------------------------------------------------------------------------------------------ the
-// bytes
+// --------------------------------------------------------------------------------------- the bytes
 
 proptest! {
     #[test]
@@ -665,11 +664,11 @@ proptest! {
             whole.extend_from_slice(piece);
         }
         let header = SlotHeader { length: whole.len() as u16, line: 77, ..SlotHeader::default() };
-        heap.ring().head(&writer.spare, &header);
+        heap.ring().write_header(&writer.spare, &header);
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, false, || ());
         prop_assert_eq!(published, Ok(heap.start));
         let header = SlotHeader { position: heap.start, ..header };
-        prop_assert_eq!(reader.look(), Seen::Part(header));
+        prop_assert_eq!(reader.peek(), ReadOutcome::Part(header));
         prop_assert_eq!(&reader.payload[..whole.len()], &whole[..]);
 
         let mut bytes = vec![0; whole.len()];
@@ -739,8 +738,7 @@ fn the_order_of_an_unfinished_line_stands_where_its_position_will_be() {
     assert_eq!(peek_payload(&heap.ring(), 4, &mut []), None, "there is no slot 4");
 }
 
-// ---------------------------------------------------------------------------------------------
-// damage
+// ------------------------------------------------------------------------------------------ damage
 
 #[test]
 fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_skipped() {
@@ -753,13 +751,13 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         assert!(!heap.ring().is_hole(start.wrapping_add(1)), "the next to be written");
         writer.write_at(start.wrapping_add(1));
         let slot = heap.entry(start).slot();
-        heap.set_entry(start, Entry::free(heap.shape.lap(start), slot));
-        assert_eq!(reader.look(), Seen::Empty);
+        heap.set_entry(start, OrderEntry::free(heap.shape.lap(start), slot));
+        assert_eq!(reader.peek(), ReadOutcome::Empty);
         assert!(heap.ring().is_hole(start));
 
         heap.ring().skip(start, false);
         assert!(!heap.ring().is_hole(start), "skipped");
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
         reader.position = start.wrapping_add(1);
         assert_eq!(reader.next(false), Some((1, 1)));
@@ -779,8 +777,11 @@ fn a_skipped_line_keeps_its_slot_in_the_ring_and_is_not_delivered() {
         writer.write_at(start);
         let slot = heap.entry(start).slot();
         heap.ring().skip(start, false);
-        assert_eq!(heap.entry(start), Entry::free(heap.shape.lap(start).wrapping_add(1), slot));
-        assert_eq!(reader.look(), Seen::Passed(1));
+        assert_eq!(
+            heap.entry(start),
+            OrderEntry::free(heap.shape.lap(start).wrapping_add(1), slot)
+        );
+        assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         assert!(!reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -796,9 +797,9 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             let lap = heap.shape.lap(start);
             heap.set_entry(
                 start,
-                if full { Entry::full(lap, slot) } else { Entry::free(lap, slot) },
+                if full { OrderEntry::full(lap, slot) } else { OrderEntry::free(lap, slot) },
             );
-            assert_eq!(reader.look(), Seen::Damaged);
+            assert_eq!(reader.peek(), ReadOutcome::Damaged);
             assert!(!reader.take(false) && !reader.take(true));
             prefetch(&heap.ring(), start);
             if !full {
@@ -807,7 +808,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             assert!(heap.spare(1).slot == 5, "the writer keeps its spare");
             heap.ring().skip(start, false);
             assert!(heap.ring().has_slot(heap.entry(start).slot()));
-            assert_eq!(reader.look(), Seen::Passed(1));
+            assert_eq!(reader.peek(), ReadOutcome::Passed(1));
             reader.position = reader.position.wrapping_add(1);
             writer.write_at(reader.position);
             assert_eq!(reader.next(false), Some((1, 0)));
@@ -823,7 +824,7 @@ fn a_wrong_position_or_length_in_a_slot_is_damage_and_only_the_entry_is_needed_t
         writer.write_at(11);
         let slot = heap.entry(11).slot();
         heap.ring().slot(slot).unwrap()[word].store(value, Relaxed);
-        assert_eq!(reader.look(), Seen::Damaged);
+        assert_eq!(reader.peek(), ReadOutcome::Damaged);
         assert!(reader.take(false));
         heap.assert_slots_conserved();
     }
@@ -836,11 +837,11 @@ fn entries_that_send_a_writer_round_in_circles_are_found_to_be_damaged() {
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         // Says: fill this one, but the one before it is not filled; and that one says: go on here.
         let before = start.wrapping_sub(1);
-        heap.set_entry(before, Entry::full(heap.shape.lap(before).wrapping_sub(2), 0));
+        heap.set_entry(before, OrderEntry::full(heap.shape.lap(before).wrapping_sub(2), 0));
         assert_eq!(writer.write(false), Err(Refused::Damaged));
         assert_eq!(writer.write(true), Err(Refused::Damaged));
         assert_eq!(Hold::unpack(heap.holds[1].load(Relaxed)).0, Hold::Held(3));
-        assert_eq!(reader.look(), Seen::Empty);
+        assert_eq!(reader.peek(), ReadOutcome::Empty);
         heap.ring().skip(before, false);
         writer.write_at(start);
         assert_eq!(reader.next(false), Some((1, 0)));
@@ -880,7 +881,7 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
         // A reader that lands with a margin after an overrun leaves lines behind; an observer takes
         // none.
         reader.position = start.wrapping_add(4);
-        assert_eq!(reader.look(), Seen::Stale);
+        assert_eq!(reader.peek(), ReadOutcome::Stale);
         assert!(
             !heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position)
         );
@@ -917,7 +918,7 @@ fn hostile_entry(shape: Shape, start: u64) -> impl Strategy<Value = u64> {
         1 => any::<u64>(),
         4 => (-3_i64..4, any::<bool>(), 0_u32..16).prop_map(move |(laps, full, slot)| {
             let lap = lap.wrapping_add(laps as u64);
-            if full { Entry::full(lap, slot).0 } else { Entry::free(lap, slot).0 }
+            if full { OrderEntry::full(lap, slot).0 } else { OrderEntry::free(lap, slot).0 }
         }),
     ]
 }
@@ -949,7 +950,7 @@ proptest! {
             reader.position = start.wrapping_add(off as u64);
             let position = reader.position;
             match what {
-                0 => { reader.look(); }
+                0 => { reader.peek(); }
                 1 => { reader.take(off % 2 == 0); }
                 2 => ring.skip(position, false),
                 3 => { ring.is_hole(position); ring.is_full_at(position); }
@@ -979,18 +980,17 @@ proptest! {
         heap.next_position.store(start, Relaxed);
         let mut writer = heap.writer(1);
         for line in 0..heap.positions() {
-            prop_assert_eq!(reader.look(), Seen::Empty);
+            prop_assert_eq!(reader.peek(), ReadOutcome::Empty);
             prop_assert!(!heap.ring().is_hole(reader.position));
             prop_assert_eq!(writer.write(false), Ok(reader.position));
-            // Two entries may have named one slot, so the line may be another's, but it stands there.
-            prop_assert_ne!(reader.look(), Seen::Empty, "line {}", line);
+            // Two entries may have named one slot, so the line may be another's, but it is there.
+            prop_assert_ne!(reader.peek(), ReadOutcome::Empty, "line {}", line);
             reader.position = reader.position.wrapping_add(1);
         }
     }
 }
 
-// -------------------------------------------------------------------------------------------
-// sleeping
+// ---------------------------------------------------------------------------------------- sleeping
 
 #[test]
 fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_it() {
@@ -998,7 +998,7 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
         let heap = Heap::new(1, 5, 2, start);
         let sleeps = AtomicU32::new(0);
         let mut writer = heap.writer(1);
-        assert!(!wakes(&sleeps), "nobody sleeps");
+        assert!(!wakes(&sleeps), "no reader sleeps");
         assert!(may_sleep_at(&heap.ring(), &sleeps, start));
         writer.write_at(start);
         assert!(wakes(&sleeps));
@@ -1061,8 +1061,7 @@ fn a_reader_does_not_sleep_at_a_position_that_was_overwritten() {
     assert!(!may_sleep_at(&heap.ring(), &AtomicU32::new(0), heap.start));
 }
 
-// --------------------------------------------------------------------------------------------
-// threads
+// ----------------------------------------------------------------------------------------- threads
 
 /// How often a refused writer or an idle reader tries again before it lets others run.
 const SPINS: u32 = 50;
@@ -1167,9 +1166,9 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
                 if position.wrapping_sub(start) > lines * writers as u64 {
                     continue;
                 }
-                match look(heap.ring(), position, &mut payload) {
-                    Seen::Part(header) => assert_whole(heap.shape, &header, &payload),
-                    Seen::Passed(_) => {}
+                match peek(heap.ring(), position, &mut payload) {
+                    ReadOutcome::Part(header) => assert_whole(heap.shape, &header, &payload),
+                    ReadOutcome::Passed(_) => {}
                     seen => panic!("{seen:?} at {position:#x}"),
                 }
                 thread::yield_now();

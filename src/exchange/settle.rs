@@ -1,8 +1,8 @@
 //! What becomes of a cell whose process died: its slot, its last words, its end.
 //!
-//! Nobody needs this for progress. It runs when somebody wants the cell or looks for ends, always
-//! under the cell's lock, which the kernel gives away only when the owner is gone. Each step is
-//! safe to repeat, so whoever recovers may die too, and the next one begins again.
+//! No process needs this for progress. It runs when a process wants the cell or looks for ends,
+//! always under the cell's lock, which the kernel gives away only when the owner is gone. Each step
+//! is safe to repeat, so the recovering process may die too, and the next one begins again.
 
 use crate::exchange::checksum;
 use crate::exchange::{Refused, Ring, Spare, peek_payload};
@@ -16,22 +16,23 @@ const ATTEMPTS: u32 = if cfg!(loom) { 2 } else { 16 };
 
 /// A dead cell's slot.
 #[derive(Debug)]
-struct Owned {
+struct ResolvedSpare {
     spare: Spare,
     /// The cell had announced an exchange that did not happen: the spare holds a finished part.
     finished: bool,
 }
 
 /// Finds out which slot a dead cell owns, and writes it down.
-fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
+fn resolve_hold(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<ResolvedSpare> {
     let word = &cells[index].writer.0.hold;
     // ORD recover:A, acquire; pairs with publish:D, publish:F and publish:H; what the dead one had
     // done before it wrote this is seen.
     let (hold, changes) = Hold::unpack(word.load(Acquire));
     let Hold::Intent(given, wanted) = hold else {
-        return Spare::of(word.load(Relaxed)).map(|spare| Owned { spare, finished: false });
+        return Spare::of(word.load(Relaxed)).map(|spare| ResolvedSpare { spare, finished: false });
     };
-    let exchanged = (0..ATTEMPTS).find_map(|_| was_exchanged(ring, cells, index, given, wanted))?;
+    let exchanged =
+        (0..ATTEMPTS).find_map(|_| exchange_completed(ring, cells, index, given, wanted))?;
     let slot = if exchanged { wanted } else { given };
     if exchanged {
         // What was pending left with the old spare; before the new one is noted, as in `publish`.
@@ -40,7 +41,7 @@ fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
     let settled = Hold::Held(slot).pack(changes.wrapping_add(1));
     // ORD settle:A, release; pairs with recover:A; as publish:F.
     word.store(settled, Release);
-    Spare::of(settled).map(|spare| Owned { spare, finished: !exchanged })
+    Spare::of(settled).map(|spare| ResolvedSpare { spare, finished: !exchanged })
 }
 
 /// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it
@@ -49,7 +50,7 @@ fn settle(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Owned> {
 /// Exactly one of the two is in circulation, and seeing it decides: in the order ring, or held by
 /// another cell. Another cell's intent proves nothing by itself. It counts once it is decided in
 /// the same way and its word did not change meanwhile, so this goes on to a fixed point.
-fn was_exchanged(
+fn exchange_completed(
     ring: &Ring<'_>,
     cells: &[Cell],
     index: usize,
@@ -76,7 +77,7 @@ fn was_exchanged(
     for entry in ring.order {
         // ORD settle:C, acquire; pairs with publish:E; settle:D comes after it, and sees the intent
         // of what is seen here.
-        note(crate::layout::Entry(entry.load(Acquire)).slot());
+        note(crate::layout::OrderEntry(entry.load(Acquire)).slot());
     }
     let seen =
         |circulates: &[bool], slot: u32| circulates.get(slot as usize).copied().unwrap_or(false);
@@ -115,7 +116,8 @@ pub(crate) fn publish_last_words(
     overwrites: bool,
 ) -> Result<bool, Refused> {
     let cell = &cells[index];
-    let Owned { mut spare, finished } = settle(ring, cells, index).ok_or(Refused::Damaged)?;
+    let ResolvedSpare { mut spare, finished } =
+        resolve_hold(ring, cells, index).ok_or(Refused::Damaged)?;
     let pending = cell.pending();
     let header = peek_payload(ring, spare.slot, &mut []).ok_or(Refused::Damaged)?;
     let is_own = usize::from(header.cell) == index && header.line == pending.line;
@@ -129,8 +131,8 @@ pub(crate) fn publish_last_words(
         // Whatever its last write was about to make of it.
         (false, _) => header.flags & !flag::TRUNCATED | flag::LAST | flag::UNFINISHED,
     };
-    // Before the intent that `publish` announces: whoever comes after a recoverer that dies there
-    // takes the spare for a finished part, and these flags say what it is.
+    // Before the intent that `publish` announces: the process that comes after a recoverer that
+    // dies there takes the spare for a finished part, and these flags say what it is.
     seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
     let next = pending.line.wrapping_add(1) & LINE_MASK;
     ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
@@ -144,12 +146,12 @@ pub(crate) fn publish_last_words(
 /// there.
 fn seal(ring: &Ring<'_>, spare: &mut Spare, header: &SlotHeader, finished: bool) {
     if !ring.shape.has_checks() {
-        return ring.head(spare, header);
+        return ring.write_header(spare, header);
     }
     let mut image = vec![0; ring.shape.slot_words];
     // As its writer left it, or as long as what is pending.
     if !finished {
-        ring.head(spare, header);
+        ring.write_header(spare, header);
     }
     let sums =
         ring.copy(spare.slot, &mut image).then(|| checksum::without_position(&image)).flatten();

@@ -71,14 +71,14 @@ impl<'a> Ring<'a> {
     }
 
     /// Puts the header's words except the position into the owner's spare.
-    pub(crate) fn head(&self, spare: &Spare, header: &SlotHeader) {
-        put_header(self.own(spare), header);
+    pub(crate) fn write_header(&self, spare: &Spare, header: &SlotHeader) {
+        store_header(self.own(spare), header);
     }
 
     /// The same for a spare that is going to be published, with the sum of its payload.
     #[inline]
     pub(crate) fn seal(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
-        put_header(self.own(spare), header);
+        store_header(self.own(spare), header);
         if self.shape.has_checks() {
             spare.sum = checksum::with_header_apart(payload, header);
         }
@@ -97,7 +97,7 @@ impl<'a> Ring<'a> {
     ///
     /// If the payload does not fit in a slot.
     #[inline(always)]
-    pub(crate) fn put<const CHECKS: bool>(
+    pub(crate) fn write_line<const CHECKS: bool>(
         &self,
         spare: &mut Spare,
         header: &SlotHeader,
@@ -105,7 +105,7 @@ impl<'a> Ring<'a> {
     ) {
         let words = self.own(spare);
         store_bytes(&words[SLOT_HEADER_WORDS + usize::from(CHECKS)..], 0, bytes);
-        put_header(words, header);
+        store_header(words, header);
         if CHECKS {
             // Of the caller's bytes: what stands in the segment may be changed by others.
             spare.sum = checksum::with_header(checksum::append(checksum::NONE, bytes), header);
@@ -136,17 +136,17 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Tells those who look at the spare that other bytes are written over what it has: the change
+    /// Tells observers of the spare that other bytes are written over what it has: the change
     /// count moves.
-    pub(crate) fn renew(&self, hold: &AtomicU64, spare: &mut Spare) {
-        self.keep(hold, spare);
+    pub(crate) fn invalidate_snapshots(&self, hold: &AtomicU64, spare: &mut Spare) {
+        self.hold_spare(hold, spare);
         // ORD renew:A, release fence; pairs with unfinished:B; before the first store of the new
         // bytes.
         fence(Release);
     }
 
     /// Notes that the spare did not leave, whatever was intended.
-    pub(super) fn keep(&self, hold: &AtomicU64, spare: &mut Spare) {
+    pub(super) fn hold_spare(&self, hold: &AtomicU64, spare: &mut Spare) {
         // ORD publish:H, release; pairs with recover:A; as publish:F.
         hold.store(spare.word(Hold::Held(spare.slot)), Release);
     }
@@ -158,14 +158,14 @@ impl<'a> Ring<'a> {
 }
 
 #[inline]
-fn put_header(slot: &[AtomicU64], header: &SlotHeader) {
+fn store_header(slot: &[AtomicU64], header: &SlotHeader) {
     let [_, time, line, part] = slot.first_chunk().expect("a slot has a header");
     time.store(header.time_word(), Relaxed);
     line.store(header.line_word(), Relaxed);
     part.store(header.part_word(), Relaxed);
 }
 
-/// Loads `bytes.len()` payload bytes of the slot `slot`, which somebody else may be writing.
+/// Loads `bytes.len()` payload bytes of the slot `slot`, which its owner may be writing.
 pub(crate) fn peek_payload(ring: &Ring<'_>, slot: u32, bytes: &mut [u8]) -> Option<SlotHeader> {
     let words = ring.slot(slot)?;
     let header = SlotHeader::unpack(core::array::from_fn(|i| words[i].load(Relaxed)));

@@ -1,9 +1,9 @@
-//! Looking at what stands at a position, and taking it.
+//! What the reader does with a position: it copies what stands there, and later takes it.
 
 use super::Ring;
 use super::copy::{load_block, load_words};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{Entry, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{OrderEntry, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -12,15 +12,15 @@ use Ordering::{AcqRel, Acquire, Relaxed, Release};
 pub(crate) struct Run<'a> {
     /// Their entries.
     pub(crate) words: &'a [AtomicU64],
-    /// What those say that are filled, but for the slot,
-    pub(crate) full: Entry,
-    /// and those that are taken.
-    taken: Entry,
+    /// The word of an entry that is filled, but for its slot.
+    pub(crate) full: OrderEntry,
+    /// The word of an entry that was taken, but for its slot.
+    taken: OrderEntry,
 }
 
 /// What stands at a position that the reader has not consumed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum ReadOutcome {
     /// The line or part; its payload was copied out.
     Part(SlotHeader),
     /// Not filled yet.
@@ -39,11 +39,11 @@ impl<'a> Ring<'a> {
     ///
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
-    pub(crate) fn look(&self, position: u64, image: &mut [u64]) -> Seen {
-        let full = Entry::full(self.shape.lap(position), 0);
+    pub(crate) fn peek(&self, position: u64, image: &mut [u64]) -> ReadOutcome {
+        let full = OrderEntry::full(self.shape.lap(position), 0);
         match self.copy_part(self.entry(position), full, position, image) {
-            Ok(()) => Seen::Part(SlotHeader { position, ..header_of(image) }),
-            Err(entry) => self.seen_instead(position, entry),
+            Ok(()) => ReadOutcome::Part(SlotHeader { position, ..header_of(image) }),
+            Err(entry) => self.outcome_of(position, entry),
         }
     }
 
@@ -53,8 +53,8 @@ impl<'a> Ring<'a> {
         let lap = self.shape.lap(position);
         Run {
             words: &self.order[self.shape.index(position)..],
-            full: Entry::full(lap, 0),
-            taken: Entry::free(lap.wrapping_add(1), 0),
+            full: OrderEntry::full(lap, 0),
+            taken: OrderEntry::free(lap.wrapping_add(1), 0),
         }
     }
 
@@ -64,20 +64,20 @@ impl<'a> Ring<'a> {
     pub(crate) fn copy_part(
         &self,
         word: &AtomicU64,
-        full: Entry,
+        full: OrderEntry,
         position: u64,
         image: &mut [u64],
-    ) -> Result<(), Entry> {
-        // ORD look:A, acquire; pairs with publish:E; the slot's words are those that were
+    ) -> Result<(), OrderEntry> {
+        // ORD peek:A, acquire; pairs with publish:E; the slot's words are those that were
         // published.
-        let entry = Entry(word.load(Acquire));
+        let entry = OrderEntry(word.load(Acquire));
         if !entry.is_at(full) || !self.copy(entry.slot(), image) {
             return Err(entry);
         }
         // ORD observe:B, acquire fence; pairs with publish:G; if a word above came from the slot's
         // next use, the entry has changed, and the load below sees it.
         fence(Acquire);
-        let again = Entry(word.load(Relaxed));
+        let again = OrderEntry(word.load(Relaxed));
         if again == entry && self.shape.is_same_place(image[0], position) {
             Ok(())
         } else {
@@ -87,31 +87,31 @@ impl<'a> Ring<'a> {
 
     /// What an entry says of a position at which there is no part.
     #[cold]
-    fn seen_instead(&self, position: u64, entry: Entry) -> Seen {
+    fn outcome_of(&self, position: u64, entry: OrderEntry) -> ReadOutcome {
         let laps = entry.laps_since(self.shape.lap(position));
         match (laps, entry.is_full()) {
-            (0, false) if self.has_slot(entry.slot()) => Seen::Empty,
-            (-1, true) => Seen::Stale,
-            (1.., _) => Seen::Passed(laps as u64),
-            _ => Seen::Damaged,
+            (0, false) if self.has_slot(entry.slot()) => ReadOutcome::Empty,
+            (-1, true) => ReadOutcome::Stale,
+            (1.., _) => ReadOutcome::Passed(laps as u64),
+            _ => ReadOutcome::Damaged,
         }
     }
 
-    /// Copies the slot that the entry at `index` has, whether its line was taken or not: that and
-    /// the entry; `None` in the place of a header that no slot has. `None` for both if the entry
-    /// changed meanwhile. For observers.
+    /// Copies the slot that the entry at `index` has, whether its line was taken or not. Gives the
+    /// entry and the slot's header, which is `None` where the words are no header. `None` for both
+    /// if the entry changed meanwhile. For observers.
     pub(crate) fn observe(
         &self,
         index: usize,
         image: &mut [u64],
-    ) -> Option<(Entry, Option<SlotHeader>)> {
+    ) -> Option<(OrderEntry, Option<SlotHeader>)> {
         // ORD observe:C, acquire; pairs with publish:E and take:D; the slot's words are those of
         // the line in it.
-        let entry = Entry(self.order[index].load(Acquire));
+        let entry = OrderEntry(self.order[index].load(Acquire));
         let is_sound = self.copy(entry.slot(), image);
         // ORD observe:D, acquire fence; pairs with publish:G; as observe:B.
         fence(Acquire);
-        let is_same = Entry(self.order[index].load(Relaxed)) == entry;
+        let is_same = OrderEntry(self.order[index].load(Relaxed)) == entry;
         is_same.then(|| (entry, is_sound.then(|| header_of(image))))
     }
 
@@ -139,7 +139,7 @@ impl<'a> Ring<'a> {
     pub(crate) fn take(&self, word: &AtomicU64, run: &Run<'_>, overwrite: bool) -> bool {
         // ORD take:A, acquire; pairs with publish:E; the slot is given on as it was published, also
         // to observers.
-        let entry = Entry(word.load(Acquire));
+        let entry = OrderEntry(word.load(Acquire));
         if !entry.is_at(run.full) || !self.has_slot(entry.slot()) {
             return false;
         }
@@ -149,7 +149,7 @@ impl<'a> Ring<'a> {
             // overwriting writer.
             return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();
         }
-        // Nobody else changes a full entry, so a store is enough.
+        // No writer changes a full entry, so a store is enough.
         // ORD take:D, release; pairs with publish:A; the reader has finished reading the slot it
         // gives away.
         word.store(freed.0, Release);
@@ -159,8 +159,8 @@ impl<'a> Ring<'a> {
     /// Tells the processor to fetch what `word` has, if it is as `full` says: a slot that a writer
     /// is about to fill would be taken from its cache.
     #[inline]
-    pub(crate) fn prefetch(&self, word: &AtomicU64, full: Entry) {
-        let entry = Entry(word.load(Relaxed));
+    pub(crate) fn prefetch(&self, word: &AtomicU64, full: OrderEntry) {
+        let entry = OrderEntry(word.load(Relaxed));
         if entry.is_at(full) {
             self.prefetch_slot::<false>(entry);
         }

@@ -36,6 +36,7 @@ use Ordering::Relaxed;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("queue", "channel", "ring buffer", "shared memory"))]
 #[derive(Clone, Debug)]
 pub struct LineRing {
     segment: Arc<Segment>,
@@ -45,7 +46,7 @@ pub struct LineRing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Seats that nobody has opened yet.
+    /// Seats that no process has opened yet.
     pub seats: u64,
     /// Mirrors that are open.
     pub live: u64,
@@ -117,7 +118,7 @@ impl LineRing {
     /// processes that write into it, what they wrote can be read by who
     /// [opens](Self::open_file) it.
     ///
-    /// Whoever cuts the file short kills those who use it (SIGBUS).
+    /// A process that cuts the file short kills the processes that use it (SIGBUS).
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl LineRing {
     ///
     /// # Errors
     ///
-    /// [`MirrorError::DescriptorClosed`] if somebody in this process closed it.
+    /// [`MirrorError::DescriptorClosed`] if other code of this process closed it.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>, MirrorError> {
         self.segment.borrow_descriptor()
     }
@@ -220,7 +221,7 @@ impl LineRing {
     /// [`WriteError::Stopped`](crate::WriteError::Stopped). Its `send_eof`, `send_error` and
     /// drop still end it.
     pub fn stop_all_mirrors(&self) {
-        self.segment.header().look.0.stopped.store(1, Relaxed);
+        self.segment.header().flags.0.stopped.store(1, Relaxed);
     }
 
     /// Bytes of the longest line; what a writer gives beyond that is cut off, see

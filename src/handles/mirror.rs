@@ -1,16 +1,18 @@
 //! [`LineProcMirror`]: a writer's handle.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
+use std::backtrace::Backtrace;
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
+use crate::line::format;
 use crate::line::item::{Kind, Level, Stream};
-use crate::registry::cell::Entry;
+use crate::registry::cell::MirrorKind;
 use crate::registry::ticket::{Label, SeatId};
 use crate::segment::Segment;
 use crate::write::writer::{Finish, Style, Writer};
@@ -26,10 +28,12 @@ use crate::write::writer::{Finish, Style, Writer};
 /// counted from then on. One that it does not use does nothing there. A child of `vfork` may not
 /// write.
 ///
-/// **Death**: a process that dies at any instruction here delays nobody. Every line whose write had
-/// returned is read; the unfinished one too, flagged.
+/// **Death**: a process that dies at any instruction here delays no other. Every line whose write
+/// had returned is read; the unfinished one too, flagged.
 ///
 /// **Signals**: a signal handler may not write into the mirror that it interrupted.
+#[doc(alias("sender", "writer", "producer"))]
+#[must_use = "a mirror that is dropped has ended: its reader is told of an EOF"]
 #[derive(Debug)]
 pub struct LineProcMirror {
     segment: Arc<Segment>,
@@ -57,8 +61,8 @@ impl LineProcMirror {
         serial: Option<u64>,
         label: Label,
     ) -> Result<Self, MirrorError> {
-        let writer = Writer::new(segment, Entry::Ticket { seat, serial, label })?;
-        let serial = writer.registration.serial;
+        let writer = Writer::new(segment, MirrorKind::Ticket { seat, serial, label })?;
+        let serial = writer.registration().serial;
         Ok(Self {
             segment: Arc::clone(segment),
             serial,
@@ -76,11 +80,11 @@ impl LineProcMirror {
     ) -> Result<R, WriteError> {
         match &self.writer {
             None => return Err(WriteError::Ended),
-            Some(writer) if !writer.registration.is_of_this_process() => self.register_child()?,
+            Some(writer) if !writer.registration().is_of_this_process() => self.register_child()?,
             Some(_) => {}
         }
         let segment = &*self.segment;
-        if segment.header().look.0.stopped.load(Ordering::Relaxed) != 0 {
+        if segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0 {
             return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
         }
         match &mut self.writer {
@@ -117,9 +121,9 @@ impl LineProcMirror {
     }
 
     /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as
-    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. For who
-    /// passes on blocks of lines and wants them there cheaply; lines of a few bytes cost a
-    /// tenth.
+    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. Use this to
+    /// forward blocks of short lines: a line of a few bytes costs about a tenth of what it does
+    /// with a slot of its own.
     ///
     /// They count as one line, where losses are counted too. A line that is alone, or longer than a
     /// slot, comes as with `write`; so do all in a ring in which `\r` has a meaning.
@@ -241,13 +245,7 @@ impl LineProcMirror {
     ///
     /// If the error's text found no room; the mirror has ended with an error all the same.
     pub fn send_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), WriteError> {
-        let mut text = format!("error: {error}\n");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _ = writeln!(text, "caused by: {cause}");
-            source = cause.source();
-        }
-        self.send_trace(text, &Backtrace::capture())
+        self.send_error_text(&trace::of_error(error, &Backtrace::capture()))
     }
 
     /// Ends the mirror with an error of which this text is all there is to say: lines, each with
@@ -257,7 +255,10 @@ impl LineProcMirror {
     ///
     /// As [`send_error`](Self::send_error).
     pub fn send_error_text(&mut self, text: &str) -> Result<(), WriteError> {
-        self.send_text(text)
+        if self.is_inherited() {
+            self.register_child()?;
+        }
+        self.end(Finish::Error(text.as_bytes()))
     }
 
     /// Ends the mirror with a panic's payload, as [`std::panic::catch_unwind`] gives it.
@@ -274,33 +275,17 @@ impl LineProcMirror {
         payload: &(dyn Any + Send),
         trace: &Backtrace,
     ) -> Result<(), WriteError> {
-        let message = payload.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        self.send_trace(format!("panic: {}\n", message.unwrap_or("(no message)")), trace)
-    }
-
-    fn send_trace(&mut self, mut text: String, trace: &Backtrace) -> Result<(), WriteError> {
-        if trace.status() == BacktraceStatus::Captured {
-            let _ = writeln!(text, "stack backtrace:\n{trace}");
-        }
-        self.send_text(&text)
-    }
-
-    fn send_text(&mut self, text: &str) -> Result<(), WriteError> {
-        if self.is_inherited() {
-            self.register_child()?;
-        }
-        self.end(Finish::Error(text.as_bytes()))
+        self.send_error_text(&trace::of_panic(payload, trace))
     }
 
     /// Whether it came from the parent process and was not used here.
     fn is_inherited(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| !writer.registration.is_of_this_process())
+        self.writer.as_ref().is_some_and(|writer| !writer.registration().is_of_this_process())
     }
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration.is_of_this_process() => {
+            Some(mut writer) if writer.registration().is_of_this_process() => {
                 writer.end(&self.segment, how)
             }
             // The parent's own mirror: nothing of ours to end.
@@ -335,6 +320,12 @@ impl io::Write for LineProcMirror {
         Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
     }
 
+    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
+    /// If a formatter panics, what it gave before is written.
+    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+        format::write_fmt(arguments, |bytes| self.write_all(bytes))
+    }
+
     /// Does nothing: what was written is in the ring already, and the unfinished line is in the
     /// segment.
     fn flush(&mut self) -> io::Result<()> {
@@ -350,6 +341,7 @@ impl Drop for LineProcMirror {
 }
 
 /// A group of lines that is being written; ends when it is dropped.
+#[must_use = "a group ends when it is dropped"]
 #[derive(Debug)]
 pub struct Group<'m> {
     mirror: &'m mut LineProcMirror,

@@ -8,3 +8,4 @@ pub(crate) mod mirror;
 pub(crate) mod observer;
 pub(crate) mod reader;
 pub(crate) mod seat;
+mod trace;

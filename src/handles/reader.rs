@@ -16,6 +16,8 @@ use crate::segment::Segment;
 /// returned: a reader that dies, or is dropped, leaves what it had not accepted to the next one.
 ///
 /// As an iterator it gives owned items, waits, and ends when every mirror has ended.
+#[doc(alias("receiver", "consumer"))]
+#[must_use = "a ring without a reader fills up"]
 #[derive(Debug)]
 pub struct Reader {
     segment: Arc<Segment>,
@@ -70,11 +72,12 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError::Forked`] in a forked child.
+    #[doc(alias = "non_blocking")]
     #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
         if self.drain.queued() == 0 {
-            self.look_for_some()?;
+            self.reap_some()?;
         }
         Ok(self.hand_out())
     }
@@ -87,9 +90,9 @@ impl Reader {
     }
 
     /// Queues what is there; arms the wake-up pipe if nothing is.
-    fn look_for_some(&mut self) -> Result<(), ReadError> {
+    fn reap_some(&mut self) -> Result<(), ReadError> {
         while !self.fill()? {
-            self.drain.look_for_deaths(&self.segment)?;
+            self.drain.reap_dead(&self.segment)?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the
             // caller sleep.
             if park::arm(&self.segment, &self.drain.awaited(&self.segment)) {
@@ -188,7 +191,7 @@ impl Reader {
                 break;
             }
             park::pause(&self.segment, &self.drain.awaited(&self.segment), left, self.spins)?;
-            self.drain.look_for_deaths(&self.segment)?;
+            self.drain.reap_dead(&self.segment)?;
         }
         Ok(())
     }
@@ -209,7 +212,7 @@ impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.segment.pipe() {
             Some(pipe) => pipe.read_end(),
-            // SAFETY: open for as long as the segment is, unless somebody in this process closed
+            // SAFETY: open for as long as the segment is, unless other code of this process closed
             // it, against which no borrowed descriptor is safe.
             None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },
         }
@@ -217,6 +220,7 @@ impl AsFd for Reader {
 }
 
 /// Items that were handed out together and are accepted together.
+#[must_use = "lines of a batch that is dropped unread come again"]
 #[derive(Debug)]
 pub struct Batch<'r> {
     reader: &'r mut Reader,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::mirror::LineProcMirror;
-use crate::error::{AttachError, MirrorError, system};
+use crate::error::{AttachError, MirrorError};
 use crate::registry::ticket::{Label, SeatId};
 use crate::segment::options::millis;
 use crate::segment::{Segment, open_of_process};
@@ -90,13 +90,13 @@ impl Seat {
         LineProcMirror::open(&self.segment, Some(self.id), self.label)
     }
 
-    /// Gives the seat up; `false` if somebody has opened it already.
+    /// Gives the seat up; `false` if a process has opened it already.
     pub fn cancel(&self) -> bool {
         self.segment.cancel(self.id)
     }
 
-    /// Whether nobody has opened it or given it up, and its time limit has not been found to have
-    /// passed.
+    /// Whether no process has opened it or given it up, and its time limit has not been found to
+    /// have passed.
     pub fn is_reserved(&self) -> bool {
         self.segment.is_kept(self.id)
     }
@@ -134,8 +134,7 @@ impl FromStr for Seat {
         let descriptor = descriptor.parse().map_err(|_| no_seat())?;
         let ticket: u32 = ticket.parse().map_err(|_| no_seat())?;
         let serial = serial.parse().map_err(|_| no_seat())?;
-        let file = open_of_process(process, descriptor)
-            .map_err(system!(AttachError, "open the ring's descriptor in its creator's process"))?;
+        let file = open_of_process(process, descriptor)?;
         let segment = Arc::new(Segment::attach(file.as_fd())?);
         let found = segment.identity();
         if found != identity {

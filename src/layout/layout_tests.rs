@@ -5,12 +5,16 @@ use core::mem::offset_of;
 
 use proptest::prelude::*;
 
+use super::entry::{LAP_BITS, LAP_MASK, SLOT_MASK};
+use super::geometry::Offsets;
+use super::header::*;
+use super::sync::AtomicU64;
 use super::*;
+use bytemuck::Zeroable;
 
 const FORMAT: &str = include_str!("../../docs/format.md");
 
-// ---------------------------------------------------------------------------------- reading the
-// page
+// -------------------------------------------------------------------------------- reading the page
 
 /// What stands below a heading of the page, up to the next heading.
 fn section(heading: &str) -> &'static str {
@@ -72,8 +76,7 @@ fn compare(place: &str, numbers: [&str; 2], docs: &[Fact], code: &[Fact]) {
     assert_eq!(docs.len(), code.len(), "docs/format.md, `{place}`: a name comes twice");
 }
 
-// --------------------------------------------------------------------------------- fields of
-// structs
+// ------------------------------------------------------------------------------- fields of structs
 
 fn bytes_of<T, F>(_: fn(&T) -> &F) -> u64 {
     size_of::<F>() as u64
@@ -81,10 +84,10 @@ fn bytes_of<T, F>(_: fn(&T) -> &F) -> u64 {
 
 /// Fails if the struct has other fields than the test that compares it with the docs.
 fn expect_fields(name: &str, listed: &[&str]) {
-    let source = include_str!("mod.rs");
+    let source = concat!(include_str!("geometry.rs"), include_str!("header.rs"));
     let (_, after) = source
         .split_once(&format!("pub(crate) struct {name} {{\n"))
-        .expect("a struct of layout.rs");
+        .expect("a struct of geometry.rs or header.rs");
     let (body, _) = after.split_once("\n}").expect("the end of a struct");
     let fields =
         body.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) ")?.split_once(':'));
@@ -159,15 +162,15 @@ fn the_docs_have_the_geometry() {
 #[test]
 fn the_docs_have_the_words_of_the_header() {
     let mut code = Vec::new();
-    let pairs = fields!(0, Header { geometry, next_position, read_position, look, space, counts });
+    let pairs = fields!(0, Header { geometry, next_position, read_position, flags, space, counts });
     for (name, [offset, _]) in pairs {
         assert_eq!(offset % 128, 0, "`{name}` shares a cache-line pair");
         match &*name {
             "geometry" => {}
-            "look" => code.extend(fields!(offset, Look { reader_sleeps, stopped })),
+            "flags" => code.extend(fields!(offset, HotFlags { reader_sleeps, stopped })),
             "counts" => code.extend(fields!(
                 offset,
-                Counts {
+                SegmentCounters {
                     serial,
                     tickets_used,
                     ticket_hint,
@@ -217,8 +220,7 @@ fn the_docs_have_the_fields_of_a_cell() {
     compare_fields("## Cell", &code);
 }
 
-// -------------------------------------------------------------------------------------- packed
-// words
+// ------------------------------------------------------------------------------------ packed words
 
 /// Compares the diagrams below a heading with what the code packs. `code` has, for each field, a
 /// word in which that field alone is all ones.
@@ -267,9 +269,9 @@ const ALL_SLOT_BITS: u32 = SLOT_MASK as u32;
 #[test]
 fn the_docs_draw_the_order_entry() {
     let fields = [
-        ("lap", Entry::free(u64::MAX, 0).0),
-        ("full", Entry::full(0, 0).0),
-        ("slot", Entry::free(0, ALL_SLOT_BITS).0),
+        ("lap", OrderEntry::free(u64::MAX, 0).0),
+        ("full", OrderEntry::full(0, 0).0),
+        ("slot", OrderEntry::free(0, ALL_SLOT_BITS).0),
     ];
     compare_diagrams("## Order entry", &fields);
 }
@@ -429,14 +431,14 @@ fn the_docs_have_the_numbers_of_what_is_counted_off() {
 
 #[test]
 fn the_first_free_entry_is_zero_and_the_lap_after_the_last_is_lap_zero() {
-    assert_eq!(Entry::free(0, 0).0, 0);
-    assert_eq!(Entry::free(LAP_MASK + 1, 0), Entry::free(0, 0));
+    assert_eq!(OrderEntry::free(0, 0).0, 0);
+    assert_eq!(OrderEntry::free(LAP_MASK + 1, 0), OrderEntry::free(0, 0));
 }
 
 proptest! {
     #[test]
     fn an_entry_comes_back_as_it_was(lap in 0..=LAP_MASK, slot in 0..=ALL_SLOT_BITS) {
-        for (entry, full) in [(Entry::free(lap, slot), false), (Entry::full(lap, slot), true)] {
+        for (entry, full) in [(OrderEntry::free(lap, slot), false), (OrderEntry::full(lap, slot), true)] {
             prop_assert_eq!((entry.lap(), entry.is_full(), entry.slot()), (lap, full, slot));
         }
     }
@@ -476,7 +478,7 @@ proptest! {
 
     #[test]
     fn no_bits_make_an_unpacking_panic(word: u64, words: [u64; SLOT_HEADER_WORDS]) {
-        let _ = (Entry(word).lap(), Entry(word).slot(), Entry(word).laps_since(words[0]));
+        let _ = (OrderEntry(word).lap(), OrderEntry(word).slot(), OrderEntry(word).laps_since(words[0]));
         let (hold, changes) = Hold::unpack(word);
         if let Hold::Intent(..) = hold {
             prop_assert_eq!(hold.pack(changes), word);
@@ -519,17 +521,16 @@ proptest! {
     }
 }
 
-// ------------------------------------------------------------------------------- laps and
-// positions
+// ------------------------------------------------------------------------------ laps and positions
 
 #[test]
 fn a_lap_after_the_last_is_one_lap_on() {
-    assert_eq!(Entry::free(0, 0).laps_since(LAP_MASK), 1);
-    assert_eq!(Entry::free(LAP_MASK, 0).laps_since(0), -1);
-    assert_eq!(Entry::full(5, 7).laps_since(5), 0);
+    assert_eq!(OrderEntry::free(0, 0).laps_since(LAP_MASK), 1);
+    assert_eq!(OrderEntry::free(LAP_MASK, 0).laps_since(0), -1);
+    assert_eq!(OrderEntry::full(5, 7).laps_since(5), 0);
     let half = 1_u64 << (LAP_BITS - 1);
-    assert_eq!(Entry::free(half - 1, 0).laps_since(0), half as i64 - 1);
-    assert_eq!(Entry::free(half, 0).laps_since(0), -(half as i64));
+    assert_eq!(OrderEntry::free(half - 1, 0).laps_since(0), half as i64 - 1);
+    assert_eq!(OrderEntry::free(half, 0).laps_since(0), -(half as i64));
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -550,8 +551,8 @@ proptest! {
         slot in 0..=ALL_SLOT_BITS,
     ) {
         let later = lap.wrapping_add(laps as u64);
-        prop_assert_eq!(Entry::free(later, slot).laps_since(lap), laps);
-        prop_assert_eq!(Entry::full(later, slot).laps_since(lap), laps);
+        prop_assert_eq!(OrderEntry::free(later, slot).laps_since(lap), laps);
+        prop_assert_eq!(OrderEntry::full(later, slot).laps_since(lap), laps);
     }
 
     #[test]
@@ -559,11 +560,11 @@ proptest! {
         for position in [position, (near as u64) << shape.order_bits, near as u64] {
             let later = shape.after_laps(position, laps);
             prop_assert_eq!(shape.index(later), shape.index(position));
-            prop_assert_eq!(Entry::full(shape.lap(later), 0).laps_since(shape.lap(position)), laps);
+            prop_assert_eq!(OrderEntry::full(shape.lap(later), 0).laps_since(shape.lap(position)), laps);
             let next = position.wrapping_add(1);
             let wraps = shape.index(next) == 0;
             prop_assert_eq!(shape.index(next), if wraps { 0 } else { shape.index(position) + 1 });
-            let laps_on = Entry::free(shape.lap(next), 0).laps_since(shape.lap(position));
+            let laps_on = OrderEntry::free(shape.lap(next), 0).laps_since(shape.lap(position));
             prop_assert_eq!(laps_on, i64::from(wraps));
         }
     }
@@ -575,7 +576,7 @@ proptest! {
             for ahead in 0..shape.positions() {
                 let position = start.wrapping_add(ahead);
                 let entry = shape.first_entry(start, shape.index(position));
-                prop_assert_eq!(entry, Entry::free(shape.lap(position), shape.index(position) as u32));
+                prop_assert_eq!(entry, OrderEntry::free(shape.lap(position), shape.index(position) as u32));
                 let before = position.wrapping_sub(shape.positions());
                 prop_assert_eq!(entry.laps_since(shape.lap(before)), 1, "the position a lap before was consumed");
             }
@@ -590,8 +591,12 @@ fn a_ring_that_starts_just_below_overflow_crosses_it() {
     let last = shape.lap(start);
     assert_eq!(last, LAP_MASK);
     let entries: Vec<_> = (0..4).map(|index| shape.first_entry(start, index)).collect();
-    let expected =
-        [Entry::free(0, 0), Entry::free(last, 1), Entry::free(last, 2), Entry::free(last, 3)];
+    let expected = [
+        OrderEntry::free(0, 0),
+        OrderEntry::free(last, 1),
+        OrderEntry::free(last, 2),
+        OrderEntry::free(last, 3),
+    ];
     assert_eq!(entries, expected, "position 0, the fourth, is a lap after the first three");
 }
 
@@ -607,6 +612,8 @@ fn geometry(slot_bytes: u32, order_bits: u32, cells: u32, tickets: u32) -> Geome
 
 #[test]
 fn the_docs_have_the_sizes() {
+    // However its paragraphs are broken into lines.
+    let text = FORMAT.split_whitespace().collect::<Vec<_>>().join(" ");
     for (what, before, bytes, after) in [
         ("the header", "| header | 0 | ", size_of::<Header>(), " |"),
         ("the header", "| tickets | ", size_of::<Header>(), " |"),
@@ -621,7 +628,7 @@ fn the_docs_have_the_sizes() {
     ] {
         let said = format!("{before}{bytes}{after}");
         assert!(
-            FORMAT.contains(&said),
+            text.contains(&said),
             "docs/format.md has another size for {what}; the code says `{said}`"
         );
     }

@@ -35,14 +35,14 @@ impl Stream {
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Level {
-    /// Nobody said.
+    /// The writer did not say.
     #[default]
     None = 0,
     /// Finest.
     Trace = 1,
     /// For developers.
     Debug = 2,
-    /// For everybody.
+    /// For every reader of a log.
     Info = 3,
     /// Something odd.
     Warn = 4,
@@ -248,9 +248,9 @@ pub enum End {
     Error,
     /// Its process is dead and it had not said anything.
     Died,
-    /// A seat that was given up before anybody opened it.
+    /// A seat that was given up before a process opened it.
     Cancelled,
-    /// A seat that nobody opened within its time limit.
+    /// A seat that no process opened within its time limit.
     NeverOpened,
 }
 
@@ -260,7 +260,7 @@ pub enum End {
 pub struct Ended<'a> {
     /// The number of the mirror, as in [`Line::writer_id`].
     pub writer_id: u32,
-    /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that nobody opened.
+    /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that no process opened.
     pub cell: Option<u16>,
     /// Its label.
     pub label: Cow<'a, str>,
@@ -271,13 +271,13 @@ pub struct Ended<'a> {
     /// Lines that were lost.
     pub lost: u64,
     /// How the process of a mirror that [died](End::Died) exited, where this process is its
-    /// parent, which can know it, and nobody has awaited it yet. It still has to be.
+    /// parent, which can know it, and has not awaited it yet. It still has to be.
     pub exit: Option<ExitStatus>,
 }
 
 impl Ended<'_> {
     /// Whether something went wrong: an error was sent, or the process died and is not known to
-    /// have exited with 0, or nobody opened the seat in time.
+    /// have exited with 0, or no process opened the seat in time.
     pub fn is_failure(&self) -> bool {
         match self.end {
             End::Eof | End::Cancelled => false,

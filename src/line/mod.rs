@@ -2,6 +2,8 @@
 //!
 //! Imports no room. Nothing here knows of a ring.
 
+pub(crate) mod format;
 pub(crate) mod item;
+#[cfg(feature = "rotate")]
 pub(crate) mod rotating_file;
 pub(crate) mod splitter;

@@ -65,7 +65,7 @@ impl RotatingFile {
         Ok(log)
     }
 
-    /// Ends a line that somebody was writing, or that could not be written to its end.
+    /// Ends a line that another process was writing, or that could not be written to its end.
     fn mend(&mut self) -> io::Result<()> {
         let data = self.file.metadata()?;
         self.size = data.len();
@@ -99,7 +99,7 @@ impl RotatingFile {
             fs::rename(self.old(number), self.old(number + 1))?;
         }
         match fs::rename(&self.path, self.old(1)) {
-            // Somebody took it away.
+            // Another process took it away.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
         }

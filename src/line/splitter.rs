@@ -10,10 +10,10 @@ use memchr::{memchr, memchr2};
 /// so is `\r` unless [`fold_crlf`](Self::fold_crlf) or [`rewrite`](Self::rewrite) says otherwise.
 /// The bytes need not be UTF-8.
 ///
-/// Nothing is copied or assembled here: the pieces borrow from the input, and whoever asks for them
-/// keeps the unfinished line. All that is remembered between two calls is whether the bytes so far
-/// ended with a `\r` whose meaning depends on what follows. So the same bytes give the same lines,
-/// however they were cut.
+/// Nothing is copied or assembled here: the pieces borrow from the input, and the caller that asks
+/// for them keeps the unfinished line. All that is remembered between two calls is whether the
+/// bytes so far ended with a `\r` whose meaning depends on what follows. So the same bytes give the
+/// same lines, however they were cut.
 ///
 /// # Examples
 ///

@@ -2,12 +2,17 @@
 //! of them.
 
 use crate::layout::{Geometry, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
+use crate::read::lineage::Progress;
+
+/// No mirror's index among those that are known.
+pub(crate) const NO_WRITER: u32 = u32::MAX;
 
 /// A line that was put together.
 #[derive(Debug)]
 pub(crate) struct Long {
     pub(crate) header: SlotHeader,
-    pub(crate) source: u32,
+    /// The mirror's index among those that are known, or [`NO_WRITER`].
+    pub(crate) writer: u32,
     pub(crate) bytes: Vec<u8>,
     pub(crate) missing: u64,
     pub(crate) truncated: bool,
@@ -15,7 +20,7 @@ pub(crate) struct Long {
     pub(crate) damaged: bool,
 }
 
-/// A long line of which the last part has not come yet.
+/// A long line whose last part has not come yet.
 #[derive(Debug)]
 struct Assembly {
     line: Long,
@@ -36,6 +41,17 @@ impl Assembly {
     }
 }
 
+/// What became of a part whose checksum does not agree.
+#[derive(Debug)]
+pub(crate) enum DamagedPart {
+    /// It waits for the rest of its line.
+    Kept,
+    /// It is all of its mirror's next line.
+    NextLine(Long),
+    /// It is a line by itself that is not known to be the next one of the mirror that it names.
+    Stray(Long),
+}
+
 /// What came of a line that is being put together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Collected<'a> {
@@ -46,17 +62,17 @@ pub(crate) struct Collected<'a> {
     pub(crate) skipped: bool,
 }
 
-/// What is being put together.
+/// The long lines that are being put together.
 #[derive(Debug)]
 pub(crate) struct Assemblies {
     by_cell: Vec<Option<Box<Assembly>>>,
-    /// How many lines that are,
+    /// Lines that are being put together.
     open: usize,
-    /// bytes of all of them,
+    /// Bytes of all of them.
     bytes: usize,
-    /// and how many they may be.
+    /// The most bytes of all of them.
     budget: usize,
-    /// The most bytes of one: no writer sends more, but whoever writes parts of its own may.
+    /// The most bytes of one line: no writer of this library sends more, but a hostile process may.
     max_line: usize,
     cells: usize,
     /// Bytes of a part that is not the last.
@@ -102,14 +118,47 @@ impl Assemblies {
     }
 
     /// Whether something is being put together for `cell`.
-    pub(crate) fn has(&self, cell: usize) -> bool {
+    fn has(&self, cell: usize) -> bool {
         self.by_cell.get(cell).is_some_and(Option::is_some)
     }
 
+    /// Finds the place of a part whose checksum does not agree: any bit of it may be another.
+    ///
+    /// It goes where it would if its header were sound, as long as nothing else hangs on that: it
+    /// is a part of a line that is being put together if it names that, and it counts as a line of
+    /// the mirror that it names, which `writer` finds, if it is the very next one. It ends no line
+    /// that is being put together, makes none void, and tells of no loss.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn place_damaged<'p>(
+        &mut self,
+        header: SlotHeader,
+        part: &[u8],
+        writer: impl FnOnce() -> Option<(u32, &'p mut Progress)>,
+    ) -> DamagedPart {
+        // Whichever line it was of, it may have made that void.
+        self.note_skipped();
+        if self.add_damaged(&header, part) {
+            return DamagedPart::Kept;
+        }
+        let (writer, progress) = writer().unzip();
+        let writer = writer.unwrap_or(NO_WRITER);
+        let is_next = |progress: &mut Progress| {
+            !self.has(header.cell.into()) && progress.note_next(header.line)
+        };
+        match (progress.is_some_and(is_next), header.is(flag::LAST)) {
+            (false, _) => DamagedPart::Stray(Long::damaged(writer, header, part)),
+            (true, true) => DamagedPart::NextLine(Long::damaged(writer, header, part)),
+            (true, false) => {
+                self.add(writer, header, part, true);
+                DamagedPart::Kept
+            }
+        }
+    }
+
     /// Adds a part whose checksum does not agree, if a line of its cell and number is being put
-    /// together: as the next part, whatever else its header says. It ends nothing. `false` if there
-    /// is no such line.
-    pub(crate) fn add_damaged(&mut self, header: &SlotHeader, part: &[u8]) -> bool {
+    /// together: as the next part, whatever else its header says. `false` if there is no such line.
+    fn add_damaged(&mut self, header: &SlotHeader, part: &[u8]) -> bool {
         let Some(Some(assembly)) = self.by_cell.get_mut(usize::from(header.cell)) else {
             return false;
         };
@@ -138,15 +187,15 @@ impl Assemblies {
 
     /// The line of `cell` as far as it came, if it is of a mirror that `is_over`.
     pub(crate) fn cut_off(&mut self, cell: usize, is_over: impl Fn(u32) -> bool) -> Option<Long> {
-        let source = self.by_cell.get(cell)?.as_ref()?.line.source;
-        if is_over(source) { Some(self.take(cell)?.cut_off()) } else { None }
+        let writer = self.by_cell.get(cell)?.as_ref()?.line.writer;
+        if is_over(writer) { Some(self.take(cell)?.cut_off()) } else { None }
     }
 
     /// Adds a part, which is `damaged` if its checksum does not agree. Gives the line, if it was
     /// its last one.
     pub(crate) fn add(
         &mut self,
-        source: u32,
+        writer: u32,
         header: SlotHeader,
         part: &[u8],
         damaged: bool,
@@ -159,7 +208,7 @@ impl Assemblies {
         let assembly = self.by_cell[cell].get_or_insert_with(|| {
             self.open += 1;
             let (bytes, missing, truncated, damaged) = (Vec::new(), 0, false, false);
-            let line = Long { header, source, bytes, missing, truncated, damaged };
+            let line = Long { header, writer, bytes, missing, truncated, damaged };
             let began = header.is(flag::FIRST).then_some(header.position);
             Box::new(Assembly { line, next_part: 0, seems_over: false, began, skipped: false })
         });
@@ -170,7 +219,7 @@ impl Assemblies {
             line.truncated = true;
         }
         assembly.next_part = header.part.wrapping_add(1);
-        // One without `ANEW` is of the first line that had the number, and so is all before it.
+        // A part without `ANEW` is of the first line that had the number; so are those before it.
         (assembly.seems_over, assembly.skipped) = (false, false);
         let (length, cut) = trailer(&header, part);
         self.bytes += line.keep(&part[..length], budget.min(self.max_line - line.bytes.len()));
@@ -181,8 +230,8 @@ impl Assemblies {
         if header.is(flag::LAST) { self.take(cell).map(|done| done.line) } else { None }
     }
 
-    /// What there is for `cell`, with the newest part's header.
-    pub(crate) fn unfinished(&self, cell: usize) -> Option<Collected<'_>> {
+    /// What came of the line of `cell`, with the newest part's header.
+    pub(crate) fn partial_line(&self, cell: usize) -> Option<Collected<'_>> {
         let Assembly { line, began, skipped, .. } = &**self.by_cell.get(cell)?.as_ref()?;
         Some(Collected { line, began: *began, skipped: *skipped })
     }
@@ -190,11 +239,11 @@ impl Assemblies {
 
 impl Long {
     /// A slot's line, whole as it stands there, whose checksum does not agree.
-    pub(crate) fn damaged(source: u32, header: SlotHeader, bytes: &[u8]) -> Self {
-        Self { header, source, bytes: bytes.to_vec(), missing: 0, truncated: false, damaged: true }
+    fn damaged(writer: u32, header: SlotHeader, bytes: &[u8]) -> Self {
+        Self { header, writer, bytes: bytes.to_vec(), missing: 0, truncated: false, damaged: true }
     }
 
-    /// Adds as many of these bytes as there is `room` for: how many.
+    /// Adds as many of these bytes as there is `room` for. Gives their number.
     fn keep(&mut self, bytes: &[u8], room: usize) -> usize {
         let kept = bytes.len().min(room);
         self.bytes.extend_from_slice(&bytes[..kept]);

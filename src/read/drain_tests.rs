@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::layout::{Cell, Entry, Hold, TicketWord};
+use crate::layout::{Cell, Hold, OrderEntry, Owner, TicketWord, flag};
 use crate::registry::cell;
 use crate::registry::ticket::Label;
 use crate::segment::options::{Options, WakeUp};
@@ -14,7 +14,7 @@ fn segment(options: Options) -> Segment {
 }
 
 fn writer(segment: &Segment) -> Writer {
-    let entry = cell::Entry::Ticket { seat: None, serial: None, label: Label::default() };
+    let entry = cell::MirrorKind::Ticket { seat: None, serial: None, label: Label::default() };
     Writer::new(segment, entry).expect("a cell")
 }
 
@@ -42,7 +42,7 @@ fn items_to_the_end(segment: &Segment, drain: &mut Drain) -> Vec<String> {
         if drain.is_over(segment) {
             return all;
         }
-        drain.look_for_deaths(segment).expect("the descriptor is open");
+        drain.reap_dead(segment).expect("the descriptor is open");
     }
 }
 
@@ -103,7 +103,7 @@ fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
         let mut drain = Drain::open(&segment).expect("the first");
         let mut writer = writer(&segment);
         write(&segment, &mut writer, 0..1);
-        damage(&segment, writer.registration.cell(&segment));
+        damage(&segment, writer.registration().cell(&segment));
         // Its lock is gone, and nothing was said.
         drop(writer);
         let all = items_to_the_end(&segment, &mut drain);
@@ -116,8 +116,8 @@ fn a_ticket_of_a_cell_that_does_not_exist_ends() {
     let segment = segment(Options::new().mirrors(3));
     let mut drain = Drain::open(&segment).expect("the first");
     let writer = writer(&segment);
-    let mirror = writer.registration.mirror;
-    let ticket = &segment.tickets()[writer.registration.ticket.expect("listed") as usize];
+    let mirror = writer.registration().mirror;
+    let ticket = &segment.tickets()[writer.registration().ticket.expect("listed") as usize];
     let nowhere = crate::layout::MirrorId { cell: 900, ..mirror };
     assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
     drop(writer);
@@ -147,8 +147,8 @@ fn laps_that_lead_around_in_a_circle_are_damage() {
         let mut writer = writer(&segment);
         write(&segment, &mut writer, 0..8);
         for (word, index) in segment.ring().order.iter().zip(0..) {
-            let entry = Entry(word.load(Relaxed));
-            word.store(Entry::full((index / stride) << 37, entry.slot()).0, Relaxed);
+            let entry = OrderEntry(word.load(Relaxed));
+            word.store(OrderEntry::full((index / stride) << 37, entry.slot()).0, Relaxed);
         }
         let ring = crate::LineRing::of(Arc::new(segment));
         let mut reader = ring.reader().expect("no other");
@@ -162,7 +162,7 @@ fn laps_that_lead_around_in_a_circle_are_damage() {
 }
 
 #[test]
-fn parts_that_nobody_ends_make_no_line_longer_than_the_longest() {
+fn parts_of_a_line_without_end_make_no_line_longer_than_the_longest() {
     let segment = segment(Options::new().lines(8).line_bytes(64).max_line(70));
     let mut writer = writer(&segment);
     let mut drain = Drain::open(&segment).expect("the first");
@@ -187,16 +187,16 @@ fn counts_at_their_ends_stay_there_or_begin_anew() {
     write(&segment, &mut writer, 8..10);
     assert_eq!(segment.cells()[1].writer.0.dropped.load(Relaxed), 1);
     items(&segment, &mut drain);
-    drain.sources.get_mut(0).expect("it wrote").lost = u64::MAX;
+    drain.backlog.writers.get_mut(0).expect("it wrote").progress.lost = u64::MAX;
     write(&segment, &mut writer, 10..11);
     assert_eq!(items(&segment, &mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
-    assert_eq!(drain.sources.get_mut(0).expect("it wrote").lost, u64::MAX);
+    assert_eq!(drain.backlog.writers.get_mut(0).expect("it wrote").progress.lost, u64::MAX);
 }
 
 /// The word at `word` of the slot in which `position` is.
 fn word_of(segment: &Segment, position: u64, word: usize) -> &crate::layout::sync::AtomicU64 {
     let ring = segment.ring();
-    let slot = Entry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
+    let slot = OrderEntry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
     &ring.slots[slot * ring.shape.slot_words + word]
 }
 
@@ -328,10 +328,10 @@ fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
             ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
         let (byte, length) = long_line_with_three_positions_inside(segment, &mut writers, anew);
         assert_eq!(items(segment, &mut drain).len(), if anew { 1 } else { 4 });
-        // As if the slots of lines that were taken had been filled again before the look.
+        // As if the slots of lines that were taken had been filled again before the snapshot.
         (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-        let seen = observer.snapshot();
+        let seen = observer.snapshot().expect("it is not cut");
         let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
         let [line] = lines[..] else { panic!("{seen:?}") };
         let expected = if anew { byte.to_string() } else { byte.to_string().repeat(length) };
@@ -360,7 +360,8 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
         }
         write(segment, &mut writers[0], 1..2);
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
-        let seen: Vec<_> = observer.snapshot().iter().map(Item::to_string).collect();
+        let seen: Vec<_> =
+            observer.snapshot().expect("it is not cut").iter().map(Item::to_string).collect();
         let losses = seen.iter().filter(|item| item.contains("lost")).count();
         assert_eq!(losses, usize::from(lost), "{seen:?}");
     }
@@ -381,7 +382,7 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
         if noted {
             let mut drain = Drain::open(&segment).expect("the first");
             assert!(drain.fill(&segment));
-            drain.decoded.note_delivered(1, &segment, &drain.sources);
+            drain.backlog.queue.note_delivered(1, &segment, &drain.backlog.writers);
         }
         let mut drain = Drain::open(&segment).expect("the first has gone");
         assert!(drain.fill(&segment));
@@ -401,4 +402,113 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
             "{all:?}"
         );
     }
+}
+
+#[test]
+fn a_reader_begins_behind_what_was_accepted_unless_that_cannot_be() {
+    let tail = 5_u64;
+    let cases = [
+        (Policy::Block, 0, 0),
+        (Policy::Block, 3, 3),
+        (Policy::Block, tail, tail),
+        (Policy::Block, tail + 1, tail),
+        (Policy::Block, tail.wrapping_sub(8), tail.wrapping_sub(8)),
+        (Policy::Block, tail.wrapping_sub(9), tail.wrapping_sub(8)),
+        (Policy::OverwriteOldest, 3, 3),
+        (Policy::OverwriteOldest, tail + 1, tail),
+        (Policy::OverwriteOldest, tail.wrapping_sub(9), tail.wrapping_sub(9)),
+    ];
+    for (policy, accepted, expected) in cases {
+        let segment = segment(Options::new().lines(8).policy(policy));
+        write(&segment, &mut writer(&segment), 0..5);
+        segment.header().read_position.0.store(accepted, Relaxed);
+        assert_eq!(start(&segment), expected, "{policy:?}, {accepted} accepted");
+    }
+}
+
+#[test]
+fn a_batch_is_a_quarter_of_a_small_ring_and_no_more_than_a_number_of_a_large_one() {
+    for (lines, expected) in [(2, 1), (4, 1), (8, 2), (64, 16), (256, 64), (4096, BATCH)] {
+        assert_eq!(batch(&segment(Options::new().lines(lines))), expected, "{lines} lines");
+    }
+}
+
+#[test]
+fn what_comes_before_a_position_is_queued_or_not_decoded_yet() {
+    let segment = segment(Options::new().lines(8));
+    let mut drain = Drain::open(&segment).expect("the first");
+    assert!(drain.comes_before(1) && !drain.comes_before(0));
+    assert!(!drain.comes_before(0_u64.wrapping_sub(1)), "behind");
+    write(&segment, &mut writer(&segment), 0..1);
+    assert!(drain.fill(&segment) && drain.comes_before(0), "it is queued");
+    drain.accept(&segment, 1);
+    assert!(!drain.comes_before(1) && drain.comes_before(2));
+}
+
+#[test]
+fn a_reader_that_is_overrun_again_before_it_got_a_line_lands_behind_a_margin() {
+    for (again, first) in [(false, 24), (true, 24 + 2)] {
+        let segment = segment(Options::new().lines(16).policy(Policy::OverwriteOldest));
+        write(&segment, &mut writer(&segment), 0..40);
+        let mut drain = Drain::open(&segment).expect("the first");
+        drain.inherited = 0;
+        drain.overrun = again;
+        assert!(drain.fill(&segment));
+        let positions: Vec<_> = drain
+            .items(&segment)
+            .filter_map(|item| item.line().map(|line| line.position))
+            .collect();
+        assert_eq!(positions.first(), Some(&first));
+        assert!(!drain.overrun, "it got lines");
+    }
+}
+
+/// What a reader finds of two lines and an error that were overwritten by a mirror that is live,
+/// which may have their cell.
+fn read_after_an_overwritten_error(is_cell_reused: bool) -> Vec<Item<'static>> {
+    let options = Options::new().lines(4).policy(Policy::OverwriteOldest);
+    let mirrors = if is_cell_reused { 1 } else { 2 };
+    let ring = crate::LineRing::new(options.mirrors(mirrors)).expect("a ring");
+    let mut failing = ring.mirror_labelled("failing").expect("a mirror");
+    failing.write_line(b"first").expect("it overwrites");
+    failing.write_line(b"second").expect("it overwrites");
+    failing.send_panic(&"no good").expect("it overwrites");
+    let mut other = ring.mirror_labelled("other").expect("a mirror");
+    for _ in 0..8 {
+        other.write_line(b"over it").expect("it overwrites");
+    }
+    let mut reader = ring.reader().expect("no other");
+    let mut items = Vec::new();
+    while let Some(item) = reader.try_recv().expect("ours") {
+        items.push(item.into_owned());
+    }
+    items
+}
+
+#[test]
+fn an_error_that_was_kept_comes_after_the_loss_of_the_lines_before_it() {
+    let items = read_after_an_overwritten_error(false);
+    let texts: Vec<_> = items.iter().map(Item::to_string).collect();
+    let of_failing: Vec<_> =
+        texts.iter().filter(|text| !text.contains("over it") && !text.contains("other")).collect();
+    assert_eq!(of_failing.len(), 3, "{texts:?}");
+    assert!(of_failing[0].contains("2 lines lost"), "{texts:?}");
+    assert!(of_failing[1].contains("no good"), "{texts:?}");
+    let ends = items.iter().filter_map(|item| match item {
+        Item::Ended(end) if end.label == "failing" => Some((end.end, end.lines, end.lost)),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [(crate::End::Error, 1, 2)]);
+}
+
+#[test]
+fn an_error_whose_cell_went_to_another_mirror_is_lost_and_nothing_comes_in_its_place() {
+    let items = read_after_an_overwritten_error(true);
+    let lines: Vec<_> = items.iter().filter_map(Item::line).collect();
+    assert!(lines.iter().all(|line| line.label == "other"), "{items:?}");
+    let ends = items.iter().filter_map(|item| match item {
+        Item::Ended(end) if end.label == "failing" => Some((end.end, end.lines, end.lost)),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [(crate::End::Error, 0, 3)]);
 }

@@ -4,8 +4,14 @@
 //! not before; a line is whole or says what it lacks.
 
 pub(crate) mod assembly;
+mod backlog;
 pub(crate) mod decode;
 pub(crate) mod drain;
+mod ends;
+pub(crate) mod lineage;
+mod named_writers;
 pub(crate) mod park;
-pub(crate) mod queue;
-pub(crate) mod writers;
+mod queue;
+mod slots;
+pub(crate) mod snapshot;
+mod writers;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::error::ReadError;
+use crate::error::{ReadError, SystemError};
 use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
@@ -17,24 +17,26 @@ use crate::sys::futex::{self, PERIOD, timespec};
 
 use Ordering::Relaxed;
 
-/// How long the reader lets a batch gather when it finds the ring empty, in spins, and how often.
-const GATHER: (u32, u32) = (1000, 4);
+/// How long the reader lets a batch gather when it finds the ring empty, in spins of one round.
+const SPINS: u32 = 1000;
+/// How many such rounds a reader does that stays awake for longer.
+const SPIN_ROUNDS: u32 = 4;
 
-/// Waits until what is `awaited` may have come: at most a period, at most `limit`. One that `spins`
-/// stays awake for longer before it sleeps.
+/// Waits until what is `awaited` may have come: at most a period, at most `limit`. A reader that
+/// `spins` stays awake for longer before it sleeps.
 pub(crate) fn pause(
     segment: &Segment,
     awaited: &Awaited<'_>,
     limit: Duration,
     spins: bool,
 ) -> Result<(), ReadError> {
-    let sleeps = &segment.header().look.0.reader_sleeps;
-    for round in 0..if spins { GATHER.1 } else { 1 } {
+    let sleeps = &segment.header().flags.0.reader_sleeps;
+    for round in 0..if spins { SPIN_ROUNDS } else { 1 } {
         if round > 0 {
-            // The writer that it waits for may be one that it keeps from this very processor.
+            // The writer that the reader waits for may need this very processor.
             thread::yield_now();
         }
-        for _ in 0..GATHER.0 {
+        for _ in 0..SPINS {
             core::hint::spin_loop();
         }
         if awaited.has_come() {
@@ -59,7 +61,7 @@ pub(crate) fn pause(
     match slept {
         Ok(()) => Ok(()),
         Err(Errno::INTR) => Err(ReadError::Interrupted),
-        Err(error) => Err(ReadError::System { doing: "wait for a line", error: error.into() }),
+        Err(error) => Err(SystemError::new("wait for a line", error).into()),
     }
 }
 
@@ -70,7 +72,7 @@ pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
         None => !awaited.has_come(),
         Some(pipe) => {
             pipe.drain();
-            may_sleep(awaited, &segment.header().look.0.reader_sleeps)
+            may_sleep(awaited, &segment.header().flags.0.reader_sleeps)
         }
     }
 }

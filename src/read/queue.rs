@@ -1,5 +1,7 @@
-//! What was decoded and not accepted yet: short lines as images of their slots, everything else
-//! beside them.
+//! [`ReadQueue`]: what was decoded and not accepted yet.
+//!
+//! Lines of one slot are queued as images of their slots, which is the common case and has to be
+//! cheap; everything else stands beside them as an [`Event`].
 
 use std::borrow::Cow;
 use std::process::ExitStatus;
@@ -8,91 +10,78 @@ use std::sync::Arc;
 
 use crate::layout::sync::Ordering;
 use crate::layout::{LINE_MASK, Shape, SlotHeader, flag};
-use crate::line::item::{Ended, Item, Line, LossCause, Lost};
-use crate::read::assembly::{Long, image_of, trailer};
+use crate::line::item::{End, Ended, Item, Line, LossCause, Lost};
+use crate::read::assembly::{Long, NO_WRITER, image_of, trailer};
 use crate::read::decode::line_of;
-use crate::read::writers::Sources;
+use crate::read::writers::WriterTable;
 use crate::segment::Segment;
 
 use Ordering::Relaxed;
 
-/// A batch.
+/// A batch of decoded items, in the order in which they are handed out.
 #[derive(Debug)]
-pub(crate) struct Decoded {
-    /// From `first` on.
+pub(crate) struct ReadQueue {
     queue: Vec<Queued>,
+    /// The items of `queue` before this one were accepted.
     first: usize,
-    others: Vec<Other>,
+    /// The queue's items that are no lines of one slot.
+    events: Vec<Event>,
     /// The images of short lines' slots, each of `stride` words.
     arena: Vec<u64>,
     shape: Shape,
     stride: usize,
-    /// Words that are in use.
+    /// Words of the arena that are in use.
     filled: usize,
 }
 
-/// A decoded item, in the order in which it will be handed out. Small, since every line goes
-/// through it.
+/// A decoded item. Small, since every line goes through it.
 #[derive(Clone, Copy, Debug)]
 struct Queued {
     /// Accepting it takes every position before this one.
-    upto: u64,
-    /// The mirror, of a short line; else `NOBODY`.
-    source: u32,
-    /// A line of one slot: the word of the arena at which its image begins. It stands right before
-    /// `upto`. Anything else: `OTHER` and its index among the rest.
+    end_position: u64,
+    /// The mirror of a line of one slot; of an event [`NO_WRITER`].
+    writer: u32,
+    /// Of a line of one slot, which stands right before `end_position`: the word of the arena at
+    /// which its image begins. Of an event: [`EVENT`] and its index among the events.
     at: u32,
 }
 
 impl Queued {
-    /// Whether `next` is a short line of the same mirror.
+    /// Whether both are lines of one slot, of the same mirror.
     fn goes_on(&self, next: &Self) -> bool {
-        self.source == next.source && self.source != NOBODY
+        self.writer == next.writer && self.writer != NO_WRITER
     }
 }
 
-/// More words than an arena has.
-const OTHER: u32 = 1 << 31;
-/// No mirror's number among the sources.
-pub(crate) const NOBODY: u32 = u32::MAX;
+/// Marks an item as an event. An arena has fewer words than this.
+const EVENT: u32 = 1 << 31;
 
-/// Everything but a line of one slot.
+/// Anything but a line of one slot.
 #[derive(Debug)]
-pub(crate) enum Other {
+pub(crate) enum Event {
+    /// A line that was put together, or whose checksum does not agree.
     Long(Long),
-    /// One whose checksum does not agree, and which is not known to be the next one of the mirror
-    /// that it names.
+    /// A line whose checksum does not agree, and which is not known to be the next one of the
+    /// mirror that it names.
     Stray(Long),
-    /// `next` is the number of the line after them.
-    Lost {
-        source: u32,
-        lines: u64,
-        next: u64,
-    },
-    Ended {
-        source: u32,
-        end: crate::End,
-        exit: Option<ExitStatus>,
-    },
-    NeverOpened {
-        ticket: u32,
-        worker: u32,
-        label: Arc<str>,
-        end: crate::End,
-    },
-    Damaged {
-        position: u64,
-    },
+    /// Lines that will not come; `next` is the number of the line after them.
+    Lost { writer: u32, lines: u64, next: u64 },
+    /// A mirror's end.
+    Ended { writer: u32, end: End, exit: Option<ExitStatus> },
+    /// The end of a seat that was never opened.
+    NeverOpened { ticket: u32, worker: u32, label: Arc<str>, end: End },
+    /// A position at which no writer left what stands there.
+    Damaged { position: u64 },
 }
 
-impl Decoded {
-    /// Empty; with room for so many short lines.
+impl ReadQueue {
+    /// Empty, with room for the images of `lines` slots.
     pub(crate) fn new(lines: usize, shape: Shape) -> Self {
         let stride = shape.slot_words;
         Self {
             queue: Vec::with_capacity(lines),
             first: 0,
-            others: Vec::new(),
+            events: Vec::new(),
             arena: vec![0; lines * stride],
             shape,
             stride,
@@ -107,7 +96,7 @@ impl Decoded {
 
     // -------------------------------------------------------------------------------------- put in
 
-    /// What the next image has, once it is filled.
+    /// The header and payload of the next image, once it is filled.
     pub(crate) fn next_part(&self) -> (SlotHeader, &[u8]) {
         image_of(self.shape, &self.arena[self.filled..])
     }
@@ -125,60 +114,67 @@ impl Decoded {
     }
 
     /// Queues the line whose slot's image was put in the next room; accepting it takes every
-    /// position before `upto`.
-    pub(crate) fn push_line(&mut self, upto: u64, source: u32) {
+    /// position before `end_position`.
+    pub(crate) fn push_line(&mut self, end_position: u64, writer: u32) {
         let (_, mut tail) = self.images();
-        tail.push_line(upto, source);
+        tail.push_line(end_position, writer);
     }
 
-    pub(crate) fn push(&mut self, upto: u64, other: Other) {
-        self.queue.push(Queued { upto, source: NOBODY, at: OTHER + self.others.len() as u32 });
-        self.others.push(other);
+    pub(crate) fn push(&mut self, end_position: u64, event: Event) {
+        self.queue.push(Queued {
+            end_position,
+            writer: NO_WRITER,
+            at: EVENT + self.events.len() as u32,
+        });
+        self.events.push(event);
     }
 
-    // ------------------------------------------------------------------------------------- hand
-    // out
+    // ----------------------------------------------------------------------------------- hand out
 
     /// The items, in order.
     #[inline]
     pub(crate) fn items<'d>(
         &'d self,
         segment: &'d Segment,
-        sources: &'d Sources,
+        writers: &'d WriterTable,
     ) -> impl Iterator<Item = Item<'d>> {
-        self.queue[self.first..].iter().map(|queued| self.item(segment, sources, queued))
+        self.queue[self.first..].iter().map(|queued| self.item(segment, writers, queued))
     }
 
     #[inline(always)]
-    fn item<'d>(&'d self, segment: &Segment, sources: &'d Sources, queued: &Queued) -> Item<'d> {
-        let Queued { upto, source, at } = *queued;
-        if at >= OTHER {
-            return *other_item(segment, sources, &self.others[(at - OTHER) as usize]);
+    fn item<'d>(
+        &'d self,
+        segment: &Segment,
+        writers: &'d WriterTable,
+        queued: &Queued,
+    ) -> Item<'d> {
+        let Queued { end_position, writer, at } = *queued;
+        if at >= EVENT {
+            return *event_item(segment, writers, &self.events[(at - EVENT) as usize]);
         }
         let (header, payload) = image_of(self.shape, &self.arena[at as usize..]);
-        let header = SlotHeader { position: upto.wrapping_sub(1), ..header };
+        let header = SlotHeader { position: end_position.wrapping_sub(1), ..header };
         let (length, missing) = trailer(&header, payload);
         let truncated = header.is(flag::TRUNCATED);
-        Item::Line(line(segment, sources, &header, source, &payload[..length], missing, truncated))
+        Item::Line(line(segment, writers, &header, writer, &payload[..length], missing, truncated))
     }
 
-    // ---------------------------------------------------------------------------------------
-    // accept
+    // ------------------------------------------------------------------------------------- accept
 
-    /// What accepting the first `count` items takes: every position before this.
+    /// The position before which accepting the first `count` items takes all.
     #[inline]
-    pub(crate) fn upto(&self, count: usize) -> Option<u64> {
-        self.queue[self.first..self.first + count].last().map(|queued| queued.upto)
+    pub(crate) fn end_position(&self, count: usize) -> Option<u64> {
+        self.queue[self.first..self.first + count].last().map(|queued| queued.end_position)
     }
 
-    /// The first `count` items were accepted: the part that comes before they are taken. Notes how
-    /// far each mirror's lines were delivered, or are known to be lost.
-    pub(crate) fn note_delivered(&self, count: usize, segment: &Segment, sources: &Sources) {
+    /// Accepts the first `count` items, step one of three, before their positions are taken: notes
+    /// how far each mirror's lines were delivered, or are known to be lost.
+    pub(crate) fn note_delivered(&self, count: usize, segment: &Segment, writers: &WriterTable) {
         for run in self.queue[self.first..self.first + count].chunk_by(Queued::goes_on) {
-            // Of a run of lines the last one says it all.
+            // What the last line of a run notes includes those before it.
             let Some(Queued { at, .. }) = run.last() else { continue };
-            if *at >= OTHER {
-                note_other(segment, sources, &self.others[(at - OTHER) as usize]);
+            if *at >= EVENT {
+                note_event(segment, writers, &self.events[(at - EVENT) as usize]);
                 continue;
             }
             let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
@@ -186,33 +182,33 @@ impl Decoded {
         }
     }
 
-    /// The part that comes after: ends are collected.
-    pub(crate) fn collect_ends(&self, count: usize, segment: &Segment, sources: &mut Sources) {
-        if self.others.is_empty() {
+    /// Step two, after the positions were taken: collects the ends.
+    pub(crate) fn collect_ends(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
+        if self.events.is_empty() {
             return;
         }
         let accepted = &self.queue[self.first..self.first + count];
-        for Queued { at, .. } in accepted.iter().filter(|queued| queued.at >= OTHER) {
-            match &self.others[(at - OTHER) as usize] {
-                Other::Ended { source, .. } => sources.forget(segment, *source),
-                Other::NeverOpened { ticket, .. } => sources.collect_never_opened(segment, *ticket),
-                Other::Long(_) | Other::Stray(_) | Other::Lost { .. } | Other::Damaged { .. } => {}
+        for Queued { at, .. } in accepted.iter().filter(|queued| queued.at >= EVENT) {
+            match &self.events[(at - EVENT) as usize] {
+                Event::Ended { writer, .. } => writers.forget(segment, *writer),
+                Event::NeverOpened { ticket, .. } => writers.collect_never_opened(segment, *ticket),
+                Event::Long(_) | Event::Stray(_) | Event::Lost { .. } | Event::Damaged { .. } => {}
             }
         }
     }
 
-    /// They are done with.
+    /// Step three: drops them from the queue.
     pub(crate) fn drop_first(&mut self, count: usize) {
         self.first += count;
         if self.len() == 0 {
             self.queue.clear();
-            self.others.clear();
+            self.events.clear();
             (self.first, self.filled) = (0, 0);
         }
     }
 }
 
-/// The end of the queue.
+/// The end of the queue, at which lines of one slot are put in.
 #[derive(Debug)]
 pub(crate) struct Tail<'d> {
     queue: &'d mut Vec<Queued>,
@@ -221,47 +217,40 @@ pub(crate) struct Tail<'d> {
 }
 
 impl Tail<'_> {
-    /// As [`Decoded::push_line`].
+    /// As [`ReadQueue::push_line`].
     #[inline]
-    pub(crate) fn push_line(&mut self, upto: u64, source: u32) {
-        self.queue.push(Queued { upto, source, at: *self.filled as u32 });
+    pub(crate) fn push_line(&mut self, end_position: u64, writer: u32) {
+        self.queue.push(Queued { end_position, writer, at: *self.filled as u32 });
         *self.filled += self.stride;
     }
 }
 
-/// Boxed: if it came in the item's own memory, each line would have to be put together there too,
-/// and moved from there in words that were just stored in pieces, for which the processor waits
-/// longer than all else takes that is done for a line.
+/// Boxed, so that the common case stays fast: were it returned in the item's own memory, each line
+/// would be put together there too, and be moved from there in words that were just stored in
+/// pieces. The processor waits longer for that than all other work on a line takes.
 #[cold]
 #[inline(never)]
-fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> Box<Item<'d>> {
-    Box::new(match other {
-        Other::Long(long) | Other::Stray(long) => {
-            let Long { header, source, bytes, missing, truncated, damaged } = long;
-            let line = line(segment, sources, header, *source, bytes, *missing, *truncated);
+fn event_item<'d>(segment: &Segment, writers: &'d WriterTable, event: &'d Event) -> Box<Item<'d>> {
+    Box::new(match event {
+        Event::Long(long) | Event::Stray(long) => {
+            let Long { header, writer, bytes, missing, truncated, damaged } = long;
+            let line = line(segment, writers, header, *writer, bytes, *missing, *truncated);
             Item::Line(Line { damaged: *damaged, ..line })
         }
-        Other::Lost { source, lines, .. } => {
-            let (worker, label) = name(sources, *source);
+        Event::Lost { writer, lines, .. } => {
+            let (worker, label) = name(writers, *writer);
             let cause =
                 if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
             Item::Lost(Lost { writer_id: worker, label, lines: *lines, cause })
         }
-        Other::Ended { source, end, exit } => {
-            let (worker, label) = name(sources, *source);
-            let (lines, lost) = sources.get(*source).map_or((0, 0), |s| (s.lines, s.lost));
-            let cell = sources.get(*source).map(|s| s.mirror.cell);
-            Item::Ended(Ended {
-                writer_id: worker,
-                cell,
-                label,
-                end: *end,
-                lines,
-                lost,
-                exit: *exit,
-            })
+        Event::Ended { writer, end, exit } => {
+            let (writer_id, label) = name(writers, *writer);
+            let progress = writers.get(*writer).map(|known| &known.progress);
+            let cell = progress.map(|progress| progress.mirror.cell);
+            let (lines, lost) = progress.map_or((0, 0), |progress| (progress.lines, progress.lost));
+            Item::Ended(Ended { writer_id, cell, label, end: *end, lines, lost, exit: *exit })
         }
-        Other::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
+        Event::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
             writer_id: *worker,
             cell: None,
             label: Cow::Borrowed(label),
@@ -270,26 +259,28 @@ fn other_item<'d>(segment: &Segment, sources: &'d Sources, other: &'d Other) -> 
             lost: 0,
             exit: None,
         }),
-        Other::Damaged { position } => Item::Damaged { position: *position },
+        Event::Damaged { position } => Item::Damaged { position: *position },
     })
 }
 
 #[inline]
-fn name(sources: &Sources, source: u32) -> (u32, Cow<'_, str>) {
-    sources.get(source).map_or((u32::MAX, "".into()), |s| (s.worker, Cow::Borrowed(&*s.label)))
+fn name(writers: &WriterTable, writer: u32) -> (u32, Cow<'_, str>) {
+    writers
+        .get(writer)
+        .map_or((u32::MAX, "".into()), |known| (known.worker, Cow::Borrowed(&*known.label)))
 }
 
 #[inline(always)]
 fn line<'d>(
     segment: &Segment,
-    sources: &'d Sources,
+    writers: &'d WriterTable,
     header: &SlotHeader,
-    source: u32,
+    writer: u32,
     bytes: &'d [u8],
     missing: u64,
     truncated: bool,
 ) -> Line<'d> {
-    let (worker, label) = name(sources, source);
+    let (worker, label) = name(writers, writer);
     Line {
         truncated,
         missing,
@@ -297,20 +288,20 @@ fn line<'d>(
     }
 }
 
-fn note_other(segment: &Segment, sources: &Sources, other: &Other) {
-    match other {
-        Other::Long(Long { header, .. }) => {
+fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
+    match event {
+        Event::Long(Long { header, .. }) => {
             note_delivered(segment, header.cell, header.line.wrapping_add(1));
         }
-        Other::Lost { source, next, .. } => {
-            if let Some(source) = sources.get(*source) {
-                note_delivered(segment, source.mirror.cell, *next);
+        Event::Lost { writer, next, .. } => {
+            if let Some(writer) = writers.get(*writer) {
+                note_delivered(segment, writer.progress.mirror.cell, *next);
             }
         }
-        Other::Stray(_)
-        | Other::Ended { .. }
-        | Other::NeverOpened { .. }
-        | Other::Damaged { .. } => {}
+        Event::Stray(_)
+        | Event::Ended { .. }
+        | Event::NeverOpened { .. }
+        | Event::Damaged { .. } => {}
     }
 }
 

@@ -1,34 +1,31 @@
-//! The mirrors that a reader knows: which of them wrote a line, what is missing, how each ended.
+//! The writers that the reader knows: which mirror wrote a line, what is missing, how each ended.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
 
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, MirrorId, Owner, TicketWord};
+use crate::layout::{MirrorId, Owner, Ticket, TicketWord};
 use crate::line::item::End;
+use crate::read::lineage::{Lineage, Progress, is_from, lines_between};
 use crate::segment::Segment;
 
 use Ordering::{Acquire, Relaxed};
 
-/// A mirror, as its reader knows it.
+/// A mirror, as the reader knows it.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct KnownWriter {
     pub(crate) worker: u32,
     pub(crate) label: Arc<str>,
-    pub(crate) mirror: MirrorId,
+    pub(crate) progress: Progress,
     pub(crate) ticket: Option<u32>,
-    /// The number of its next line.
-    pub(crate) expected: u64,
-    pub(crate) lines: u64,
-    pub(crate) lost: u64,
-    end: Option<NotedEnd>,
+    end: Option<SeenEnd>,
 }
 
-/// An end that was seen, and is reported once every line before it has been.
+/// An end that was seen, and is reported once every line before it was.
 #[derive(Clone, Copy, Debug)]
-struct NotedEnd {
+struct SeenEnd {
     how: End,
     /// The number after its last line.
     lines: u64,
@@ -38,35 +35,36 @@ struct NotedEnd {
 
 /// All mirrors that have lines in the ring or an end that was not reported.
 #[derive(Debug, Default)]
-pub(crate) struct Sources {
-    known: Slab<Source>,
+pub(crate) struct WriterTable {
+    known: Slab<KnownWriter>,
     by_ticket: HashMap<u32, u32>,
-    by_cell: Vec<CellSources>,
-    /// Seats not opened and mirrors not ended, at the last look.
+    by_cell: Vec<CellWriters>,
+    /// Seats not opened and mirrors not ended, when the tickets were read last.
     pub(crate) open: usize,
-    /// Ends noted and not reported yet.
-    noted: VecDeque<u32>,
-    /// Seats that ended without having been opened, to be reported,
+    /// Ends seen and not reported yet.
+    ended: VecDeque<u32>,
+    /// Seats that ended without having been opened, to be reported.
     never_opened: Vec<(u32, End)>,
-    /// and all of which that is known, until it is accepted.
+    /// The tickets of all seats of which that was seen, until their ends are accepted.
     known_unopened: HashSet<u32>,
 }
 
-/// The mirrors that have had a cell, by their first line.
+/// The mirrors that have had a cell.
 #[derive(Debug, Default)]
-struct CellSources {
-    /// The cell's epoch when the list was made: while it is the same, the list is complete.
+struct CellWriters {
+    /// The cell's epoch when the lineage was brought up to date: while it is the same, the lineage
+    /// is complete.
     epoch: u64,
-    list: BTreeMap<u64, u32>,
-    /// The one of that epoch, while it is in the list.
+    lineage: Lineage,
+    /// The mirror of that epoch, while it is in the lineage.
     present: Option<u32>,
-    /// Those that had no ticket when they came, oldest first.
+    /// First lines of those that had no ticket when they came, oldest first.
     unlisted: VecDeque<u64>,
 }
 
-impl CellSources {
+impl CellWriters {
     fn remove(&mut self, first: u64) -> Option<u32> {
-        let id = self.list.remove(&first);
+        let id = self.lineage.remove(first);
         if self.present == id {
             self.present = None;
         }
@@ -74,13 +72,13 @@ impl CellSources {
     }
 }
 
-/// Nobody says when a mirror without a ticket may be forgotten: of each cell's, as many are kept.
-const MOST_OF_A_CELL: usize = 32;
+/// Mirrors without a ticket that are kept for each cell: nothing says when one may be forgotten.
+const MOST_UNLISTED: usize = 32;
 
-/// What is due once everything before an end has been delivered.
+/// An end that is due: everything before it was decoded.
 #[derive(Debug)]
-pub(crate) struct Due {
-    pub(crate) source: u32,
+pub(crate) struct PendingEnd {
+    pub(crate) writer: u32,
     pub(crate) end: End,
     /// The number after its last line.
     pub(crate) lines: u64,
@@ -90,36 +88,30 @@ pub(crate) struct Due {
     pub(crate) error_is_lost: bool,
 }
 
-/// How many line numbers `to` is ahead of `from`; 0 if it is behind.
-pub(crate) fn lines_between(from: u64, to: u64) -> u64 {
-    let ahead = to.wrapping_sub(from) & LINE_MASK;
-    if ahead > LINE_MASK / 2 { 0 } else { ahead }
-}
-
-/// Whether a mirror's cell has gone to another, or to nobody.
+/// Whether the cell that a ticket names is free or another mirror's.
 fn is_abandoned(segment: &Segment, mirror: MirrorId) -> bool {
     let Some(cell) = segment.cells().get(usize::from(mirror.cell)) else { return true };
     // ORD epoch:D, acquire; pairs with epoch:A; the owner below is no older than the epoch.
     cell.reader.0.epoch.load(Acquire) != mirror.epoch || cell.owner() == Some(Owner::Free)
 }
 
-impl Sources {
+impl WriterTable {
     #[inline]
-    pub(crate) fn get(&self, id: u32) -> Option<&Source> {
+    pub(crate) fn get(&self, id: u32) -> Option<&KnownWriter> {
         self.known.get(id as usize)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Source> {
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut KnownWriter> {
         self.known.get_mut(id as usize)
     }
 
-    /// Which mirror wrote line `line` of `cell`. `bound` as in [`note_all`](Self::note_all).
+    /// Which mirror wrote line `line` of `cell`; a new one, if none of those that are known did.
     #[inline]
     pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: u64) -> u32 {
         match self.known_of(segment, cell, line) {
             Some(id) => id,
-            // A mirror whose end nobody keeps any more.
+            // A mirror whose end was accepted before.
             None => self.add(
                 segment,
                 MirrorId { cell, epoch: line },
@@ -130,12 +122,12 @@ impl Sources {
         }
     }
 
-    /// The same; `None` if it is none that is known.
+    /// As [`of`](Self::of); `None` for a line of no known mirror.
     #[inline]
     pub(crate) fn known_of(&mut self, segment: &Segment, cell: u16, line: u64) -> Option<u32> {
         let index = usize::from(cell);
         if self.by_cell.len() <= index {
-            self.by_cell.resize_with(segment.cells().len(), CellSources::default);
+            self.by_cell.resize_with(segment.cells().len(), CellWriters::default);
         }
         // ORD epoch:B, acquire; pairs with epoch:A; a newer mirror's ticket and serial are seen
         // with its epoch.
@@ -143,7 +135,7 @@ impl Sources {
         let known = &self.by_cell[index];
         if known.epoch == epoch
             && let Some(id) = known.present
-            && line.wrapping_sub(epoch) & LINE_MASK <= LINE_MASK / 2
+            && is_from(epoch, line)
         {
             return Some(id);
         }
@@ -151,50 +143,37 @@ impl Sources {
     }
 
     /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that was
-    /// known to have the cell last: which mirror that is. (One that came after it has other
+    /// known to have the cell last, and gives that mirror. (A mirror that came after it has other
     /// numbers: each leaves one out at its beginning.)
     #[inline]
     pub(crate) fn next_line(&mut self, cell: u16, line: u64) -> Option<u32> {
         let id = self.by_cell.get(usize::from(cell))?.present?;
-        let source = self.known.get_mut(id as usize).filter(|source| source.expected == line)?;
-        source.expected = line.wrapping_add(1) & LINE_MASK;
-        source.lines += 1;
-        Some(id)
+        self.known.get_mut(id as usize)?.progress.note_next(line).then_some(id)
     }
 
-    /// Line `line` of a mirror is void, and its number comes again: a line that had it and does not
-    /// come is lost. Unless one was accepted already: then this comes a second time, since the
-    /// reader that accepted it died.
+    /// Line `line` of a mirror is void, and its number comes again; see
+    /// [`Progress::expect_again`].
     pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: u64) {
-        let Some(source) = self.get_mut(id) else { return };
-        let Some(cell) = segment.cells().get(usize::from(source.mirror.cell)) else { return };
-        let is_accepted = lines_between(line, cell.reader.0.delivered.load(Relaxed)) > 0;
-        if !is_accepted && source.expected == line.wrapping_add(1) & LINE_MASK {
-            source.expected = line;
-            source.lines = source.lines.saturating_sub(1);
-        }
+        let Some(KnownWriter { progress, .. }) = self.get_mut(id) else { return };
+        let Some(cell) = segment.cells().get(usize::from(progress.mirror.cell)) else { return };
+        progress.expect_again(line, cell.reader.0.delivered.load(Relaxed));
     }
 
     #[cold]
     fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64) -> Option<u32> {
         let MirrorId { cell, epoch } = newest;
         let index = usize::from(cell);
-        if self.by_cell[index].epoch != epoch || self.by_cell[index].list.is_empty() {
-            self.note_all(segment);
-            let reader = &segment.cells()[index].reader.0;
-            if !self.by_cell[index].list.contains_key(&epoch) {
+        if self.by_cell[index].epoch != epoch || self.by_cell[index].lineage.is_empty() {
+            self.read_tickets(segment);
+            if self.by_cell[index].lineage.get(epoch).is_none() {
                 // Without a ticket, or so new that its ticket is not live yet.
-                let serial = reader.serial.load(Relaxed);
+                let serial = segment.cells()[index].reader.0.serial.load(Relaxed);
                 self.add(segment, newest, serial, String::new(), None);
             }
             let known = &mut self.by_cell[index];
-            (known.epoch, known.present) = (epoch, known.list.get(&epoch).copied());
+            (known.epoch, known.present) = (epoch, known.lineage.get(epoch));
         }
-        let list = &self.by_cell[index].list;
-        let before = |first: u64| line.wrapping_sub(first) & LINE_MASK <= LINE_MASK / 2;
-        // Numbers begin again after the greatest.
-        let last = list.range(..=line).next_back().or_else(|| list.last_key_value());
-        last.filter(|(first, _)| before(**first)).map(|(_, id)| *id)
+        self.by_cell[index].lineage.of_line(line)
     }
 
     fn add(
@@ -207,102 +186,107 @@ impl Sources {
     ) -> u32 {
         let index = usize::from(mirror.cell);
         if self.by_cell.len() <= index {
-            self.by_cell.resize_with(segment.cells().len(), CellSources::default);
+            self.by_cell.resize_with(segment.cells().len(), CellWriters::default);
         }
-        let cell = &mut self.by_cell[index];
-        if let Some(id) = cell.list.get(&mirror.epoch) {
-            let id = *id;
-            if let (Some(source), Some(ticket)) = (self.known.get_mut(id as usize), ticket) {
+        if let Some(id) = self.by_cell[index].lineage.get(mirror.epoch) {
+            if let (Some(writer), Some(ticket)) = (self.known.get_mut(id as usize), ticket) {
                 // It was known by a line before its ticket was live.
-                (source.ticket, source.label, source.worker) =
+                (writer.ticket, writer.label, writer.worker) =
                     (Some(ticket), label.into(), serial as u32);
                 self.by_ticket.insert(ticket, id);
             }
             return id;
         }
         let delivered = segment.cells()[index].reader.0.delivered.load(Relaxed);
-        let expected =
-            mirror.epoch.wrapping_add(lines_between(mirror.epoch, delivered)) & LINE_MASK;
-        let source = Source {
-            worker: serial as u32,
-            label: label.into(),
-            mirror,
-            ticket,
-            expected,
-            lines: 0,
-            lost: 0,
-            end: None,
-        };
+        let (worker, label) = (serial as u32, label.into());
+        let progress = Progress::new(mirror, delivered);
+        let writer = KnownWriter { worker, label, progress, ticket, end: None };
         if ticket.is_none() {
-            cell.unlisted.push_back(mirror.epoch);
-            if cell.unlisted.len() > MOST_OF_A_CELL
-                && let Some(oldest) = cell.unlisted.pop_front()
-                && let Some(id) = cell.list.get(&oldest)
-                && self.known.get(*id as usize).is_none_or(|source| source.ticket.is_none())
-                && let Some(id) = cell.remove(oldest)
-            {
-                self.known.try_remove(id as usize);
-            }
+            self.make_room_for_unlisted(index, mirror.epoch);
         }
-        // A slot of it is used again only after the end in it was accepted: nothing queued names it
-        // then.
-        let id = self.known.insert(source) as u32;
-        cell.list.insert(mirror.epoch, id);
+        // An index is used again only after the end of its mirror was accepted: nothing queued
+        // names it then.
+        let id = self.known.insert(writer) as u32;
+        self.by_cell[index].lineage.insert(mirror.epoch, id);
         if let Some(ticket) = ticket {
             self.by_ticket.insert(ticket, id);
         }
         id
     }
 
-    /// Looks at every ticket: new mirrors, ends, seats whose time is over. `bound`: no line that
-    /// was published before this call stands at or after it.
-    pub(crate) fn note_all(&mut self, segment: &Segment) {
-        let mut now = None;
-        let mut open = 0;
-        for (index, ticket) in segment.used_tickets().iter().enumerate() {
-            let Some(state) = ticket.state() else { continue };
-            let id = index as u32;
-            match state {
-                TicketWord::Free => {}
-                TicketWord::Making => open += 1,
-                TicketWord::Reserved(serial) => {
-                    let deadline = ticket.detail.load(Relaxed);
-                    let late = deadline != 0
-                        && *now.get_or_insert_with(crate::sys::clock::monotonic_ms) >= deadline;
-                    if late && ticket.change(state, TicketWord::TimedOut(serial)) {
-                        self.note_never_opened(id, End::NeverOpened);
-                    } else {
-                        open += 1;
-                    }
-                }
-                TicketWord::Cancelled(_) => self.note_never_opened(id, End::Cancelled),
-                TicketWord::TimedOut(_) => self.note_never_opened(id, End::NeverOpened),
-                TicketWord::Opening(mirror) => {
-                    if is_abandoned(segment, mirror) {
-                        ticket.change(state, TicketWord::Free);
-                    } else {
-                        open += 1;
-                    }
-                }
-                // Nobody leaves a cell before its ticket has an end: the words are damaged.
-                TicketWord::Live(mirror) if is_abandoned(segment, mirror) => {
-                    // Or it had an end after the look above: that is seen next time.
-                    if ticket.change(state, TicketWord::Dead(mirror)) {
-                        self.note_end(segment, id, mirror, End::Died);
-                    } else {
-                        open += 1;
-                    }
-                }
-                TicketWord::Live(mirror) => {
-                    open += 1;
-                    self.by_mirror(segment, id, mirror);
-                }
-                TicketWord::Eof(mirror) => self.note_end(segment, id, mirror, End::Eof),
-                TicketWord::Error(mirror) => self.note_end(segment, id, mirror, End::Error),
-                TicketWord::Dead(mirror) => self.note_end(segment, id, mirror, End::Died),
-            }
+    /// Notes that a mirror without a ticket has come to a cell, and forgets the oldest of such
+    /// mirrors where there are too many.
+    fn make_room_for_unlisted(&mut self, cell: usize, first: u64) {
+        let cell = &mut self.by_cell[cell];
+        cell.unlisted.push_back(first);
+        if cell.unlisted.len() > MOST_UNLISTED
+            && let Some(oldest) = cell.unlisted.pop_front()
+            && let Some(id) = cell.lineage.get(oldest)
+            && self.known.get(id as usize).is_none_or(|writer| writer.ticket.is_none())
+            && let Some(id) = cell.remove(oldest)
+        {
+            self.known.try_remove(id as usize);
         }
-        self.open = open;
+    }
+
+    /// Reads every ticket: new mirrors, ends, seats whose time is over. Of a mirror that is found
+    /// to have ended, no line stands at or after the ring's tail.
+    pub(crate) fn read_tickets(&mut self, segment: &Segment) {
+        let mut clock = None;
+        let mut now = || *clock.get_or_insert_with(crate::sys::clock::monotonic_ms);
+        let states = segment.used_tickets().iter().map(Ticket::state).zip(0..);
+        self.open = states
+            .filter(|(state, ticket)| {
+                state.is_some_and(|state| self.read_ticket(segment, *ticket, state, &mut now))
+            })
+            .count();
+    }
+
+    /// Notes what the ticket says: whether its seat or mirror is open.
+    fn read_ticket(
+        &mut self,
+        segment: &Segment,
+        index: u32,
+        state: TicketWord,
+        now: impl FnOnce() -> u64,
+    ) -> bool {
+        let ticket = &segment.tickets()[index as usize];
+        match state {
+            TicketWord::Free => return false,
+            TicketWord::Making => return true,
+            TicketWord::Reserved(serial) => {
+                let deadline = ticket.detail.load(Relaxed);
+                let is_late = deadline != 0 && now() >= deadline;
+                if !is_late || !ticket.change(state, TicketWord::TimedOut(serial)) {
+                    return true;
+                }
+                self.note_never_opened(index, End::NeverOpened);
+            }
+            TicketWord::Cancelled(_) => self.note_never_opened(index, End::Cancelled),
+            TicketWord::TimedOut(_) => self.note_never_opened(index, End::NeverOpened),
+            TicketWord::Opening(mirror) => {
+                if !is_abandoned(segment, mirror) {
+                    return true;
+                }
+                ticket.change(state, TicketWord::Free);
+            }
+            // A mirror leaves its cell after its ticket has an end: the words are damaged. Or it
+            // had an end after its state was read: that is seen next time.
+            TicketWord::Live(mirror) if is_abandoned(segment, mirror) => {
+                if !ticket.change(state, TicketWord::Dead(mirror)) {
+                    return true;
+                }
+                self.note_end(segment, index, mirror, End::Died);
+            }
+            TicketWord::Live(mirror) => {
+                self.by_mirror(segment, index, mirror);
+                return true;
+            }
+            TicketWord::Eof(mirror) => self.note_end(segment, index, mirror, End::Eof),
+            TicketWord::Error(mirror) => self.note_end(segment, index, mirror, End::Error),
+            TicketWord::Dead(mirror) => self.note_end(segment, index, mirror, End::Died),
+        }
+        false
     }
 
     fn by_mirror(&mut self, segment: &Segment, ticket: u32, mirror: MirrorId) -> Option<u32> {
@@ -321,13 +305,13 @@ impl Sources {
             return self.note_never_opened(ticket, how);
         };
         let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
-        if let Some(source) = self.known.get_mut(id as usize)
-            && source.end.is_none()
+        if let Some(writer) = self.known.get_mut(id as usize)
+            && writer.end.is_none()
         {
             // The end was seen before: none of its lines stands at or after the tail.
             let bound = segment.ring().tail();
-            source.end = Some(NotedEnd { how, lines, bound });
-            self.noted.push_back(id);
+            writer.end = Some(SeenEnd { how, lines, bound });
+            self.ended.push_back(id);
         }
     }
 
@@ -339,45 +323,38 @@ impl Sources {
 
     /// The next end whose lines have all been delivered: everything before `cursor` has, or
     /// everything at all.
-    pub(crate) fn due(&mut self, cursor: u64, everything: bool) -> Option<Due> {
+    pub(crate) fn due(&mut self, cursor: u64, everything: bool) -> Option<PendingEnd> {
         let ready = |id: &u32| {
-            let end = self.known.get(*id as usize).and_then(|source| source.end);
+            let end = self.known.get(*id as usize).and_then(|writer| writer.end);
             end.is_none_or(|end| everything || cursor.wrapping_sub(end.bound) as i64 >= 0)
         };
-        let index = self.noted.iter().position(ready)?;
+        let index = self.ended.iter().position(ready)?;
         self.take_due(index)
     }
 
     /// The next end of a mirror that had `cell` before the mirror `id`.
     #[inline]
-    pub(crate) fn due_before(&mut self, cell: u16, id: u32) -> Option<Due> {
-        if self.noted.is_empty() {
+    pub(crate) fn due_before(&mut self, cell: u16, id: u32) -> Option<PendingEnd> {
+        if self.ended.is_empty() {
             return None;
         }
-        let epoch = self.known.get(id as usize)?.mirror.epoch;
+        let epoch = self.known.get(id as usize)?.progress.mirror.epoch;
         let is_before =
             |other: &MirrorId| other.cell == cell && lines_between(other.epoch, epoch) > 0;
         let had_cell = |other: &u32| {
-            self.known.get(*other as usize).is_some_and(|source| is_before(&source.mirror))
+            self.known.get(*other as usize).is_some_and(|writer| is_before(&writer.progress.mirror))
         };
-        let index = self.noted.iter().position(had_cell)?;
+        let index = self.ended.iter().position(had_cell)?;
         self.take_due(index)
     }
 
-    fn take_due(&mut self, index: usize) -> Option<Due> {
-        let id = self.noted.remove(index)?;
-        let source = self.known.get_mut(id as usize)?;
-        let end = source.end?;
-        let gap = lines_between(source.expected, end.lines);
-        source.expected = end.lines;
-        source.lost = source.lost.saturating_add(gap);
-        Some(Due {
-            source: id,
-            end: end.how,
-            lines: end.lines,
-            gap,
-            error_is_lost: end.how == End::Error && gap > 0,
-        })
+    fn take_due(&mut self, index: usize) -> Option<PendingEnd> {
+        let id = self.ended.remove(index)?;
+        let writer = self.known.get_mut(id as usize)?;
+        let SeenEnd { how, lines, .. } = writer.end?;
+        let gap = writer.progress.note_end(lines);
+        let error_is_lost = how == End::Error && gap > 0;
+        Some(PendingEnd { writer: id, end: how, lines, gap, error_is_lost })
     }
 
     /// A seat that ended without having been opened: its ticket, number, label and end.
@@ -398,18 +375,46 @@ impl Sources {
 
     /// Forgets a mirror whose end was accepted, and makes its ticket free.
     pub(crate) fn forget(&mut self, segment: &Segment, id: u32) {
-        let Some(source) = self.known.try_remove(id as usize) else { return };
-        if let Some(known) = self.by_cell.get_mut(usize::from(source.mirror.cell)) {
-            known.remove(source.mirror.epoch);
+        let Some(writer) = self.known.try_remove(id as usize) else { return };
+        let MirrorId { cell, epoch } = writer.progress.mirror;
+        if let Some(known) = self.by_cell.get_mut(usize::from(cell)) {
+            known.remove(epoch);
         }
-        if let Some(ticket) = source.ticket {
+        if let Some(ticket) = writer.ticket {
             self.by_ticket.remove(&ticket);
             segment.collect(ticket);
         }
     }
 
     /// Whether an end waits to be reported.
-    pub(crate) fn has_noted(&self) -> bool {
-        !self.noted.is_empty() || !self.never_opened.is_empty()
+    pub(crate) fn has_pending_ends(&self) -> bool {
+        !self.ended.is_empty() || !self.never_opened.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::LINE_MASK;
+    use crate::segment::options::Options;
+
+    #[test]
+    fn of_a_cells_mirrors_without_a_ticket_the_oldest_are_forgotten() {
+        let segment = Segment::anonymous(&Options::new()).expect("a segment");
+        let mut writers = WriterTable::default();
+        // Each line is of a mirror before all that are known, the cell's present one included.
+        let line = |mirror: u64| 0_u64.wrapping_sub(10 + 10 * mirror) & LINE_MASK;
+        for mirror in 0..MOST_UNLISTED as u64 {
+            let id = writers.of(&segment, 1, line(mirror));
+            assert_eq!(writers.of(&segment, 1, line(mirror) + 9), id, "its other lines");
+        }
+        assert_eq!(writers.known.len(), MOST_UNLISTED);
+        assert_eq!(writers.by_cell[1].unlisted.len(), MOST_UNLISTED);
+        assert_eq!(writers.by_cell[1].present, None, "it came first");
+        for mirror in 0..MOST_UNLISTED as u64 {
+            let known = writers.known_of(&segment, 1, line(mirror));
+            let progress = known.and_then(|id| writers.get(id)).map(|known| &known.progress);
+            assert_eq!(progress.map(|progress| progress.mirror.epoch), Some(line(mirror)));
+        }
     }
 }

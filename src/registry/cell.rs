@@ -1,23 +1,23 @@
 //! The registry: how a mirror gets a cell, and gives it back.
 //!
-//! A cell belongs to whoever holds the kernel's lock on its byte. The lock ends with its process
-//! and in no other way, so a cell is never taken from anybody who might still write. Line numbers
-//! of a cell never restart: a mirror's first number (its epoch) tells it from all others that ever
-//! had the cell.
+//! A cell belongs to the process that holds the kernel's lock on its byte. The lock ends with its
+//! process and in no other way, so a cell is never taken from a process that might still write.
+//! Line numbers of a cell never restart: a mirror's first number (its epoch) tells it from all
+//! others that ever had the cell.
 
-use crate::error::{MirrorError, system};
+use crate::error::{MirrorError, cannot};
 use crate::exchange::Spare;
 use crate::layout::sync::{Ordering, fence};
 use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL};
-use crate::registry::reaper::{Burial, bury};
+use crate::registry::reaper::{ReapOutcome, reap_cell};
 use crate::registry::ticket::{Label, SeatId};
-use crate::segment::{Lock, Prober, Segment};
+use crate::segment::{Lock, LockProbe, Segment};
 use crate::sys::fork;
 
 use Ordering::{Acquire, Relaxed, Release};
 
 /// How often all cells are tried: one may become free behind a look, or be in the hands of who
-/// buries its owner.
+/// reaps its owner.
 const PASSES: u32 = 3;
 
 /// A mirror's cell, held by its lock.
@@ -33,10 +33,10 @@ pub(crate) struct Registration {
 
 /// Which entry a new mirror has in the table of ends.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry {
+pub(crate) enum MirrorKind {
     /// That of its seat if it is still kept, else one of its own; a number, if it has one already.
     Ticket { seat: Option<SeatId>, serial: Option<u64>, label: Label },
-    /// None: nobody waits for its end.
+    /// None: no process waits for its end.
     Unlisted,
 }
 
@@ -56,10 +56,10 @@ impl Cell {
         self.writer.0.owner.store(owner as u64, Release);
     }
 
-    /// One more line was dropped. For who has the cell's lock.
+    /// One more line was dropped. Called by the owner of the cell's lock.
     pub(crate) fn count_dropped(&self) {
         let dropped = &self.writer.0.dropped;
-        // Anybody may have written the number.
+        // Any process may have written the number.
         dropped.store(dropped.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
@@ -70,17 +70,17 @@ impl Cell {
 /// its lock is gone, and the cell is as free as it was or is found dead.
 pub(crate) fn register(
     segment: &Segment,
-    entry: Entry,
+    entry: MirrorKind,
 ) -> Result<(Registration, Spare), MirrorError> {
     let no_fork = fork::no_fork();
-    let prober = segment.prober()?;
-    let mut taken = take_cell(segment, &prober)?;
+    let probe = segment.probe()?;
+    let mut taken = take_cell(segment, &probe)?;
     for _ in 1..PASSES {
         if taken.is_some() {
             break;
         }
         std::thread::yield_now();
-        taken = take_cell(segment, &prober)?;
+        taken = take_cell(segment, &probe)?;
     }
     let Some((index, spare)) = taken else {
         let is_kept_out = |index: usize| {
@@ -92,13 +92,13 @@ pub(crate) fn register(
         return Err(MirrorError::TooManyMirrors { limit: segment.cells().len() - 1 });
     };
     let cell = &segment.cells()[index];
-    let lock = keep_cell(segment, prober, index)?;
+    let lock = keep_cell(segment, probe, index)?;
     drop(no_fork);
     // One number is left out, so that a mirror without lines has an epoch of its own too.
     let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
     let mirror = MirrorId { cell: index as u16, epoch };
     let serial = match entry {
-        Entry::Ticket { serial: Some(serial), .. } => serial,
+        MirrorKind::Ticket { serial: Some(serial), .. } => serial,
         _ => segment.next_serial(),
     };
     cell.writer.0.dropped.store(0, Relaxed);
@@ -108,12 +108,12 @@ pub(crate) fn register(
     // ORD epoch:A, release; pairs with epoch:B; the serial belongs to the epoch.
     cell.reader.0.epoch.store(epoch, Release);
     cell.set_owner(Owner::Live);
-    // ORD register:A, release fence; pairs with kept:A; who sees a word of this mirror's lines in
-    // the spare sees its epoch.
+    // ORD register:A, release fence; pairs with kept:A; a process that sees a word of this mirror's
+    // lines in the spare sees its epoch.
     fence(Release);
     let mut registration =
         Registration { mirror, token: fork::token(), serial, ticket: None, lock: Some(lock) };
-    if let Entry::Ticket { seat, label, .. } = entry {
+    if let MirrorKind::Ticket { seat, label, .. } = entry {
         match segment.go_live(mirror, seat, serial, label) {
             Ok(ticket) => {
                 cell.reader.0.ticket.store(u64::from(ticket) + 1, Relaxed);
@@ -131,33 +131,32 @@ pub(crate) fn register(
 /// Keeps a cell that was taken for as long as the returned lock lives.
 pub(crate) fn keep_cell(
     segment: &Segment,
-    prober: Prober,
+    probe: LockProbe,
     index: usize,
 ) -> Result<Lock, MirrorError> {
     // A forked child shares none of its parent's locks.
-    let living = prober.live().map_err(system!(MirrorError, "lock the segment"));
-    let kept = living
-        .and_then(|()| prober.keep().map_err(system!(MirrorError, "keep the lock on a cell")));
+    let living = probe.live().map_err(cannot("lock the segment"));
+    let kept = living.and_then(|()| probe.keep().map_err(cannot("keep the lock on a cell")));
     if kept.is_err() {
         segment.leave_cell(index);
     }
-    kept
+    Ok(kept?)
 }
 
-/// Takes the lock of a cell that nobody lives in: a free one, else a dead one, else one that keeps
-/// an error.
-fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)>, MirrorError> {
+/// Takes the lock of a cell without a living owner: a free one, else a dead one, else one that
+/// keeps an error.
+fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spare)>, MirrorError> {
     for wanted in [Owner::Free, Owner::Live, Owner::KeepsError] {
         for (index, cell) in segment.cells().iter().enumerate().skip(READER_CELL + 1) {
             if cell.owner() != Some(wanted) {
                 continue;
             }
-            if !segment.take_cell(prober, index)? {
+            if !segment.take_cell(probe, index)? {
                 continue;
             }
-            // Under the lock now: nobody else changes the cell.
-            if cell.owner() == Some(Owner::Live) && bury(segment, index) != Burial::Done {
-                segment.release_cell(prober, index);
+            // Under the lock now: no other process changes the cell.
+            if cell.owner() == Some(Owner::Live) && reap_cell(segment, index) != ReapOutcome::Done {
+                segment.release_cell(probe, index);
                 continue;
             }
             // ORD register:B, acquire; pairs with publish:F and settle:A; what the owner before did
@@ -167,7 +166,7 @@ fn take_cell(segment: &Segment, prober: &Prober) -> Result<Option<(usize, Spare)
             {
                 return Ok(Some((index, spare)));
             }
-            segment.release_cell(prober, index);
+            segment.release_cell(probe, index);
         }
     }
     Ok(None)

@@ -1,14 +1,14 @@
 //! What is published for a writer that died, in a real segment.
 
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{Seen, Spare, checksum};
+use crate::exchange::{ReadOutcome, Spare, checksum};
 use crate::layout::Pending;
 use crate::layout::sync::Ordering::Relaxed;
 use crate::layout::{Hold, SlotHeader, flag};
 use crate::segment::Segment;
 use crate::segment::options::Options;
 
-/// No writer leaves these words behind: whoever did must not speak for another.
+/// No writer leaves these words behind; a process that did must not speak for another.
 #[test]
 fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
     for (header_cell, line, speaks) in [(1, 7, true), (2, 7, false), (1, 6, false)] {
@@ -23,7 +23,7 @@ fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
             flags: flag::FIRST,
             ..Default::default()
         };
-        ring.head(&spare, &header);
+        ring.write_header(&spare, &header);
         cells[1].set_pending(7, 5);
         assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
         assert_eq!(publish_last_words(ring, cells, 1, false), Ok(speaks), "{header:?}");
@@ -45,13 +45,13 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         let header =
             SlotHeader { cell: 1, line: 7, time: 99, length: 5, flags, ..Default::default() };
         ring.fill(&spare, 0, b"words");
-        ring.head(&spare, &header);
+        ring.write_header(&spare, &header);
         cells[1].set_pending(7, if finished { 0 } else { 5 });
         if finished {
             // It was about to be published, at a position that another writer got.
             ring.seal(&mut spare, &header, ring.sum(checksum::NONE, b"words"));
             ring.mark_kept(&spare, 123);
-            let wanted = crate::layout::Entry(ring.order[0].load(Relaxed)).slot();
+            let wanted = crate::layout::OrderEntry(ring.order[0].load(Relaxed)).slot();
             cells[1].writer.0.hold.store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
         }
         if let Some(word) = flipped {
@@ -60,9 +60,9 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         }
         assert_eq!(publish_last_words(ring, cells, 1, false), Ok(true));
         let mut image = vec![0; ring.shape.slot_words];
-        let seen = ring.look(0, &mut image);
+        let seen = ring.peek(0, &mut image);
         let expected = if finished { flag::UNACKNOWLEDGED } else { flag::UNFINISHED };
-        assert!(matches!(seen, Seen::Part(header) if header.is(expected)), "{seen:?}");
+        assert!(matches!(seen, ReadOutcome::Part(header) if header.is(expected)), "{seen:?}");
         assert_eq!(checksum::agrees(ring.shape, &image), !damaged, "{finished}, {flipped:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who is in a ring: cells, tickets, and the end of processes that died.
+//! The members of a ring: cells, tickets, and the end of processes that died.
 //!
 //! Imports `segment` and what is below it. A cell is never taken from a process that may still
 //! write; each death is told once.

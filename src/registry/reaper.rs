@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::WaitIdOptions;
 
-use crate::error::{MirrorError, ReadError};
+use crate::error::{MirrorError, ReadError, SystemError};
 use crate::exchange::Refused;
 use crate::exchange::settle::publish_last_words;
 use crate::layout::sync::Ordering;
@@ -22,8 +22,8 @@ use Ordering::Relaxed;
 
 /// How often the locks of live mirrors are tried.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// In how many rounds a dead cell that cannot be settled is tried: others who move settle it in the
-/// next one, so after these it is damaged.
+/// In how many rounds a dead cell that cannot be settled is tried: other mirrors that move settle
+/// it in the next one, so after these it is damaged.
 const MOST_ROUNDS: u32 = 64;
 /// In how many looks on end a reader without a free descriptor puts up with not being able to prove
 /// a death.
@@ -34,7 +34,7 @@ const EXIT_EVERY: Duration = Duration::from_millis(1);
 
 /// The reader's memory of its looks.
 #[derive(Debug)]
-pub(crate) struct Deaths {
+pub(crate) struct Reaper {
     looked: Instant,
     /// Looks on end that saw a death and had no descriptor to prove it with.
     wants: u32,
@@ -44,7 +44,7 @@ pub(crate) struct Deaths {
 
 /// What became of a dead cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Burial {
+pub(crate) enum ReapOutcome {
     /// Its last words are published, its end is noted, and it is free.
     Done,
     /// The ring is full: its last words have to wait.
@@ -55,26 +55,26 @@ pub(crate) enum Burial {
 }
 
 /// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
-pub(crate) fn bury(segment: &Segment, index: usize) -> Burial {
+pub(crate) fn reap_cell(segment: &Segment, index: usize) -> ReapOutcome {
     match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
         Ok(true) => drop(crate::segment::wake::wake_reader(segment)),
         Ok(false) => {}
-        // Nobody waits for room there.
+        // No writer waits for room there.
         Err(Refused::Full(_)) if segment.policy() == Policy::DropNewest => {
             drop_last_words(&segment.cells()[index]);
         }
-        Err(Refused::Full(_)) => return Burial::Full,
-        Err(Refused::Damaged) => return Burial::Unsettled,
+        Err(Refused::Full(_)) => return ReapOutcome::Full,
+        Err(Refused::Damaged) => return ReapOutcome::Unsettled,
     }
     let end = note_death(segment, index);
     let keeps_error = matches!(end, Some(TicketWord::Error(_)));
     segment.cells()[index].set_owner(if keeps_error { Owner::KeepsError } else { Owner::Free });
-    Burial::Done
+    ReapOutcome::Done
 }
 
-/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is nobody's
+/// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is free
 /// any more. The caller holds the lock of its cell.
-pub(crate) fn give_up(segment: &Segment, index: usize) {
+pub(crate) fn abandon_cell(segment: &Segment, index: usize) {
     let _ = note_death(segment, index);
     segment.cells()[index].set_owner(Owner::KeepsError);
 }
@@ -111,13 +111,14 @@ fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Anything but the words of a cell that nobody has.
+/// Anything but the words of a cell without an owner.
 fn may_be_dead(cell: &Cell) -> bool {
     !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError))
 }
 
-impl Deaths {
-    /// The first look is not put off: who becomes the reader after a crash finds the dead at once.
+impl Reaper {
+    /// The first look is not put off: a process that becomes the reader after a crash finds the
+    /// dead at once.
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -132,7 +133,7 @@ impl Deaths {
     ///
     /// Without a free descriptor it proves no death until there is one again, and says so after
     /// some seconds of that.
-    pub(crate) fn look(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
+    pub(crate) fn poll(&mut self, segment: &Segment) -> Option<Result<(), ReadError>> {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
         }
@@ -151,9 +152,9 @@ impl Deaths {
             return Ok(());
         }
         let _no_fork = fork::no_fork();
-        let prober = match segment.prober() {
-            Ok(prober) => prober,
-            Err(MirrorError::System { error, .. })
+        let probe = match segment.probe() {
+            Ok(probe) => probe,
+            Err(MirrorError::System(SystemError { error, .. }))
                 if is_want(&error) && self.wants < MOST_WANTS =>
             {
                 self.wants += 1;
@@ -166,42 +167,42 @@ impl Deaths {
         };
         self.wants = 0;
         if may_be_seats {
-            segment.clear_unmade_seats(&prober);
+            segment.clear_unmade_seats(&probe);
         }
         for index in dead {
             // An answer proves nothing; that the cell is taken does.
-            if !matches!(segment.take_cell(&prober, index), Ok(true)) {
+            if !matches!(segment.take_cell(&probe, index), Ok(true)) {
                 continue;
             }
             // Again, under the lock.
             if may_be_dead(&segment.cells()[index]) {
-                self.bury(segment, index);
+                self.reap_cell(segment, index);
             }
-            segment.release_cell(&prober, index);
+            segment.release_cell(&probe, index);
         }
         Ok(())
     }
 
-    fn bury(&mut self, segment: &Segment, index: usize) {
-        let burial = bury(segment, index);
-        if burial == Burial::Done {
+    fn reap_cell(&mut self, segment: &Segment, index: usize) {
+        let outcome = reap_cell(segment, index);
+        if outcome == ReapOutcome::Done {
             self.unsettled.remove(&index);
             return;
         }
         // At once again: where the ring was full, the next lines are taken by then.
         self.looked -= LOOK_EVERY;
-        if burial == Burial::Unsettled {
+        if outcome == ReapOutcome::Unsettled {
             let rounds = self.unsettled.entry(index).or_default();
             *rounds += 1;
             if *rounds == MOST_ROUNDS {
-                give_up(segment, index);
+                abandon_cell(segment, index);
                 self.unsettled.remove(&index);
             }
         }
     }
 }
 
-/// How the dead owner of a ticket exited, if it was a child of this process that nobody has
+/// How the dead owner of a ticket exited, if it was a child of this process that was not
 /// awaited.
 pub(crate) fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
     let process = segment.tickets()[ticket as usize].process()?;

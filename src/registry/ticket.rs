@@ -9,22 +9,22 @@
 //!    └──► opening ──► live
 //! ```
 //!
-//! `making` is a seat whose fields are being written, `opening` a mirror that nobody kept a seat
-//! for. Whoever dies there leaves a ticket whose lock is free, or one that names a cell whose lock
-//! is free: the reader clears it. Only the reader makes a ticket free again, after it has reported
-//! the end.
+//! `making` is a seat whose fields are being written, `opening` a mirror without a seat
+//! of its own. A process that dies there leaves a ticket whose lock is free, or one that names a
+//! cell whose lock is free: the reader clears it. Only the reader makes a ticket free again, after
+//! it has reported the end.
 
-use crate::error::{MirrorError, system};
+use crate::error::{MirrorError, cannot};
 use crate::exchange::park::count_event;
 use crate::layout::sync::{AtomicU64, Ordering};
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
-use crate::segment::{Parts, Prober, Segment, lock_of_ticket};
+use crate::segment::{LockProbe, Parts, Segment, lock_of_ticket};
 use crate::sys::fork;
 use crate::sys::process::Process;
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-/// A seat's place in the table: good for as long as nobody has collected its end.
+/// A seat's place in the table: good until the reader has collected its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeatId {
     pub(crate) ticket: u32,
@@ -72,7 +72,7 @@ impl Ticket {
         let bytes: Vec<u8> =
             self.label.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        // Whatever somebody put there, nobody's terminal obeys it.
+        // Whatever a process put there, no terminal obeys it.
         String::from_utf8_lossy(&bytes[..end]).replace(char::is_control, "\u{fffd}")
     }
 
@@ -125,8 +125,8 @@ impl Segment {
             if tickets[index].word.load(Relaxed) != TicketWord::Free.pack() {
                 continue;
             }
-            // Before: who dies with a ticket that is not among the used ones leaves one that nobody
-            // clears.
+            // Before: a process that dies with a ticket that is not among the used ones leaves one
+            // that is never clears.
             // ORD used:B, release; pairs with used:A; below it before it is taken.
             counts.tickets_used.fetch_max(index as u64 + 1, Release);
             if take(index, &tickets[index])? {
@@ -145,18 +145,18 @@ impl Segment {
     /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever). Some system calls.
     pub(crate) fn reserve(&self, label: Label, deadline: u64) -> Result<SeatId, MirrorError> {
         let no_fork = fork::no_fork();
-        let prober = self.prober()?;
+        let probe = self.probe()?;
         let ticket = self.take_ticket(|index, entry| {
             // The lock first: one that is being made and has no lock is a dead one's. Shared, which
             // no process that may only read keeps away: of two makers the exchange of
             // the word takes one.
             let lock = lock_of_ticket(index);
-            if !prober.share(lock).map_err(system!(MirrorError, "lock a seat"))? {
+            if !probe.share(lock).map_err(cannot("lock a seat"))? {
                 return Ok(false);
             }
             let is_taken = entry.change(TicketWord::Free, TicketWord::Making);
             if !is_taken {
-                prober.release(lock);
+                probe.release(lock);
             }
             Ok(is_taken)
         })?;
@@ -166,7 +166,7 @@ impl Segment {
         entry.serial.store(serial, Relaxed);
         entry.detail.store(deadline, Relaxed);
         entry.change(TicketWord::Making, TicketWord::Reserved(serial));
-        drop(prober);
+        drop(probe);
         drop(no_fork);
         self.note_event();
         Ok(SeatId { ticket, serial })
@@ -178,19 +178,19 @@ impl Segment {
     }
 
     /// Makes tickets free whose maker died before they were seats.
-    pub(crate) fn clear_unmade_seats(&self, prober: &Prober) {
+    pub(crate) fn clear_unmade_seats(&self, probe: &LockProbe) {
         for (index, ticket) in self.used_tickets().iter().enumerate() {
             let lock = lock_of_ticket(index);
-            if ticket.state() == Some(TicketWord::Making) && matches!(prober.take(lock), Ok(true)) {
+            if ticket.state() == Some(TicketWord::Making) && matches!(probe.take(lock), Ok(true)) {
                 if ticket.change(TicketWord::Making, TicketWord::Free) {
                     self.note_event();
                 }
-                prober.release(lock);
+                probe.release(lock);
             }
         }
     }
 
-    /// Gives a seat up; `false` if somebody has opened it.
+    /// Gives a seat up; `false` if a process has opened it.
     pub(crate) fn cancel(&self, seat: SeatId) -> bool {
         let entry = &self.tickets()[seat.ticket as usize];
         let changed =
@@ -251,7 +251,7 @@ impl Segment {
     /// Makes a ticket free whose end was reported, and counts the end. Reader only.
     ///
     /// Safe to repeat: what the count will be is noted first. Its number and label stay until it is
-    /// taken anew: who looks at old lines finds them there.
+    /// taken anew: observers of old lines find them there.
     pub(crate) fn collect(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
         if let Some(count) = self.count_of(entry) {
@@ -261,12 +261,12 @@ impl Segment {
                 _ => noted & !(PROCESS | COUNTED),
             };
             entry.detail.store(COUNTED | with_it, Relaxed);
-            // ORD counted:A, release; pairs with counted:B; who sees the count sees that this one
-            // is in it.
+            // ORD counted:A, release; pairs with counted:B; a process that sees the count sees that
+            // this one is in it.
             count.store(with_it, Release);
         }
-        // ORD ticket:C, release; pairs with ticket:A; whoever takes it next sees that its end is
-        // counted.
+        // ORD ticket:C, release; pairs with ticket:A; the process that takes it next sees that its
+        // end is counted.
         entry.word.store(TicketWord::Free.pack(), Release);
         self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
     }
@@ -310,12 +310,12 @@ impl Segment {
         self.count_ends(before)
     }
 
-    /// Whether nobody has opened a seat or given it up.
+    /// Whether no process has opened a seat or given it up.
     pub(crate) fn is_kept(&self, seat: SeatId) -> bool {
         self.tickets()[seat.ticket as usize].state() == Some(TicketWord::Reserved(seat.serial))
     }
 
-    /// Seats that nobody has opened or given up yet.
+    /// Seats that no process has opened or given up yet.
     pub(crate) fn kept_seats(&self) -> u64 {
         let is_kept = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Reserved(_)));
         self.used_tickets().iter().filter(is_kept).count() as u64
@@ -329,7 +329,7 @@ impl Segment {
                 live += u64::from(matches!(state, TicketWord::Live(_)));
                 continue;
             };
-            // Whoever collected it may have died before it was free.
+            // The reader that collected it may have died before it was free.
             let detail = ticket.detail.load(Relaxed);
             let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
             ends[kind] = ends[kind].wrapping_add(u64::from(!is_in));
@@ -366,7 +366,7 @@ mod tests {
             let taken = segment.take_ticket(|index, ticket| {
                 assert!(
                     index < segment.used_tickets().len(),
-                    "who dies now leaves a ticket that nobody clears"
+                    "a process that dies now leaves a ticket that is never cleared"
                 );
                 Ok(ticket.change(TicketWord::Free, TicketWord::Making))
             });

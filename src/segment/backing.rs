@@ -13,8 +13,8 @@ use rustix::process::{Resource, getrlimit};
 use super::memory::check_memory;
 use super::name::{Name, create_named};
 use super::open::{is_at, open_file};
-use super::{KeptFile, LIVING, Lock, Prober};
-use crate::error::{CreateError, system};
+use super::{Lock, LockProbe, PRESENT, VerifiedFd};
+use crate::error::{CreateError, SystemError, cannot};
 use crate::layout::BEING_MADE;
 
 /// What keeps a memfd's size as it is.
@@ -41,7 +41,7 @@ impl Backing<'_> {
     /// Makes the object: `bytes` zeros, allocated, so that no later write can find memory or disk
     /// full and die of SIGBUS. Leaves nothing behind if it fails. What a maker that died has
     /// left at that path makes way.
-    pub(super) fn create(self, bytes: u64) -> Result<Made, CreateError> {
+    pub(super) fn create(self, bytes: u64) -> Result<NewSegment, CreateError> {
         // A larger one would be the end of this process, by SIGXFSZ.
         if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|limit| *limit < bytes) {
             return Err(CreateError::FileSize { needed: bytes, limit });
@@ -58,12 +58,12 @@ impl Backing<'_> {
         }
     }
 
-    fn try_create(self, bytes: u64) -> Result<Made, CreateError> {
+    fn try_create(self, bytes: u64) -> Result<NewSegment, CreateError> {
         let (file, name) = match self {
             Backing::Memory => {
                 let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
                 let file = rustix::fs::memfd_create("linering", flags);
-                (file.map_err(system!(CreateError, "make a memory file"))?, None)
+                (file.map_err(cannot("make a memory file"))?, None)
             }
             Backing::Named(name) => {
                 let (file, name) = create_named(name, bytes)?;
@@ -76,7 +76,7 @@ impl Backing<'_> {
                     io::ErrorKind::AlreadyExists => {
                         CreateError::Taken { found: path.display().to_string() }
                     }
-                    _ => CreateError::System { doing: "make the file", error },
+                    _ => SystemError::new("make the file", error).into(),
                 })?;
                 (file.into(), None)
             }
@@ -87,38 +87,35 @@ impl Backing<'_> {
             let _ = std::fs::remove_file(path);
         }
         let (file, living) = made?;
-        Ok(Made { file, living, name })
+        Ok(NewSegment { file, living, name })
     }
 
     /// Says first that a process lives here, and that it is being made: from then on others know
     /// what it is, should this process die.
-    fn fill(self, file: OwnedFd, bytes: u64) -> Result<(KeptFile, Lock), CreateError> {
-        let mut file =
-            KeptFile::new(file.into()).map_err(system!(CreateError, "look at the segment"))?;
+    fn fill(self, file: OwnedFd, bytes: u64) -> Result<(VerifiedFd, Lock), CreateError> {
+        let mut file = VerifiedFd::new(file.into()).map_err(cannot("look at the segment"))?;
         if !matches!(self, Backing::Memory) {
-            file.try_locks().map_err(system!(CreateError, "use the ring's file"))?;
+            file.try_locks().map_err(cannot("use the ring's file"))?;
             write_in_place(file.borrow());
         }
-        let living = file.live().map_err(system!(CreateError, "lock the segment"))?;
+        let living = file.live().map_err(cannot("lock the segment"))?;
         let borrowed = file.borrow();
-        rustix::io::pwrite(borrowed, &BEING_MADE, 0)
-            .map_err(system!(CreateError, "write to the segment"))?;
+        rustix::io::pwrite(borrowed, &BEING_MADE, 0).map_err(cannot("write to the segment"))?;
         allocate(borrowed, bytes).map_err(|error| match self {
-            Backing::Memory => CreateError::System { doing: "allocate the segment", error },
-            Backing::Named(_) => CreateError::System { doing: "allocate the named segment", error },
-            Backing::File(_) => CreateError::System { doing: "allocate the file", error },
+            Backing::Memory => SystemError::new("allocate the segment", error),
+            Backing::Named(_) => SystemError::new("allocate the named segment", error),
+            Backing::File(_) => SystemError::new("allocate the file", error),
         })?;
         if matches!(self, Backing::Memory) {
-            rustix::fs::fcntl_add_seals(borrowed, SEALS)
-                .map_err(system!(CreateError, "seal the segment"))?;
+            rustix::fs::fcntl_add_seals(borrowed, SEALS).map_err(cannot("seal the segment"))?;
         }
         Ok((file, living))
     }
 }
 
 /// A segment's object, in which this process lives.
-pub(super) struct Made {
-    pub(super) file: KeptFile,
+pub(super) struct NewSegment {
+    pub(super) file: VerifiedFd,
     pub(super) living: Lock,
     pub(super) name: Option<Name>,
 }
@@ -130,14 +127,14 @@ fn remove_unfinished(path: &Path) -> bool {
     if file.read_exact_at(&mut magic, 0).is_err() || magic != BEING_MADE {
         return false;
     }
-    let (Ok(prober), Ok(data)) = (Prober::on(&file), file.metadata()) else { return false };
+    let (Ok(probe), Ok(data)) = (LockProbe::on(&file), file.metadata()) else { return false };
     // While it is held no other process takes it away, and what is removed is what was looked at.
-    prober.take(LIVING).unwrap_or(false)
+    probe.take(PRESENT).unwrap_or(false)
         && is_at(path, (data.dev(), data.ino()))
         && std::fs::remove_file(path).is_ok()
 }
 
-// ------------------------------------------------------------------------------------- allocation
+// -------------------------------------------------------------------------------------- allocation
 
 /// Asks that what is written goes where it was allocated: btrfs writes elsewhere otherwise, which
 /// takes room that a full disk does not have. For a file that is still empty; other file systems do
@@ -159,17 +156,17 @@ fn allocate(file: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
 }
 
 /// Allocates what is missing of a segment that others may be using: a sparse copy has holes, and
-/// who writes into one on a full disk is ended by SIGBUS.
-pub(super) fn fill_holes(file: &KeptFile, bytes: u64) -> io::Result<()> {
+/// a process that writes into one on a full disk is ended by SIGBUS.
+pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
     // Not the C library's: where the file system cannot allocate it would write over what others
     // write.
     match rustix::fs::fallocate(file.borrow(), FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         result => return result.map_err(Into::into),
     }
-    let prober = file.prober().map_err(io::Error::other)?;
+    let probe = file.probe().map_err(io::Error::other)?;
     // Of a segment in which others live, they have filled the holes.
-    if !prober.take(LIVING)? {
+    if !probe.take(PRESENT)? {
         return Ok(());
     }
     let description = file.reopen().map_err(io::Error::other)?;

@@ -19,10 +19,10 @@ use std::io;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 
-use super::{Held, Prober, Segment, held};
-use crate::error::{MirrorError, system};
+use super::{Held, LockProbe, Segment, held};
+use crate::error::{MirrorError, cannot};
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, Counts, Geometry, Header, ReaderWords};
+use crate::layout::{Cell, Geometry, Header, ReaderWords, SegmentCounters};
 use crate::sys::process::{Process, namespaces};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -31,21 +31,21 @@ use Ordering::{AcqRel, Acquire, Relaxed, Release};
 const CLAIMED: u64 = 1 << 63;
 
 impl Segment {
-    /// Takes a cell with a prober's description, for as long as that is kept and until
+    /// Takes a cell with a probe's description, for as long as that is kept and until
     /// [`leave_cell`](Self::leave_cell). `false` if a process has it, or may have it. One
     /// system call; some ten beside a stranger's read lock.
-    pub(crate) fn take_cell(&self, prober: &Prober, index: usize) -> Result<bool, MirrorError> {
+    pub(crate) fn take_cell(&self, probe: &LockProbe, index: usize) -> Result<bool, MirrorError> {
         let byte = index as u64;
-        if prober.take(byte).map_err(system!(MirrorError, "lock a cell"))? {
+        if probe.take(byte).map_err(cannot("lock a cell"))? {
             clear(&self.cells()[index]);
             return Ok(true);
         }
-        if !prober.share(byte).map_err(system!(MirrorError, "lock a cell"))? {
+        if !probe.share(byte).map_err(cannot("lock a cell"))? {
             return Ok(false);
         }
         let is_claimed = self.claim(index);
         if !is_claimed {
-            prober.release(byte);
+            probe.release(byte);
         }
         Ok(is_claimed)
     }
@@ -55,10 +55,10 @@ impl Segment {
         clear(&self.cells()[index]);
     }
 
-    /// Gives a cell back that this prober took.
-    pub(crate) fn release_cell(&self, prober: &Prober, index: usize) {
+    /// Gives a cell back that this probe took.
+    pub(crate) fn release_cell(&self, probe: &LockProbe, index: usize) {
         self.leave_cell(index);
-        prober.release(index as u64);
+        probe.release(index as u64);
     }
 
     /// Whether a living process has this cell, as far as this moment goes; `None` if the system
@@ -89,8 +89,7 @@ impl Segment {
     }
 
     fn ask_for_owner(&self, index: usize) -> Result<Option<bool>, MirrorError> {
-        let held =
-            self.file.held(index as u64).map_err(system!(MirrorError, "ask for a cell's lock"))?;
+        let held = self.file.held(index as u64).map_err(cannot("ask for a cell's lock"))?;
         Ok(match held {
             Held::Free => Some(false),
             Held::Owned => Some(true),
@@ -107,7 +106,7 @@ impl Segment {
 
     /// The caller shares the lock of the cell.
     fn claim(&self, index: usize) -> bool {
-        let (Some(here), Some(this)) = (namespaces(), Process::look_at_this()) else {
+        let (Some(here), Some(this)) = (namespaces(), Process::of_this()) else {
             return false;
         };
         // Relaxed: it changes once, and before any claim, whose order is that of claim:A and
@@ -158,7 +157,7 @@ pub(super) fn may_be_claimed(file: &File, geometry: &Geometry) -> io::Result<boo
         file.read_exact_at(&mut bytes, offset as u64)?;
         Ok(u64::from_ne_bytes(bytes))
     };
-    let claimed_in = word(offset_of!(Header, counts) + offset_of!(Counts, claimed_in))?;
+    let claimed_in = word(offset_of!(Header, counts) + offset_of!(SegmentCounters, claimed_in))?;
     if claimed_in == 0 {
         return Ok(false);
     }

@@ -25,7 +25,7 @@ use std::thread;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use super::{KeptFile, LIVING, TRIAL, USED, random};
+use super::{PRESENT, TRIAL, USED, VerifiedFd, random};
 use crate::sys::fork;
 
 /// Bytes of the stack of a thread that keeps a lock: it makes three system calls and sleeps.
@@ -46,7 +46,7 @@ impl Keeping {
     /// # Errors
     ///
     /// The system's; [`io::ErrorKind::Unsupported`] if neither keeps a lock there.
-    pub(super) fn of(file: &KeptFile) -> io::Result<Self> {
+    pub(super) fn of(file: &VerifiedFd) -> io::Result<Self> {
         let mut last = None;
         for keeping in [Keeping::Mapping, Keeping::Thread] {
             match keeping.holds_on(file) {
@@ -65,18 +65,18 @@ impl Keeping {
         }))
     }
 
-    fn holds_on(self, file: &KeptFile) -> io::Result<bool> {
-        let prober = Prober::new(file.reopen().map_err(io::Error::other)?, self);
+    fn holds_on(self, file: &VerifiedFd) -> io::Result<bool> {
+        let probe = LockProbe::new(file.reopen().map_err(io::Error::other)?, self);
         // A byte that no other trial is likely to have at this moment: its lock would be taken for
         // this one's.
         let byte = one_of(TRIAL)?;
-        if !prober.take(byte)? {
+        if !probe.take(byte)? {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "another process has all of it locked",
             ));
         }
-        let lock = prober.keep()?;
+        let lock = probe.keep()?;
         let is_kept = file.has_owner(byte..byte + 1)?;
         drop(lock);
         Ok(is_kept && !file.has_owner(byte..byte + 1)?)
@@ -209,12 +209,12 @@ fn with_signals_blocked<T>(action: impl FnOnce() -> T) -> T {
 
 /// A description of its own on a segment's file, with which locks are tried.
 #[derive(Debug)]
-pub(crate) struct Prober {
+pub(crate) struct LockProbe {
     file: OwnedFd,
     keeping: Keeping,
 }
 
-impl Prober {
+impl LockProbe {
     pub(super) fn new(file: OwnedFd, keeping: Keeping) -> Self {
         Self { file, keeping }
     }
@@ -225,7 +225,7 @@ impl Prober {
         Ok(Self::new(file.try_clone()?.into(), Keeping::Mapping))
     }
 
-    /// Takes the lock on this byte; `false` if another description has one. Dropping the prober
+    /// Takes the lock on this byte; `false` if another description has one. Dropping the probe
     /// gives it back.
     pub(crate) fn take(&self, byte: u64) -> io::Result<bool> {
         set(&self.file, request(libc::F_WRLCK, byte..byte + 1))
@@ -238,7 +238,7 @@ impl Prober {
 
     /// Says that a process lives here, and does not only look.
     pub(crate) fn live(&self) -> io::Result<()> {
-        if !self.share(LIVING)? {
+        if !self.share(PRESENT)? {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "it is being taken away just now",
@@ -246,7 +246,7 @@ impl Prober {
         }
         // A write lock, which a process that may only read cannot have; on any byte that is free,
         // since a write lock is not shared. Where such a process keeps all of them locked,
-        // the cells alone say who lives here.
+        // the cells alone say which processes live here.
         if !self.take(one_of(USED)?)? {
             self.take(one_of(USED)?)?;
         }

@@ -7,11 +7,13 @@
 mod backing;
 mod claim;
 mod lock;
+mod mapping;
 mod memory;
 mod name;
 mod open;
 pub(crate) mod options;
 mod sigbus;
+mod verified_fd;
 mod view;
 pub(crate) mod wake;
 mod wake_pipe;
@@ -19,32 +21,35 @@ mod wake_pipe;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{Mode, OFlags, SealFlags};
+use rustix::fs::SealFlags;
 
-use crate::error::{AttachError, CreateError, MirrorError, system};
+use crate::error::{AttachError, CreateError, MirrorError, SystemError, cannot};
 use crate::exchange::Ring;
 use crate::layout::sync::Ordering;
-use crate::layout::{
-    Cell, ENDIANNESS, GEOMETRY_WORDS, Geometry, Header, Hold, LAYOUT_VERSION, MAGIC, Ticket,
-};
+use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, Ticket};
 use crate::segment::options::{Options, Policy, Timestamps, WakeUp};
 use crate::sys::fork;
 
 pub(crate) use backing::Backing;
-use backing::{Made, SEALS, fill_holes};
-use lock::{Held, Keeping, has_owner, held};
-pub(crate) use lock::{Lock, Prober};
+use backing::{NewSegment, SEALS, fill_holes};
+use lock::{Held, has_owner, held};
+pub(crate) use lock::{Lock, LockProbe};
+use mapping::Mapping;
+pub(crate) use mapping::Parts;
 use memory::check_memory;
 use name::Name;
 pub use name::RingName;
 pub(crate) use name::{abandoned, open_named, view_named};
+use open::read_geometry;
 pub(crate) use open::{open_file, view_file};
-use sigbus::Watched;
+use verified_fd::VerifiedFd;
+pub(crate) use verified_fd::open_of_process;
+
 pub use sigbus::turn_sigbus_into_errors;
 pub(crate) use view::View;
 use wake_pipe::WakePipe;
@@ -57,7 +62,7 @@ use wake_pipe::WakePipe;
 const CELLS_AND_USED: Range<u64> = 0..1 << 32;
 const USED: Range<u64> = 1 << 31..1 << 32;
 /// The byte whose lock is shared by all processes that have the segment, be it to look at it.
-const LIVING: u64 = 1 << 32;
+const PRESENT: u64 = 1 << 32;
 /// The first of the bytes whose locks are held by processes that make a ticket into a seat.
 const TICKETS: u64 = 2 << 32;
 /// The bytes on which locks are tried.
@@ -72,85 +77,18 @@ pub(crate) fn lock_of_ticket(index: usize) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Segment {
     map: Mapping,
-    file: KeptFile,
+    file: VerifiedFd,
     geometry: Geometry,
     parts: Parts,
     pipe: Option<WakePipe>,
     /// Taken away with this value, and before the lock is: else it could be another ring's by
     /// then.
     _name: Option<Name>,
-    /// Says that somebody lives here.
+    /// Says that this process lives here.
     _living: Lock,
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
-}
-
-/// A mapping that the handler of SIGBUS knows.
-#[derive(Debug)]
-pub(super) struct Mapping {
-    map: MmapRaw,
-    watched: &'static Watched,
-}
-
-impl Mapping {
-    fn new(map: MmapRaw) -> Self {
-        let watched = Watched::new(map.as_ptr() as usize, map.len());
-        Self { map, watched }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        self.watched.end();
-    }
-}
-
-/// The parts of a mapping, found once since every write needs them. The lifetime is a lie that
-/// stays in here: the mapping does not move, and who has both hands the parts out for no longer
-/// than itself lives.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(super) ring: Ring<'static>,
-    pub(super) cells: &'static [Cell],
-    tickets: &'static [Ticket],
-    header: &'static Header,
-}
-
-impl Parts {
-    /// Those of a mapping whose size is that of its geometry.
-    fn of(map: &MmapRaw, geometry: &Geometry) -> Self {
-        let (offsets, shape) = (geometry.offsets(), geometry.shape());
-        let header: &Header = &part(map, 0, 1)[0];
-        let order = part(map, offsets.order, 1 << shape.order_bits);
-        let slots = part(map, offsets.slots, geometry.slots() * shape.slot_words);
-        let ring = Ring::new(order, slots, &header.next_position.0, shape);
-        Self {
-            ring,
-            cells: part(map, offsets.cells, geometry.cells as usize),
-            tickets: part(map, offsets.tickets, geometry.tickets as usize),
-            header,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn header(&self) -> &Header {
-        self.header
-    }
-
-    pub(crate) fn tickets(&self) -> &[Ticket] {
-        self.tickets
-    }
-
-    #[inline]
-    pub(crate) fn cells(&self) -> &[Cell] {
-        self.cells
-    }
-
-    #[inline]
-    pub(crate) fn ring(&self) -> &Ring<'_> {
-        &self.ring
-    }
 }
 
 impl Segment {
@@ -161,27 +99,26 @@ impl Segment {
 
     /// Makes a segment: allocated, touched, and sealed if that is possible.
     pub(crate) fn create(options: &Options, backing: Backing<'_>) -> Result<Self, CreateError> {
-        fork::prepare().map_err(system!(CreateError, "map a page"))?;
+        fork::prepare().map_err(cannot("map a page"))?;
         let mut geometry = options.geometry(matches!(backing, Backing::File(_)))?;
-        let identity = random::<16>().map_err(system!(CreateError, "get random bytes"))?;
+        let identity = random::<16>().map_err(cannot("get random bytes"))?;
         geometry.identity = bytemuck::cast(identity);
         geometry.created = crate::sys::clock::since_1970();
         geometry.backing = backing.number();
         let pipe = match options.wake_up {
             WakeUp::Futex => None,
             WakeUp::Pipe => {
-                let pipe =
-                    WakePipe::new().map_err(system!(CreateError, "make the wake-up pipe"))?;
+                let pipe = WakePipe::new().map_err(cannot("make the wake-up pipe"))?;
                 pipe.describe(&mut geometry);
                 Some(pipe)
             }
         };
-        let Made { file, living, mut name } = backing.create(geometry.total_bytes)?;
+        let NewSegment { file, living, mut name } = backing.create(geometry.total_bytes)?;
         let map = MmapOptions::new()
             .len(geometry.total_bytes as usize)
             .populate()
             .map_raw(&file.borrow());
-        let map = map.map_err(system!(CreateError, "map the segment"))?;
+        let map = map.map_err(cannot("map the segment"))?;
         let mut segment = Self {
             assembly_budget: options.budget(geometry.max_line as usize),
             seat_limit: options.seat_limit,
@@ -197,28 +134,27 @@ impl Segment {
 
     /// Attaches to a segment by a descriptor, which is duplicated.
     pub(crate) fn attach(descriptor: BorrowedFd<'_>) -> Result<Self, AttachError> {
-        let file =
-            descriptor.try_clone_to_owned().map_err(system!(AttachError, "keep the descriptor"))?;
+        let file = descriptor.try_clone_to_owned().map_err(cannot("keep the descriptor"))?;
         Self::attach_file(file.into())
     }
 
     /// Attaches to a segment that was opened by its name or path, and still has it.
     pub(crate) fn open(file: File) -> Result<Self, AttachError> {
         let segment = Self::attach_file(file)?;
-        // From now on somebody lives there, so nobody takes it away any more.
-        let stat = rustix::fs::fstat(segment.file.borrow())
-            .map_err(system!(AttachError, "look at the segment"))?;
+        // From now on this process lives there, so no other takes it away any more.
+        let stat =
+            rustix::fs::fstat(segment.file.borrow()).map_err(cannot("look at the segment"))?;
         if stat.st_nlink == 0 {
             let error = io::Error::new(io::ErrorKind::NotFound, "it was taken away just now");
-            return Err(AttachError::System { doing: "open the ring", error });
+            return Err(SystemError::new("open the ring", error).into());
         }
         Ok(segment)
     }
 
     /// Attaches to a segment.
     pub(crate) fn attach_file(file: File) -> Result<Self, AttachError> {
-        fork::prepare().map_err(system!(AttachError, "map a page"))?;
-        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        fork::prepare().map_err(cannot("map a page"))?;
+        let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
         let geometry = read_geometry(&file, found)?;
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
         if geometry.backing == Backing::Memory.number() && !seals.contains(SEALS) {
@@ -226,31 +162,29 @@ impl Segment {
         }
         // Again, now that it cannot change any more; but for an object with a name, which its user
         // can cut short.
-        let found = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?.size();
+        let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
         let map = MmapOptions::new().len(geometry.total_bytes as usize).map_raw(&file);
-        let map = map.map_err(system!(AttachError, "map the segment"))?;
+        let map = map.map_err(cannot("map the segment"))?;
         let piped = geometry.wake_up == WakeUp::Pipe as u16;
-        // Without its maker nobody finds the pipe any more: its reader sleeps without it, and wakes
-        // in each period.
+        // Without its maker no process finds the pipe any more: its reader sleeps without it, and
+        // wakes in each period.
         let pipe = if piped { WakePipe::reopen(&geometry) } else { None };
-        let mut file =
-            KeptFile::new(file).map_err(system!(AttachError, "look at the descriptor"))?;
+        let mut file = VerifiedFd::new(file).map_err(cannot("look at the descriptor"))?;
         if geometry.backing != Backing::Memory.number() {
-            file.try_locks().map_err(system!(AttachError, "use the ring's file"))?;
-            fill_holes(&file, found)
-                .map_err(system!(AttachError, "allocate what the ring's file lacks"))?;
+            file.try_locks().map_err(cannot("use the ring's file"))?;
+            fill_holes(&file, found).map_err(cannot("allocate what the ring's file lacks"))?;
         }
-        let living = file.live().map_err(system!(AttachError, "lock the segment"))?;
+        let living = file.live().map_err(cannot("lock the segment"))?;
         Ok(Self::over(map, file, geometry, pipe, living))
     }
 
     /// The segment in a mapping whose size is that of its geometry.
     fn over(
         map: MmapRaw,
-        file: KeptFile,
+        file: VerifiedFd,
         geometry: Geometry,
         pipe: Option<WakePipe>,
         living: Lock,
@@ -292,12 +226,12 @@ impl Segment {
         for (to, word) in header.geometry.0.iter().zip(words).skip(1) {
             to.store(word, Ordering::Relaxed);
         }
-        // The magic last: who sees it sees a finished segment.
+        // The magic last: a process that sees it sees a finished segment.
         // ORD magic:A, release; pairs with magic:B; the segment is finished.
         header.geometry.0[0].store(words[0], Ordering::Release);
     }
 
-    // -------------------------------------------------------------------------------------- parts
+    // --------------------------------------------------------------------------------------- parts
 
     #[inline]
     pub(crate) fn header(&self) -> &Header {
@@ -356,7 +290,7 @@ impl Segment {
         format!("{high:016x}{low:016x}")
     }
 
-    // -------------------------------------------------------------------------------------- locks
+    // --------------------------------------------------------------------------------------- locks
 
     pub(crate) fn descriptor(&self) -> RawFd {
         self.file.descriptor
@@ -368,8 +302,8 @@ impl Segment {
     }
 
     /// A new description of the segment's file, to try locks with. Three system calls.
-    pub(crate) fn prober(&self) -> Result<Prober, MirrorError> {
-        self.file.prober()
+    pub(crate) fn probe(&self) -> Result<LockProbe, MirrorError> {
+        self.file.probe()
     }
 }
 
@@ -377,135 +311,4 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes)
-}
-
-/// `count` values of `T` at `offset` of a mapping. The caller gives them out for no longer than it
-/// has the mapping.
-fn part<T>(map: &MmapRaw, offset: usize, count: usize) -> &'static [T] {
-    assert!(offset + count * size_of::<T>() <= map.len() && offset.is_multiple_of(align_of::<T>()));
-    // SAFETY: within the mapping, whose file is sealed against shrinking; used for structs of
-    // atomics alone, for which any bits are valid and which anybody may change at any time.
-    unsafe { core::slice::from_raw_parts(map.as_ptr().add(offset).cast(), count) }
-}
-
-/// Reads and checks the geometry of an object of `found` bytes.
-fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
-    let expected = size_of::<Header>() as u64;
-    if found < expected {
-        return Err(AttachError::TooSmall { found, expected });
-    }
-    let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
-    // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or
-    // are refused below.
-    file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
-        .map_err(system!(AttachError, "read the header"))?;
-    if geometry.magic != MAGIC {
-        return Err(AttachError::Magic { found: geometry.magic, expected: MAGIC });
-    }
-    if geometry.endianness != ENDIANNESS {
-        return Err(AttachError::Endianness { found: geometry.endianness, expected: ENDIANNESS });
-    }
-    if geometry.version != LAYOUT_VERSION {
-        return Err(AttachError::Version { found: geometry.version, expected: LAYOUT_VERSION });
-    }
-    if geometry.word_bytes != 8 {
-        return Err(AttachError::WordSize { found: geometry.word_bytes, expected: 8 });
-    }
-    if let Some(fault) = geometry.fault() {
-        return Err(AttachError::Geometry(fault));
-    }
-    Ok(geometry)
-}
-
-/// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
-/// know, and the next file gets them.
-#[derive(Debug)]
-struct KeptFile {
-    descriptor: RawFd,
-    file: (u64, u64),
-    keeping: Keeping,
-}
-
-impl KeptFile {
-    fn new(descriptor: File) -> io::Result<Self> {
-        let data = descriptor.metadata()?;
-        let file = (data.dev(), data.ino());
-        Ok(Self {
-            descriptor: OwnedFd::from(descriptor).into_raw_fd(),
-            file,
-            keeping: Keeping::Mapping,
-        })
-    }
-
-    /// Finds out what keeps a lock on this file. Memory without a name needs no trial: a mapping
-    /// does.
-    fn try_locks(&mut self) -> io::Result<()> {
-        let _no_fork = fork::no_fork();
-        self.keeping = Keeping::of(self)?;
-        Ok(())
-    }
-
-    fn prober(&self) -> Result<Prober, MirrorError> {
-        Ok(Prober::new(self.reopen()?, self.keeping))
-    }
-
-    /// Whether a byte of this range has an owner, be it in this process.
-    fn has_owner(&self, range: Range<u64>) -> io::Result<bool> {
-        has_owner(&self.descriptor, range)
-    }
-
-    /// Which locks are on this byte, be they of this process.
-    fn held(&self, byte: u64) -> io::Result<Held> {
-        held(&self.descriptor, byte)
-    }
-
-    /// Shares the lock that says that somebody lives here.
-    fn live(&self) -> io::Result<Lock> {
-        let _no_fork = fork::no_fork();
-        let prober = self.prober().map_err(io::Error::other)?;
-        prober.live()?;
-        prober.keep()
-    }
-
-    fn borrow(&self) -> BorrowedFd<'_> {
-        // SAFETY: only used for the length of a call, which a closed number gives an error.
-        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
-    }
-
-    fn check(&self) -> Result<(), MirrorError> {
-        match rustix::fs::fstat(self.borrow()) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == self.file => Ok(()),
-            _ => Err(MirrorError::DescriptorClosed { descriptor: self.descriptor }),
-        }
-    }
-
-    /// A description of its own of the same file.
-    fn reopen(&self) -> Result<OwnedFd, MirrorError> {
-        let path = format!("/proc/self/fd/{}", self.descriptor);
-        let new = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let closed = MirrorError::DescriptorClosed { descriptor: self.descriptor };
-        let new = match new {
-            Err(rustix::io::Errno::NOENT) if std::path::Path::new("/proc/self/fd").exists() => {
-                return Err(closed);
-            }
-            other => other.map_err(system!(MirrorError, "reopen the segment through /proc"))?,
-        };
-        let stat = rustix::fs::fstat(&new).map_err(system!(MirrorError, "look at the segment"))?;
-        if (stat.st_dev, stat.st_ino) == self.file { Ok(new) } else { Err(closed) }
-    }
-}
-
-impl Drop for KeptFile {
-    fn drop(&mut self) {
-        if self.check().is_ok() {
-            // SAFETY: it is our file's descriptor, and nobody uses it after this.
-            drop(unsafe { OwnedFd::from_raw_fd(self.descriptor) });
-        }
-    }
-}
-
-/// Opens the segment that another process has under this number.
-pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
-    let path = format!("/proc/{process}/fd/{descriptor}");
-    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use shared_memory::{ShmemConf, ShmemError};
 
 use super::open::{Wanted, is_at};
-use super::{Backing, LIVING, Prober, random, read_geometry};
-use crate::error::{AttachError, CreateError, system};
+use super::{Backing, LockProbe, PRESENT, random, read_geometry};
+use crate::error::{AttachError, CreateError, SystemError, cannot};
 use crate::sys::fork;
 
 /// Where the system keeps shared memory that has a name.
@@ -29,8 +29,8 @@ const UNFINISHED: &str = ".linering-new-";
 
 /// The name of a ring in shared memory, and whose ring it may be.
 ///
-/// Made of a string it leads to rings of this process's user alone: any user may put something
-/// there under any name.
+/// Made from a string, it leads to rings of this process's user alone: any user may put
+/// something there under any name.
 ///
 /// ```
 /// use linering::{LineRing, Options, RingName};
@@ -58,11 +58,13 @@ impl<'n> RingName<'n> {
         Self { any_user: true, ..self }
     }
 
+    /// Whether it names something in the folder itself.
+    fn is_plain(self) -> bool {
+        (1..=MOST_BYTES).contains(&self.name.len()) && !self.name.contains(['/', '\0'])
+    }
+
     fn is_possible(self) -> bool {
-        let name = self.name;
-        (1..=MOST_BYTES).contains(&name.len())
-            && !name.starts_with('.')
-            && !name.contains(['/', '\0'])
+        self.is_plain() && !self.name.starts_with('.')
     }
 
     /// The process that makes a segment under this name, if it is one of those.
@@ -70,10 +72,16 @@ impl<'n> RingName<'n> {
         self.name.strip_prefix(UNFINISHED)?.split_once('-')?.0.parse().ok()
     }
 
-    fn open(self, writing: bool) -> Result<File, AttachError> {
-        if !self.is_possible() && self.maker().is_none() {
-            return Err(AttachError::Name { found: self.name.to_owned() });
+    /// Refuses what no ring has as its name, be it while it is made.
+    fn check(self) -> Result<(), AttachError> {
+        if self.is_possible() || self.is_plain() && self.maker().is_some() {
+            return Ok(());
         }
+        Err(AttachError::Name { found: self.name.to_owned() })
+    }
+
+    fn open(self, writing: bool) -> Result<File, AttachError> {
+        self.check()?;
         let wanted = Wanted { writing, following: false, any_user: self.any_user };
         wanted.open(&path_of(self.name), "open shared memory of that name")
     }
@@ -113,14 +121,14 @@ pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), Cr
         return Err(taken());
     }
     let doing = "make the named segment";
-    let number = u64::from_ne_bytes(random().map_err(system!(CreateError, "get random bytes"))?);
+    let number = u64::from_ne_bytes(random().map_err(cannot("get random bytes"))?);
     let unfinished = format!("{UNFINISHED}{}-{number:016x}", std::process::id());
     let made = ShmemConf::new().os_id(format!("/{unfinished}")).size(bytes as usize).create();
     let mut made = made.map_err(|error| match error {
         ShmemError::MapCreateFailed(number) | ShmemError::UnknownOsError(number) => {
-            CreateError::System { doing, error: io::Error::from_raw_os_error(number as i32) }
+            SystemError::new(doing, io::Error::from_raw_os_error(number as i32))
         }
-        other => CreateError::System { doing, error: io::Error::other(other) },
+        other => SystemError::new(doing, io::Error::other(other)),
     })?;
     // Its drop would unlink the name, in a forked child too: that is `Name`'s to do.
     made.set_owner(false);
@@ -134,7 +142,7 @@ pub(super) fn create_named(name: &str, bytes: u64) -> Result<(OwnedFd, Name), Cr
     let ((), file) = opened.map_err(|error| {
         // Not known to be ours by its number yet, but it is: no other process could make it.
         let _ = rustix::fs::unlink(path_of(&name.name));
-        CreateError::System { doing, error }
+        SystemError::new(doing, error)
     })?;
     Ok((file, name))
 }
@@ -165,10 +173,7 @@ impl Name {
                 return Err(CreateError::Taken { found: format!("shared memory named {name}") });
             }
             Err(error) => {
-                return Err(CreateError::System {
-                    doing: "give the segment its name",
-                    error: error.into(),
-                });
+                return Err(SystemError::new("give the segment its name", error).into());
             }
         }
         Ok(())
@@ -188,6 +193,7 @@ impl Drop for Name {
 /// Whether no process lives in the segment of this name any more. Takes the name away then, if that
 /// is wanted.
 pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, AttachError> {
+    name.check()?;
     if let Some(maker) = name.maker()
         && Path::new(&format!("/proc/{maker}")).exists()
     {
@@ -195,23 +201,20 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
         return Ok(false);
     }
     let file = open_named(name)?;
-    let data = file.metadata().map_err(system!(AttachError, "look at the descriptor"))?;
+    let data = file.metadata().map_err(cannot("look at the descriptor"))?;
     if name.maker().is_none()
         && read_geometry(&file, data.size())?.backing != Backing::Named(name.name).number()
     {
         return Err(AttachError::NotNamed { found: name.name.to_owned() });
     }
-    let prober = Prober::on(&file).map_err(system!(AttachError, "keep the descriptor"))?;
+    let probe = LockProbe::on(&file).map_err(cannot("keep the descriptor"))?;
     // While it is held no process comes to live there.
-    let is_empty = prober.take(LIVING).map_err(system!(AttachError, "lock the segment"))?;
+    let is_empty = probe.take(PRESENT).map_err(cannot("lock the segment"))?;
     if is_empty && remove && is_at(&path_of(name.name), (data.dev(), data.ino())) {
         match rustix::fs::unlink(path_of(name.name)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
-                return Err(AttachError::System {
-                    doing: "take the name away",
-                    error: error.into(),
-                });
+                return Err(SystemError::new("take the name away", error).into());
             }
         }
     }

@@ -2,12 +2,14 @@
 //! of what is no ring's.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::process::geteuid;
 
-use crate::error::{AttachError, system};
+use crate::error::{AttachError, cannot};
+use crate::layout::{ENDIANNESS, Geometry, Header, LAYOUT_VERSION, MAGIC};
 
 /// What a path may lead to.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +50,10 @@ impl Wanted {
             false => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
         };
         let access = if self.writing { OFlags::RDWR } else { OFlags::RDONLY };
-        self.check(&rustix::fs::statat(CWD, path, at_flags).map_err(system!(AttachError, doing))?)?;
+        self.check(&rustix::fs::statat(CWD, path, at_flags).map_err(cannot(doing))?)?;
         let flags = access | follow | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file =
-            rustix::fs::open(path, flags, Mode::empty()).map_err(system!(AttachError, doing))?;
-        self.check(&rustix::fs::fstat(&file).map_err(system!(AttachError, doing))?)?;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(cannot(doing))?;
+        self.check(&rustix::fs::fstat(&file).map_err(cannot(doing))?)?;
         Ok(file.into())
     }
 }
@@ -71,4 +72,33 @@ pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
 /// Opens a segment's file, to look at it.
 pub(crate) fn view_file(path: &Path) -> Result<File, AttachError> {
     Wanted { writing: false, following: true, any_user: true }.open(path, "open the file")
+}
+
+/// Reads and checks the geometry of an object of `found` bytes.
+pub(super) fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
+    let expected = size_of::<Header>() as u64;
+    if found < expected {
+        return Err(AttachError::TooSmall { found, expected });
+    }
+    let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
+    // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or
+    // are refused below.
+    file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
+        .map_err(cannot("read the header"))?;
+    if geometry.magic != MAGIC {
+        return Err(AttachError::Magic { found: geometry.magic, expected: MAGIC });
+    }
+    if geometry.endianness != ENDIANNESS {
+        return Err(AttachError::Endianness { found: geometry.endianness, expected: ENDIANNESS });
+    }
+    if geometry.version != LAYOUT_VERSION {
+        return Err(AttachError::Version { found: geometry.version, expected: LAYOUT_VERSION });
+    }
+    if geometry.word_bytes != 8 {
+        return Err(AttachError::WordSize { found: geometry.word_bytes, expected: 8 });
+    }
+    if let Some(fault) = geometry.fault() {
+        return Err(AttachError::Geometry(fault));
+    }
+    Ok(geometry)
 }

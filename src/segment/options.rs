@@ -8,6 +8,7 @@ use crate::layout::{
 };
 
 /// What a writer does when the ring is full.
+#[doc(alias("backpressure", "overflow"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
@@ -51,6 +52,8 @@ pub enum WakeUp {
 /// # drop(ring);
 /// # Ok::<(), linering::CreateError>(())
 /// ```
+#[doc(alias("builder", "configuration"))]
+#[must_use = "options do nothing until a ring is made with them"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     pub(crate) lines: usize,
@@ -102,6 +105,7 @@ impl Options {
 
     /// Lines (or parts of long lines) that the ring holds: 2 to 8,388,608, rounded up to a power of
     /// two. 4096.
+    #[doc(alias("capacity", "slots"))]
     pub fn lines(mut self, lines: usize) -> Self {
         self.lines = lines;
         self
@@ -111,6 +115,7 @@ impl Options {
     /// rounded up to a multiple of 64. 256.
     ///
     /// A longer line takes several slots, so this is a matter of speed and memory, not of limits.
+    #[doc(alias = "slot size")]
     pub fn line_bytes(mut self, bytes: usize) -> Self {
         self.line_bytes = bytes;
         self

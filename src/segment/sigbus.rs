@@ -89,9 +89,9 @@ impl Watched {
             if new == libc::MAP_FAILED {
                 return false;
             }
-            let look = &(*new.cast::<Header>()).look.0;
-            look.stopped.store(CUT, Ordering::Relaxed);
-            look.reader_sleeps.store(CUT, Ordering::Relaxed);
+            let flags = &(*new.cast::<Header>()).flags.0;
+            flags.stopped.store(CUT, Ordering::Relaxed);
+            flags.reader_sleeps.store(CUT, Ordering::Relaxed);
             // ORD cut:A, release; pairs with cut:B; before other memory is there.
             self.is_cut.store(true, Ordering::Release);
             let moved = libc::mremap(
@@ -158,7 +158,8 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let is_ours = is_fault
         && all().any(|watched| {
             let (start, bytes) =
-                // ORD mapping:B, acquire; pairs with mapping:A and mapping:C; the size is that of this start.
+                // ORD mapping:B, acquire; pairs with mapping:A and mapping:C; the size is that of
+                // this start.
                 (watched.start.load(Ordering::Acquire), watched.bytes.load(Ordering::Relaxed));
             start != 0
                 && (start..start + bytes).contains(&address)

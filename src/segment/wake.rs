@@ -11,13 +11,13 @@ use Ordering::Relaxed;
 /// processors.
 const WAKE_WRITERS: u32 = 32;
 /// The part of a full ring that its writers wait for.
-pub(crate) const ROOMY: u64 = 4;
+pub(crate) const WAKE_THRESHOLD: u64 = 4;
 
 /// Wakes the reader if it sleeps: one system call then, none otherwise. `false` if there is none to
 /// wake, nor to read what was written, since the segment's file was cut short.
 #[inline]
 pub(crate) fn wake_reader(segment: &Segment) -> bool {
-    let sleeps = &segment.header().look.0.reader_sleeps;
+    let sleeps = &segment.header().flags.0.reader_sleeps;
     wake_sleeper(sleeps, || {
         match segment.pipe() {
             _ if segment.is_cut() => return false,
@@ -35,7 +35,7 @@ pub(crate) fn tell_space(segment: &Segment) {
     // entry, or this sees that the writer sleeps.
     fence(Ordering::SeqCst);
     if space.load(Relaxed) & 1 == 1 {
-        // Bit 0 falls, the rest counts up: the value changes, so nobody goes to sleep on the old
+        // Bit 0 falls, the rest counts up: the value changes, so no writer goes to sleep on the old
         // one.
         space.fetch_add(1, Relaxed);
         if futex::wake(space, WAKE_WRITERS) == WAKE_WRITERS as usize {

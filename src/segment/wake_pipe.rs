@@ -13,7 +13,7 @@ use crate::layout::Geometry;
 
 /// Both ends of the pipe. In the creator and its forked children they are two descriptors,
 /// elsewhere one that is both: a pipe that is open for reading wherever it is written to kills
-/// nobody with SIGPIPE.
+/// no process with SIGPIPE.
 #[derive(Debug)]
 pub(crate) struct WakePipe {
     read: Option<OwnedFd>,
@@ -42,8 +42,8 @@ impl WakePipe {
                     && stat.st_ino == geometry.pipe_inode
             })
         };
-        // First without opening it: to open a device, whose number anybody may have written there,
-        // does something.
+        // First without opening it: to open a device, whose number any process may have written
+        // there, does something.
         let found = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         if !is_it(&found) {
             return None;

@@ -47,7 +47,7 @@ pub(crate) fn prepare() -> io::Result<()> {
         raced.is_ok()
     });
     if !matches!(ours, Ok(true)) {
-        // SAFETY: the mapping above, which nobody else has seen.
+        // SAFETY: the mapping above, which no other thread has seen.
         unsafe { munmap(page, bytes)? };
     }
     ours.map(drop)
@@ -84,8 +84,8 @@ fn renew(word: &AtomicU64) -> u64 {
 /// marked, a child would inherit it and keep it from ending with this process.
 ///
 /// A lock of the C library's, since the handlers around `fork` release what they did not take in
-/// the same scope. A raw `clone` runs no such handlers: whoever makes one has to see to it that
-/// nobody registers meanwhile.
+/// the same scope. A raw `clone` runs no such handlers: its caller has to see to it that
+/// no thread registers meanwhile.
 struct Gate(UnsafeCell<libc::pthread_mutex_t>);
 
 // SAFETY: a mutex is made to be shared; only the C library looks inside.
@@ -140,8 +140,8 @@ fn install_gate() -> io::Result<()> {
     Ok(())
 }
 
-/// While it lives, no thread of this process forks, and none but this one has it. Bounded: whoever
-/// has it makes a few system calls.
+/// While it lives, no thread of this process forks, and none but this one has it. Bounded: the
+/// thread that has it makes a few system calls.
 #[derive(Debug)]
 pub(crate) struct NoFork(PhantomData<*mut ()>);
 

@@ -36,15 +36,15 @@ impl Process {
         if known.number() == number {
             return known;
         }
-        let this = Self::look_at_this().unwrap_or(Self::new(number, 0));
+        let this = Self::of_this().unwrap_or(Self::new(number, 0));
         THIS.store(this.0, Relaxed);
         this
     }
 
     /// This one, as `/proc` has it now; `None` where there is no `/proc`.
-    pub(crate) fn look_at_this() -> Option<Self> {
+    pub(crate) fn of_this() -> Option<Self> {
         let number = std::process::id();
-        Some(Self::new(number, look(number)?.began))
+        Some(Self::new(number, read_stat(number)?.began))
     }
 
     pub(crate) fn number(self) -> u32 {
@@ -53,7 +53,7 @@ impl Process {
 
     /// Whether it is ending; `None` if there is no such process, or not any more.
     pub(crate) fn is_ending(self) -> Option<bool> {
-        let stat = look(self.number())?;
+        let stat = read_stat(self.number())?;
         (Self::new(self.number(), stat.began) == self).then_some(stat.is_ending)
     }
 
@@ -67,7 +67,7 @@ impl Process {
         if sent != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
             return Some(true);
         }
-        let stat = look(self.number())?;
+        let stat = read_stat(self.number())?;
         let is_another = Self::new(self.number(), stat.began) != self;
         Some(is_another || stat.is_ending && stat.threads <= 1)
     }
@@ -117,7 +117,7 @@ struct Stat {
     threads: u64,
 }
 
-fn look(number: u32) -> Option<Stat> {
+fn read_stat(number: u32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
     // `number (name) state ...`; the name may hold anything. Of those after it, flags are the 7th,
     // the number of threads the 18th and the beginning the 20th.
@@ -135,7 +135,7 @@ mod tests {
         let this = Process::this();
         assert_eq!(this.number(), std::process::id());
         assert_eq!((this.is_ending(), this.has_ended()), (Some(false), Some(false)));
-        assert_eq!(Process::look_at_this(), Some(this));
+        assert_eq!(Process::of_this(), Some(this));
         let earlier = Process(this.0 - (1 << NUMBER_BITS));
         assert_eq!((earlier.number(), earlier.is_ending()), (this.number(), None));
         assert_eq!(earlier.has_ended(), Some(true));

@@ -1,4 +1,5 @@
-//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a mirror: C code, `println!`.
+//! [`Capture`]: this process's own stdout or stderr into a ring, for what is not written into a
+//! mirror: C code, `println!`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
-use crate::error::{CaptureError, system};
+use crate::error::{CaptureError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::line::item::Stream;
@@ -19,13 +20,13 @@ use crate::sys::fork;
 ///
 /// Whatever writes to descriptor 1 (or 2) is captured: `println!`, C code, children that inherit
 /// it. Behind it is a pipe and a thread that reads it, so **this is the path that costs system
-/// calls**: two for each write, and two copies. Who can should write into a [`LineProcMirror`]
-/// instead.
+/// calls**: two for each write, and two copies. A program that can should write into a
+/// [`LineProcMirror`] instead.
 ///
 /// Dropping it puts the descriptor back, and returns when everything written before has been passed
 /// on; while the ring is full and its policy is [`Block`](crate::Policy::Block) it waits for the
 /// reader, so let another thread read. Lines that the ring refuses (a writer was told to stop, a
-/// full ring without a reader) are gone, so that nobody who prints is kept waiting for ever.
+/// full ring without a reader) are gone, so that no code that prints is kept waiting for ever.
 ///
 /// **Fork**: a child goes on printing into its parent's capture, where its unfinished lines mix
 /// with the parent's; its own drop of the inherited value puts its descriptor back and does nothing
@@ -41,6 +42,8 @@ use crate::sys::fork;
 /// println!("to the terminal");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("redirect", "dup2"))]
+#[must_use = "a capture ends when it is dropped"]
 #[derive(Debug)]
 pub struct Capture {
     stream: Stream,
@@ -106,30 +109,27 @@ impl Capture {
         descriptor: BorrowedFd<'_>,
     ) -> Result<Self, CaptureError> {
         mirror.set_stream(stream);
-        let saved = descriptor
-            .try_clone_to_owned()
-            .map_err(system!(CaptureError, "keep the descriptor"))?;
-        let (pipe, write) = io::pipe().map_err(system!(CaptureError, "make a pipe"))?;
+        let saved = descriptor.try_clone_to_owned().map_err(cannot("keep the descriptor"))?;
+        let (pipe, write) = io::pipe().map_err(cannot("make a pipe"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from);
-        let stop = Arc::new(stop.map_err(system!(CaptureError, "make an event"))?);
+        let stop = Arc::new(stop.map_err(cannot("make an event"))?);
         let stopped = Arc::clone(&stop);
         let pump = move || pump(File::from(OwnedFd::from(pipe)), &stopped, mirror);
         let thread = thread::Builder::new().name("linering capture".to_owned()).spawn(pump);
-        let thread = thread.map_err(system!(CaptureError, "start a thread"))?;
+        let thread = thread.map_err(cannot("start a thread"))?;
         let capture = Self { stream, saved, token: fork::token(), stop, thread: Some(thread) };
         // If this fails the drop undoes the rest.
-        capture
-            .redirect(write.as_fd())
-            .map_err(system!(CaptureError, "redirect the descriptor"))?;
+        capture.redirect(write.as_fd()).map_err(cannot("redirect the descriptor"))?;
         Ok(capture)
     }
 
     /// Puts `to` in the descriptor's place, after what is buffered has gone to the old one.
     fn redirect(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         let _ = io::stdout().flush();
-        // Not all of C's streams: somebody may be reading from one, and has its lock for as long.
-        // SAFETY: the C library's own streams, which it locks itself; one of them, which nobody
-        // else changes.
+        // Not all of C's streams: another thread may be reading from one, and has its lock for as
+        // long.
+        // SAFETY: the C library's own streams, which it locks itself; one of them, which no code
+        // changes.
         unsafe { libc::fflush(if self.stream == Stream::Stderr { stderr } else { stdout }) };
         match self.stream {
             Stream::Stderr => dup2_stderr(to)?,
@@ -147,7 +147,7 @@ impl Drop for Capture {
             core::mem::forget(self.thread.take());
             return;
         }
-        // It cannot be refused: nobody else has counted it up.
+        // It cannot be refused: no other code has counted it up.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             // A panic was printed.
@@ -161,8 +161,8 @@ unsafe extern "C" {
     static stderr: *mut libc::FILE;
 }
 
-/// Passes on what comes through the pipe, until nobody has it, or it was told to stop: then what is
-/// there by then, and no more, though somebody who inherited the pipe may go on.
+/// Passes on what comes through the pipe, until no process has it open, or it was told to stop:
+/// then what is there by then, and no more, though a process that inherited the pipe may go on.
 fn pump(mut pipe: File, stopped: &impl AsFd, mut mirror: LineProcMirror) {
     let mut buffer = vec![0; 1 << 16];
     let mut left = None;

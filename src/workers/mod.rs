@@ -3,5 +3,7 @@
 //! Imports `buffer` and what is below it. A worker that ends, however, is told; a descriptor that
 //! was captured is given back.
 
+#[cfg(feature = "capture")]
 pub(crate) mod capture;
+#[cfg(feature = "workers")]
 pub(crate) mod pool;

@@ -13,7 +13,7 @@ use std::thread;
 use std::backtrace::Backtrace;
 
 use crate::buffer::proc_buffer::LineProcBuffer;
-use crate::error::{MirrorError, PoolError, ReadError, system};
+use crate::error::{MirrorError, PoolError, ReadError, SystemError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
@@ -36,6 +36,8 @@ use crate::line::item::{End, Ended};
 /// ```
 ///
 /// Dropping the pool leaves its workers running.
+#[doc(alias("fork", "processes"))]
+#[must_use = "the workers of a pool that is dropped are not awaited"]
 #[derive(Debug)]
 pub struct WorkerPool {
     workers: Vec<Worker>,
@@ -53,7 +55,7 @@ pub struct Worker {
     pub worker: u32,
     /// Whether it still ran when the pool last looked.
     pub running: bool,
-    /// How it exited; `None` while it runs, and if somebody else in this process has reaped it.
+    /// How it exited; `None` while it runs, and if other code of this process has reaped it.
     pub status: Option<ExitStatus>,
 }
 
@@ -178,7 +180,7 @@ impl WorkerPool {
         TO_END.store(list, Ordering::Release);
         for signal in [libc::SIGINT, libc::SIGTERM] {
             set_handler(signal, end_workers as *const () as libc::sighandler_t)
-                .map_err(system!(PoolError, "install a signal handler"))?;
+                .map_err(cannot("install a signal handler"))?;
         }
         Ok(())
     }
@@ -218,7 +220,7 @@ where
     match unsafe { libc::fork() } {
         -1 => {
             seat.cancel();
-            Err(PoolError::System { doing: "fork a worker", error: io::Error::last_os_error() })
+            Err(SystemError::new("fork a worker", io::Error::last_os_error()).into())
         }
         0 => {
             // Nothing may unwind from here: above is the parent's code. `send_error` runs the
@@ -291,7 +293,7 @@ where
     FAILED
 }
 
-/// Waits for one child; `None` if it still runs, `Some(None)` if nobody knows how it exited.
+/// Waits for one child; `None` if it still runs, `Some(None)` if it is not known how it exited.
 fn reap(process: i32, flags: i32) -> Option<Option<ExitStatus>> {
     // First without reaping, so that the signal handler never sees a number that was given to
     // another process.
@@ -312,7 +314,7 @@ fn reap(process: i32, flags: i32) -> Option<Option<ExitStatus>> {
             (0, 0) => return None,
             (0, _) => break,
             _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            // Somebody else has reaped it.
+            // Other code of this process has reaped it.
             _ => break,
         }
     }
@@ -341,8 +343,8 @@ fn interrupts() -> u32 {
 
 /// The handler: atomics and `kill`, which are all that a handler may use.
 extern "C" fn end_workers(signal: i32) {
-    // SAFETY: this thread's own, which a handler may use; whoever is interrupted gets it back as it
-    // was.
+    // SAFETY: this thread's own, which a handler may use; the code that was interrupted gets it
+    // back as it was.
     let errno = unsafe { *libc::__errno_location() };
     let mut any = false;
     // SAFETY: null, or a list that is never freed.

@@ -13,7 +13,7 @@ use crate::error::WriteError;
 use crate::layout::READER_CELL;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
-use crate::segment::wake::ROOMY;
+use crate::segment::wake::WAKE_THRESHOLD;
 use crate::sys::futex::{self, PERIOD};
 
 use Ordering::Relaxed;
@@ -22,9 +22,9 @@ use Ordering::Relaxed;
 const ASK_EVERY: u32 = 8;
 
 /// What a program does around a sleep; see [`set_blocking_hook`].
-type Around = fn(&mut dyn FnMut()) -> ControlFlow<()>;
+type BlockingHook = fn(&mut dyn FnMut()) -> ControlFlow<()>;
 
-static AROUND: OnceLock<Around> = OnceLock::new();
+static BLOCKING_HOOK: OnceLock<BlockingHook> = OnceLock::new();
 
 /// Has `around` called for each sleep of a writer on a full ring, in the writer's thread; it calls
 /// its argument, which sleeps for some milliseconds at most. For programs that hold a lock while
@@ -33,12 +33,12 @@ static AROUND: OnceLock<Around> = OnceLock::new();
 ///
 /// For the whole process and for good: `false`, and nothing is done, the second time.
 pub fn set_blocking_hook(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> bool {
-    AROUND.set(around).is_ok()
+    BLOCKING_HOOK.set(around).is_ok()
 }
 
 /// One writer's wait for space, over as many refusals as it takes.
 #[derive(Debug)]
-pub(crate) struct Patience<'w> {
+pub(crate) struct SpaceWait<'w> {
     /// The writer has waited for a reader before, and in vain: once is enough. How far the last
     /// one had come.
     gone: &'w mut Option<u64>,
@@ -52,7 +52,7 @@ pub(crate) struct Patience<'w> {
     backoff: Backoff,
 }
 
-impl<'w> Patience<'w> {
+impl<'w> SpaceWait<'w> {
     pub(crate) fn new(gone: &'w mut Option<u64>) -> Self {
         Self {
             read: *gone,
@@ -77,19 +77,19 @@ impl<'w> Patience<'w> {
         }
         if self.gone.is_some() {
             self.periods = 0;
-            self.look_for_reader(segment)?;
+            self.check_for_reader(segment)?;
         }
         // Not for one free place: a writer that follows at the reader's heels fights it for every
         // word. Should the reader be slow, a period is the most that this costs.
-        let mut roomy =
-            position.wrapping_add((segment.ring().shape.positions() / ROOMY).saturating_sub(1));
+        let mut roomy = position
+            .wrapping_add((segment.ring().shape.positions() / WAKE_THRESHOLD).saturating_sub(1));
         if let Some(refused) = self.found_room.take() {
             // At the same position again: the words further on are damaged, for a reader frees one
             // after the other.
             if refused == position {
                 roomy = position;
             }
-            // Whoever is refused over and over comes to the limits below.
+            // A writer that is refused over and over comes to the limits below.
             self.backoff.snooze();
         }
         while !self.backoff.is_completed() {
@@ -114,7 +114,7 @@ impl<'w> Patience<'w> {
             let mut sleep = || {
                 let _ = futex::wait(space, value, left.min(PERIOD));
             };
-            match AROUND.get() {
+            match BLOCKING_HOOK.get() {
                 None => sleep(),
                 Some(around) => {
                     if around(&mut sleep).is_break() {
@@ -122,7 +122,7 @@ impl<'w> Patience<'w> {
                     }
                 }
             }
-            self.look_for_reader(segment)?;
+            self.check_for_reader(segment)?;
         } else {
             self.found_room = Some(position);
         }
@@ -130,7 +130,7 @@ impl<'w> Patience<'w> {
     }
 
     /// Every few periods: is there a reader, or has there been one within the grace time?
-    fn look_for_reader(&mut self, segment: &Segment) -> Result<(), WriteError> {
+    fn check_for_reader(&mut self, segment: &Segment) -> Result<(), WriteError> {
         self.periods += 1;
         if self.periods % ASK_EVERY != 1 {
             return Ok(());
@@ -160,8 +160,8 @@ impl<'w> Patience<'w> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Entry;
-    use crate::registry::cell::Entry as Place;
+    use crate::layout::OrderEntry;
+    use crate::registry::cell::MirrorKind;
     use crate::segment::options::Options;
     use crate::write::writer::{Style, Writer};
 
@@ -170,12 +170,12 @@ mod tests {
         let limit = Duration::from_millis(1);
         let segment =
             Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
-        let mut writer = Writer::new(&segment, Place::Unlisted).expect("a cell");
+        let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         for _ in 0..8 {
             writer.line(&segment, b"line", Style::default()).expect("room");
         }
         // The place that the writer waits for.
-        segment.ring().order[1].store(Entry::free(1, 1).0, Relaxed);
+        segment.ring().order[1].store(OrderEntry::free(1, 1).0, Relaxed);
         let written = writer.line(&segment, b"one too many", Style::default());
         assert!(matches!(written, Err(WriteError::TimedOut(_))), "{written:?}");
     }

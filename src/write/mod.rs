@@ -4,4 +4,6 @@
 //! lost; a writer waits no longer than its ring says.
 
 pub(crate) mod backpressure;
+mod partial;
+mod publisher;
 pub(crate) mod writer;

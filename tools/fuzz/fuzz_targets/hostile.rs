@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../../../tests/common/hostile.rs"]
+#[path = "../../../tests/alone/hostile/body/mod.rs"]
 mod hostile;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| hostile::run(input));

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use linering::{
-    AttachError, Item, Kind, LineRing, Observer, ReadError, RingName, turn_sigbus_into_errors,
-};
+use linering::{AttachError, Item, Kind, LineRing, Observer, RingName, turn_sigbus_into_errors};
 
 use crate::failure::Failure;
 use crate::output::Format;
@@ -60,10 +58,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
     let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
-    let mut items = observer.snapshot();
-    if observer.is_cut_short() {
-        return Err(failed(&ReadError::CutShort));
-    }
+    let mut items = observer.snapshot().map_err(|error| failed(&error))?;
     items.retain(|item| args.is_wanted(item));
     if let Some(most) = args.lines {
         keep_last(&mut items, most);

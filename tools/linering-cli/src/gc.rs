@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use linering::{AttachError, LineRing};
+use linering::{AttachError, LineRing, SystemError};
 
 use crate::cat::Whose;
 use crate::failure::{Failure, note};
@@ -40,12 +40,16 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         } else {
             LineRing::remove_named(args.whose.name(&name))
         };
+        // Any user can make a file there, of any name: no terminal obeys it.
+        let name = name.replace(char::is_control, "\u{fffd}");
         match gone {
             Ok(true) if args.dry_run => println!("{name}: {bytes} bytes, nobody lives there"),
             Ok(true) => println!("{name}: {bytes} bytes, nobody lived there, removed"),
             Ok(false) => println!("{name}: {bytes} bytes, in use"),
             // Somebody else's, gone meanwhile, or no ring at all.
-            Err(AttachError::System { doing: "take the name away", error }) => {
+            Err(AttachError::System(SystemError {
+                doing: "take the name away", error, ..
+            })) => {
                 note(format_args!("cannot remove {name}: {error}"));
                 failed = true;
             }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use linering::{Item, ReadError, turn_sigbus_into_errors};
+use linering::{Item, turn_sigbus_into_errors};
 
 use crate::cat::Whose;
 use crate::failure::Failure;
@@ -118,10 +118,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
     let observer = args.whose.observer(&args.ring).map_err(|error| failed("verify", &error))?;
-    let found = Found::of(&observer.snapshot());
-    if observer.is_cut_short() {
-        return Err(failed("verify", &ReadError::CutShort));
-    }
+    let items = observer.snapshot().map_err(|error| failed("verify", &error))?;
+    let found = Found::of(&items);
     writeln!(io::stdout(), "{}: {}", args.ring, found.describe(observer.has_checksums()))
         .map_err(|error| Failure::of_write("the standard output", &error))?;
     Ok(if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

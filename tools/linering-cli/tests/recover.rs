@@ -158,3 +158,12 @@ fn names_are_removed_where_nobody_lives_and_nowhere_else() {
     assert!(LineRing::open_named(&kept).is_ok());
     drop(ring);
 }
+
+#[test]
+fn a_name_in_shared_memory_is_told_in_one_line_that_no_terminal_obeys() {
+    let name = format!("linering-gc-\x1b[2J\nin two lines-{}", std::process::id());
+    let _ring = LineRing::create_named(&name, Options::new()).expect("a ring");
+    let told = out(&output(&["gc", "--dry-run"]));
+    let line = format!("linering-gc-\u{fffd}[2J\u{fffd}in two lines-{}: ", std::process::id());
+    assert!(told.lines().any(|told| told.starts_with(&line)), "{told:?}");
+}

@@ -1,0 +1,31 @@
+//! What the message of a mirror's error says: an error with its sources, or a panic.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// An error's text and those of its sources, a line each, then the backtrace if there is one.
+pub(super) fn of_error(error: &(dyn Error + 'static), trace: &Backtrace) -> String {
+    let mut text = format!("error: {error}\n");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = writeln!(text, "caused by: {cause}");
+        source = cause.source();
+    }
+    with_trace(text, trace)
+}
+
+/// A panic's message, then the backtrace if there is one.
+pub(super) fn of_panic(payload: &(dyn Any + Send), trace: &Backtrace) -> String {
+    let message = payload.downcast_ref::<&str>().copied();
+    let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    with_trace(format!("panic: {}\n", message.unwrap_or("(no message)")), trace)
+}
+
+fn with_trace(mut text: String, trace: &Backtrace) -> String {
+    if trace.status() == BacktraceStatus::Captured {
+        let _ = writeln!(text, "stack backtrace:\n{trace}");
+    }
+    text
+}

@@ -1,0 +1,34 @@
+//! [`Backlog`]: what was read of the ring and is not accepted, or not complete.
+
+use crate::read::assembly::Assemblies;
+use crate::read::queue::{Event, ReadQueue};
+use crate::read::writers::WriterTable;
+use crate::segment::Segment;
+
+/// What the reader keeps of slots and tickets that it has read.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    /// Items that are decoded and not accepted.
+    pub(crate) queue: ReadQueue,
+    /// The mirrors that they are of.
+    pub(crate) writers: WriterTable,
+    /// Lines of which parts came and the last one has not.
+    pub(crate) assemblies: Assemblies,
+}
+
+impl Backlog {
+    /// Empty, with room for `lines` lines of one slot.
+    pub(crate) fn new(segment: &Segment, lines: usize) -> Self {
+        let shape = segment.geometry().shape();
+        Self {
+            queue: ReadQueue::new(lines, shape),
+            writers: WriterTable::default(),
+            assemblies: Assemblies::new(segment.geometry(), segment.assembly_budget),
+        }
+    }
+
+    /// Queues an event; accepting it takes every position before `end_position`.
+    pub(crate) fn push(&mut self, end_position: u64, event: Event) {
+        self.queue.push(end_position, event);
+    }
+}

@@ -1,0 +1,269 @@
+//! A line that comes in pieces: it is put together in the spare, and goes out in parts if it is
+//! longer than a slot.
+
+use super::publisher::{Fate, Outcome, Part, Style, stamp};
+use super::writer::Writer;
+use crate::error::WriteError;
+use crate::exchange::checksum;
+use crate::layout::flag;
+use crate::layout::sync::Ordering;
+use crate::segment::Segment;
+
+use Ordering::Relaxed;
+
+/// A line that has begun and not ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PartialLine {
+    style: Style,
+    /// Its place among all unfinished lines, in a [`LineBuffer`](crate::LineBuffer).
+    order: u64,
+    time: u64,
+    /// Parts published, and bytes in the spare.
+    pub(super) parts: u32,
+    at: usize,
+    /// Bytes of the line that were stored, and bytes that were not.
+    stored: u64,
+    cut: u64,
+    /// A part could not be published: all that follows is cut.
+    cutting: bool,
+    /// The sum of what is in the spare, where slots have checksums.
+    sum: u32,
+}
+
+impl PartialLine {
+    /// Whether all of it stands in the spare.
+    #[inline]
+    fn is_one_part(&self) -> bool {
+        self.parts == 0 && self.cut == 0
+    }
+}
+
+impl Writer {
+    /// Adds bytes to the unfinished line, which begins with them if there is none.
+    // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
+    #[inline(never)]
+    pub(crate) fn append(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
+        let ring = segment.ring();
+        let end = match &mut self.partial {
+            None if bytes.len() <= self.fits => {
+                let mut begun = self.begin(segment, style);
+                (begun.at, begun.stored) = (bytes.len(), bytes.len() as u64);
+                let header = self.publisher.header(style, begun.time, 0, begun.at, flag::FIRST);
+                if ring.shape.has_checks() {
+                    begun.sum = ring.sum(checksum::NONE, bytes);
+                    ring.fill(&self.publisher.spare, 0, bytes);
+                    ring.write_header(&self.publisher.spare, &header);
+                } else {
+                    ring.write_line::<false>(&mut self.publisher.spare, &header, bytes);
+                }
+                ring.mark_begun(&self.publisher.spare, begun.order);
+                self.partial = Some(begun);
+                bytes.len()
+            }
+            Some(begun) if begun.is_one_part() && begun.at + bytes.len() <= self.fits => {
+                ring.fill(&self.publisher.spare, begun.at, bytes);
+                begun.sum = ring.sum(begun.sum, bytes);
+                begun.at += bytes.len();
+                begun.stored += bytes.len() as u64;
+                let (style, time, end) = (begun.style, begun.time, begun.at);
+                ring.write_header(
+                    &self.publisher.spare,
+                    &self.publisher.header(style, time, 0, end, flag::FIRST),
+                );
+                end
+            }
+            _ => return self.append_more(segment, bytes, style),
+        };
+        self.publisher.registration.cell(segment).set_pending(self.publisher.line, end);
+        Ok(())
+    }
+
+    #[inline]
+    fn begin(&self, segment: &Segment, style: Style) -> PartialLine {
+        // A counter that all write to is as dear as the exchange itself, so only those have it
+        // whose reader wants it.
+        let order = match self.publisher.registration.ticket {
+            None => segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
+            Some(_) => 0,
+        };
+        PartialLine { style, order, time: stamp(segment), ..PartialLine::default() }
+    }
+
+    /// The same for any piece of any line.
+    #[inline(never)]
+    fn append_more(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
+        let ring = segment.ring();
+        let payload = ring.shape.payload();
+        let mut state = self.partial.unwrap_or_else(|| self.begin(segment, style));
+        let left = segment.geometry().max_line - state.stored;
+        let (mut rest, over) = bytes.split_at(bytes.len().min(left as usize));
+        state.cut += over.len() as u64;
+        let mut failed = Ok(());
+        while !rest.is_empty() {
+            if state.at == payload && !state.cutting {
+                failed = self.part(segment, &mut state, 0);
+            }
+            if state.cutting {
+                state.cut += rest.len() as u64;
+                break;
+            }
+            let (now, later) = rest.split_at(rest.len().min(payload - state.at));
+            ring.fill(&self.publisher.spare, state.at, now);
+            state.sum = ring.sum(state.sum, now);
+            state.at += now.len();
+            state.stored += now.len() as u64;
+            rest = later;
+        }
+        // For observers, and for the process that recovers what this one leaves when it dies.
+        let flags = self.part_flags(&state);
+        ring.write_header(
+            &self.publisher.spare,
+            &self.publisher.header(state.style, state.time, state.parts, state.at, flags),
+        );
+        ring.mark_begun(&self.publisher.spare, state.order);
+        self.publisher.registration.cell(segment).set_pending(self.publisher.line, state.at);
+        self.partial = Some(state);
+        failed
+    }
+
+    /// Adds `bytes` to the number of bytes omitted from the current line.
+    pub(crate) fn cut(&mut self, bytes: u64) {
+        if let Some(state) = &mut self.partial {
+            state.cut += bytes;
+        }
+    }
+
+    /// What the next part's header says of its place in the line, and of the line's number.
+    fn part_flags(&self, state: &PartialLine) -> u32 {
+        let first = if state.parts == 0 { flag::FIRST } else { 0 };
+        first | if self.voided == Some(self.publisher.line) { flag::ANEW } else { 0 }
+    }
+
+    /// Publishes what is in the spare as a part of the line. If it cannot be, the line is cut here.
+    fn part(
+        &mut self,
+        segment: &Segment,
+        state: &mut PartialLine,
+        flags: u32,
+    ) -> Result<(), WriteError> {
+        let header = {
+            let flags = flags | self.part_flags(state);
+            self.publisher.header(state.style, state.time, state.parts, state.at, flags)
+        };
+        segment.ring().seal(&mut self.publisher.spare, &header, state.sum);
+        let is_last = flags & flag::LAST != 0;
+        let outcome =
+            self.publisher.publish(segment, if is_last { Part::Last } else { Part::Inner });
+        if matches!(outcome, Ok(Outcome::Published)) {
+            state.parts += 1;
+        } else {
+            state.cut += state.at as u64;
+            state.cutting = true;
+        }
+        (state.at, state.sum) = (0, checksum::NONE);
+        outcome.map(drop)
+    }
+
+    /// Ends the unfinished line; without one, this is an empty line in `style`.
+    #[inline(never)]
+    pub(crate) fn finish(
+        &mut self,
+        segment: &Segment,
+        style: Style,
+        flags: u32,
+    ) -> Result<(), WriteError> {
+        match &self.partial {
+            None => self.line(segment, &[], style),
+            Some(begun) if begun.is_one_part() => {
+                let flags = flags | flag::FIRST | flag::LAST;
+                let header = self.publisher.header(begun.style, begun.time, 0, begun.at, flags);
+                let sum = begun.sum;
+                self.partial = None;
+                if segment.ring().shape.has_checks() {
+                    return self.publish_with_checksum(segment, &header, sum);
+                }
+                segment.ring().write_header(&self.publisher.spare, &header);
+                self.publisher.publish_line::<false>(segment)
+            }
+            Some(begun) => self.finish_parts(segment, *begun, flags),
+        }
+    }
+
+    /// The same for one of several parts, or of which something was cut.
+    #[inline(never)]
+    fn finish_parts(
+        &mut self,
+        segment: &Segment,
+        mut state: PartialLine,
+        flags: u32,
+    ) -> Result<(), WriteError> {
+        if state.cutting && state.parts == 0 {
+            self.end_line(segment, Fate::Lost);
+            return Ok(());
+        }
+        let mut flags = flags | flag::LAST;
+        let mut result = Ok(());
+        if state.cut > 0 {
+            let count = state.cut.to_ne_bytes();
+            if state.at + count.len() > segment.geometry().shape().payload() {
+                result = self.part(segment, &mut state, 0);
+            }
+            // Counted again: the part above may just have been cut too.
+            let count = state.cut.to_ne_bytes();
+            segment.ring().fill(&self.publisher.spare, state.at, &count);
+            state.sum = segment.ring().sum(state.sum, &count);
+            state.at += count.len();
+            flags |= flag::TRUNCATED;
+        }
+        if state.parts > 0 || !state.cutting {
+            state.cutting = false;
+            result = result.and(self.part(segment, &mut state, flags));
+        }
+        let fate = match (state.cutting, state.parts) {
+            (false, _) => Fate::Published,
+            (true, 0) => Fate::Lost,
+            (true, _) => Fate::Cut,
+        };
+        self.end_line(segment, fate);
+        result
+    }
+
+    /// Forgets the unfinished line's bytes: what follows rewrites it.
+    pub(crate) fn rewrite(&mut self, segment: &Segment) {
+        if let Some(state) = &mut self.partial {
+            let PartialLine { style, order, time, parts, .. } = *state;
+            *state = PartialLine { style, order, time, ..PartialLine::default() };
+            self.forget(segment, parts);
+        }
+    }
+
+    /// What stands in the spare is void, and so are the parts of the line that are in the ring.
+    pub(super) fn forget(&mut self, segment: &Segment, parts: u32) {
+        let cell = self.publisher.registration.cell(segment);
+        cell.set_pending(self.publisher.line, 0);
+        segment.ring().invalidate_snapshots(&cell.writer.0.hold, &mut self.publisher.spare);
+        if parts > 0 {
+            self.voided = Some(self.publisher.line);
+            let flags = flag::FIRST | flag::LAST | flag::FORGOTTEN;
+            let header = self.publisher.header(Style::default(), 0, 0, 0, flags);
+            segment.ring().seal(&mut self.publisher.spare, &header, checksum::NONE);
+            // Where it finds no room, the parts that follow say the same.
+            let _ = self.publisher.publish(segment, Part::Inner);
+        }
+    }
+
+    fn end_line(&mut self, segment: &Segment, fate: Fate) {
+        self.partial = None;
+        self.publisher.end_line(segment, fate);
+    }
+}

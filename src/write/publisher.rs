@@ -1,0 +1,225 @@
+//! One mirror's spare and line numbers: parts go from here into the ring.
+
+use super::backpressure::SpaceWait;
+use crate::error::{MirrorError, WriteError};
+use crate::exchange::{Refused, Spare};
+use crate::layout::sync::Ordering;
+use crate::layout::{LINE_MASK, SlotHeader, flag};
+use crate::line::item::{Kind, Level, Stream};
+use crate::registry::cell::{MirrorKind, Registration, register};
+use crate::segment::Segment;
+use crate::segment::options::Policy;
+use crate::segment::wake::wake_reader;
+
+use Ordering::Relaxed;
+
+/// What a writer says about its lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Style {
+    pub(crate) stream: Stream,
+    pub(crate) level: Level,
+    pub(crate) tag: u16,
+    pub(crate) kind: Kind,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its last part is in the ring.
+    Published,
+    /// Some parts are, the last one is not: the reader delivers it as truncated, so it is not lost.
+    Cut,
+    /// No part is.
+    Lost,
+}
+
+/// What became of a spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Published,
+    /// The ring is full and its policy is to drop.
+    Dropped,
+}
+
+/// Which part of its line is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Others follow.
+    Inner,
+    /// The line is complete with it, and the next one has the next number.
+    Last,
+}
+
+/// A registered mirror, as the exchange knows it.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) registration: Registration,
+    pub(super) spare: Spare,
+    /// The number of the line that is unfinished or comes next.
+    pub(super) line: u64,
+    /// The last line found no room and no reader: how far the last reader had come.
+    reader_was_gone: Option<u64>,
+}
+
+impl Publisher {
+    pub(super) fn new(segment: &Segment, entry: MirrorKind) -> Result<Self, MirrorError> {
+        let (registration, spare) = register(segment, entry)?;
+        let line = registration.mirror.epoch;
+        Ok(Self { registration, spare, line, reader_was_gone: None })
+    }
+
+    #[inline]
+    pub(super) fn header(
+        &self,
+        style: Style,
+        time: u64,
+        part: u32,
+        length: usize,
+        flags: u32,
+    ) -> SlotHeader {
+        SlotHeader {
+            position: 0,
+            time,
+            tag: style.tag,
+            line: self.line,
+            cell: self.registration.mirror.cell,
+            level: style.level as u8,
+            part,
+            length: length as u16,
+            flags: flags
+                | (style.stream as u32) << flag::STREAM_SHIFT
+                | (style.kind as u32) << flag::KIND_SHIFT,
+        }
+    }
+
+    /// Publishes the spare, waiting for space if that is the ring's policy.
+    ///
+    /// What the spare held is not pending any more from the exchange on. Were that noted only after
+    /// the new spare is held, the process that finds this writer dead could take an older part of
+    /// the same line, in the new spare, for its last words.
+    pub(super) fn publish(&mut self, segment: &Segment, part: Part) -> Result<Outcome, WriteError> {
+        match self.try_publish_any(segment, part) {
+            Ok(()) => published(segment),
+            Err(refused) => self.publish_later(segment, part, refused),
+        }
+    }
+
+    #[inline]
+    fn try_publish_any(&mut self, segment: &Segment, part: Part) -> Result<(), Refused> {
+        if segment.ring().shape.has_checks() {
+            self.try_publish::<true>(segment, part)
+        } else {
+            self.try_publish::<false>(segment, part)
+        }
+    }
+
+    #[inline(always)]
+    fn try_publish<const CHECKS: bool>(
+        &mut self,
+        segment: &Segment,
+        part: Part,
+    ) -> Result<(), Refused> {
+        let cell = self.registration.cell(segment);
+        let line = self.line.wrapping_add(u64::from(part == Part::Last));
+        let (hold, overwrites) = (&cell.writer.0.hold, segment.overwrites());
+        let publish =
+            segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, overwrites, || {
+                cell.set_pending(line, 0);
+            });
+        publish.map(drop)
+    }
+
+    #[cold]
+    fn publish_later(
+        &mut self,
+        segment: &Segment,
+        part: Part,
+        refused: Refused,
+    ) -> Result<Outcome, WriteError> {
+        segment.header().counts.0.found_full.fetch_add(1, Relaxed);
+        let mut gone = self.reader_was_gone;
+        let mut wait = SpaceWait::new(&mut gone);
+        let result = self.publish_when_there_is_space(segment, part, refused, &mut wait);
+        self.reader_was_gone = gone.filter(|_| result.is_err());
+        result
+    }
+
+    fn publish_when_there_is_space(
+        &mut self,
+        segment: &Segment,
+        part: Part,
+        mut refused: Refused,
+        wait: &mut SpaceWait<'_>,
+    ) -> Result<Outcome, WriteError> {
+        loop {
+            match refused {
+                Refused::Damaged if segment.is_cut() => return Err(WriteError::CutShort),
+                Refused::Damaged => return Err(WriteError::Damaged),
+                Refused::Full(_) if segment.policy() == Policy::DropNewest => {
+                    return Ok(Outcome::Dropped);
+                }
+                Refused::Full(position) => wait.wait(segment, position)?,
+            }
+            match self.try_publish_any(segment, part) {
+                Ok(()) => return published(segment),
+                Err(again) => refused = again,
+            }
+        }
+    }
+
+    /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished`
+    /// any more.
+    // All that a whole line needs is to be one piece of code: a call costs as much as the
+    // exchange's own steps.
+    #[inline(always)]
+    pub(super) fn publish_line<const CHECKS: bool>(
+        &mut self,
+        segment: &Segment,
+    ) -> Result<(), WriteError> {
+        match self.try_publish::<CHECKS>(segment, Part::Last) {
+            Ok(()) => {
+                let is_whole = wake_reader(segment);
+                self.line = self.line.wrapping_add(1) & LINE_MASK;
+                if is_whole { Ok(()) } else { Err(WriteError::CutShort) }
+            }
+            Err(refused) => self.line_later(segment, refused),
+        }
+    }
+
+    /// The same for one that was refused at first.
+    #[cold]
+    #[inline(never)]
+    fn line_later(&mut self, segment: &Segment, refused: Refused) -> Result<(), WriteError> {
+        let outcome = self.publish_later(segment, Part::Last, refused);
+        let published = matches!(outcome, Ok(Outcome::Published));
+        self.end_line(segment, if published { Fate::Published } else { Fate::Lost });
+        outcome.map(drop)
+    }
+
+    /// The line has its number for good, and `fate` says what became of it.
+    pub(super) fn end_line(&mut self, segment: &Segment, fate: Fate) {
+        self.line = self.line.wrapping_add(1) & LINE_MASK;
+        if fate == Fate::Published {
+            return;
+        }
+        let cell = self.registration.cell(segment);
+        if fate == Fate::Lost {
+            cell.count_dropped();
+        }
+        cell.set_pending(self.line, 0);
+    }
+}
+
+fn published(segment: &Segment) -> Result<Outcome, WriteError> {
+    if wake_reader(segment) { Ok(Outcome::Published) } else { Err(WriteError::CutShort) }
+}
+
+/// The time of a line's first byte, as its header has it.
+#[inline]
+pub(super) fn stamp(segment: &Segment) -> u64 {
+    if segment.stamps() {
+        1 + crate::sys::clock::since_1970().saturating_sub(segment.geometry().created) / 1000
+    } else {
+        0
+    }
+}
