@@ -160,7 +160,7 @@ fn try_measure<const N: usize, T: Transport<N>>(
 /// Ends a process whose reader waits in vain, and says how far it came; its children are killed
 /// with it.
 ///
-/// Time is counted in looks, so that a machine that stood still meanwhile makes nobody late.
+/// Time is counted in looks, so that a machine that stood still meanwhile makes no writer late.
 fn watch(stage: &Stage, total: u64, limit: Duration) {
     let (mut last, mut quiet, mut all) = (0, Duration::ZERO, Duration::ZERO);
     loop {
@@ -211,6 +211,6 @@ fn fork(body: impl FnOnce()) -> libc::pid_t {
 
 fn ended_well(child: libc::pid_t) -> bool {
     let mut status = 0;
-    // SAFETY: a child of ours, which nobody else waits for.
+    // SAFETY: a child of ours, which no other thread waits for.
     unsafe { libc::waitpid(child, &mut status, 0) == child && status == 0 }
 }

@@ -399,9 +399,9 @@ const ENDLESS: &str = "900000000000";
 /// How the workers' lines begin.
 const FIRSTS: [&[u8]; 3] = [b"worker 0000", b"worker 0001", b"worker 0002"];
 
-/// A run in which every worker has begun, as its first lines out of the pipe say. While this process
-/// does not read on, no worker can end: each has more lines than the pipe, the run's own buffer and
-/// the ring hold.
+/// A run in which every worker has begun, as its first lines out of the pipe say. While this
+/// process does not read on, no worker can end: each has more lines than the pipe, the run's own
+/// buffer and the ring hold.
 fn begun(args: &[&str], firsts: &[&[u8]]) -> (Child, ChildStdout, Vec<u8>) {
     let mut child = spawn(&[&["--output", "-"], args].concat(), Stdio::piped());
     let mut pipe = child.stdout.take().expect("piped");

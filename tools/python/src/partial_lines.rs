@@ -32,8 +32,8 @@ impl PartialLines {
         if goes_on { None } else { self.end(line.cell) }
     }
 
-    /// Appends a piece to its partial line. Returns the line once it has its end; `None` while it has
-    /// none, and when it was discarded.
+    /// Appends a piece to its partial line. Returns the line once it has its end; `None` while it
+    /// has none, and when it was discarded.
     pub fn assemble(&mut self, mut line: Line<'static>) -> Option<Line<'static>> {
         // Other kinds, and all other tags, have the meaning that their writer gives them.
         if line.kind != Kind::Line || !is_piece(line.tag) && !line.unfinished {

@@ -159,7 +159,7 @@ impl Reader {
                     false => sink.call_method1(intern!(py, "parse_lines"), (run,)),
                 };
                 if let Err(error) = stored {
-                    // Those lines are lost, as `parse_lines` refused them; what comes after them is not.
+                    // `parse_lines` refused those lines, so they are lost; what comes next is not.
                     if let Ok(Some((taken, _))) = next {
                         self.state(py)?.backlog.give_back(taken);
                     }

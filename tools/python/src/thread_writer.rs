@@ -145,8 +145,8 @@ impl WriterState {
         Ok(())
     }
 
-    /// Continues a line of which a piece was sent ahead, up to the line's end; returns the text after
-    /// that end.
+    /// Continues a line of which a piece was sent ahead, up to the line's end; returns the text
+    /// after that end.
     ///
     /// What a `\r` means is decided here, since the mirror does not keep what was sent ahead.
     #[cold]
@@ -234,8 +234,8 @@ impl WriterState {
 /// Bytes of a partial line that are kept for the mirror's `read`.
 const MAX_PARTIAL: usize = 1 << 16;
 
-/// Keeps the last part of a long partial line: a progress bar that is redrawn for hours must not grow
-/// without a bound.
+/// Keeps the last part of a long partial line: a progress bar that is redrawn for hours must not
+/// grow without a bound.
 fn trim(partial: &mut Vec<u8>) {
     if partial.len() > MAX_PARTIAL {
         let last = memchr::memrchr(b'\r', partial).unwrap_or(0);

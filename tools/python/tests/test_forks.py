@@ -22,7 +22,7 @@ def in_a_child(work):
     child = os.fork()
     if child == 0:
         code = 1
-        # Who hangs is killed.
+        # A child that hangs is killed.
         signal.alarm(20)
         try:
             work()
@@ -173,7 +173,7 @@ print(buffer.n_mirrors)
 
 
 def test_threads_that_fork_at_the_same_time_tell_their_children_apart():
-    """A hook of somebody else's has another thread fork in the middle of this one's fork."""
+    """A hook of the program has another thread fork in the middle of this one's fork."""
     program = """
 import asyncio, logging, os, threading
 def fork():
