@@ -141,8 +141,8 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// As [`LineProcBuffer::wait`]. After [`end_on_interrupt`](Self::end_on_interrupt) a signal ends
-    /// the workers, and this goes on draining what they had written.
+    /// As [`LineProcBuffer::wait`]. After [`end_on_interrupt`](Self::end_on_interrupt) a signal
+    /// ends the workers, and this goes on draining what they had written.
     pub fn wait(&mut self, buffer: &LineProcBuffer) -> Result<Vec<Ended<'static>>, PoolError> {
         loop {
             // A worker that dies before it opens its mirror is known here alone.

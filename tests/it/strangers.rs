@@ -227,8 +227,8 @@ fn a_seat_whose_descriptor_is_no_file_is_not_opened() {
 /// A lock for reading on all of a file, as a process may have it that may only read.
 struct ReadLock(File);
 
-/// Given back by name: a child that another test forks meanwhile has the description too, and closing
-/// it here would leave the lock there.
+/// Given back by name: a child that another test forks meanwhile has the description too, and
+/// closing it here would leave the lock there.
 impl Drop for ReadLock {
     fn drop(&mut self) {
         // SAFETY: a plain C struct, for which zeros are valid: all of the file.

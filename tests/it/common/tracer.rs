@@ -92,7 +92,7 @@ impl Traced {
     /// before, or if this machine has no such breakpoints to give.
     #[cfg(target_arch = "x86_64")]
     pub fn run_to(&self, address: u64, count: usize) -> bool {
-        // The first breakpoint's address, and the register that switches it on: local, at execution.
+        // The first breakpoint's address, and the register that switches it on, for execution.
         if !self.set_debug_register(0, address) || !self.set_debug_register(7, 1) {
             return false;
         }

@@ -5,6 +5,18 @@
 //! with a time limit. That process makes one [`transport`], starts its writers as threads or forked
 //! children, reads and checks every line ([`mod@line`]), and prints one line of JSON. The
 //! supervisor takes repetitions in turns, and gives medians with their spread.
+//!
+//! The rooms, from the top down; a room imports only rooms below it:
+//!
+//! ```text
+//! main
+//! supervise  plot             processes with a time limit; pictures of their results
+//! transports                  the table of transports, one file each; runs the case that is named
+//! measure  report             one measurement of a given transport; results as JSON and tables
+//! case                        what is asked for, what came out
+//! transport                   the trait that every transport has
+//! clock  line  shared  stats
+//! ```
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,7 +121,10 @@ fn main() -> ExitCode {
         Err(help) => help.exit(),
     };
     match cli.command {
-        Some(Sub::One(case)) => measure::one(&case),
+        Some(Sub::One(case)) => {
+            transports::run_case(&case);
+            ExitCode::SUCCESS
+        }
         Some(Sub::Plot { results, to }) => match plot::all(&results, &to) {
             Ok(()) => ExitCode::SUCCESS,
             Err(words) => wrong(&words),
@@ -184,9 +199,6 @@ fn check(args: &RunArgs) -> Result<(), String> {
     }
     Ok(())
 }
-
-// ---------------------------------------------------------------------------------- what is
-// measured
 
 /// All measurements that are asked for, those that are compared with each other together.
 fn groups(args: &RunArgs, can_trace: bool) -> Vec<Group> {

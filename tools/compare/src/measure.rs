@@ -1,7 +1,7 @@
-//! Runs one measurement in this process: starts the writers, reads, checks, counts.
+//! Runs one measurement of a given transport in this process: starts the writers, reads, checks and
+//! counts. Which transport a name stands for is decided above, in `transports`.
 
 use std::io::Write as _;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -21,22 +21,8 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs the case and prints its outcome as one line of JSON.
-pub fn one(case: &Case) -> ExitCode {
-    let outcome = match case.bytes {
-        32 => crate::transports::measure::<32>(case),
-        100 => crate::transports::measure::<100>(case),
-        256 => crate::transports::measure::<256>(case),
-        1000 => crate::transports::measure::<1000>(case),
-        4000 => crate::transports::measure::<4000>(case),
-        other => Outcome::Fault(format!("lines of {other} bytes are not compiled in")),
-    };
-    print(&outcome);
-    ExitCode::SUCCESS
-}
-
-/// On a line of its own, whatever others have printed.
-fn print(outcome: &Outcome) {
+/// Prints the outcome as one line of JSON, on a line of its own whatever a transport has printed.
+pub fn print(outcome: &Outcome) {
     let text = serde_json::to_string(outcome).expect("figures and words are JSON");
     let _ = std::io::stdout().write_all(format!("\n{text}\n").as_bytes());
 }
@@ -174,7 +160,7 @@ fn try_measure<const N: usize, T: Transport<N>>(
 /// Ends a process whose reader waits in vain, and says how far it came; its children are killed
 /// with it.
 ///
-/// Time is counted in looks, so that a machine that stood still meanwhile makes nobody late.
+/// Time is counted in looks, so that a machine that stood still meanwhile makes no writer late.
 fn watch(stage: &Stage, total: u64, limit: Duration) {
     let (mut last, mut quiet, mut all) = (0, Duration::ZERO, Duration::ZERO);
     loop {
@@ -225,6 +211,6 @@ fn fork(body: impl FnOnce()) -> libc::pid_t {
 
 fn ended_well(child: libc::pid_t) -> bool {
     let mut status = 0;
-    // SAFETY: a child of ours, which nobody else waits for.
+    // SAFETY: a child of ours, which no other thread waits for.
     unsafe { libc::waitpid(child, &mut status, 0) == child && status == 0 }
 }

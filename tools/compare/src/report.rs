@@ -140,7 +140,7 @@ fn table_of(case: &Case) -> Table {
     (case.measure, case.mode, case.bytes, reading, writers)
 }
 
-/// Who has other room than was asked for.
+/// The transports that have other room than was asked for.
 fn rooms(rows: &[&Measured]) -> String {
     let mut words: Vec<String> = Vec::new();
     for one in

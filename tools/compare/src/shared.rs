@@ -51,7 +51,7 @@ impl SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: nobody has a reference into the mapping any more.
+        // SAFETY: there is no reference into the mapping any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
@@ -112,14 +112,14 @@ impl Stage {
         while self.words().ready.load(Ordering::Acquire) < self.writers {
             backoff.snooze();
         }
-        // Before they can: whoever keeps this process from running in between is counted too.
+        // Before they can: time in which this process does not run in between is counted too.
         let start = Instant::now();
         self.words().begun.store(1, Ordering::Release);
         start
     }
 
     /// A writer has sent its last line. It keeps its handle until the reader is through, so that no
-    /// transport can lose what nobody has read yet.
+    /// transport can lose what was not read yet.
     pub fn finish_and_wait(&self) {
         self.words().finished.fetch_add(1, Ordering::AcqRel);
         while self.words().over.load(Ordering::Acquire) == 0 {

@@ -116,7 +116,7 @@ fn gather(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String
     })
 }
 
-/// Waits until the process ends, `limit` at most, and leaves nobody of its group behind.
+/// Waits until the process ends, `limit` at most, and leaves no process of its group behind.
 fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
     let status = loop {
@@ -127,8 +127,8 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         }
     };
     // SAFETY: a signal to the group that was made for this child, whose number is not free before
-    // it was waited for. Where it has been, the group's number is kept by those who are left in
-    // it, or nobody has it yet.
+    // it was waited for. Where it has been, the group's number is kept by the processes that are
+    // left in it, or is not in use yet.
     unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
     let _ = child.wait();
     status

@@ -147,7 +147,7 @@ impl<T> Shelf<T> {
     }
 
     pub fn take(&self, index: usize) -> T {
-        let mut handles = self.0.lock().expect("nobody panics with it");
+        let mut handles = self.0.lock().expect("no thread panics with it");
         handles[index].take().expect("each handle is taken once")
     }
 }

@@ -57,7 +57,7 @@ fn reader() -> (LineRing, LineProcMirror, Reader) {
     for _ in 0..LINES {
         mirror.write_line(&LINE).expect("there is room");
     }
-    let reader = ring.reader().expect("nobody reads");
+    let reader = ring.reader().expect("no other reader");
     (ring, mirror, reader)
 }
 

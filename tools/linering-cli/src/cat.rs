@@ -1,4 +1,4 @@
-//! `linering cat`: what is in a ring, whoever uses it or used it. Nothing in it is changed.
+//! `linering cat`: what is in a ring, in use or not. Nothing in it is changed.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use linering::{AttachError, Item, Kind, LineRing, Observer, RingName, turn_sigbus_into_errors};
 
 use crate::failure::Failure;
+use crate::item_printer::{ItemPrinter, name_of};
 use crate::output::Format;
-use crate::shown::{Shown, name_of};
 
 /// Show what is in a ring: of one that is in use, or that was left by a crash
 ///
-/// The lines that nobody has drained yet, and before them as many drained ones as the ring still
+/// The lines that were not drained yet, and before them as many drained ones as the ring still
 /// has, oldest first. Losses and ends are told on the standard error, in their place. Nothing in
-/// the ring is changed, and nobody who uses it waits.
+/// the ring is changed, and no process that uses it waits.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -63,14 +63,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(most) = args.lines {
         keep_last(&mut items, most);
     }
-    let mut shown = Shown::new(args.format, args.color)?;
+    let mut printer = ItemPrinter::new(args.format, args.color)?;
     for item in &items {
-        shown.item(item);
-        if !shown.is_alive() {
+        printer.item(item);
+        if !printer.is_alive() {
             break;
         }
     }
-    Ok(shown.finish())
+    Ok(printer.finish())
 }
 
 /// Keeps the last `most` lines, and what stands among or behind them.

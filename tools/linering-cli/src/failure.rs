@@ -11,13 +11,13 @@ pub const INTERRUPTED: u8 = 130;
 /// Why a command cannot go on.
 #[derive(Debug)]
 pub enum Failure {
-    /// It was asked for something that cannot be.
+    /// The caller asked for something that is not possible.
     Usage(String),
     /// A command that cannot be started.
     NotStarted(String),
     /// It did not work.
     Failed(String),
-    /// Nobody reads its output any more, which is no reason to complain.
+    /// The reader of its output has gone, which is no reason to complain.
     Unread,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A note on stderr. If nobody can be told there, nobody can be told.
+/// A note on stderr. A failure to write it cannot be reported anywhere.
 pub fn note(text: impl fmt::Display) {
     use io::Write;
     let _ = writeln!(io::stderr(), "linering: {text}");

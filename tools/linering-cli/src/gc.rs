@@ -11,10 +11,10 @@ use crate::failure::{Failure, note};
 /// Where the system keeps shared memory that has a name.
 const FOLDER: &str = "/dev/shm";
 
-/// List rings that have a name in shared memory, and remove those in which nobody lives
+/// List rings that have a name in shared memory, and remove those that no process uses
 ///
 /// A ring of which the process that made it was killed keeps its name, and its memory. One that
-/// somebody uses or looks at is never removed; nor is anything that is no ring.
+/// a process uses or reads is never removed; nor is anything that is no ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.")]
 pub struct Args {
@@ -26,13 +26,13 @@ pub struct Args {
     whose: Whose,
 }
 
-/// Removes what nobody has any more.
+/// Removes the rings that no process has open any more.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let refused = |error| Failure::Failed(format!("cannot list {FOLDER}: {error}"));
     let mut failed = false;
     for entry in fs::read_dir(FOLDER).map_err(refused)? {
         let entry = entry.map_err(refused)?;
-        // Whatever has another name was not made by us.
+        // A name that is no UTF-8 is not one of ours.
         let Ok(name) = entry.file_name().into_string() else { continue };
         let bytes = entry.metadata().map_or(0, |data| data.len());
         let gone = if args.dry_run {
@@ -43,10 +43,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         // Any user can make a file there, of any name: no terminal obeys it.
         let name = name.replace(char::is_control, "\u{fffd}");
         match gone {
-            Ok(true) if args.dry_run => println!("{name}: {bytes} bytes, nobody lives there"),
-            Ok(true) => println!("{name}: {bytes} bytes, nobody lived there, removed"),
+            Ok(true) if args.dry_run => println!("{name}: {bytes} bytes, no process lives there"),
+            Ok(true) => println!("{name}: {bytes} bytes, no process lived there, removed"),
             Ok(false) => println!("{name}: {bytes} bytes, in use"),
-            // Somebody else's, gone meanwhile, or no ring at all.
+            // Another user's, gone meanwhile, or no ring at all.
             Err(AttachError::System(SystemError {
                 doing: "take the name away", error, ..
             })) => {

@@ -26,7 +26,7 @@ pub fn watch() -> io::Result<Arc<AtomicBool>> {
     Ok(asked)
 }
 
-/// From now on, a mapped file that somebody cuts short ends this process with a sentence, not with
+/// From now on, a mapped file that is cut short ends this process with a sentence, not with
 /// a bare SIGBUS.
 ///
 /// Before that the signal `first` is raised, if there is one.

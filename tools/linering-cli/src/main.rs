@@ -5,13 +5,13 @@ mod demo;
 mod failure;
 mod gc;
 mod interrupt;
-mod number;
+mod item_printer;
+mod on_full;
 mod output;
 mod recover;
 mod run;
-mod shown;
+mod value_parser;
 mod verify;
-mod when_full;
 
 use std::process::ExitCode;
 

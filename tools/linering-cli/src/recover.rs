@@ -7,18 +7,17 @@ use linering::turn_sigbus_into_errors;
 
 use crate::cat::Whose;
 use crate::failure::Failure;
+use crate::item_printer::ItemPrinter;
 use crate::output::Format;
-use crate::shown::Shown;
 
 /// Take over a ring that was left by a crash, and drain it
 ///
-/// Prints the lines that nobody has drained, those that the killed were writing too, and says how
-/// each writer ended. They are taken out of the ring once they were printed. Of a line whose
-/// checksum does not agree it says that it is damaged. If somebody still writes there this goes on
-/// until they have ended.
+/// Prints the lines that were not drained, also those that killed writers had begun, and says how
+/// each writer ended. Lines are taken out of the ring once they were printed. A line whose checksum
+/// does not agree is reported as damaged. While writers live, this goes on until they have ended.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 when all is well, 1 for a failure (somebody reads the ring already, say), 2 for wrong usage."
+    after_help = "Exit code: 0 when all is well, 1 for a failure (the ring has a reader already, say), 2 for wrong usage."
 )]
 pub struct Args {
     /// A ring: the path of its file, or its name
@@ -37,7 +36,7 @@ pub struct Args {
     color: clap::ColorChoice,
 }
 
-/// How long it waits for the next line where others live, before it looks whether it is over.
+/// How long it waits for the next line while writers live, before it checks whether all have ended.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// Drains the ring.
@@ -51,24 +50,24 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let ring = args.whose.ring(&args.ring).map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 
-    let mut shown = Shown::new(args.format, args.color)?;
+    let mut printer = ItemPrinter::new(args.format, args.color)?;
     loop {
         match reader.wait_timeout(PERIOD) {
             Ok(true) => {}
             Err(error) => return Err(failed("drain", &error)),
-            // Seats that nobody has opened are nobody's, where nobody else lives.
+            // A seat that was not opened never will be, where no other process lives.
             Ok(false) if reader.is_over() || !is_used && ring.counts().live == 0 => break,
             Ok(false) => continue,
         }
         let batch = reader.batch().map_err(|error| failed("drain", &error))?;
         for item in batch.iter() {
-            shown.item(&item);
+            printer.item(&item);
         }
-        if !shown.flush() {
+        if !printer.flush() {
             // What was not printed is not committed, and stays in the ring.
             break;
         }
         batch.commit();
     }
-    Ok(shown.finish())
+    Ok(printer.finish())
 }

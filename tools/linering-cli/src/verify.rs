@@ -9,7 +9,7 @@ use linering::{Item, turn_sigbus_into_errors};
 
 use crate::cat::Whose;
 use crate::failure::Failure;
-use crate::shown::name_of;
+use crate::item_printer::name_of;
 
 /// Say whether what is in a ring is what its writers put there
 ///

@@ -219,7 +219,7 @@ fn several_workers_give_back_every_line_each_share_in_order() {
             ];
             demo(&[&["--mode", mode], &ends[..]].concat()).success();
             let drained = fs::read(&output).expect("the output");
-            // Somebody else's lines may come after the one without an end, so it got one.
+            // Another worker's lines may come after the one without an end, so it got one.
             assert_shares(&[&bytes[..], b"\n"].concat(), &drained, workers);
         }
     }
@@ -399,9 +399,9 @@ const ENDLESS: &str = "900000000000";
 /// How the workers' lines begin.
 const FIRSTS: [&[u8]; 3] = [b"worker 0000", b"worker 0001", b"worker 0002"];
 
-/// A run in which every worker has begun, as its first lines out of the pipe say. While nobody
-/// reads on, no worker can end: each has more lines than the pipe, the run's own buffer and the
-/// ring hold.
+/// A run in which every worker has begun, as its first lines out of the pipe say. While this
+/// process does not read on, no worker can end: each has more lines than the pipe, the run's own
+/// buffer and the ring hold.
 fn begun(args: &[&str], firsts: &[&[u8]]) -> (Child, ChildStdout, Vec<u8>) {
     let mut child = spawn(&[&["--output", "-"], args].concat(), Stdio::piped());
     let mut pipe = child.stdout.take().expect("piped");
@@ -417,7 +417,7 @@ fn begun(args: &[&str], firsts: &[&[u8]]) -> (Child, ChildStdout, Vec<u8>) {
 }
 
 fn kill(process: u32, signal: i32) {
-    // SAFETY: a plain system call; the process is a child, or a child's child, that nobody has
+    // SAFETY: a plain system call; the process is a child, or a child's child, that was not
     // awaited.
     assert_eq!(unsafe { libc::kill(process as i32, signal) }, 0);
 }

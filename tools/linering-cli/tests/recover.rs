@@ -111,7 +111,7 @@ fn a_ring_that_is_read_already_is_refused_and_what_is_none_too() {
     let folder = folder();
     let path = folder.path().join("ring");
     let ring = LineRing::create_file(&path, Options::new()).expect("a ring");
-    let _reader = ring.reader().expect("nobody reads");
+    let _reader = ring.reader().expect("no other reader");
     let path = path.to_str().expect("UTF-8");
     let refused = output(&["recover", path]);
     let process = std::process::id();
@@ -130,7 +130,7 @@ fn a_ring_that_is_read_already_is_refused_and_what_is_none_too() {
 }
 
 #[test]
-fn names_are_removed_where_nobody_lives_and_nowhere_else() {
+fn names_are_removed_where_no_process_lives_and_nowhere_else() {
     let name = |what: &str| format!("linering-gc-{what}-{}", std::process::id());
     let (left, kept) = (name("left"), name("kept"));
     in_a_killed_process(|| {
@@ -144,12 +144,12 @@ fn names_are_removed_where_nobody_lives_and_nowhere_else() {
     };
     let dry = output(&["gc", "--dry-run"]);
     assert!(
-        of(&dry, &left).ends_with("bytes, nobody lives there")
+        of(&dry, &left).ends_with("bytes, no process lives there")
             && of(&dry, &kept).ends_with("bytes, in use")
     );
     let removed = output(&["gc"]);
     assert!(
-        of(&removed, &left).ends_with("bytes, nobody lived there, removed"),
+        of(&removed, &left).ends_with("bytes, no process lived there, removed"),
         "{}",
         out(&removed)
     );

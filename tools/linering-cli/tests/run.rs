@@ -238,7 +238,7 @@ fn the_ring_can_be_a_file_that_stays_or_have_a_name_meanwhile() {
         err(&output)
     );
     let ring = linering::LineRing::open_file(&path).expect("it stays");
-    assert!(ring.reader().expect("nobody reads").next().is_none(), "everything was read");
+    assert!(ring.reader().expect("no other reader").next().is_none(), "everything was read");
     let output = run(&["--file", text, "--", "echo", "hello"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(err(&output).contains(&format!("{text} is there already")), "{}", err(&output));
@@ -494,7 +494,7 @@ fn everything_goes_to_a_file_too_which_rotates() {
 }
 
 #[test]
-fn with_a_file_the_draining_goes_on_when_nobody_reads_stdout() {
+fn with_a_file_the_draining_goes_on_when_stdout_has_no_reader() {
     let path = scratch("run-goes-on");
     let _ = fs::remove_file(&path);
     let args = ["--output", path.to_str().expect("UTF-8"), "--", "seq", "1000000"];
@@ -710,11 +710,11 @@ fn more_workers_than_descriptors_are_started_all_the_same_and_have_the_limit_tha
 }
 
 #[test]
-fn nobody_to_write_for_ends_the_workers() {
+fn an_output_without_a_reader_ends_the_workers() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
     let output = linering(&["--", "yes"]).stdout(full()).output().expect("it ends");
     assert_eq!(output.status.code(), Some(125));
-    // Nothing is written before the end, and nobody would read it.
+    // Nothing is written before the end, and then there is no reader.
     let mut child = linering(&["--group", "--", "yes"]);
     let mut child = child.stdout(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());

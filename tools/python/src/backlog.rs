@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use linering::{Ended, Item, Line, ReadError, Reader};
 
-use crate::begun::Begun;
 use crate::line::{Info, text_of};
+use crate::partial_lines::PartialLines;
 
 /// One thing for Python.
 #[derive(Clone, Copy, Debug)]
@@ -91,21 +91,21 @@ pub struct Backlog {
     next: usize,
     /// What was popped and given back; the oldest last.
     returned: Vec<Taken>,
-    begun: Begun,
-    /// Whether somebody wants to see the states of lines that change.
+    partial: PartialLines,
+    /// Whether the caller wants to see the states of lines that change.
     changes: bool,
     ends: Vec<Ended<'static>>,
     lost: u64,
 }
 
 impl Backlog {
-    /// Of a ring whose longest line has so many bytes.
-    pub fn new(most: usize) -> Self {
+    /// An empty one, of a ring whose longest line has `max_line` bytes.
+    pub fn new(max_line: usize) -> Self {
         Self {
             chunks: VecDeque::new(),
             next: 0,
             returned: Vec::new(),
-            begun: Begun::new(most),
+            partial: PartialLines::new(max_line),
             changes: false,
             ends: Vec::new(),
             lost: 0,
@@ -156,20 +156,18 @@ impl Backlog {
 
     fn accept(&mut self, chunk: &mut Chunk, item: Item<'_>) {
         match item {
-            Item::Line(line) if self.begun.is_unconcerned(&line) => {
-                chunk.push_line(What::Line, &line)
-            }
+            Item::Line(line) if self.partial.is_plain(&line) => chunk.push_line(What::Line, &line),
             Item::Line(line) => {
-                self.begun
+                self.partial
                     .ended_by(&line)
                     .iter()
                     .for_each(|ended| chunk.push_line(What::Line, ended));
                 let cell = line.cell;
-                match self.begun.assemble(line.into_owned()) {
+                match self.partial.assemble(line.into_owned()) {
                     Some(line) => chunk.push_line(What::Line, &line),
-                    // All that has come of it, each time: only for who wants that.
+                    // The whole line so far, each time: only if the caller wants that.
                     None if self.changes => {
-                        self.begun
+                        self.partial
                             .state(cell)
                             .into_iter()
                             .for_each(|it| chunk.push_line(What::Change, it));
@@ -185,8 +183,8 @@ impl Backlog {
             other => {
                 if let Item::Ended(ended) = other.into_owned() {
                     // Flagged `unfinished`, as they were.
-                    let begun = ended.cell.and_then(|cell| self.begun.end(cell));
-                    begun.iter().for_each(|line| chunk.push_line(What::Line, line));
+                    let partial = ended.cell.and_then(|cell| self.partial.end(cell));
+                    partial.iter().for_each(|line| chunk.push_line(What::Line, line));
                     self.ends.push(ended);
                 }
             }
@@ -207,18 +205,18 @@ impl Backlog {
         Some(taken)
     }
 
-    /// It could not be handed on: the next pop gives it again.
+    /// Puts back what could not be handed on: the next pop returns it again.
     pub fn give_back(&mut self, taken: Taken) {
         self.returned.push(taken);
     }
 
-    /// The lines that were begun and sent ahead, oldest first.
-    pub fn begun(&self) -> Vec<Line<'static>> {
-        self.begun.lines()
+    /// The partial lines that were sent ahead, oldest first.
+    pub fn partial_lines(&self) -> Vec<Line<'static>> {
+        self.partial.lines()
     }
 
-    pub fn forget_begun(&mut self) {
-        self.begun.clear();
+    pub fn discard_partial_lines(&mut self) {
+        self.partial.clear();
     }
 
     /// The ends that have come since the last call.

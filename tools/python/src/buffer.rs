@@ -11,12 +11,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::items;
-use crate::{errors, fast, text};
+use crate::{errors, text, write_method};
 
 type Objects<'py> = Vec<Bound<'py, PyAny>>;
 
-/// Lines that are written between two looks of a subclass that wants to see them all.
-const AT_A_TIME: usize = 1024;
+/// Lines that are written at a time for a subclass that wants to see each line.
+const EAGER_LINES: usize = 1024;
 
 #[pyclass(subclass, frozen, module = "linering._linering")]
 #[derive(Debug)]
@@ -35,10 +35,10 @@ impl ThreadBuffer {
     }
 }
 
-impl fast::Write for ThreadBuffer {
+impl write_method::Write for ThreadBuffer {
     const WRITE_DOC: &'static CStr =
         c"write($self, data, /)\n--\n\nWrite text; give its length in characters.\n\n\
-        Whole lines are stored; what follows the last line's end waits for its own.";
+        Whole lines are stored; the rest is a partial line that waits for its end.";
 
     #[inline]
     fn write(this: Borrowed<'_, '_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
@@ -58,10 +58,10 @@ fn write_eagerly(this: &Bound<'_, ThreadBuffer>, data: &Bound<'_, PyString>) -> 
     let (py, me) = (this.py(), this.get());
     text::with_bytes(data, |bytes| {
         let mut rest = bytes;
-        while let Some(last) = memchr::memchr_iter(b'\n', rest).take(AT_A_TIME).last() {
+        while let Some(last) = memchr::memchr_iter(b'\n', rest).take(EAGER_LINES).last() {
             let (now, later) = rest.split_at(last + 1);
             me.put(py, now)?;
-            this.call_method0(intern!(py, "_settle"))?;
+            this.call_method0(intern!(py, "_store_finished"))?;
             rest = later;
         }
         me.put(py, rest)
@@ -89,7 +89,7 @@ impl ThreadBuffer {
         self.buffer.close();
     }
 
-    fn _forget(&self) -> PyResult<()> {
+    fn _discard_partial_line(&self) -> PyResult<()> {
         self.buffer.clear().map_err(errors::of_read)
     }
 
@@ -103,9 +103,9 @@ impl ThreadBuffer {
         self.buffer.maxlen()
     }
 
-    /// The finished lines, which are taken out, and those that threads have begun.
+    /// The finished lines, which are taken out, and the threads' partial lines.
     fn _take<'py>(&self, py: Python<'py>) -> PyResult<(Objects<'py>, Objects<'py>)> {
-        let (finished, begun) = py.detach(|| self.buffer.take()).map_err(errors::of_read)?;
-        Ok((items::lines(py, &finished)?, items::lines(py, &begun)?))
+        let (finished, partial) = py.detach(|| self.buffer.take()).map_err(errors::of_read)?;
+        Ok((items::lines(py, &finished)?, items::lines(py, &partial)?))
     }
 }

@@ -1,4 +1,4 @@
-//! What the reader hands out, as Python has it.
+//! What the reader hands out, as Python objects.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -19,7 +19,7 @@ const PARTS: usize = 8;
 
 /// Where a record's head ends.
 fn head_of(bytes: &[u8]) -> Option<usize> {
-    // Others may send to the stream of loggers too.
+    // A program in Rust may write to the stream of loggers too.
     let end = memchr::memchr(HEAD_END, bytes)?;
     (memchr::memchr_iter(BETWEEN, &bytes[..end]).count() == PARTS - 1).then_some(end)
 }
@@ -38,7 +38,7 @@ pub fn line<'py>(
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let class = CLASS.import(py, "linering._record", "Record")?;
         let made = class.call1((text::to_str(py, &bytes[end + 1..])?,))?;
-        line::tell(&made, info)?;
+        line::set_info(&made, info)?;
         made.setattr(intern!(py, "_record"), text::to_str(py, &bytes[..end])?)?;
         return Ok(made);
     }

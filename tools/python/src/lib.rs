@@ -1,23 +1,35 @@
 //! The extension module of the Python package `linering`: what has to be fast, or to know the ring.
 //! The rest, which is what users see, is in `python/linering`.
+//!
+//! The files, from the top down; each imports only files below it:
+//!
+//! ```text
+//! ring  capture              a buffer's ring; a mirror for descriptors 1 and 2
+//! mirror  buffer  reader     what Python's mirror, line buffer and process buffer are made of
+//! backlog                    what was taken out of the ring and Python does not have yet
+//! partial_lines  seat_slot   pieces that were sent ahead; a mirror's seat
+//! thread_writer  items       one thread's writer in a mirror; what the reader hands out
+//! errors  line  write_method
+//! interruptible  gil_cell  fork  text
+//! ```
 
 mod backlog;
-mod begun;
 mod buffer;
 mod capture;
-mod claim;
 mod errors;
-mod fast;
 mod fork;
+mod gil_cell;
+mod interruptible;
 mod items;
 mod line;
 mod mirror;
+mod partial_lines;
 mod reader;
 mod ring;
-mod sleep;
-mod stand;
+mod seat_slot;
 mod text;
-mod way;
+mod thread_writer;
+mod write_method;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
@@ -59,15 +71,15 @@ mod _linering {
     #[pymodule_export]
     use crate::ring::Ring;
     #[pymodule_export]
-    use crate::stand::{Kept, obeys_env};
+    use crate::seat_slot::{ReservedSeat, obeys_env};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::only_in_the_main_interpreter(module.py())?;
         crate::fork::watch();
-        linering::set_blocking_hook(crate::sleep::around);
+        linering::set_blocking_hook(crate::interruptible::blocking_hook);
         module.add("Line", crate::line::class_of(module.py())?)?;
-        crate::fast::add::<Mirror>(module.py())?;
-        crate::fast::add::<ThreadBuffer>(module.py())
+        crate::write_method::add::<Mirror>(module.py())?;
+        crate::write_method::add::<ThreadBuffer>(module.py())
     }
 }

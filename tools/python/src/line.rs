@@ -117,7 +117,8 @@ impl Info {
         self.kind == TEXT && self.stream == Stream::Log as u8
     }
 
-    /// With the interpreter lock held, so that nobody has the labels locked when the process forks.
+    /// With the interpreter lock held, so that no thread holds the lock of the labels when the
+    /// process forks.
     pub fn set_label(&mut self, label: &str) {
         self.label = 0;
         if !label.is_empty() {
@@ -152,7 +153,7 @@ pub fn text_of<'l>(line: &'l Line<'_>) -> &'l [u8] {
     }
 }
 
-fn place(line: *mut ffi::PyObject) -> *mut Info {
+fn info_of(line: *mut ffi::PyObject) -> *mut Info {
     line.cast::<u8>().wrapping_add(OFFSET.load(Relaxed)).cast()
 }
 
@@ -176,23 +177,24 @@ pub fn make<'py>(py: Python<'py>, bytes: &[u8], info: Info) -> PyResult<Bound<'p
             new(class.as_ptr().cast(), arguments.as_ptr(), std::ptr::null_mut()),
         )?
     };
-    tell(&made, info)?;
+    set_info(&made, info)?;
     Ok(made)
 }
 
-/// Says what is known of a line that nobody else has yet, or had in another process.
-pub fn tell(line: &Bound<'_, PyAny>, info: Info) -> PyResult<()> {
+/// Stores what is known of a line that no other code has yet: a new one, or one that came out of a
+/// pickle.
+pub fn set_info(line: &Bound<'_, PyAny>, info: Info) -> PyResult<()> {
     check(line)?;
     // SAFETY: the class has the room for it there, aligned as its size makes it; the interpreter
     // lock is held.
-    unsafe { place(line.as_ptr()).write(info) };
+    unsafe { info_of(line.as_ptr()).write(info) };
     Ok(())
 }
 
 fn info(line: &Bound<'_, PyAny>) -> PyResult<Info> {
     check(line)?;
     // SAFETY: an instance of the class, which has the room.
-    Ok(unsafe { *place(line.as_ptr()) })
+    Ok(unsafe { *info_of(line.as_ptr()) })
 }
 
 fn check(line: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -310,7 +312,7 @@ pub fn restore(line: &Bound<'_, PyAny>, state: State) -> PyResult<()> {
     let (worker, label, (stream, level, kind, flags), (position, time, missing)) = state;
     let mut info = Info { position, time, missing, worker, label: 0, stream, level, kind, flags };
     info.set_label(&label);
-    tell(line, info)
+    set_info(line, info)
 }
 
 /// The class, for the module.

@@ -1,5 +1,5 @@
-//! `Mirror`: what Python's `LineProcMirror` is made of. A seat, and a way for each thread and
-//! stream that writes.
+//! `Mirror`: what Python's `LineProcMirror` is made of. A seat, and a writer for each thread and
+//! stream.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,19 +12,19 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::stand::{Kept, Stand};
-use crate::way::{FREE, Held, Way, key_of};
-use crate::{errors, fast, sleep, text};
+use crate::seat_slot::{ReservedSeat, SeatSlot};
+use crate::thread_writer::{FREE, ThreadWriter, WriterState, key_of};
+use crate::{errors, interruptible, text, write_method};
 
-/// A way into a ring for a process. `seat` is a seat's string, or a [`Kept`] seat of this process.
+/// A process's mirror in a ring. `seat` is a seat's string, or a [`ReservedSeat`] of this process.
 #[pyclass(subclass, frozen, module = "linering._linering")]
 #[derive(Debug)]
 pub struct Mirror {
-    stand: Arc<Stand>,
-    first: Way,
-    /// Those of further threads, and of standard error. Locked for moments only, without a call
-    /// into Python.
-    more: Mutex<Vec<Arc<Way>>>,
+    seat: Arc<SeatSlot>,
+    first: ThreadWriter,
+    /// The writers of further threads, and of standard error. Locked for moments only, without a
+    /// call into Python.
+    more: Mutex<Vec<Arc<ThreadWriter>>>,
     aggressive: AtomicBool,
     /// Milliseconds that a write may wait for room.
     limit: AtomicU64,
@@ -46,43 +46,47 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Mirror {
     /// Opens a mirror of the library's in the seat.
     pub fn open(&self, stream: Stream) -> PyResult<LineProcMirror> {
-        self.stand.open(stream)
+        self.seat.open(stream)
     }
 
-    /// Opens the first way, for whichever thread comes first.
+    /// Opens the first writer, for the thread that writes first.
     fn open_first(&self, py: Python<'_>) -> PyResult<()> {
         let mirror = self.open(Stream::Stdout)?;
-        let held = &mut self.first.held.claim(py).ok_or_else(reentrant)?;
-        held.opened(mirror);
+        let mut state = self.first.state.try_lock(py).ok_or_else(reentrant)?;
+        state.opened(mirror);
         Ok(())
     }
 
-    /// This thread's way, when it is not the first one.
+    /// This thread's writer; `None` if it is the first one.
     #[cold]
-    fn find(&self, py: Python<'_>, key: u64, stream: Stream) -> Option<Arc<Way>> {
+    fn find(&self, py: Python<'_>, key: u64, stream: Stream) -> Option<Arc<ThreadWriter>> {
         let mut more = lock(&self.more);
-        if let Some(way) = more.iter().find(|way| way.key.load(Relaxed) == key) {
-            return Some(Arc::clone(way));
+        if let Some(writer) = more.iter().find(|writer| writer.key.load(Relaxed) == key) {
+            return Some(Arc::clone(writer));
         }
         if stream != Stream::Stderr && self.first.is_free() {
-            self.first.take(key);
+            self.first.assign(key);
             return None;
         }
-        let gone: Vec<Arc<Way>> =
-            more.extract_if(.., |way| way.is_free() || way.is_abandoned()).collect();
+        let gone: Vec<Arc<ThreadWriter>> =
+            more.extract_if(.., |writer| writer.is_free() || writer.is_abandoned()).collect();
         drop(more);
-        // May wait for room, and others need the list meanwhile.
-        for way in
-            gone.iter().map(|way| &**way).chain(self.first.is_abandoned().then_some(&self.first))
+        // Ending may wait for room, and other threads need the list meanwhile.
+        for writer in gone
+            .iter()
+            .map(|writer| &**writer)
+            .chain(self.first.is_abandoned().then_some(&self.first))
         {
-            if let Some(mut held) = way.held.claim(py) {
-                let _ = sleep::writing(self.limit(), || end_way(way, &mut held, End::Eof));
+            if let Some(mut state) = writer.state.try_lock(py) {
+                let _ = interruptible::writing(self.limit(), || {
+                    end_writer(writer, &mut state, End::Eof)
+                });
             }
         }
-        let way = Arc::new(Way::free());
-        way.take(key);
-        lock(&self.more).push(Arc::clone(&way));
-        Some(way)
+        let writer = Arc::new(ThreadWriter::free());
+        writer.assign(key);
+        lock(&self.more).push(Arc::clone(&writer));
+        Some(writer)
     }
 
     fn limit(&self) -> Option<Duration> {
@@ -90,38 +94,39 @@ impl Mirror {
         (limit != FOREVER).then(|| Duration::from_millis(limit))
     }
 
-    /// Runs `action` on this thread's way, which is opened first if need be.
+    /// Runs `action` on this thread's writer, which is opened first if need be.
     #[inline]
     fn with_way<R>(
         &self,
         py: Python<'_>,
         stream: Stream,
-        action: impl FnOnce(&mut Held) -> Result<R, WriteError>,
+        action: impl FnOnce(&mut WriterState) -> Result<R, WriteError>,
     ) -> PyResult<R> {
         let key = key_of(stream);
         let found;
-        let mut way = &self.first;
-        if way.key.load(Relaxed) != key {
+        let mut writer = &self.first;
+        if writer.key.load(Relaxed) != key {
             found = self.find(py, key, stream);
-            way = found.as_deref().unwrap_or(way);
+            writer = found.as_deref().unwrap_or(writer);
         }
-        // Taken: by this very thread, in whose write a signal's handler runs.
-        let mut held = way.held.claim(py).ok_or_else(reentrant)?;
-        if held.mirror.is_none() {
-            held.opened(self.open(stream)?);
+        // It is locked when a signal's handler runs in the middle of this thread's own write.
+        let mut state = writer.state.try_lock(py).ok_or_else(reentrant)?;
+        if state.mirror.is_none() {
+            state.opened(self.open(stream)?);
         }
-        let done = sleep::writing(self.limit(), || action(&mut held));
-        if way.end_wanted.load(Relaxed) && way.end_wanted.swap(false, Relaxed) {
-            let _ = sleep::writing(self.limit(), || end_way(way, &mut held, End::Eof));
+        let done = interruptible::writing(self.limit(), || action(&mut state));
+        if writer.end_wanted.load(Relaxed) && writer.end_wanted.swap(false, Relaxed) {
+            let _ =
+                interruptible::writing(self.limit(), || end_writer(writer, &mut state, End::Eof));
         }
         done.map_err(|error| errors::of_write(py, error))
     }
 
     #[inline]
     pub fn write_bytes(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) -> PyResult<()> {
-        self.with_way(py, stream, |held| {
-            held.write(bytes)?;
-            if self.aggressive.load(Relaxed) { held.send_ahead() } else { Ok(()) }
+        self.with_way(py, stream, |state| {
+            state.write(bytes)?;
+            if self.aggressive.load(Relaxed) { state.send_ahead() } else { Ok(()) }
         })
     }
 
@@ -132,64 +137,70 @@ impl Mirror {
     }
 
     pub fn flush_stream(&self, py: Python<'_>, stream: Stream) -> PyResult<()> {
-        match self.begun(py, stream).is_empty() {
+        match self.partial_line(py, stream).is_empty() {
             true => Ok(()),
-            false => self.with_way(py, stream, |held| held.send_ahead()),
+            false => self.with_way(py, stream, |state| state.send_ahead()),
         }
     }
 
-    /// What this thread has begun and not ended.
-    pub fn begun(&self, py: Python<'_>, stream: Stream) -> Vec<u8> {
+    /// This thread's text after the last line end.
+    pub fn partial_line(&self, py: Python<'_>, stream: Stream) -> Vec<u8> {
         let key = key_of(stream);
-        let begun =
-            |way: &Way| way.held.claim(py).map(|held| held.begun().to_vec()).unwrap_or_default();
+        let partial = |writer: &ThreadWriter| {
+            writer.state.try_lock(py).map(|state| state.partial_line().to_vec()).unwrap_or_default()
+        };
         if self.first.key.load(Relaxed) == key {
-            return begun(&self.first);
+            return partial(&self.first);
         }
         let more = lock(&self.more);
         more.iter()
-            .find(|way| way.key.load(Relaxed) == key)
-            .map(|way| begun(way))
+            .find(|writer| writer.key.load(Relaxed) == key)
+            .map(|writer| partial(writer))
             .unwrap_or_default()
     }
 
-    /// Ends every way; with an error, this thread's last.
+    /// Ends every writer, the first one last: its end carries the error, if there is one.
     fn end(&self, py: Python<'_>, how: End<'_>) -> PyResult<()> {
-        let ways: Vec<Arc<Way>> = lock(&self.more).clone();
+        let writers: Vec<Arc<ThreadWriter>> = lock(&self.more).clone();
         let mut result = Ok(());
         if let End::Error(_) = how {
-            // Its text goes out through a way that is open.
-            if self.first.held.claim(py).is_some_and(|held| held.mirror.is_none()) {
+            // The error's text needs an open writer.
+            if self.first.state.try_lock(py).is_some_and(|state| state.mirror.is_none()) {
                 self.open_first(py)?;
             }
-        } else if !self.stand.is_taken() {
-            // It counts from its making, so it has an end.
+        } else if !self.seat.is_taken() {
+            // `wait` counts the mirror since it was made, so it needs an end.
             self.open_first(py)?;
         }
-        for way in ways.iter().map(|way| &**way).chain([&self.first]) {
-            let how = if std::ptr::eq(way, &self.first) { how } else { End::Eof };
-            let Some(mut held) = way.held.claim(py) else {
-                way.end_wanted.store(true, Relaxed);
+        for writer in writers.iter().map(|writer| &**writer).chain([&self.first]) {
+            let how = if std::ptr::eq(writer, &self.first) { how } else { End::Eof };
+            let Some(mut state) = writer.state.try_lock(py) else {
+                writer.end_wanted.store(true, Relaxed);
                 continue;
             };
-            let ended = sleep::writing(self.limit(), || end_way(way, &mut held, how));
+            let ended =
+                interruptible::writing(self.limit(), || end_writer(writer, &mut state, how));
             result = result.and(ended.map_err(|error| errors::of_write(py, error)));
         }
         result
     }
 }
 
-fn end_way(way: &Way, held: &mut Held, how: End<'_>) -> Result<(), WriteError> {
-    let written = held.finish_line();
-    let Some(mut mirror) = held.mirror.take() else { return Ok(()) };
-    *held = Held::default();
-    way.key.store(FREE, Relaxed);
+fn end_writer(
+    writer: &ThreadWriter,
+    state: &mut WriterState,
+    how: End<'_>,
+) -> Result<(), WriteError> {
+    let written = state.finish_line();
+    let Some(mut mirror) = state.mirror.take() else { return Ok(()) };
+    *state = WriterState::default();
+    writer.key.store(FREE, Relaxed);
     let ended = match how {
         End::Eof => mirror.send_eof(),
         End::Error(text) => mirror.send_error_text(text),
     };
     match written {
-        // They end all the same, and are no news.
+        // A mirror ends after a stop too, and its caller has learnt of the stop already.
         Err(WriteError::Stopped) => ended,
         written => written.and(ended),
     }
@@ -204,13 +215,13 @@ impl Mirror {
     #[new]
     #[pyo3(signature = (seat, aggressive = false, timeout = None))]
     fn new(seat: &Bound<'_, PyAny>, aggressive: bool, timeout: Option<f64>) -> PyResult<Self> {
-        let stand = match seat.cast::<Kept>() {
-            Ok(kept) => Arc::clone(&kept.get().0),
-            Err(_) => Arc::new(Stand::of(&seat.extract::<String>()?)),
+        let seat = match seat.cast::<ReservedSeat>() {
+            Ok(reserved) => Arc::clone(&reserved.get().0),
+            Err(_) => Arc::new(SeatSlot::parse(&seat.extract::<String>()?)),
         };
         let mirror = Self {
-            stand,
-            first: Way::free(),
+            seat,
+            first: ThreadWriter::free(),
             more: Mutex::default(),
             aggressive: AtomicBool::new(aggressive),
             limit: AtomicU64::new(FOREVER),
@@ -237,35 +248,35 @@ impl Mirror {
         Ok(data.as_bytes().len())
     }
 
-    /// Send the line that was begun ahead, so that the buffer's process sees it now.
+    /// Send the partial line ahead, so that the buffer's process sees it now.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         self.flush_stream(py, Stream::Stdout)
     }
 
-    /// End the line that was begun, if there is one.
+    /// End the partial line, if there is one.
     fn new_line(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.begun(py, stream).is_empty() {
-                self.with_way(py, stream, |held| held.finish_line())?;
+            if !self.partial_line(py, stream).is_empty() {
+                self.with_way(py, stream, |state| state.finish_line())?;
             }
         }
         Ok(())
     }
 
-    /// Forget the line that was begun, if there is one.
+    /// Discard the partial line, if there is one.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.begun(py, stream).is_empty() {
-                self.with_way(py, stream, |held| held.forget())?;
+            if !self.partial_line(py, stream).is_empty() {
+                self.with_way(py, stream, |state| state.discard_partial_line())?;
             }
         }
         Ok(())
     }
 
-    fn _begun<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let begun = self.begun(py, Stream::Stdout);
-        let last = memchr::memrchr(b'\r', &begun).map_or(0, |at| at + 1);
-        text::to_str(py, &begun[last..])
+    fn _partial_line<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        let partial = self.partial_line(py, Stream::Stdout);
+        let last = memchr::memrchr(b'\r', &partial).map_or(0, |at| at + 1);
+        text::to_str(py, &partial[last..])
     }
 
     fn _send_eof(&self, py: Python<'_>) -> PyResult<()> {
@@ -279,9 +290,12 @@ impl Mirror {
 
     fn _send_warning(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<()> {
         let text = text::with_bytes(text, |bytes| String::from_utf8_lossy(bytes).into_owned())?;
-        self.with_way(py, Stream::Stdout, |held| {
-            held.finish_line()?;
-            held.mirror.as_mut().map_or(Err(WriteError::Ended), |mirror| mirror.send_warning(&text))
+        self.with_way(py, Stream::Stdout, |state| {
+            state.finish_line()?;
+            state
+                .mirror
+                .as_mut()
+                .map_or(Err(WriteError::Ended), |mirror| mirror.send_warning(&text))
         })
     }
 
@@ -296,9 +310,9 @@ impl Mirror {
             _ => Level::Error,
         };
         text::with_bytes(text, |bytes| {
-            self.with_way(py, Stream::Log, |held| {
-                held.finish_line()?;
-                let Some(mirror) = &mut held.mirror else { return Err(WriteError::Ended) };
+            self.with_way(py, Stream::Log, |state| {
+                state.finish_line()?;
+                let Some(mirror) = &mut state.mirror else { return Err(WriteError::Ended) };
                 mirror.set_stream(Stream::Log).set_level(level);
                 let sent = mirror.group().and_then(|mut group| group.line(bytes).and(group.end()));
                 mirror.set_stream(Stream::Stdout).set_level(Level::None);
@@ -309,7 +323,7 @@ impl Mirror {
 
     #[getter]
     fn worker(&self) -> PyResult<u32> {
-        Ok(self.stand.seat()?.writer_id())
+        Ok(self.seat.seat()?.writer_id())
     }
 
     #[getter]
@@ -345,21 +359,21 @@ impl Mirror {
         Ok(())
     }
 
-    /// Opens it now, for whichever thread writes first; what fails is said at the first write.
+    /// Opens it now, for the thread that writes first. The first write raises what failed here.
     fn _open(&self, py: Python<'_>) {
         let _ = self.open_first(py);
     }
 
-    /// A seat's string for a process that will open it; `only`: there will be no other.
-    fn _hand_over(&self, only: bool) -> PyResult<String> {
-        self.stand.hand_over(only)
+    /// A seat's string for another process, which will open it.
+    fn _hand_over(&self) -> PyResult<String> {
+        self.seat.hand_over()
     }
 }
 
-impl fast::Write for Mirror {
+impl write_method::Write for Mirror {
     const WRITE_DOC: &'static CStr =
         c"write($self, data, /)\n--\n\nWrite text; give its length in characters.\n\n\
-        Whole lines go to the buffer; what follows the last line's end waits for its own.";
+        Whole lines go to the buffer; the rest is a partial line that waits for its end.";
 
     #[inline]
     fn write(this: Borrowed<'_, '_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
@@ -373,9 +387,9 @@ pub fn stream_of(stderr: bool) -> Stream {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
-        // Of one that was never opened the seat is the buffer's business.
-        if self.stand.is_taken() {
-            // Nobody is there to be told: an interrupt, say, while it waited for room.
+        // The buffer cancels the seat of a mirror that was never opened.
+        if self.seat.is_taken() {
+            // There is no caller to raise in: an interrupt, say, while it waited for room.
             Python::attach(|py| {
                 self.end(py, End::Eof).unwrap_or_else(|error| error.write_unraisable(py, None))
             });

@@ -15,7 +15,7 @@ use crate::backlog::{Backlog, Taken, What};
 use crate::{errors, fork, items};
 
 /// Items that are taken at a time.
-const MOST: usize = 1024;
+const BATCH_ITEMS: usize = 1024;
 
 #[pyclass(frozen, module = "linering._linering")]
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl State {
     /// Waits for `limit` at most and takes what is there; whether there is something.
     fn fill(&mut self, limit: Duration) -> Result<bool, ReadError> {
         let mut limit = if self.backlog.is_empty() { limit } else { Duration::ZERO };
-        while self.backlog.len() < MOST && self.reader.wait_timeout(limit)? {
+        while self.backlog.len() < BATCH_ITEMS && self.reader.wait_timeout(limit)? {
             limit = Duration::ZERO;
             self.backlog.take(&mut self.reader)?;
         }
@@ -57,9 +57,9 @@ impl Reader {
         Self { generation: fork::generation(), state: Mutex::new(state) }
     }
 
-    /// The state; another thread that has it may be waiting.
+    /// The state. Waits while another thread has it locked, without the interpreter lock.
     fn state(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, State>> {
-        // Its lock may be another thread's in the parent, which will never release it here.
+        // A thread of the parent may have held its lock at the fork, and never releases it here.
         if self.generation != fork::generation() {
             return Err(errors::of_read(ReadError::Forked));
         }
@@ -135,7 +135,7 @@ impl Reader {
     /// Hands everything that was taken to `sink`: lines to its `parse_lines` (straight into its
     /// storage, if `plain`), groups to its storage, records to `on_record`. How many there
     /// were.
-    fn hand_on(
+    fn deliver(
         &self,
         sink: &Bound<'_, PyAny>,
         storage: &Bound<'_, PyAny>,
@@ -161,7 +161,7 @@ impl Reader {
                     false => sink.call_method1(intern!(py, "parse_lines"), (run,)),
                 };
                 if let Err(error) = stored {
-                    // The lines are its own to lose; what comes after them is not.
+                    // `parse_lines` refused those lines, so they are lost; what comes next is not.
                     if let Ok(Some((taken, _))) = next {
                         self.state(py)?.backlog.give_back(taken);
                     }
@@ -202,15 +202,15 @@ impl Reader {
         ends.iter().map(|end| items::ended(py, end)).collect()
     }
 
-    /// The lines that were begun and sent ahead.
-    fn begun<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let lines = self.state(py)?.backlog.begun();
+    /// The partial lines that were sent ahead.
+    fn partial_lines<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let lines = self.state(py)?.backlog.partial_lines();
         items::lines(py, &lines)
     }
 
-    /// Forgets the lines that were begun.
-    fn forget_begun(&self, py: Python<'_>) -> PyResult<()> {
-        self.state(py)?.backlog.forget_begun();
+    /// Forgets the partial lines that were sent ahead.
+    fn discard_partial_lines(&self, py: Python<'_>) -> PyResult<()> {
+        self.state(py)?.backlog.discard_partial_lines();
         Ok(())
     }
 
@@ -269,7 +269,7 @@ impl Lines {
     }
 }
 
-/// The error for a reader that is somebody else's.
+/// The error for a ring that has a reader already, in this process or another.
 pub fn taken(error: ReadError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }

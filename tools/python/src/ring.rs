@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::reader::Reader;
-use crate::stand::{Kept, Stand};
+use crate::seat_slot::{ReservedSeat, SeatSlot};
 use crate::{errors, reader};
 
 #[pyclass(frozen, module = "linering._linering")]
@@ -71,11 +71,11 @@ impl Ring {
         })
     }
 
-    /// Keeps a seat, with a label of at most 24 bytes.
-    fn seat(&self, label: &str) -> PyResult<Kept> {
+    /// Reserves a seat, with a label of at most 24 bytes.
+    fn seat(&self, label: &str) -> PyResult<ReservedSeat> {
         self.0
             .seat_labelled(label)
-            .map(|seat| Kept(Arc::new(Stand::kept(seat))))
+            .map(|seat| ReservedSeat(Arc::new(SeatSlot::reserved(seat))))
             .map_err(errors::of_mirror)
     }
 
@@ -90,7 +90,7 @@ impl Ring {
         self.0.stop_all_mirrors();
     }
 
-    /// Seats that nobody has opened yet, and mirrors that are open.
+    /// How many seats are reserved, and how many mirrors are open.
     fn waiting_for(&self) -> (u64, u64) {
         let counts = self.0.counts();
         (counts.seats, counts.live)

@@ -22,7 +22,7 @@ def in_a_child(work):
     child = os.fork()
     if child == 0:
         code = 1
-        # Who hangs is killed.
+        # A child that hangs is killed.
         signal.alarm(20)
         try:
             work()
@@ -120,8 +120,11 @@ def test_what_the_parent_has_sent_ahead_is_not_the_childs(buffer, more):
 
 def test_a_child_can_give_up_no_seat_of_its_parents(buffer):
     mirror = buffer.mirror
-    assert in_a_child(lambda: mirror._seat.kept.cancel() and os._exit(1))
+    (seat,) = buffer._seats
+    assert in_a_child(lambda: seat.reserved.cancel() and os._exit(1))
     assert buffer.n_mirrors == 1
+    assert seat.reserved.cancel(), "its parent can"
+    del mirror
 
 
 def test_forks_leave_no_descriptor_behind(buffer):
@@ -170,7 +173,7 @@ print(buffer.n_mirrors)
 
 
 def test_threads_that_fork_at_the_same_time_tell_their_children_apart():
-    """A hook of somebody else's has another thread fork in the middle of this one's fork."""
+    """A hook of the program has another thread fork in the middle of this one's fork."""
     program = """
 import asyncio, logging, os, threading
 def fork():
@@ -217,11 +220,25 @@ def test_a_seat_that_two_children_inherited_is_kept_while_one_of_them_lives(buff
     mirror.send_eof()
 
 
-def test_a_seat_that_went_to_others_in_pickles_is_given_up_though_a_child_inherited_it(buffer, alive):
+def test_a_seat_that_a_pickle_took_is_not_waited_for_though_a_living_child_inherited_it(buffer, alive):
     """A pool forks workers, which inherit all mirrors, and sends them their own in pickles."""
     mirror = buffer.mirror
     alive()
     pickle.loads(pickle.dumps(mirror)).send_eof()
-    assert buffer.n_mirrors == 1
-    del mirror
     assert buffer.n_mirrors == 0
+    assert [end.end for end in buffer.wait()] == ["eof"]
+    assert mirror.read() == ""
+
+
+def test_a_child_that_prints_into_a_mirror_that_its_parent_had_handed_over_has_a_seat_of_its_own(buffer):
+    mirror = buffer.mirror
+    handed_over = pickle.loads(pickle.dumps(mirror))
+
+    def child():
+        print("child", file=mirror)
+        mirror.send_eof()
+
+    assert in_a_child(child)
+    handed_over.send_eof()
+    assert [(end.worker, end.end) for end in buffer.wait()] == [(0, "eof"), (1, "eof")]
+    assert [line.worker for line in buffer.read()] == [1]

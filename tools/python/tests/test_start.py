@@ -68,12 +68,28 @@ def test_a_pool(buffer, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_mirror_for_all_tasks_of_a_pool(buffer, method):
-    """What syncstream forbids."""
+    """What syncstream forbids. The first `wait` may return between two pickles; the next one waits for the rest."""
     with multiprocessing.get_context(method).Pool(2) as pool:
         result = pool.map_async(workers.hello, (buffer.mirror,) * 4)
-        buffer.wait()
+        ends = buffer.wait()
         result.get()
-        assert buffer.wait() == [], "all of them had ended"
+        ends += buffer.wait()
+    assert [end.end for end in ends] == ["eof"] * 4
+    assert sorted(end.worker for end in ends) == [0, 1, 2, 3]
+    assert said(buffer) == sorted(EXPECTED * 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_mirror_for_all_tasks_of_a_pool_with_another_one_held_until_they_are_handed_over(buffer, method):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        # Not before the pool: its workers would inherit it, and keep its seat while they live.
+        held = buffer.mirror
+        result = pool.map_async(workers.hello, (buffer.mirror,) * 4)
+        with pytest.raises(TimeoutError):
+            buffer.wait(timeout=0.01)
+        result.get()
+        del held
+        assert [end.end for end in buffer.wait()] == ["eof"] * 4
     assert said(buffer) == sorted(EXPECTED * 4)
 
 

@@ -199,7 +199,7 @@ def test_a_record_that_found_no_room_leaves_its_stream_to_no_line(buffer):
 
 @pytest.mark.parametrize("is_interrupted", [False, True])
 def test_captured_descriptors_are_put_back_while_another_thread_makes_room(is_interrupted):
-    """What is still in the pipes waits for room, and whoever puts them back waits for that.
+    """What is still in the pipes waits for room, and the thread that puts them back waits for that.
 
     Also when a signal's handler raises between the making of a capture and its use: then it is only collected.
     """

@@ -108,7 +108,7 @@ channel!(
     kanal::Receiver<[u8; N]>,
     kanal::bounded,
     |end, taken, sink| {
-        end.drain_into(taken).expect("nobody closed it");
+        end.drain_into(taken).expect("it is open");
         taken.drain(..).map(|line| sink(&line)).count()
     }
 );

@@ -10,7 +10,7 @@ use crate::transport::{Reader, Setup, Transport, Writer, until_accepted};
 
 pub struct Cloudtoid {
     options: Options,
-    /// Its maker keeps the queue; it lives as long as somebody has it open.
+    /// Its maker keeps the queue; it lives as long as a process has it open.
     _first: Publisher,
     room: usize,
     blocks: bool,

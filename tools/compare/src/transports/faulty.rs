@@ -63,7 +63,7 @@ pub struct FaultyWriter<const N: usize, const FAULT: u8> {
 
 impl<const N: usize, const FAULT: u8> Writer<N> for FaultyWriter<N, FAULT> {
     fn send(&mut self, line: &[u8; N]) {
-        let mut lines = self.lines.lock().expect("nobody panics with it");
+        let mut lines = self.lines.lock().expect("no thread panics with it");
         self.sent += 1;
         match FAULT {
             LOSES if self.sent == LINE => return,
@@ -99,7 +99,7 @@ pub struct FaultyReader<const N: usize>(Lines<N>);
 
 impl<const N: usize> Reader<N> for FaultyReader<N> {
     fn receive(&mut self, sink: &mut impl FnMut(&[u8])) -> usize {
-        let taken = std::mem::take(&mut *self.0.lock().expect("nobody panics with it"));
+        let taken = std::mem::take(&mut *self.0.lock().expect("no thread panics with it"));
         taken.iter().for_each(|line| sink(line));
         taken.len()
     }

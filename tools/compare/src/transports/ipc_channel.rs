@@ -24,7 +24,7 @@ impl<const N: usize> Transport<N> for IpcChannel {
     }
 
     fn writer(&self, _: usize) -> IpcBytesSender {
-        self.sender.lock().expect("nobody panics with it").take().expect("one for each process")
+        self.sender.lock().expect("no thread panics with it").take().expect("one for each process")
     }
 
     fn reader(&self) -> ChannelReader {

@@ -1,4 +1,4 @@
-//! What no transport can be quicker than: nobody reads what these write.
+//! What no transport can be quicker than: what these write is never read.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl<const N: usize, const COUNTED: bool> Writer<N> for Copier<N, COUNTED> {
 pub struct NoReader<const N: usize> {
     memory: Arc<SharedMemory>,
     room: usize,
-    /// Several writers with one counter may write over each other: there is nobody to be waited
+    /// Several writers with one counter may write over each other: there is no reader to wait
     /// for.
     exact: bool,
     line: PhantomData<[u8; N]>,
@@ -138,19 +138,19 @@ pub struct Alone<const N: usize>(PhantomData<[u8; N]>);
 impl<const N: usize> Transport<N> for Alone<N> {
     const KIND: Kind = Kind::Alone;
     const READING: &'static [Reading] = &[Reading::Polling];
-    type Writer = Nobody<N>;
-    type Reader = Nobody<N>;
+    type Writer = AloneEnd<N>;
+    type Reader = AloneEnd<N>;
 
     fn make(_: &Setup) -> Result<Self, String> {
         Ok(Self(PhantomData))
     }
 
-    fn writer(&self, _: usize) -> Nobody<N> {
-        Nobody(PhantomData)
+    fn writer(&self, _: usize) -> AloneEnd<N> {
+        AloneEnd(PhantomData)
     }
 
-    fn reader(&self) -> Nobody<N> {
-        Nobody(PhantomData)
+    fn reader(&self) -> AloneEnd<N> {
+        AloneEnd(PhantomData)
     }
 
     fn room(&self) -> Option<usize> {
@@ -159,13 +159,13 @@ impl<const N: usize> Transport<N> for Alone<N> {
 }
 
 #[derive(Debug)]
-pub struct Nobody<const N: usize>(PhantomData<[u8; N]>);
+pub struct AloneEnd<const N: usize>(PhantomData<[u8; N]>);
 
-impl<const N: usize> Writer<N> for Nobody<N> {
+impl<const N: usize> Writer<N> for AloneEnd<N> {
     fn send(&mut self, _: &[u8; N]) {}
 }
 
-impl<const N: usize> Reader<N> for Nobody<N> {
+impl<const N: usize> Reader<N> for AloneEnd<N> {
     fn receive(&mut self, _: &mut impl FnMut(&[u8])) -> usize {
         0
     }

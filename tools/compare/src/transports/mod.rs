@@ -1,7 +1,7 @@
-//! The transports, one a file, and the table of them.
+//! The transports, one a file, the table of them, and the measurement of the one that a case names.
 
 use crate::case::{Case, Outcome};
-use crate::measure::{processes, threads};
+use crate::measure::{print, processes, threads};
 use crate::transport::{Kind, Mode, Reading, Transport};
 
 mod array_queue;
@@ -64,8 +64,8 @@ macro_rules! transports {
             },)*
         ];
 
-        /// Measures what the case names.
-        pub fn measure<const N: usize>(case: &Case) -> Outcome {
+        /// Measures the transport that the case names, with lines of `N` bytes.
+        fn measure<const N: usize>(case: &Case) -> Outcome {
             match (case.mode, case.transport.as_str()) {
                 $((Mode::Threads, $thread) => {
                     threads::<N, $in_threads>(case)
@@ -122,6 +122,19 @@ transports! {
     }
 }
 
+/// Runs the case in this process and prints its outcome as one line of JSON.
+pub fn run_case(case: &Case) {
+    let outcome = match case.bytes {
+        32 => measure::<32>(case),
+        100 => measure::<100>(case),
+        256 => measure::<256>(case),
+        1000 => measure::<1000>(case),
+        4000 => measure::<4000>(case),
+        other => Outcome::Fault(format!("lines of {other} bytes are not compiled in")),
+    };
+    print(&outcome);
+}
+
 /// A file in memory, without a name.
 fn memory_file() -> Result<std::fs::File, String> {
     use std::os::fd::FromRawFd;
@@ -130,6 +143,6 @@ fn memory_file() -> Result<std::fs::File, String> {
     if file < 0 {
         return Err(format!("cannot make a file in memory: {}", std::io::Error::last_os_error()));
     }
-    // SAFETY: opened this moment, and nobody else knows of it.
+    // SAFETY: opened this moment, so this is its only owner.
     Ok(unsafe { std::fs::File::from_raw_fd(file) })
 }

@@ -55,7 +55,7 @@ impl<const N: usize> Writer<N> for DequeWriter<N> {
     #[inline]
     fn send(&mut self, line: &[u8; N]) {
         let shared = &*self.shared;
-        let lines = shared.lines.lock().expect("nobody panics with it");
+        let lines = shared.lines.lock().expect("no thread panics with it");
         let mut lines =
             shared.emptied.wait_while(lines, |lines| lines.len() >= shared.room).expect("as above");
         lines.push_back(*line);
@@ -77,7 +77,7 @@ pub struct DequeReader<const N: usize> {
 impl<const N: usize> Reader<N> for DequeReader<N> {
     fn receive(&mut self, sink: &mut impl FnMut(&[u8])) -> usize {
         let shared = &*self.shared;
-        let mut lines = shared.lines.lock().expect("nobody panics with it");
+        let mut lines = shared.lines.lock().expect("no thread panics with it");
         if self.blocks {
             lines = shared.filled.wait_while(lines, |lines| lines.is_empty()).expect("as above");
         }

@@ -29,7 +29,7 @@ impl<const N: usize> Transport<N> for Shaq<N> {
         let file = super::memory_file()?;
         let room = setup.room.next_power_of_two();
         let bytes = minimum_file_size::<[u8; N]>(room);
-        // SAFETY: a fresh file, which nobody else makes a queue in; the items are bytes.
+        // SAFETY: a fresh file, in which no other code makes a queue; the items are bytes.
         let made =
             unsafe { Producer::create(&file, bytes) }.map_err(|error| format!("{error:?}"))?;
         Ok(Self { file, _made: made, room, blocks: setup.blocks() })

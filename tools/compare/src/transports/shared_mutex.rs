@@ -25,7 +25,7 @@ pub struct SharedMutex<const N: usize> {
     blocks: bool,
 }
 
-/// The lock is had; nobody else looks at the ring as long as this lives.
+/// Holds the lock: no other process reads or writes the ring as long as this lives.
 struct Locked<'a, const N: usize> {
     ring: &'a SharedMutex<N>,
     header: NonNull<Header>,

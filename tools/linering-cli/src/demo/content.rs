@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use linering::LineProcMirror;
 
-use super::Args;
+use super::args::Args;
+use super::generator::{self, Generator};
 use super::input::{FileLines, Input, Share};
-use super::made::{self, Maker};
 use crate::failure::Failure;
 
 /// All workers' lines.
 #[derive(Debug)]
 pub enum Content {
-    Made { length: usize, filler: Vec<u8>, shares: Vec<u64> },
+    Generated { length: usize, filler: Vec<u8>, shares: Vec<u64> },
     File { input: Input, shares: Vec<Share> },
 }
 
@@ -27,13 +27,13 @@ impl Content {
         }
         let (each, over) = (args.lines / workers as u64, args.lines % workers as u64);
         let shares = (0..workers as u64).map(|worker| each + u64::from(worker < over)).collect();
-        Ok(Content::Made { length: args.len, filler: made::filler(args.len), shares })
+        Ok(Content::Generated { length: args.len, filler: generator::filler(args.len), shares })
     }
 
     /// How many lines a worker writes.
     pub fn lines(&self, worker: usize) -> u64 {
         match self {
-            Content::Made { shares, .. } => shares[worker],
+            Content::Generated { shares, .. } => shares[worker],
             Content::File { shares, .. } => shares[worker].lines,
         }
     }
@@ -41,7 +41,7 @@ impl Content {
     /// Bytes of the longest line.
     pub fn longest(&self) -> usize {
         match self {
-            Content::Made { length, .. } => *length,
+            Content::Generated { length, .. } => *length,
             Content::File { shares, .. } => {
                 shares.iter().map(|share| share.longest).max().unwrap_or(0)
             }
@@ -56,9 +56,12 @@ impl Content {
         stop: &AtomicBool,
     ) -> io::Result<u64> {
         match self {
-            Content::Made { length, filler, shares } => {
-                write_made(Maker::new(worker, *length, filler), shares[worker], mirror, stop)
-            }
+            Content::Generated { length, filler, shares } => write_generated(
+                Generator::new(worker, *length, filler),
+                shares[worker],
+                mirror,
+                stop,
+            ),
             Content::File { input, shares } => {
                 write_file(input.lines(&shares[worker]), mirror, stop)
             }
@@ -68,16 +71,16 @@ impl Content {
     /// The lines that are to come from a worker.
     pub fn expected(&self, worker: usize) -> Expected<'_> {
         match self {
-            Content::Made { length, filler, .. } => {
-                Expected::Made(made::Expected::new(worker, *length, filler))
+            Content::Generated { length, filler, .. } => {
+                Expected::Generated(generator::Expected::new(worker, *length, filler))
             }
             Content::File { input, shares } => Expected::File(input.lines(&shares[worker])),
         }
     }
 }
 
-fn write_made(
-    mut maker: Maker,
+fn write_generated(
+    mut generator: Generator,
     lines: u64,
     mirror: &mut LineProcMirror,
     stop: &AtomicBool,
@@ -86,8 +89,8 @@ fn write_made(
         if stop.load(Ordering::Relaxed) {
             return Ok(written);
         }
-        mirror.write_line(maker.line())?;
-        maker.advance();
+        mirror.write_line(generator.line())?;
+        generator.advance();
     }
     Ok(lines)
 }
@@ -117,7 +120,7 @@ fn write_file(
 /// The lines that are still to come from a worker.
 #[derive(Debug)]
 pub enum Expected<'c> {
-    Made(made::Expected<'c>),
+    Generated(generator::Expected<'c>),
     File(FileLines<'c>),
 }
 
@@ -125,7 +128,7 @@ impl<'c> Expected<'c> {
     /// The next line, in two pieces, and whether it has an end.
     pub fn line(&self) -> ([&[u8]; 2], bool) {
         match self {
-            Expected::Made(lines) => (lines.pieces(), true),
+            Expected::Generated(lines) => (lines.pieces(), true),
             Expected::File(lines) => {
                 lines.peek().map_or(([&[], &[]], true), |line| ([line.bytes, &[]], line.ended))
             }
@@ -135,7 +138,7 @@ impl<'c> Expected<'c> {
     /// Goes on to the line after it.
     pub fn advance(&mut self) {
         match self {
-            Expected::Made(lines) => lines.advance(),
+            Expected::Generated(lines) => lines.advance(),
             Expected::File(lines) => lines.advance(),
         }
     }
@@ -143,7 +146,7 @@ impl<'c> Expected<'c> {
     /// Leaves out some lines.
     pub fn skip(&mut self, count: u64) {
         match self {
-            Expected::Made(lines) => lines.skip(count),
+            Expected::Generated(lines) => lines.skip(count),
             Expected::File(lines) => lines.by_ref().take(count as usize).for_each(|_| {}),
         }
     }

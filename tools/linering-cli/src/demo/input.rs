@@ -12,10 +12,10 @@ use memmap2::{Mmap, UncheckedAdvice};
 use crate::failure::Failure;
 
 /// After so many bytes the pages behind are given back, so that a large file does not fill the
-/// memory of whoever reads through it.
+/// memory of the process that reads it.
 const GIVE_BACK: usize = 4 << 20;
 
-/// A file, mapped for reading. Nobody may make it shorter meanwhile.
+/// A file, mapped for reading. It must not become shorter meanwhile.
 #[derive(Debug)]
 pub struct Input {
     /// `None`: an empty file, which cannot be mapped.
@@ -54,7 +54,7 @@ impl Input {
         let mut file = File::open(path).map_err(refused)?;
         let metadata = file.metadata().map_err(refused)?;
         if metadata.len() > 0 {
-            // SAFETY: read only. Somebody else may change the file, which the options' text
+            // SAFETY: read only. Another process may change the file, which the options' text
             // forbids: then lines differ from what was expected, and that is reported.
             let map = unsafe { Mmap::map(&file) }.map_err(refused)?;
             return Ok(Self { map: Some(map), metadata });

@@ -47,7 +47,7 @@ impl Output {
         file.flush().map_err(|error| Failure::of_write(&self.name, &error))
     }
 
-    /// Drops what was gathered: after a failure nobody wants it, and it would fail again.
+    /// Drops what was gathered: after a failure it is of no use, and writing it would fail again.
     pub fn abandon(&mut self) {
         if let Some(file) = self.file.take() {
             drop(file.into_parts());

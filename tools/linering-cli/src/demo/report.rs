@@ -8,8 +8,8 @@ use linering::End;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::signal_name;
 
-use super::crew::{Fate, Outcome};
 use super::verify::{Progress, Verifier};
+use super::writers::{Fate, Outcome};
 
 /// The figures of a run, in aligned lines.
 pub fn figures(
@@ -104,7 +104,7 @@ fn problem(number: usize, worker: &Progress<'_>, fate: &Fate, interrupted: bool)
             }
         },
         Fate::Failed(error) => Some(format!("worker {number} failed {came}: {error}")),
-        Fate::Unknown => Some(format!("worker {number} ended {came}, nobody knows how")),
+        Fate::Unknown => Some(format!("worker {number} ended {came}, how is unknown")),
     }
 }
 

@@ -72,7 +72,7 @@ struct Object<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<&'l str>,
     worker: Option<usize>,
-    /// Who wrote it, if that is no number.
+    /// The writer's label, if that is no number.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'l str>,
     stream: &'static str,

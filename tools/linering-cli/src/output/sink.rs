@@ -28,7 +28,7 @@ pub struct Sink {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fine,
-    /// Nobody reads it any more.
+    /// Its reader has gone.
     Unread,
     /// It cannot be written, which was said.
     Failed,
@@ -104,7 +104,7 @@ impl Sink {
         self.page.text.drain(..bytes);
     }
 
-    /// Finds out whether anybody reads it, though nothing is written now.
+    /// Finds out whether it still has a reader, though nothing is written now.
     pub fn look_for_reader(&mut self) {
         let Some(descriptor) = self.to.descriptor() else { return };
         let mut polled = [PollFd::new(&descriptor, PollFlags::empty())];
@@ -122,7 +122,7 @@ impl Sink {
         self.look
     }
 
-    /// Whether it cannot be written any more, for whatever reason.
+    /// Whether it cannot be written any more, because its reader has gone or a write has failed.
     pub fn is_dead(&self) -> bool {
         self.state != State::Fine
     }

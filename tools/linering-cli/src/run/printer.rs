@@ -114,7 +114,7 @@ impl Printer {
     fn replay(&mut self, worker: usize, goes_on: bool) {
         let Self { sinks, style, workers, .. } = self;
         let Some(spool) = workers[worker].spool.take() else { return };
-        // What still comes, of a mirror that nobody knew of, comes together too.
+        // What still comes, of a mirror that was not counted, comes together too.
         workers[worker].spool = goes_on.then(|| Spool::new(sinks.len()));
         let text = |sink: usize, text: &[u8]| {
             sinks[sink].add(|page| page.text.extend_from_slice(text));
@@ -153,7 +153,7 @@ impl Printer {
         self.progress.finish();
     }
 
-    /// Whether nobody gets what goes to stdout any more, there or elsewhere.
+    /// Whether what goes to stdout has no reader any more, there or in the file.
     pub fn is_unread(&mut self) -> bool {
         if self.style.group {
             // Nothing may be written there for long.

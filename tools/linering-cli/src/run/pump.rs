@@ -50,7 +50,7 @@ pub struct Pump {
     closer: Closer,
 }
 
-/// Closes every pipe, from whatever thread: nobody reads what the workers write any more.
+/// Closes every pipe, from any thread, once what the workers write has no reader any more.
 #[derive(Clone, Debug)]
 pub struct Closer(Arc<OwnedFd>);
 
@@ -137,8 +137,8 @@ fn pump(sources: &mut Vec<Source>, closed: &impl AsFd, reads: Reads) -> io::Resu
 }
 
 impl Source {
-    /// Passes on what is in the pipe, and nothing that comes later: whoever still has it may write
-    /// for ever.
+    /// Passes on what is in the pipe, and nothing that comes later: a process that still has it may
+    /// write for ever.
     fn pass_on_rest(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<()> {
         let mut left = rustix::io::ioctl_fionread(&self.from)?;
         while left > 0 {

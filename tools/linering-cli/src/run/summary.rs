@@ -99,7 +99,7 @@ impl Summary {
 
 /// How a worker ended, in words.
 pub fn how(status: Option<ExitStatus>) -> String {
-    let Some(status) = status else { return "nobody knows how".to_owned() };
+    let Some(status) = status else { return "unknown".to_owned() };
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => {
@@ -107,7 +107,7 @@ pub fn how(status: Option<ExitStatus>) -> String {
                 signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
             format!("killed by {name}")
         }
-        (None, None) => "nobody knows how".to_owned(),
+        (None, None) => "unknown".to_owned(),
     }
 }
 
@@ -134,9 +134,9 @@ mod tests {
         file.read_exact_at(&mut bytes, 0).expect("so many bytes");
         let at = bytes.windows(6).position(|part| part == b"a line").expect("it is there");
         file.write_all_at(b"A", at as u64).expect("a file");
-        let mut reader = ring.reader().expect("nobody reads");
+        let mut reader = ring.reader().expect("no other reader");
         let Ok(Some(Item::Line(line))) = reader.try_recv() else { panic!("there is a line") };
-        // Of whichever worker it was.
+        // The worker makes no difference.
         summary.line(None, &line);
         assert!(line.damaged && summary.any_lost());
         let mut summary = Summary::new(1);

@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// Once all were told to end and have, nobody waits for what they have started and left.
+    /// Once all were told to end and have ended, what they left running is not waited for.
     fn close_if_over(&self) {
         let is_ending = self.asked.is_some() || self.halted.is_some();
         if let Some(closer) = self.closer.as_ref().filter(|_| is_ending)
@@ -156,7 +156,7 @@ impl Workers {
     }
 
     /// From now on, when all have ended that were told to, the pipes are closed: what they leave
-    /// running keeps nobody waiting.
+    /// running is not waited for.
     pub fn close_at_end(&self, closer: Closer) {
         let mut state = self.lock();
         state.closer = Some(closer);
@@ -178,7 +178,7 @@ impl Workers {
     /// From now on, for workers that are started later too, a signal that asks for an end is passed
     /// on, unless a terminal sent it, which sends it to all; the second one kills.
     pub fn watch_signals(&self) -> io::Result<()> {
-        // Who started us may want some ignored, as nohup does: by the workers too.
+        // The process that started us may want some ignored, as nohup does: by the workers too.
         let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
         let mut signals = SignalsInfo::<WithOrigin>::new(heeded.chain([SIGCHLD]))?;
         let state = Arc::clone(&self.state);

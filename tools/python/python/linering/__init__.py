@@ -37,7 +37,7 @@ from ._linering import Line, Stopped
 from ._logging import LogHandler, LogListener
 from ._message import Ended, GroupedMessage, SerializedMessage
 from ._mirror import LineProcMirror
-from ._proc import LineProcBuffer
+from ._proc_buffer import LineProcBuffer
 from ._redirect import capture, redirect_stderr, redirect_stdout
 
 __version__ = "0.1.0"

@@ -23,7 +23,7 @@ class LineBuffer(ThreadBuffer, TextFile):
     too.
     """
 
-    __slots__ = ("_storage", "_lock", "_settling", "_redirection", "__dict__", "__weakref__")
+    __slots__ = ("_storage", "_lock", "_parsing", "_redirection", "__dict__", "__weakref__")
 
     def __new__(cls, maxlen: int = 20, *args: Any, **options: Any) -> LineBuffer:
         eager = cls.parse_lines is not LineBuffer.parse_lines
@@ -33,75 +33,76 @@ class LineBuffer(ThreadBuffer, TextFile):
         return super().__new__(cls, maxlen, lines=lines, line_bytes=line_bytes, eager=eager)
 
     def __init__(self, maxlen: int = 20, *, lines: int = 4096, line_bytes: int = 256) -> None:
-        """`lines` of `line_bytes` bytes are the room for what nobody has read yet; longer lines take several.
+        """`maxlen`: lines that are kept. Default: 20. `lines`: capacity in slots for lines that were not read yet. Default: 4096.
+        `line_bytes`: size of a slot in bytes; a longer line takes several slots. Default: 256.
 
         Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out of their bounds.
         """
         self._storage: collections.deque[str] = collections.deque(maxlen=maxlen)
         self._lock = threading.RLock()
-        self._settling = False
+        self._parsing = False
         self._redirection = Redirection()
 
     # A subclass may have its own, and calls this one to store what it wants stored.
     def parse_lines(self, lines: Sequence[str]) -> None:
         """Called with finished lines before they are stored; stores them. To be overridden.
 
-        An override is called by the thread whose write finished the lines; else it happens when somebody reads.
+        An override is called by the thread whose write finished the lines. Without one, lines are stored when they are read.
         """
         self._storage.extend(lines)
 
     @property
     def storage(self) -> collections.deque[str]:
         """The finished lines that are kept."""
-        self._settle()
+        self._store_finished()
         return self._storage
 
-    def _settle(self) -> list[Line]:
-        """Moves what has come into the storage; gives what threads have begun."""
+    def _store_finished(self) -> list[Line]:
+        """Moves finished lines into the storage; returns the threads' partial lines."""
         with self._lock:
-            finished, begun = self._take()
+            finished, partial = self._take()
             # Printed by `parse_lines` itself: stored, and not parsed.
-            if self._settling:
+            if self._parsing:
                 self._storage.extend(finished)
             elif finished:
-                self._settling = True
+                self._parsing = True
                 try:
                     self.parse_lines(finished)
                 finally:
-                    self._settling = False
-            return begun
+                    self._parsing = False
+            return partial
 
     def read(self, size: int | None = None) -> tuple[str, ...]:
-        """The last `size` lines (all that are kept, for `None`), oldest first; the ones that threads have begun come last.
+        """The last `size` lines (all that are kept, for `None`), oldest first; the threads' partial lines come last.
 
         They stay. Raises `OSError` when it is closed, `RuntimeError` in a forked child.
         """
         if self.closed:
             self._unsupported("lines any more: it is closed")
         with self._lock:
-            begun = self._settle()
-            return last_of(self._storage, begun, size, self.maxlen)
+            partial = self._store_finished()
+            return last_of(self._storage, partial, size, self.maxlen)
 
     def __len__(self) -> int:
         """How many lines `read` would give."""
         with self._lock:
-            begun = self._settle()
-            return min(len(self._storage) + len(begun), self.maxlen)
+            partial = self._store_finished()
+            return min(len(self._storage) + len(partial), self.maxlen)
 
     def __bool__(self) -> bool:
         return True
 
     def clear(self) -> None:
-        """Forgets all lines, and what this thread has begun. What other threads have begun stays theirs."""
+        """Forgets all lines, and this thread's partial line. Other threads' partial lines stay."""
         with self._lock:
-            self._forget()
+            self._discard_partial_line()
             self._storage.clear()
 
     def new_line(self) -> None:
-        """Ends this thread's line, if it has begun one. Raises `OSError` when it is closed."""
+        """Ends this thread's partial line, if there is one. Raises `OSError` when it is closed."""
         self._new_line()
         if type(self).parse_lines is not LineBuffer.parse_lines:
-            self._settle()
+            self._store_finished()
 
     def flush(self) -> None:
         """Does nothing: what was written can be read already."""

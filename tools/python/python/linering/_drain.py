@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Union
+from typing import Protocol, Union
 
-from ._linering import Line, Lines
+from ._linering import Line, Lines, Reader
 from ._message import GroupedMessage
-
-if TYPE_CHECKING:
-    from ._proc import LineProcBuffer
 
 Item = Union[Line, GroupedMessage]
 
-_LOOK_EVERY = 0.1
-"""Seconds after which an event loop's reader looks for deaths, of which no descriptor tells."""
+_DEATH_CHECK_SECONDS = 0.1
+"""Seconds between two checks for deaths by an event loop's reader: no descriptor tells of them."""
+
+
+class Drainable(Protocol):
+    """What `Drain` needs of a buffer."""
+
+    _reader: Reader
+
+    def _is_over(self) -> bool:
+        """Whether every mirror and seat has ended and everything was handed out."""
+
+    def _note_ends(self) -> None:
+        """Keeps the ends that have come, for `wait`."""
+
+    def _cancel_deserted_seats(self) -> None:
+        """Cancels seats of which every process that could open them is dead."""
+
+    def _wait_for_more(self) -> bool:
+        """Waits a moment; whether more can come. Called by `Lines`."""
 
 
 class Drain:
     """A buffer's lines and groups, to iterate over: `for line in pbuf.drain()`, `async for line in pbuf.drain()`.
 
-    What was not handed out yet when the loop is left stays in the buffer.
+    When the caller leaves the loop early, the items that it did not get stay in the buffer.
     """
 
-    def __init__(self, buffer: LineProcBuffer, changes: bool) -> None:
+    def __init__(self, buffer: Drainable, changes: bool) -> None:
         self._buffer = buffer
         self._changes = changes
 
@@ -44,11 +59,11 @@ class Drain:
             if buffer._is_over():
                 buffer._note_ends()
                 return
-            buffer._watch()
+            buffer._cancel_deserted_seats()
             came = loop.create_future()
             loop.add_reader(reader.fileno(), _tell, came)
             try:
-                await asyncio.wait([came], timeout=_LOOK_EVERY)
+                await asyncio.wait([came], timeout=_DEATH_CHECK_SECONDS)
             finally:
                 loop.remove_reader(reader.fileno())
 

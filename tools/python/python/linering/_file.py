@@ -68,7 +68,7 @@ class Redirection:
 
     def end(self) -> None:
         before_out, before_err, stdout, stderr = self._saved.pop()
-        # Somebody may have redirected them on: then it is his to put back.
+        # A stream that was redirected again since is put back by the code that did so.
         if sys.stdout is stdout:
             sys.stdout = before_out
         if sys.stderr is stderr:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ._linering import Line
 from ._mirror import LineProcMirror
-from ._proc import _MOMENT, LineProcBuffer
+from ._proc_buffer import POLL_SECONDS, LineProcBuffer
 from ._record import arriving, written
 
 _TRACES = logging.Formatter()
@@ -19,7 +19,7 @@ class LogHandler(logging.Handler):
     """Sends records into a mirror: the message, and behind it the trace of an exception. One record stays together.
 
     Level, logger's name, time, place, process, thread and what `extra` added travel with it, and `LogListener` makes the
-    record again. Who reads without one gets a `Line` of the stream `"log"` with the message and the trace in it. The message
+    record again. Without a listener the parent gets a `Line` of the stream `"log"` with the message and the trace. The message
     is formatted here, so its arguments need not be picklable; `extra` arrives as JSON has it, what JSON cannot hold as its
     `repr`.
     """
@@ -49,7 +49,7 @@ class LogHandler(logging.Handler):
         text = message
         if trace or stack:
             text = "\n".join(part for part in (message, trace, stack) if part)
-        if self.mirror._plain:
+        if self.mirror._plain_records:
             return f"{record.levelname} {record.name}: {text}"
         return written(record, message, trace, text)
 
@@ -64,7 +64,7 @@ class LogListener:
     def __init__(
         self, buffer: LineProcBuffer, *handlers: logging.Handler, respect_handler_level: bool = False
     ) -> None:
-        """`respect_handler_level`: a handler gets records of its level and above only."""
+        """`respect_handler_level`: whether a handler gets records of its own level and above only. Default: `False`."""
         self.buffer = buffer
         self.handlers = handlers
         self.respect_handler_level = respect_handler_level
@@ -76,7 +76,7 @@ class LogListener:
         try:
             record = line.record
         except ValueError:
-            # Nothing that a logger sends.
+            # Not what a logger sends.
             record = None
         if record is None:
             return False
@@ -100,8 +100,8 @@ class LogListener:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.buffer._pump(_MOMENT)
-            self.buffer._watch()
+            self.buffer._pump(POLL_SECONDS)
+            self.buffer._cancel_deserted_seats()
 
     def stop(self) -> None:
         """Takes what has come by now, and ends the thread."""

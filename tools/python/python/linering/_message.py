@@ -137,7 +137,7 @@ class Ended(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether something went wrong: an error, a death that is not an exit with 0, or nobody came."""
+        """Whether something went wrong: an error, a death other than an exit with 0, or a seat that was never opened."""
         return self.end in ("error", "never opened") or (self.end == "died" and self.exit != 0)
 
     def __str__(self) -> str:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from ._file import Redirection, TextFile
-from ._fork import Seat
-from ._linering import Kept, Mirror, obeys_env
+from ._linering import Mirror, ReservedSeat, obeys_env
 from ._message import _trace, _warning_text
 
 SEAT = "LINERING_SEAT"
 """The variable of the environment that carries a seat to a subprocess."""
 READER = "LINERING_READER"
-"""Says that the reader is Python's, which knows a logger's records when it sees them."""
+"""The variable that says that the reader is Python's, which makes a logger's records out of what `LogHandler` sends."""
 
 
 class _Bytes:
@@ -32,21 +29,21 @@ class _Bytes:
         return self._mirror._write_bytes(memoryview(data).tobytes(), self._stderr)
 
     def flush(self) -> None:
-        """Does nothing: whole lines are in the ring, and the text file's `flush` sends what was begun ahead."""
+        """Does nothing: whole lines are in the ring, and the text file's `flush` sends the partial line ahead."""
 
 
 class _Stderr(TextFile):
-    """A mirror's way for standard error."""
+    """A mirror as the file of standard error."""
 
     __slots__ = ("_mirror", "write")
 
     def __init__(self, mirror: LineProcMirror) -> None:
         self._mirror = mirror
-        # As the mirror's, for the stream `stderr`.
+        # The mirror's own method, without a Python call in between.
         self.write = mirror._write_stderr
 
     def flush(self) -> None:
-        """As the mirror's."""
+        """Sends this thread's partial line of standard error ahead, as the mirror's `flush` does."""
         self._mirror._flush_stderr()
 
     @property
@@ -60,7 +57,7 @@ class _Stderr(TextFile):
         return False
 
     def close(self) -> None:
-        """Does nothing: the mirror is what is closed."""
+        """Does nothing: the mirror has the `close` that ends it."""
 
     def readable(self) -> bool:
         """`False`."""
@@ -74,31 +71,32 @@ class _Stderr(TextFile):
 class LineProcMirror(Mirror, TextFile):
     """What a worker prints into; its lines come out of the `LineProcBuffer` that it is a mirror of.
 
-    When a write has returned, whole lines will be read whatever becomes of this process, and so will what was begun. It is
-    UTF-8; lines are put together for each thread, and for standard output and standard error each. `\\n` ends a line, `\\r\\n`
-    counts as one, and a lone `\\r` lets what follows rewrite the line.
+    When a write has returned, its whole lines will be read whatever becomes of this process, and so will its partial line.
+    Text is UTF-8; each thread assembles its own lines, of standard output and of standard error each. `\\n` ends a line,
+    `\\r\\n` counts as one, and a lone `\\r` lets what follows rewrite the line.
 
-    It can be given to a process of any kind: inherited by `fork`, pickled, or in the environment (`environ`). A pickle of it
-    has a seat of its own, which `wait` waits for.
+    It can be given to a process of any kind: inherited by `fork`, pickled, or in the environment (`environ`). The first pickle
+    takes this mirror's seat with it, and each further one gets a seat of its own: `wait` waits for the pickles, and no longer
+    for this mirror, unless it is printed into.
 
     In a `with` block standard output and standard error go into it; the block's end sends an EOF, or the error.
 
-    A write raises `Stopped` (a `StopIteration`) after `stop_all_mirrors`, and where the buffer's policy is to wait for room
-    `TimeoutError` after `timeout` seconds, or `OSError` when nobody has read for 5 s because the buffer's process is gone.
+    A write raises `Stopped` (a `StopIteration`) after `stop_all_mirrors`. With the policy `"block"` and a full ring, it raises
+    `TimeoutError` after `timeout` seconds, or `OSError` when the buffer's process is gone and has read nothing for 5 s.
     """
 
-    __slots__ = ("_redirection", "_plain", "_seat", "__dict__", "__weakref__")
+    __slots__ = ("_redirection", "_plain_records", "__dict__", "__weakref__")
 
     def __init__(
         self,
-        seat: str | Kept,
+        seat: str | ReservedSeat,
         aggressive: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """`seat` is a seat's string, as `environ` has it. Such mirrors come from `LineProcBuffer.mirror` and `from_environ`."""
+        """For `LineProcBuffer.mirror` and `from_environ`, which make mirrors. `seat` is a seat's string, as in `environ`."""
         self._redirection = Redirection()
-        self._plain = False
-        self._seat: Seat | None = None
+        # Whether `LogHandler` sends records as text alone, for a reader that is no Python.
+        self._plain_records = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> LineProcMirror | None:
@@ -106,8 +104,8 @@ class LineProcMirror(Mirror, TextFile):
 
         It is what `environ()` of a mirror gave, or what `linering run` gives its workers.
 
-        `None` as well, whatever `environ` is, in a process that has more rights than the one that
-        started it (setuid, setgid, file capabilities): it must not obey its environment.
+        `None` as well, whatever `environ` is, in a process that has more rights than the one that started it (setuid, setgid,
+        file capabilities): it must not obey its environment.
         """
         if not obeys_env():
             return None
@@ -116,22 +114,16 @@ class LineProcMirror(Mirror, TextFile):
         if seat is None:
             return None
         mirror = cls(seat)
-        mirror._plain = environ.get(READER) != "python"
+        mirror._plain_records = environ.get(READER) != "python"
         mirror._open()
         return mirror
 
     def environ(self) -> dict[str, str]:
         """A copy of the environment for a subprocess that opens a mirror of its own with `from_environ`."""
-        return {**os.environ, SEAT: self._hand_over(True), READER: "python"}
+        return {**os.environ, SEAT: self._hand_over(), READER: "python"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A process that is being spawned is the one that the mirror is for. Who else pickles it, a pool's task queue, say, may
-        # pickle it again, some time: until it is collected it has a seat then.
-        spawning = _is_spawning()
-        seat = self._hand_over(spawning)
-        if self._seat is not None and not spawning:
-            self._seat.pickled = time.monotonic()
-        return _unpickle, (type(self), seat, self.aggressive, self.timeout, self._plain)
+        return _unpickle, (type(self), self._hand_over(), self.aggressive, self.timeout, self._plain_records)
 
     @property
     def stderr(self) -> _Stderr:
@@ -144,18 +136,18 @@ class LineProcMirror(Mirror, TextFile):
         return _Bytes(self, False)
 
     def read(self, size: int | None = None) -> str:
-        """What this thread has begun and not ended; its first `size` characters."""
-        return self._begun()[:size]
+        """This thread's partial line: the text after its last line end. Its first `size` characters. Default: all."""
+        return self._partial_line()[:size]
 
     def send_data(self, data: str) -> None:
-        """Writes a text and sends it ahead at once, as `aggressive` does with all."""
+        """Writes `data` and sends its partial line ahead at once, as `aggressive` does for every write."""
         self.write(data)
         self.flush()
 
     def send_eof(self) -> None:
-        """Ends the mirror: its buffer waits for it no longer. The line that was begun ends too.
+        """Ends the mirror, and its partial lines: its buffer waits for it no longer.
 
-        A further write opens it again, and then it counts again. A second EOF does nothing.
+        A further write opens it again, and then the buffer waits for it again. A second EOF does nothing.
         """
         self._send_eof()
 
@@ -180,7 +172,7 @@ class LineProcMirror(Mirror, TextFile):
         return False
 
     def readable(self) -> bool:
-        """`True`: `read` gives what was begun."""
+        """`True`: `read` gives the partial line."""
         return True
 
     def writable(self) -> bool:
@@ -201,17 +193,11 @@ class LineProcMirror(Mirror, TextFile):
         self.close(error)
 
 
-def _is_spawning() -> bool:
-    """Whether `multiprocessing` is in the middle of starting a process in this thread."""
-    context = sys.modules.get("multiprocessing.context")
-    return context is not None and context.get_spawning_popen() is not None
-
-
 def _unpickle(
-    cls: type[LineProcMirror], seat: str, aggressive: bool, timeout: float | None, plain: bool
+    cls: type[LineProcMirror], seat: str, aggressive: bool, timeout: float | None, plain_records: bool
 ) -> LineProcMirror:
     mirror = cls(seat, aggressive, timeout)
-    mirror._plain = plain
-    # Now, and not at the first write: whoever has it may die before.
+    mirror._plain_records = plain_records
+    # Now, and not at the first write: this process may die before that.
     mirror._open()
     return mirror

@@ -56,7 +56,7 @@ def written(record: logging.LogRecord, message: str, trace: str, text: str) -> s
     )  # fmt: skip
     head = _BETWEEN.join(map(str, parts))
     if head.count(_BETWEEN) >= len(parts) or _HEAD in head:
-        # Somebody's name has them.
+        # A name in the record contains them.
         head = _BETWEEN.join(str(part).replace(_BETWEEN, " ").replace(_HEAD, " ") for part in parts)
     return f"{head}{_HEAD}{text}"
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from ._linering import Capture
 from ._mirror import LineProcMirror
-from ._proc import LineProcBuffer
+from ._proc_buffer import LineProcBuffer
 
 Target = TypeVar("Target")
 
@@ -23,10 +23,10 @@ class _Redirect(contextlib.ContextDecorator, Generic[Target]):
 
     def __enter__(self) -> Target:
         self._saved.append(getattr(sys, self._stream))
-        setattr(sys, self._stream, self._way())
+        setattr(sys, self._stream, self._file())
         return self._target
 
-    def _way(self) -> Any:
+    def _file(self) -> Any:
         return self._target
 
     def __exit__(
@@ -49,7 +49,7 @@ class redirect_stderr(_Redirect[Target]):
 
     _stream = "stderr"
 
-    def _way(self) -> Any:
+    def _file(self) -> Any:
         return self._target.stderr if isinstance(self._target, LineProcMirror) else self._target
 
 

@@ -1,4 +1,4 @@
-"""What is kept, and read."""
+"""The last lines of a buffer: how many are kept, and reading them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 
 def check_maxlen(maxlen: int) -> int:
-    """A number of lines; raises `TypeError` for what is none, as syncstream does."""
+    """Returns `maxlen`; raises `TypeError` if it is no positive integer, as syncstream does."""
     if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 1:
         raise TypeError(f"maxlen is {maxlen!r}, expected a positive integer")
     return maxlen
 
 
-def last_of(stored: Iterable[T], begun: Sequence[T], size: int | None, maxlen: int) -> tuple[T, ...]:
-    """The last `size` of what is stored and begun, `maxlen` at most."""
+def last_of(stored: Iterable[T], partial: Sequence[T], size: int | None, maxlen: int) -> tuple[T, ...]:
+    """The last `size` of the stored and the partial lines, `maxlen` at most."""
     size = maxlen if size is None else min(size, maxlen)
     if size <= 0:
         return ()
-    return tuple(chain(stored, begun))[-size:]
+    return tuple(chain(stored, partial))[-size:]

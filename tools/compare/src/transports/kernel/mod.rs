@@ -29,7 +29,7 @@ fn pair(
     if fill(ends.as_mut_ptr()) != 0 {
         return last_error(what);
     }
-    // SAFETY: both were opened this moment, and nobody else knows of them.
+    // SAFETY: both were opened this moment, and no other code knows of them.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 

@@ -24,8 +24,8 @@ impl Name {
         let flags = flags | libc::O_CREAT | libc::O_CLOEXEC;
         // SAFETY: a name that ends in zero, and attributes that live during the call.
         let queue = unsafe { libc::mq_open(self.0.as_ptr(), flags, 0o600, &raw const *attributes) };
-        // SAFETY: on Linux a queue is a descriptor; opened this moment, and nobody else knows of
-        // it.
+        // SAFETY: on Linux a queue is a descriptor; opened this moment, and no other code knows
+        // of it.
         (queue >= 0).then(|| unsafe { OwnedFd::from_raw_fd(queue) })
     }
 }

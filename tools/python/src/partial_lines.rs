@@ -1,50 +1,50 @@
-//! Lines that workers have begun and sent ahead: their pieces are put together here.
+//! Puts together the pieces of partial lines that workers have sent ahead.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use linering::{Kind, Line};
 
-use crate::way::{CONTINUES, FORGETS, REPLACES, is_piece};
+use crate::thread_writer::{CONTINUES, DISCARDS, REPLACES, is_piece};
 
-/// Pieces of lines that were sent ahead, by the cell of the mirror that they came from: each thread
-/// and stream has its own.
+/// The partial lines, by the cell of the mirror that they came from: each thread and stream has a
+/// mirror of its own.
 #[derive(Debug)]
-pub struct Begun {
+pub struct PartialLines {
     lines: HashMap<u16, Line<'static>>,
     /// Bytes of the longest line.
-    most: usize,
+    max_line: usize,
 }
 
-impl Begun {
-    pub fn new(most: usize) -> Self {
-        Self { lines: HashMap::new(), most }
+impl PartialLines {
+    pub fn new(max_line: usize) -> Self {
+        Self { lines: HashMap::new(), max_line }
     }
 
-    /// Whether the line is none of anybody's pieces, and ends none: most are so.
-    pub fn is_unconcerned(&self, line: &Line<'_>) -> bool {
+    /// Whether the line is whole by itself and ends no partial line. Most lines are plain.
+    pub fn is_plain(&self, line: &Line<'_>) -> bool {
         self.lines.is_empty() && !is_piece(line.tag) && !line.unfinished
     }
 
-    /// The line that was begun and will not go on, now that this one comes.
+    /// The partial line of the same cell, if `line` shows that it will not go on.
     pub fn ended_by(&mut self, line: &Line<'_>) -> Option<Line<'static>> {
         let goes_on = line.kind == Kind::Line && is_piece(line.tag);
         if goes_on { None } else { self.end(line.cell) }
     }
 
-    /// Puts a line's pieces together; nothing if it has no end yet, and stays here, or is none any
-    /// more.
+    /// Appends a piece to its partial line. Returns the line once it has its end; `None` while it
+    /// has none, and when it was discarded.
     pub fn assemble(&mut self, mut line: Line<'static>) -> Option<Line<'static>> {
-        // Only lines and their pieces: what the others' tags mean is their writers' business.
+        // Other kinds, and all other tags, have the meaning that their writer gives them.
         if line.kind != Kind::Line || !is_piece(line.tag) && !line.unfinished {
             return Some(line);
         }
         match (self.lines.remove(&line.cell), line.tag) {
             (Some(before), CONTINUES) => self.append(&mut line, before),
-            // What it goes on with was overwritten, or forgotten by a `clear`.
+            // What it continues was overwritten, or discarded by a `clear`.
             (None, CONTINUES) => line.truncated = true,
             (Some(before), REPLACES) => line.time = before.time,
-            (_, FORGETS) => return None,
+            (_, DISCARDS) => return None,
             _ => {}
         }
         if line.unfinished {
@@ -56,7 +56,7 @@ impl Begun {
 
     fn append(&self, line: &mut Line<'static>, before: Line<'static>) {
         let mut bytes = before.bytes.into_owned();
-        let room = self.most.saturating_sub(bytes.len()).min(line.bytes.len());
+        let room = self.max_line.saturating_sub(bytes.len()).min(line.bytes.len());
         let cut = line.bytes.len() - room;
         bytes.extend_from_slice(&line.bytes[..room]);
         line.bytes = Cow::Owned(bytes);
@@ -66,17 +66,17 @@ impl Begun {
         line.missing += before.missing + cut as u64;
     }
 
-    /// What was begun in a cell.
+    /// The partial line of a cell.
     pub fn state(&self, cell: u16) -> Option<&Line<'static>> {
         self.lines.get(&cell)
     }
 
-    /// The line that was begun in a cell: it has an end now.
+    /// Removes the partial line of a cell, which has ended.
     pub fn end(&mut self, cell: u16) -> Option<Line<'static>> {
         if self.lines.is_empty() { None } else { self.lines.remove(&cell) }
     }
 
-    /// All of them, oldest first.
+    /// All partial lines, oldest first.
     pub fn lines(&self) -> Vec<Line<'static>> {
         let mut lines: Vec<_> = self.lines.values().cloned().collect();
         lines.sort_by_key(|line| line.position);

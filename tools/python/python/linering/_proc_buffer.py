@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from . import _fork
 from ._drain import Drain
 from ._file import TextFile
 from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
+from ._seats import HandedOutSeat
 from ._storage import check_maxlen, last_of
 
-_MOMENT = 0.02
-"""Seconds that a wait lasts at most before it looks for signals' handlers, and for seats whose owners are dead."""
-_MOST = 4096
+POLL_SECONDS = 0.02
+"""Seconds between two checks of a wait for signals, and for seats of which every process that could open them is dead."""
+_BATCH_ITEMS = 4096
 """Items that are stored at a time."""
 
 
@@ -47,22 +47,30 @@ class LineProcBuffer(TextFile):
         block_limit: float | None = None,
         checksums: bool = False,
     ) -> None:
-        """A ring of `lines` slots of `line_bytes` bytes (4096 of 256; longer lines take several). At least twice `maxlen`, so
-        that the last `maxlen` lines are there without anybody having read, unless you give a number and `"block"`.
+        """`maxlen`: lines and messages that are kept. Default: 20.
 
-        `policy` is what a worker does when the ring is full because nobody reads: `"overwrite"` the oldest line, `"block"`
-        (wait for the reader, `block_limit` seconds at most, `None` for ever), or `"drop"` the new line. The last line lost
-        nothing with `"block"`; losses are counted with all.
+        `policy`: what a worker does when the ring is full. `"overwrite"` overwrites the oldest line, `"block"` waits for the
+        reader and loses nothing, `"drop"` drops the new line. Lost lines are counted. Default: `"overwrite"`.
 
-        `max_line` is the longest line in bytes: an eighth of the ring. What is over it is cut off, and `truncated` says so.
+        `lines`: capacity of the ring in slots, rounded up to a power of two. Default: 4096. It is at least twice `maxlen`, so
+        that the last `maxlen` lines are there before the parent reads, unless a number is given with `"block"`.
 
-        `mirrors` may be open at a time (4095 at most), with one for each thread that prints; `seats` may be kept.
+        `line_bytes`: size of a slot in bytes; a longer line takes several slots. Default: 256.
 
-        `seat_limit` is the number of seconds after which a seat that nobody has opened counts as ended: a pickled mirror whose
-        worker never came. `None`: never.
+        `max_line`: length of the longest line in bytes. The rest of a longer one is cut off, and `truncated` is true. Default:
+        an eighth of the ring.
 
-        With `checksums` a line that something but its writer has changed in the ring comes with
-        `damaged` true. Each slot has room for 8 bytes less of a line then.
+        `mirrors`: mirrors that can be open at a time, with one for each thread that prints, 1 to 4095. Default: 1023.
+
+        `seats`: seats that can be reserved at a time. Default: 65536.
+
+        `seat_limit`: seconds after which a seat that no process has opened ends as `"never opened"`, as when a pickled mirror
+        is lost; `None`: never. Default: 600.
+
+        `block_limit`: seconds that a worker waits for room with `"block"`; `None`: for ever. Default: `None`.
+
+        `checksums`: whether a line that was changed in the ring by anything but its writer comes with `damaged` true. Each slot
+        has room for 8 bytes less of a line then. Default: `False`.
 
         Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out of their bounds, `OSError`
         when the system has no memory.
@@ -72,7 +80,7 @@ class LineProcBuffer(TextFile):
             raise ValueError(f"lines is {lines!r}, expected None or a positive integer")
         if lines is None or policy != "block":
             lines = max(lines or 4096, 2 * maxlen)
-        self._make: Callable[[], Ring] = lambda: Ring(
+        self._make_ring: Callable[[], Ring] = lambda: Ring(
             lines,
             line_bytes,
             policy,
@@ -83,7 +91,7 @@ class LineProcBuffer(TextFile):
             max_line=max_line,
             checksums=checksums,
         )
-        self._losses = policy != "overwrite"
+        self._stores_losses = policy != "overwrite"
         self._storage: collections.deque[str | GroupedMessage] = collections.deque(maxlen=maxlen)
         self._process = os.getpid()
         self._lock = threading.RLock()
@@ -92,50 +100,56 @@ class LineProcBuffer(TextFile):
         self._renew()
 
     def _renew(self) -> None:
-        self._ring = self._make()
+        self._ring = self._make_ring()
         self._reader = self._ring.reader()
         self._stopped = False
         self._ends: list[Ended] = []
-        # Those that nobody has opened yet, and the numbers of those whose owners died before they did.
-        self._seats: list[_fork.Seat] = []
+        # Those that no process has opened yet.
+        self._seats: list[HandedOutSeat] = []
+        # Workers of cancelled seats: every process that could open them died before it did.
         self._deserted: set[int] = set()
-        self._few = 64
+        # How many seats are listed before those that cannot be opened any more are dropped.
+        self._prune_above = 128
 
     # ------------------------------------------------------------------------------------- mirrors
 
     @property
     def mirror(self) -> LineProcMirror:
-        """A mirror for one worker, or for more if it is pickled for each. `wait` waits for it from now on.
+        """A new mirror, for one worker. `wait` waits for it from now on.
 
-        One that is never used, and in no pickle, is given up when it is collected. Raises `OSError` when there are too many.
+        A pickle of it takes its place: `wait` waits for the pickle then. A mirror that was neither used nor handed over is
+        cancelled when it is collected. Take one for each worker and each task: see docs/python.md, "Who owns a seat".
+
+        Raises `OSError` when there are too many mirrors or seats.
         """
         return self.new_mirror()
 
     def new_mirror(
         self, label: str = "", *, aggressive: bool = False, timeout: float | None = None
     ) -> LineProcMirror:
-        """The same with a label of at most 24 bytes, which its lines carry, and with options.
+        """A new mirror, as `mirror` gives it, with options.
 
-        `aggressive`: what a write leaves of a begun line is sent ahead at once, as `flush` does it. `timeout`: seconds that a
-        write may wait for room. Raises `ValueError` for a label that is too long.
+        `label`: at most 24 bytes of UTF-8, which its lines carry. Default: none. `aggressive`: whether each write sends its
+        partial line ahead at once, as `flush` does. Default: `False`. `timeout`: seconds that a write may wait for room;
+        `None`: for ever. Default: `None`.
+
+        Raises `ValueError` for a label that is too long, `OSError` when there are too many mirrors or seats.
         """
         if self._stopped:
             self.reset_states()
-        kept = self._ring.seat(label)
-        mirror = LineProcMirror(kept, aggressive, timeout)
-        seat = _fork.Seat(kept, mirror)
+        reserved = self._ring.seat(label)
+        mirror = LineProcMirror(reserved, aggressive, timeout)
+        seat = HandedOutSeat(reserved, mirror)
         with self._lock:
-            if len(self._seats) >= 2 * self._few:
-                self._forget_seats()
+            if len(self._seats) >= self._prune_above:
+                self._prune_seats()
             self._seats.append(seat)
         return mirror
 
-    def _forget_seats(self) -> None:
-        """Forgets those that have gone to somebody, or were given up."""
-        self._seats = [
-            seat for seat in self._seats if seat.kept.is_kept() and (seat.mirror() is not None or seat.inherited)
-        ]
-        self._few = max(64, len(self._seats))
+    def _prune_seats(self) -> None:
+        """Drops the seats that were opened, handed over or cancelled."""
+        self._seats = [seat for seat in self._seats if seat.can_be_opened()]
+        self._prune_above = 2 * max(64, len(self._seats))
 
     @property
     def n_mirrors(self) -> int:
@@ -160,7 +174,7 @@ class LineProcBuffer(TextFile):
         self._ring.stop()
 
     def reset_states(self) -> None:
-        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats kept. What was read stays."""
+        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved. What was read stays."""
         with self._lock:
             if self.n_mirrors > 0:
                 raise TypeError(
@@ -190,19 +204,19 @@ class LineProcBuffer(TextFile):
                 f"this buffer is read by process {self._process}, which made it; this is process {os.getpid()}"
             )
 
-    def _pump(self, seconds: float, most: int | None = _MOST) -> int:
+    def _pump(self, seconds: float, most: int | None = _BATCH_ITEMS) -> int:
         """Waits for `seconds` at most, and stores what is there."""
         self._check_process()
         if seconds > 0:
-            # Without our lock: others may read meanwhile.
+            # Without our lock: other threads may read meanwhile.
             self._reader.fill(seconds)
         plain = type(self).parse_lines is LineProcBuffer.parse_lines
         stored = 0
         with self._lock:
             while most is None or stored < most:
                 self._reader.fill(0)
-                now = self._reader.hand_on(
-                    self, self._storage, plain, self._losses, self._on_record, most or _MOST
+                now = self._reader.deliver(
+                    self, self._storage, plain, self._stores_losses, self._on_record, most or _BATCH_ITEMS
                 )
                 if now == 0:
                     break
@@ -219,21 +233,15 @@ class LineProcBuffer(TextFile):
             if end.end != "cancelled":
                 self._ends.append(end)
 
-    def _watch(self) -> None:
-        """Gives up seats of which every process that could open them is dead."""
+    def _cancel_deserted_seats(self) -> None:
+        """Cancels seats of which every process that could open them is dead."""
         if not self._seats:
             return
         with self._lock:
             for seat in self._seats:
-                if seat.is_deserted() and seat.kept.cancel():
-                    self._deserted.add(seat.kept.worker)
-            self._forget_seats()
-            kept, live = self._ring.waiting_for()
-            if live == 0 and 0 < kept <= len(self._seats):
-                spent = [seat for seat in self._seats if seat.is_spent()]
-                if len(spent) == kept:
-                    for seat in spent:
-                        seat.kept.cancel()
+                if seat.is_deserted() and seat.reserved.cancel():
+                    self._deserted.add(seat.reserved.worker)
+            self._prune_seats()
 
     def _is_over(self) -> bool:
         return self._stopped or self._reader.is_over()
@@ -253,14 +261,14 @@ class LineProcBuffer(TextFile):
                 with self._lock:
                     ends, self._ends = self._ends, []
                 return _merged(ends)
-            self._watch()
-            seconds = _MOMENT
+            self._cancel_deserted_seats()
+            seconds = POLL_SECONDS
             if timeout is not None:
                 seconds = min(seconds, timeout - (time.monotonic() - began))
                 if seconds <= 0:
-                    kept, live = self._ring.waiting_for()
+                    reserved, live = self._ring.waiting_for()
                     raise TimeoutError(
-                        f"{live} mirrors are open and {kept} seats unopened after {timeout} s, expected none"
+                        f"{live} mirrors are open and {reserved} seats unopened after {timeout} s, expected none"
                     )
 
     def receive(self) -> bool:
@@ -278,22 +286,22 @@ class LineProcBuffer(TextFile):
             with self._lock:
                 self._note_ends()
             return False
-        self._watch()
-        self._reader.fill(_MOMENT)
+        self._cancel_deserted_seats()
+        self._reader.fill(POLL_SECONDS)
         return True
 
     def read(self, size: int | None = None) -> tuple[str | GroupedMessage, ...]:
         """The last `size` lines and messages (all that are kept, for `None`), oldest first. They stay.
 
-        The lines that workers have begun and sent ahead (`flush`) come last.
+        The partial lines that workers have sent ahead (`flush`) come last.
         """
         # No further than what is there now: workers that never pause must not keep this from returning.
         self._pump(0, 4 * self._ring_lines())
         with self._lock:
-            return last_of(self._storage, self._reader.begun(), size, self._maxlen)
+            return last_of(self._storage, self._reader.partial_lines(), size, self._maxlen)
 
     def _ring_lines(self) -> int:
-        return max(_MOST, 2 * self._maxlen)
+        return max(_BATCH_ITEMS, 2 * self._maxlen)
 
     def ends(self) -> list[Ended]:
         """How each worker ended that has since the last `wait` that returned; `wait` will say it again."""
@@ -305,7 +313,7 @@ class LineProcBuffer(TextFile):
         """All lines and groups as they come, to iterate over, with `for` or `async for`; ends when every mirror has ended.
 
         What it hands out is not stored. A note of lost lines is a `Line` too, of `kind` "lost". With `changes` each state of a
-        line that changes comes: what was begun and sent ahead, with `unfinished` true.
+        line that changes comes: partial lines that were sent ahead, with `unfinished` true.
 
         With the policy `"block"` no line is lost.
         """
@@ -330,7 +338,7 @@ class LineProcBuffer(TextFile):
         """Forgets everything that has come."""
         self._pump(0, 4 * self._ring_lines())
         with self._lock:
-            self._reader.forget_begun()
+            self._reader.discard_partial_lines()
             self._storage.clear()
 
     def write(self, data: str) -> NoReturn:

@@ -1,6 +1,6 @@
-//! `write`, which `print` calls twice for each line: as a plain C method of one argument, without
-//! what PyO3 puts around methods in the limited interface (a tuple, and a look for keywords). That
-//! is half of the time.
+//! `write`, which `print` calls twice for each line: a plain C method of one argument, without what
+//! PyO3 puts around methods in the limited interface (a tuple, and a search for keywords). That
+//! halves the time of a call.
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyString, PyType};
 use pyo3::{Borrowed, PyClass};
 
-/// What has a `write`.
+/// A class that has a `write`.
 pub trait Write: PyClass<Frozen = True> + Sync {
     const WRITE_DOC: &'static CStr;
 

@@ -5,7 +5,7 @@ use linering::Policy;
 
 /// What a writer does when the ring is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WhenFull {
+pub enum OnFull {
     /// Wait for the reader: nothing is lost
     Block,
     /// Drop the new line
@@ -14,12 +14,12 @@ pub enum WhenFull {
     Overwrite,
 }
 
-impl From<WhenFull> for Policy {
-    fn from(when: WhenFull) -> Self {
-        match when {
-            WhenFull::Block => Policy::Block,
-            WhenFull::Drop => Policy::DropNewest,
-            WhenFull::Overwrite => Policy::OverwriteOldest,
+impl From<OnFull> for Policy {
+    fn from(on_full: OnFull) -> Self {
+        match on_full {
+            OnFull::Block => Policy::Block,
+            OnFull::Drop => Policy::DropNewest,
+            OnFull::Overwrite => Policy::OverwriteOldest,
         }
     }
 }

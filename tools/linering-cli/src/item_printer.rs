@@ -1,5 +1,5 @@
-//! What `cat` and `recover` show of a ring: lines on stdout, losses and ends on stderr, in their
-//! places.
+//! Prints a ring's items for `cat` and `recover`: lines on stdout, losses and ends on stderr, in
+//! their places.
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -9,9 +9,9 @@ use linering::Item;
 use crate::failure::{Failure, note};
 use crate::output::{Clock, Format, Look, Sink, is_colored, own};
 
-/// Shows items.
+/// Prints items.
 #[derive(Debug)]
-pub struct Shown {
+pub struct ItemPrinter {
     sink: Sink,
     look: Look,
     clock: Clock,
@@ -26,7 +26,7 @@ pub fn name_of((worker, label): (u32, &str)) -> String {
     }
 }
 
-impl Shown {
+impl ItemPrinter {
     pub fn new(format: Format, color: clap::ColorChoice) -> Result<Self, Failure> {
         let out = io::stdout();
         let look = Look {
@@ -44,7 +44,7 @@ impl Shown {
 
     pub fn item(&mut self, item: &Item<'_>) {
         let Item::Line(line) = item else {
-            // In its place, if both go to the same.
+            // So that it comes in its place if stdout and stderr are the same file.
             self.sink.flush();
             return note(item);
         };
@@ -62,18 +62,18 @@ impl Shown {
         }
     }
 
-    /// Writes out what was added; `false` if that cannot be, for whatever reason.
+    /// Writes out what was added; `false` if that is not possible any more.
     pub fn flush(&mut self) -> bool {
         self.sink.flush();
         !self.sink.is_dead()
     }
 
-    /// Whether more can be shown, as far as is known.
+    /// Whether more can be printed, as far as is known.
     pub fn is_alive(&self) -> bool {
         !self.sink.is_dead()
     }
 
-    /// Ends it. That nobody reads it any more is no failure.
+    /// Ends it. It is no failure if the reader of stdout has gone.
     pub fn finish(mut self) -> ExitCode {
         self.sink.add(|page| page.end());
         self.sink.flush();

@@ -1,4 +1,4 @@
-//! Writers that wait for room in a full ring: without the interpreter lock, and with an ear for
+//! Writes whose waits for room in a full ring release the interpreter lock, and are interrupted by
 //! signals.
 
 use std::cell::{Cell, RefCell};
@@ -9,13 +9,13 @@ use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 
 thread_local! {
-    /// What this thread is about, if it is writing for Python.
+    /// The write that this thread does for Python, if it does one.
     static WRITING: Writing = const { Writing { locked: Cell::new(false), limit: Cell::new(None), began: Cell::new(None) } };
     static FAILURE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
 struct Writing {
-    /// It has the interpreter lock. A thread that captures a descriptor writes without.
+    /// The thread holds the interpreter lock. A thread that captures a descriptor does not.
     locked: Cell<bool>,
     limit: Cell<Option<Duration>>,
     began: Cell<Option<Instant>>,
@@ -41,7 +41,7 @@ pub fn failure() -> Option<PyErr> {
 }
 
 /// See [`linering::set_blocking_hook`].
-pub fn around(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
+pub fn blocking_hook(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
     WRITING.with(|now| {
         if !now.locked.get() {
             sleep();

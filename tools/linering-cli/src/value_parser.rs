@@ -1,6 +1,6 @@
-//! Numbers on the command line.
+//! Parsers for the numbers on the command line.
 
-/// A value parser: a number within bounds.
+/// A parser for a number within bounds.
 pub fn within(
     low: usize,
     high: usize,
@@ -11,7 +11,7 @@ pub fn within(
     }
 }
 
-/// A value parser: a number of bytes, at least 1; K, M and G are powers of 1024.
+/// Parses a number of bytes, at least 1; K, M and G are powers of 1024.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix(['K', 'k', 'M', 'm', 'G', 'g']) {
         Some(digits) => (digits, text.as_bytes()[digits.len()].to_ascii_uppercase()),

@@ -1,4 +1,5 @@
-//! Lines made up on the spot, so cheaply that the demo measures the ring and not the making.
+//! Lines that are generated on the spot, so cheaply that the demo measures the ring and not their
+//! making.
 //!
 //! ```text
 //!   "worker 0003 line 000000000042 " | a window on the filler, which moves with every line
@@ -15,7 +16,7 @@ const DIGITS: std::ops::Range<usize> = 17..29;
 /// Windows on the filler: a prime, so that no ring's size is a multiple of it.
 const WINDOWS: usize = 251;
 /// Lines of one worker that the counter can tell apart.
-pub const MOST_LINES: u64 = 1_000_000_000_000;
+pub const MAX_LINES: u64 = 1_000_000_000_000;
 
 /// Text without a period, long enough for every window of `length` bytes.
 pub fn filler(length: usize) -> Vec<u8> {
@@ -66,7 +67,7 @@ impl Changing {
     fn skip(&mut self, lines: u64) {
         let digits =
             self.head[DIGITS].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
-        let number = (digits + lines) % MOST_LINES;
+        let number = (digits + lines) % MAX_LINES;
         self.head[DIGITS].copy_from_slice(format!("{number:012}").as_bytes());
         self.window = (self.window + (lines % WINDOWS as u64) as usize) % WINDOWS;
     }
@@ -74,7 +75,7 @@ impl Changing {
 
 /// A worker's lines, one after another.
 #[derive(Debug)]
-pub struct Maker {
+pub struct Generator {
     changing: Changing,
     length: usize,
     /// The filler, with the head written over the beginning of the current window,
@@ -83,12 +84,12 @@ pub struct Maker {
     hidden: [u8; HEAD],
 }
 
-impl Maker {
+impl Generator {
     pub fn new(worker: usize, length: usize, filler: &[u8]) -> Self {
         let changing = Changing::new(worker, length);
-        let mut maker = Self { changing, length, text: filler.to_vec(), hidden: [0; HEAD] };
-        maker.write_head();
-        maker
+        let mut generator = Self { changing, length, text: filler.to_vec(), hidden: [0; HEAD] };
+        generator.write_head();
+        generator
     }
 
     pub fn line(&self) -> &[u8] {
@@ -146,12 +147,12 @@ mod tests {
     fn both_sides_make_the_same_lines_at_every_length() {
         for length in (0..40).chain([250, 251, 252, 1000]) {
             let filler = filler(length);
-            let mut maker = Maker::new(3, length, &filler);
+            let mut generator = Generator::new(3, length, &filler);
             let mut expected = Expected::new(3, length, &filler);
             for _ in 0..1100 {
-                assert_eq!(maker.line(), expected.pieces().concat());
-                assert_eq!(maker.line().len(), length);
-                maker.advance();
+                assert_eq!(generator.line(), expected.pieces().concat());
+                assert_eq!(generator.line().len(), length);
+                generator.advance();
                 expected.advance();
             }
         }
@@ -171,19 +172,19 @@ mod tests {
     #[test]
     fn a_long_line_names_its_worker_and_number() {
         let filler = filler(40);
-        let mut maker = Maker::new(12, 40, &filler);
-        (0..1234).for_each(|_| maker.advance());
-        assert!(maker.line().starts_with(b"worker 0012 line 000000001234 "));
+        let mut generator = Generator::new(12, 40, &filler);
+        (0..1234).for_each(|_| generator.advance());
+        assert!(generator.line().starts_with(b"worker 0012 line 000000001234 "));
     }
 
     #[test]
     fn neighbours_and_workers_differ_in_most_bytes_of_the_rest() {
         let filler = filler(200);
-        let mut maker = Maker::new(0, 200, &filler);
-        let first = maker.line().to_vec();
-        maker.advance();
-        let second = maker.line().to_vec();
-        let other = Maker::new(1, 200, &filler).line().to_vec();
+        let mut generator = Generator::new(0, 200, &filler);
+        let first = generator.line().to_vec();
+        generator.advance();
+        let second = generator.line().to_vec();
+        let other = Generator::new(1, 200, &filler).line().to_vec();
         let same =
             |a: &[u8], b: &[u8]| a[HEAD..].iter().zip(&b[HEAD..]).filter(|(a, b)| a == b).count();
         assert!(same(&first, &second) < 40 && same(&first, &other) < 40);

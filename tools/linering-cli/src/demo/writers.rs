@@ -1,4 +1,4 @@
-//! The workers: forked processes, or threads.
+//! The writers: forked processes, or threads.
 
 use std::io;
 use std::process::ExitStatus;
@@ -78,7 +78,7 @@ pub fn forked(
 
 // --------------------------------------------------------------------------------------- threads
 
-/// The same with threads.
+/// As [`forked`], with threads.
 pub fn threaded(
     ring: &LineRing,
     content: &Content,
@@ -127,7 +127,7 @@ fn start<'scope>(
     Ok(threads)
 }
 
-/// Works in its seat, or gives it up: somebody waits for it.
+/// Works in its seat, or cancels it: the reader waits for each seat.
 fn sit(
     seat: &Seat,
     work: impl FnOnce(&mut linering::LineProcMirror) -> io::Result<()>,
