@@ -12,7 +12,7 @@ use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
 use crate::line::item::{Ended, Item};
 use crate::read::drain::Drain;
-use crate::read::park;
+use crate::read::park::{self, Patience};
 use crate::segment::Segment;
 use crate::segment::options::{Options, Policy, Timestamps};
 use crate::sys::fork;
@@ -207,7 +207,7 @@ impl LineProcBuffer {
         store.drain.reap_dead(self.ring.segment())?;
         let awaited = store.drain.awaited(self.ring.segment());
         drop(store);
-        match park::pause(self.ring.segment(), &awaited, left, true) {
+        match park::pause(self.ring.segment(), &awaited, left, Patience::Spin) {
             Err(ReadError::Interrupted) if !self.interruptible.load(Relaxed) => {}
             paused => paused?,
         }

@@ -1,8 +1,8 @@
 //! Holes, entries that no writer left, and what a reader that was overrun has missed.
 
 use super::{Ring, is_filled};
-use crate::layout::OrderEntry;
 use crate::layout::sync::Ordering;
+use crate::layout::{OrderEntry, RingMode};
 
 use Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -42,10 +42,10 @@ impl Ring<'_> {
     /// Reader only.
     ///
     /// Where writers overwrite, an entry of a later lap is a newer line, and stays.
-    pub(crate) fn skip(&self, position: u64, overwrite: bool) {
+    pub(crate) fn skip(&self, position: u64, mode: RingMode) {
         let word = self.entry(position);
         let entry = OrderEntry(word.load(Relaxed));
-        if overwrite && entry.laps_since(self.shape.lap(position)) > 0 {
+        if mode == RingMode::Overwriting && entry.laps_since(self.shape.lap(position)) > 0 {
             return;
         }
         let slot = if self.has_slot(entry.slot()) { entry.slot() } else { 0 };

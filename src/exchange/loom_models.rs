@@ -26,9 +26,16 @@ use crate::exchange::park::{Awaited, count_event, may_sleep, wake_sleeper};
 use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::layout::{Cell, Hold, OrderEntry, Pending, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
+use crate::layout::{
+    Cell, Hold, OrderEntry, Pending, RingMode, SLOT_HEADER_WORDS, Shape, SlotHeader, flag,
+};
 
 use Ordering::{Acquire, Relaxed};
+
+/// In tests the two modes are short words.
+fn mode(overwrite: bool) -> RingMode {
+    if overwrite { RingMode::Overwriting } else { RingMode::Lossless }
+}
 
 const SHAPE: Shape = Shape { order_bits: 1, slot_words: SLOT_HEADER_WORDS + 1, check_bytes: 0 };
 const POSITIONS: usize = 2;
@@ -106,7 +113,7 @@ impl Heap {
     fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
         let Pending { line, .. } = self.cells[cell].pending();
         let then = || self.cells[cell].set_pending(line + 1, 0);
-        self.ring().publish(self.hold(cell), spare, overwrite, then)
+        self.ring().publish(self.hold(cell), spare, mode(overwrite), then)
     }
 
     /// Fills the spare and publishes it where the test expects it.
@@ -117,7 +124,7 @@ impl Heap {
 
     fn take(&self, position: u64, overwrite: bool) -> bool {
         let run = self.ring().run(position);
-        self.ring().take(&run.words[0], &run, overwrite)
+        self.ring().take(&run.words[0], &run, mode(overwrite))
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
@@ -170,7 +177,7 @@ impl Heap {
 
     /// Reaps the owner of `cell`; `None` if that is not decided while others move.
     fn bury(&self, cell: usize, overwrite: bool) -> Option<bool> {
-        match publish_last_words(&self.ring(), &self.cells, cell, overwrite) {
+        match publish_last_words(&self.ring(), &self.cells, cell, mode(overwrite)) {
             Ok(spoke) => Some(spoke),
             Err(Refused::Damaged) => None,
             Err(full) => panic!("{full:?}"),

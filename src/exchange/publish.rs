@@ -2,7 +2,7 @@
 
 use super::{Ring, SlotState, Spare, is_filled, slot_state};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{Hold, OrderEntry};
+use crate::layout::{Hold, OrderEntry, RingMode};
 
 use Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -43,13 +43,13 @@ impl Ring<'_> {
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
-        overwrite: bool,
+        mode: RingMode,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
         if self.shape.has_checks() {
-            self.publish_as::<true>(hold, spare, overwrite, then)
+            self.publish_as::<true>(hold, spare, mode, then)
         } else {
-            self.publish_as::<false>(hold, spare, overwrite, then)
+            self.publish_as::<false>(hold, spare, mode, then)
         }
     }
 
@@ -59,17 +59,17 @@ impl Ring<'_> {
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
-        overwrite: bool,
+        mode: RingMode,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
         // The common case: the hint is right, and no other writer is at that position.
         let position = self.next_position.load(Relaxed);
-        if let Plan::Exchange(entry) = self.plan(position, overwrite, spare.next)
+        if let Plan::Exchange(entry) = self.plan(position, mode, spare.next)
             && self.exchange::<CHECKS>(hold, spare, position, entry, &then)
         {
             return Ok(position);
         }
-        let refused = self.publish_elsewhere::<CHECKS>(hold, spare, overwrite, position, then);
+        let refused = self.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then);
         // An exchange that failed, here or there, left its intent behind; a refusal without one
         // changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
@@ -84,13 +84,13 @@ impl Ring<'_> {
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
-        overwrite: bool,
+        mode: RingMode,
         mut position: u64,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
         // A walk along a sound ring is short: this bounds one along words that make no sense.
         for _ in 0..8 * self.shape.positions() + 0x1_0000 {
-            match self.plan(position, overwrite, spare.next) {
+            match self.plan(position, mode, spare.next) {
                 Plan::GoOn(other) => position = other,
                 Plan::Exchange(entry) => {
                     if self.exchange::<CHECKS>(hold, spare, position, entry, &then) {
@@ -108,7 +108,7 @@ impl Ring<'_> {
     /// What a writer that wants to publish does at `position`, and has itself filled the one before
     /// `next`.
     #[inline]
-    pub(super) fn plan(&self, position: u64, overwrite: bool, next: Option<u64>) -> Plan {
+    pub(super) fn plan(&self, position: u64, mode: RingMode, next: Option<u64>) -> Plan {
         // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is no one
         // else's any more once the exchange succeeds, and a filled position carries I4
         // along.
@@ -127,7 +127,9 @@ impl Ring<'_> {
             return Plan::GoOn(before);
         }
         match place {
-            SlotState::Oldest if !overwrite => Plan::Refuse(Refused::Full(position)),
+            SlotState::Oldest if mode == RingMode::Lossless => {
+                Plan::Refuse(Refused::Full(position))
+            }
             _ if !self.has_slot(entry.slot()) => Plan::Refuse(Refused::Damaged),
             _ => Plan::Exchange(entry),
         }

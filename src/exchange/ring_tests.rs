@@ -18,9 +18,14 @@ use super::spare::*;
 use super::take::*;
 use super::*;
 use crate::layout::sync::AtomicU32;
-use crate::layout::{Hold, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{Hold, RingMode, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{Acquire, Relaxed, Release};
+
+/// In tests the two modes are short words.
+fn mode(overwrite: bool) -> RingMode {
+    if overwrite { RingMode::Overwriting } else { RingMode::Lossless }
+}
 
 /// Laps have 39 bits: this many, and they begin again.
 const LAPS: u64 = 1 << 39;
@@ -140,7 +145,7 @@ impl Writer<'_> {
         let hold = &self.heap.holds[self.cell];
         let filled = self.spare.slot;
         let exchanged = Cell::new(0);
-        let published = ring.publish(hold, &mut self.spare, overwrite, || {
+        let published = ring.publish(hold, &mut self.spare, mode(overwrite), || {
             // Not noted yet: the exchange is still an intent.
             assert!(matches!(Hold::unpack(hold.load(Relaxed)).0, Hold::Intent(given, _) if given == filled));
             exchanged.set(exchanged.get() + 1);
@@ -192,7 +197,7 @@ impl Reader<'_> {
     fn take(&mut self, overwrite: bool) -> bool {
         let ring = self.heap.ring();
         let run = ring.run(self.position);
-        ring.take(&run.words[0], &run, overwrite)
+        ring.take(&run.words[0], &run, mode(overwrite))
     }
 
     /// The next line, checked and taken: its writer's cell and its number.
@@ -485,7 +490,7 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
         let heap = Heap::new(1, 5, 3, LAPS * 2 - 5);
         let (mut others, mut reader) = (heap.writer(1), heap.reader());
         let (ring, start) = (heap.ring(), heap.start);
-        let Plan::Exchange(seen) = ring.plan(start, overwrite, None) else {
+        let Plan::Exchange(seen) = ring.plan(start, mode(overwrite), None) else {
             panic!("the ring is empty")
         };
         let mut still = heap.spare(2);
@@ -665,7 +670,7 @@ proptest! {
         }
         let header = SlotHeader { length: whole.len() as u16, line: 77, ..SlotHeader::default() };
         heap.ring().write_header(&writer.spare, &header);
-        let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, false, || ());
+        let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, RingMode::Lossless, || ());
         prop_assert_eq!(published, Ok(heap.start));
         let header = SlotHeader { position: heap.start, ..header };
         prop_assert_eq!(reader.peek(), ReadOutcome::Part(header));
@@ -755,7 +760,7 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         assert_eq!(reader.peek(), ReadOutcome::Empty);
         assert!(heap.ring().is_hole(start));
 
-        heap.ring().skip(start, false);
+        heap.ring().skip(start, RingMode::Lossless);
         assert!(!heap.ring().is_hole(start), "skipped");
         assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
@@ -776,7 +781,7 @@ fn a_skipped_line_keeps_its_slot_in_the_ring_and_is_not_delivered() {
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         writer.write_at(start);
         let slot = heap.entry(start).slot();
-        heap.ring().skip(start, false);
+        heap.ring().skip(start, RingMode::Lossless);
         assert_eq!(
             heap.entry(start),
             OrderEntry::free(heap.shape.lap(start).wrapping_add(1), slot)
@@ -806,7 +811,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
                 assert_eq!(writer.write(false), Err(Refused::Damaged));
             }
             assert!(heap.spare(1).slot == 5, "the writer keeps its spare");
-            heap.ring().skip(start, false);
+            heap.ring().skip(start, RingMode::Lossless);
             assert!(heap.ring().has_slot(heap.entry(start).slot()));
             assert_eq!(reader.peek(), ReadOutcome::Passed(1));
             reader.position = reader.position.wrapping_add(1);
@@ -842,7 +847,7 @@ fn entries_that_send_a_writer_round_in_circles_are_found_to_be_damaged() {
         assert_eq!(writer.write(true), Err(Refused::Damaged));
         assert_eq!(Hold::unpack(heap.holds[1].load(Relaxed)).0, Hold::Held(3));
         assert_eq!(reader.peek(), ReadOutcome::Empty);
-        heap.ring().skip(before, false);
+        heap.ring().skip(before, RingMode::Lossless);
         writer.write_at(start);
         assert_eq!(reader.next(false), Some((1, 0)));
     }
@@ -906,7 +911,7 @@ fn a_skip_leaves_alone_what_overwrote_the_damaged_position() {
     let heap = Heap::new(1, 6, 2, LAPS * 2 - 1);
     let (mut writer, mut reader) = (heap.writer(1), heap.reader());
     (0..3).for_each(|_| assert!(writer.write(true).is_ok()));
-    heap.ring().skip(heap.start, true);
+    heap.ring().skip(heap.start, RingMode::Overwriting);
     assert_eq!(reader.next(true), Some((1, 1)));
     assert_eq!(reader.next(true), Some((1, 2)));
 }
@@ -952,7 +957,7 @@ proptest! {
             match what {
                 0 => { reader.peek(); }
                 1 => { reader.take(off % 2 == 0); }
-                2 => ring.skip(position, false),
+                2 => ring.skip(position, RingMode::Lossless),
                 3 => { ring.is_hole(position); ring.is_full_at(position); }
                 4 => prefetch(&ring, position),
                 _ => { may_sleep_at(&ring, &AtomicU32::new(0), position); }
@@ -974,7 +979,7 @@ proptest! {
         let mut reader = heap.reader();
         // One lap of skipping makes every entry free in the lap after it, which is a sound ring.
         for _ in 0..heap.positions() {
-            heap.ring().skip(reader.position, false);
+            heap.ring().skip(reader.position, RingMode::Lossless);
             reader.position = reader.position.wrapping_add(1);
         }
         heap.next_position.store(start, Relaxed);

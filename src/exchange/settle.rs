@@ -7,7 +7,7 @@
 use crate::exchange::checksum;
 use crate::exchange::{Refused, Ring, Spare, peek_payload};
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, Hold, LINE_MASK, SlotHeader, flag};
+use crate::layout::{Cell, Hold, LINE_MASK, RingMode, SlotHeader, flag};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -113,7 +113,7 @@ pub(crate) fn publish_last_words(
     ring: &Ring<'_>,
     cells: &[Cell],
     index: usize,
-    overwrites: bool,
+    mode: RingMode,
 ) -> Result<bool, Refused> {
     let cell = &cells[index];
     let ResolvedSpare { mut spare, finished } =
@@ -135,7 +135,7 @@ pub(crate) fn publish_last_words(
     // dies there takes the spare for a finished part, and these flags say what it is.
     seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
     let next = pending.line.wrapping_add(1) & LINE_MASK;
-    ring.publish(&cell.writer.0.hold, &mut spare, overwrites, || cell.set_pending(next, 0))?;
+    ring.publish(&cell.writer.0.hold, &mut spare, mode, || cell.set_pending(next, 0))?;
     Ok(true)
 }
 

@@ -3,7 +3,7 @@
 use super::Ring;
 use super::copy::{load_block, load_words};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{OrderEntry, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{OrderEntry, RingMode, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -136,7 +136,7 @@ impl<'a> Ring<'a> {
     /// `false` if something else stands there: the line was overwritten, or the position is
     /// damaged. Only the reader may call this, and only once the line was accepted.
     #[inline]
-    pub(crate) fn take(&self, word: &AtomicU64, run: &Run<'_>, overwrite: bool) -> bool {
+    pub(crate) fn take(&self, word: &AtomicU64, run: &Run<'_>, mode: RingMode) -> bool {
         // ORD take:A, acquire; pairs with publish:E; the slot is given on as it was published, also
         // to observers.
         let entry = OrderEntry(word.load(Acquire));
@@ -144,7 +144,7 @@ impl<'a> Ring<'a> {
             return false;
         }
         let freed = run.taken.with_slot(entry.slot());
-        if overwrite {
+        if mode == RingMode::Overwriting {
             // ORD take:C, AcqRel; pairs with publish:A and publish:E; as take:D, against an
             // overwriting writer.
             return word.compare_exchange(entry.0, freed.0, AcqRel, Relaxed).is_ok();

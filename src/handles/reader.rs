@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::ReadError;
 use crate::line::item::Item;
 use crate::read::drain::Drain;
-use crate::read::park;
+use crate::read::park::{self, Patience};
 use crate::segment::Segment;
 
 /// The ring's one reader: drains lines in their one order.
@@ -24,7 +24,7 @@ pub struct Reader {
     drain: Drain,
     /// Queued items that were handed out and not accepted yet.
     handed: usize,
-    spins: bool,
+    patience: Patience,
     interruptible: bool,
 }
 
@@ -41,7 +41,7 @@ impl Reader {
             drain: Drain::open(segment)?,
             segment: Arc::clone(segment),
             handed: 0,
-            spins: true,
+            patience: Patience::Spin,
             interruptible: false,
         })
     }
@@ -146,7 +146,7 @@ impl Reader {
     /// As [`recv`](Self::recv).
     pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
         self.commit()?;
-        if self.spins
+        if self.patience == Patience::Spin
             && let Some(position) = self.drain.end_reached()
         {
             park::gather(&self.segment, position);
@@ -159,7 +159,7 @@ impl Reader {
     /// saves writers of a steady stream from waking it. True at first; better false where
     /// writers need the processor that this takes.
     pub fn set_spinning(&mut self, spins: bool) {
-        self.spins = spins;
+        self.patience = if spins { Patience::Spin } else { Patience::Sleep };
     }
 
     /// Whether a signal handler that runs while the reader waits ends the call, with
@@ -211,7 +211,7 @@ impl Reader {
                 break;
             }
             let awaited = self.drain.awaited(&self.segment);
-            match park::pause(&self.segment, &awaited, left, self.spins) {
+            match park::pause(&self.segment, &awaited, left, self.patience) {
                 Err(ReadError::Interrupted) if !self.interruptible => {}
                 paused => paused?,
             }

@@ -8,6 +8,15 @@ use super::{
     SLOT_INDEX_BITS, Ticket,
 };
 
+/// What becomes of the oldest line of a full ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingMode {
+    /// It stays until the reader takes it: `Block`, `DropNewest`.
+    Lossless,
+    /// A writer replaces it: `OverwriteOldest`.
+    Overwriting,
+}
+
 /// What never changes after creation: the first 128 bytes of the segment.
 ///
 /// An attacher copies it once into private memory, checks it, and never reads it from the segment

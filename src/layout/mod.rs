@@ -16,7 +16,7 @@ pub(crate) mod sync;
 mod ticket;
 
 pub(crate) use entry::OrderEntry;
-pub(crate) use geometry::{GEOMETRY_WORDS, Geometry, Shape};
+pub(crate) use geometry::{GEOMETRY_WORDS, Geometry, RingMode, Shape};
 pub(crate) use header::{Cell, Header, ReaderWords, SegmentCounters, Ticket};
 pub(crate) use hold::{Hold, Pending};
 pub(crate) use slot::{CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SlotHeader, flag};

@@ -15,8 +15,9 @@ use crate::error::ReadError;
 use crate::exchange::ReadOutcome;
 use crate::exchange::park::Awaited;
 use crate::layout::sync::Ordering;
-use crate::layout::{READER_CELL, SlotHeader};
+use crate::layout::{READER_CELL, RingMode, SlotHeader};
 use crate::line::item::Item;
+use crate::read::Decoded;
 use crate::read::assembly::Collected;
 use crate::read::backlog::Backlog;
 use crate::read::ends::{EndReporter, report_ends};
@@ -181,13 +182,13 @@ impl Drain {
         if end_position.wrapping_sub(self.taken) as i64 <= 0 {
             return;
         }
-        let (ring, overwrite) = (segment.ring(), segment.overwrites());
+        let (ring, mode) = (segment.ring(), segment.mode());
         self.freed += end_position.wrapping_sub(self.taken);
         while self.taken != end_position {
             let run = ring.run(self.taken);
             let most = end_position.wrapping_sub(self.taken).min(run.words.len() as u64);
             for word in &run.words[..most as usize] {
-                ring.take(word, &run, overwrite);
+                ring.take(word, &run, mode);
             }
             self.taken = self.taken.wrapping_add(most);
         }
@@ -241,7 +242,8 @@ impl Drain {
         self.ends.note_events(segment, &mut self.backlog.writers);
         let empty = self.decode_batch(segment);
         self.reached_end = empty;
-        report_ends(&mut self.backlog, segment, self.cursor, empty);
+        let decoded = if empty { Decoded::All } else { Decoded::Some };
+        report_ends(&mut self.backlog, segment, self.cursor, decoded);
         if self.is_drained() {
             // Parts of unfinished lines alone: they need no acceptance.
             self.take(segment, self.cursor);
@@ -312,11 +314,11 @@ impl Drain {
     // --------------------------------------------------------------------------------------- skip
 
     fn skip_damaged(&mut self, segment: &Segment) {
-        self.skip(segment, segment.overwrites());
+        self.skip(segment, segment.mode());
     }
 
-    fn skip(&mut self, segment: &Segment, overwrite: bool) {
-        segment.ring().skip(self.cursor, overwrite);
+    fn skip(&mut self, segment: &Segment, mode: RingMode) {
+        segment.ring().skip(self.cursor, mode);
         let position = self.cursor;
         self.cursor = position.wrapping_add(1);
         self.backlog.assemblies.note_skipped();
@@ -335,7 +337,7 @@ impl Drain {
             self.cursor = self.cursor.wrapping_add(1);
         } else if segment.overwrites() && ring.are_apart(self.cursor, self.previous) {
             // No newer line: going where it says could lead the reader around for ever.
-            self.skip(segment, false);
+            self.skip(segment, RingMode::Lossless);
         } else if segment.overwrites() {
             // The entry's later lap proves that everything up to a lap before it is gone.
             let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);

@@ -9,6 +9,7 @@ use crate::exchange::checksum;
 use crate::layout::sync::{Ordering, fence};
 use crate::layout::{LINE_MASK, MirrorId, Owner, SlotHeader};
 use crate::line::item::End;
+use crate::read::Decoded;
 use crate::read::assembly::{Long, image_of};
 use crate::read::backlog::Backlog;
 use crate::read::queue::Event;
@@ -77,18 +78,17 @@ impl EndReporter {
     }
 }
 
-/// Queues the ends whose lines have all been decoded: every line before `position` has, or
-/// `everything` that is in the ring.
+/// Queues the ends whose lines have all been decoded, given that those before `position` have.
 pub(crate) fn report_ends(
     backlog: &mut Backlog,
     segment: &Segment,
     position: u64,
-    everything: bool,
+    decoded: Decoded,
 ) {
     if !backlog.writers.has_pending_ends() {
         return;
     }
-    while let Some(pending) = backlog.writers.due(position, everything) {
+    while let Some(pending) = backlog.writers.due(position, decoded) {
         report_end(backlog, segment, position, &pending);
     }
     while let Some((ticket, worker, label, end)) = backlog.writers.next_never_opened(segment) {

@@ -15,3 +15,12 @@ mod queue;
 mod slots;
 pub(crate) mod snapshot;
 mod writers;
+
+/// How far the lines in the ring were decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    /// Up to the position named beside it; there may be more.
+    Some,
+    /// To the end of what there is.
+    All,
+}

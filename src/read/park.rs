@@ -47,16 +47,24 @@ pub(crate) fn gather(segment: &Segment, position: u64) {
     }
 }
 
-/// Waits until what is `awaited` may have come: at most a period, at most `limit`. A reader that
-/// `spins` stays awake for longer before it sleeps.
+/// What the reader does before it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It stays awake for some 50 microseconds.
+    Spin,
+    /// It leaves its processor to writers, after one short look more.
+    Sleep,
+}
+
+/// Waits until what is `awaited` may have come: at most a period, at most `limit`.
 pub(crate) fn pause(
     segment: &Segment,
     awaited: &Awaited<'_>,
     limit: Duration,
-    spins: bool,
+    patience: Patience,
 ) -> Result<(), ReadError> {
     let sleeps = &segment.header().flags.0.reader_sleeps;
-    for round in 0..if spins { SPIN_ROUNDS } else { 1 } {
+    for round in 0..if patience == Patience::Spin { SPIN_ROUNDS } else { 1 } {
         if round > 0 {
             // The writer that the reader waits for may need this very processor.
             thread::yield_now();

@@ -8,6 +8,7 @@ use slab::Slab;
 use crate::layout::sync::Ordering;
 use crate::layout::{MirrorId, Owner, Ticket, TicketWord};
 use crate::line::item::End;
+use crate::read::Decoded;
 use crate::read::lineage::{Lineage, Progress, is_from, lines_between};
 use crate::segment::Segment;
 
@@ -321,12 +322,13 @@ impl WriterTable {
         }
     }
 
-    /// The next end whose lines have all been delivered: everything before `cursor` has, or
-    /// everything at all.
-    pub(crate) fn due(&mut self, cursor: u64, everything: bool) -> Option<PendingEnd> {
+    /// The next end whose lines have all been decoded.
+    pub(crate) fn due(&mut self, cursor: u64, decoded: Decoded) -> Option<PendingEnd> {
         let ready = |id: &u32| {
             let end = self.known.get(*id as usize).and_then(|writer| writer.end);
-            end.is_none_or(|end| everything || cursor.wrapping_sub(end.bound) as i64 >= 0)
+            end.is_none_or(|end| {
+                decoded == Decoded::All || cursor.wrapping_sub(end.bound) as i64 >= 0
+            })
         };
         let index = self.ended.iter().position(ready)?;
         self.take_due(index)

@@ -2,9 +2,8 @@
 
 use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Spare, checksum};
-use crate::layout::Pending;
 use crate::layout::sync::Ordering::Relaxed;
-use crate::layout::{Hold, SlotHeader, flag};
+use crate::layout::{Hold, Pending, RingMode, SlotHeader, flag};
 use crate::segment::Segment;
 use crate::segment::options::Options;
 
@@ -26,7 +25,11 @@ fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
         ring.write_header(&spare, &header);
         cells[1].set_pending(7, 5);
         assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
-        assert_eq!(publish_last_words(ring, cells, 1, false), Ok(speaks), "{header:?}");
+        assert_eq!(
+            publish_last_words(ring, cells, 1, RingMode::Lossless),
+            Ok(speaks),
+            "{header:?}"
+        );
     }
 }
 
@@ -58,7 +61,7 @@ fn last_words_agree_unless_a_finished_line_did_not() {
             let word = &ring.slots[spare.slot as usize * ring.shape.slot_words + word];
             word.store(word.load(Relaxed) ^ 1 << 20, Relaxed);
         }
-        assert_eq!(publish_last_words(ring, cells, 1, false), Ok(true));
+        assert_eq!(publish_last_words(ring, cells, 1, RingMode::Lossless), Ok(true));
         let mut image = vec![0; ring.shape.slot_words];
         let seen = ring.peek(0, &mut image);
         let expected = if finished { flag::UNACKNOWLEDGED } else { flag::UNFINISHED };

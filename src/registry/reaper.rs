@@ -56,7 +56,7 @@ pub(crate) enum ReapOutcome {
 
 /// Ends a dead mirror. The caller holds the lock of its cell, and keeps it.
 pub(crate) fn reap_cell(segment: &Segment, index: usize) -> ReapOutcome {
-    match publish_last_words(segment.ring(), segment.cells(), index, segment.overwrites()) {
+    match publish_last_words(segment.ring(), segment.cells(), index, segment.mode()) {
         Ok(true) => drop(crate::segment::wake::wake_reader(segment)),
         Ok(false) => {}
         // No writer waits for room there.

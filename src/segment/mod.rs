@@ -31,7 +31,7 @@ use rustix::fs::SealFlags;
 use crate::error::{AttachError, CreateError, MirrorError, SystemError, cannot};
 use crate::exchange::Ring;
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, Ticket};
+use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, RingMode, Ticket};
 use crate::segment::options::{Options, Policy, Timestamps, WakeUp};
 use crate::sys::fork;
 
@@ -271,8 +271,16 @@ impl Segment {
     }
 
     #[inline]
+    pub(crate) fn mode(&self) -> RingMode {
+        match self.geometry.policy == Policy::OverwriteOldest as u16 {
+            true => RingMode::Overwriting,
+            false => RingMode::Lossless,
+        }
+    }
+
+    #[inline]
     pub(crate) fn overwrites(&self) -> bool {
-        self.geometry.policy == Policy::OverwriteOldest as u16
+        self.mode() == RingMode::Overwriting
     }
 
     #[inline]

@@ -121,11 +121,10 @@ impl Publisher {
     ) -> Result<(), Refused> {
         let cell = self.registration.cell(segment);
         let line = self.line.wrapping_add(u64::from(part == Part::Last));
-        let (hold, overwrites) = (&cell.writer.0.hold, segment.overwrites());
-        let publish =
-            segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, overwrites, || {
-                cell.set_pending(line, 0);
-            });
+        let (hold, mode) = (&cell.writer.0.hold, segment.mode());
+        let publish = segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, mode, || {
+            cell.set_pending(line, 0);
+        });
         publish.map(drop)
     }
 
