@@ -135,22 +135,11 @@ impl Reader {
     /// Accepts what was handed out before by other calls; the batch itself is accepted by
     /// [`Batch::commit`] alone, and comes again if it is dropped.
     ///
-    /// If the batch before came to the end of what there was, lines gather for 10 microseconds at
-    /// most before the ring is looked at again, or until a quarter of it is filled: a reader at its
-    /// writers' heels would fight them for every cache line. [`recv`](Self::recv),
-    /// [`try_recv`](Self::try_recv) and [`wait_timeout`](Self::wait_timeout) never do that, and
-    /// neither does `batch` without [`set_spinning`](Self::set_spinning).
-    ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
     pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
         self.commit()?;
-        if self.patience == Patience::Spin
-            && let Some(position) = self.drain.end_reached()
-        {
-            park::gather(&self.segment, position);
-        }
         self.wait_for_some(None)?;
         Ok(Batch { reader: self })
     }

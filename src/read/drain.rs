@@ -50,8 +50,6 @@ pub(crate) struct Drain {
     inherited: u64,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
-    /// Whether the last look came to the end of what there was.
-    reached_end: bool,
     backlog: Backlog,
     ends: EndReporter,
 }
@@ -81,7 +79,6 @@ impl Drain {
             previous: position.wrapping_sub(1),
             inherited: position.wrapping_add(segment.ring().shape.positions()),
             overrun: false,
-            reached_end: false,
             backlog: Backlog::new(segment, BATCH),
             ends: EndReporter::new(),
         })
@@ -112,11 +109,6 @@ impl Drain {
     /// Whether something is queued, or the next position is before this one.
     pub(crate) fn comes_before(&self, position: u64) -> bool {
         !self.is_drained() || position.wrapping_sub(self.cursor) as i64 > 0
-    }
-
-    /// Where the next line will be, if the last look came to the end of what there was.
-    pub(crate) fn end_reached(&self) -> Option<u64> {
-        (self.is_drained() && self.reached_end).then_some(self.cursor)
     }
 
     /// What has not come yet, once nothing more is there.
@@ -241,7 +233,6 @@ impl Drain {
     fn fill_once(&mut self, segment: &Segment) -> bool {
         self.ends.note_events(segment, &mut self.backlog.writers);
         let empty = self.decode_batch(segment);
-        self.reached_end = empty;
         let decoded = if empty { Decoded::All } else { Decoded::Some };
         report_ends(&mut self.backlog, segment, self.cursor, decoded);
         if self.is_drained() {

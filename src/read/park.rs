@@ -4,7 +4,7 @@
 //! was lost with a killed process costs one period.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -21,31 +21,6 @@ use Ordering::Relaxed;
 const SPINS: u32 = 1000;
 /// How many such rounds a reader does that stays awake for longer.
 const SPIN_ROUNDS: u32 = 4;
-
-/// How long lines gather before a reader that takes them in batches looks for more.
-const GATHER: Duration = Duration::from_micros(10);
-/// Spins between two looks at how far the writers have come.
-const GATHER_SPINS: u32 = 50;
-
-/// Lets lines gather that come from `position` on, which was the end of what there was.
-///
-/// A reader that is faster than its writers would otherwise take each line as it comes: the cache
-/// lines of its entry and slot go back and forth for one line of text. A quarter of the ring is
-/// never exceeded, so writers find room however small the ring is.
-pub(crate) fn gather(segment: &Segment, position: u64) {
-    let ring = segment.ring();
-    // Once it is filled all before it are (I4).
-    let enough = position.wrapping_add(ring.shape.positions() / 4);
-    let began = Instant::now();
-    while began.elapsed() < GATHER {
-        for _ in 0..GATHER_SPINS {
-            core::hint::spin_loop();
-        }
-        if ring.is_filled_at(enough) {
-            break;
-        }
-    }
-}
 
 /// What the reader does before it sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
