@@ -1,4 +1,4 @@
-//! Each error as an [`io::Error`], so that `?` works in functions that give one. The kind is that
+//! Each error as an [`Error`], so that `?` works in functions that give one. The kind is that
 //! of the cause, the text and the error itself stay inside.
 
 use std::io::{Error, ErrorKind};
