@@ -512,3 +512,37 @@ fn an_error_whose_cell_went_to_another_mirror_is_lost_and_nothing_comes_in_its_p
     });
     assert_eq!(ends.collect::<Vec<_>>(), [(crate::End::Error, 0, 3)]);
 }
+
+#[test]
+fn what_was_accepted_of_writers_that_take_turns_is_noted_for_each_of_them() {
+    let segment = segment(Options::new().lines(64));
+    let mut writers = [writer(&segment), writer(&segment)];
+    for line in 0..3 {
+        writers.iter_mut().for_each(|writer| write(&segment, writer, line..line + 1));
+    }
+    let mut drain = Drain::open(&segment).expect("the first");
+    assert!(drain.fill(&segment));
+    assert_eq!(drain.queued(), 6);
+    // All of the first one's lines, and two of the second one's.
+    drain.accept(&segment, 5);
+    let left = writers.each_ref().map(|writer| {
+        let cell = writer.registration().cell(&segment);
+        cell.pending().line - cell.reader.0.delivered.load(Relaxed)
+    });
+    assert_eq!(left, [0, 1]);
+}
+
+#[test]
+fn room_is_told_at_once_where_writers_wait_for_it() {
+    for (policy, is_told) in [(Policy::Block, true), (Policy::DropNewest, false)] {
+        let segment = segment(Options::new().lines(8).policy(policy));
+        let mut writer = writer(&segment);
+        write(&segment, &mut writer, 0..8);
+        // As a writer leaves it that is about to sleep for room.
+        let space = &segment.header().space.0;
+        space.store(1, Relaxed);
+        let mut drain = Drain::open(&segment).expect("the first");
+        assert_eq!(items(&segment, &mut drain).len(), 8);
+        assert_eq!(space.load(Relaxed) != 1, is_told, "{policy:?}");
+    }
+}
