@@ -5,5 +5,6 @@
 
 pub(crate) mod backpressure;
 mod partial;
+mod partial_line;
 mod publisher;
 pub(crate) mod writer;

@@ -1,6 +1,7 @@
 //! A line that comes in pieces: it is put together in the spare, and goes out in parts if it is
 //! longer than a slot.
 
+use super::partial_line::PartialLine;
 use super::publisher::{Fate, Outcome, Part, Style, stamp};
 use super::writer::Writer;
 use crate::error::WriteError;
@@ -10,33 +11,6 @@ use crate::layout::sync::Ordering;
 use crate::segment::Segment;
 
 use Ordering::Relaxed;
-
-/// A line that has begun and not ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PartialLine {
-    style: Style,
-    /// Its place among all unfinished lines, in a [`LineBuffer`](crate::LineBuffer).
-    order: u64,
-    time: u64,
-    /// Parts published, and bytes in the spare.
-    pub(super) parts: u32,
-    at: usize,
-    /// Bytes of the line that were stored, and bytes that were not.
-    stored: u64,
-    cut: u64,
-    /// A part could not be published: all that follows is cut.
-    cutting: bool,
-    /// The sum of what is in the spare, where slots have checksums.
-    sum: u32,
-}
-
-impl PartialLine {
-    /// Whether all of it stands in the spare.
-    #[inline]
-    fn is_one_part(&self) -> bool {
-        self.parts == 0 && self.cut == 0
-    }
-}
 
 impl Writer {
     /// Adds bytes to the unfinished line, which begins with them if there is none.

@@ -6,7 +6,7 @@
 
 pub(crate) use super::publisher::Style;
 
-use super::partial::PartialLine;
+use super::partial_line::PartialLine;
 use super::publisher::{Publisher, stamp};
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
