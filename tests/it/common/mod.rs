@@ -235,3 +235,14 @@ impl Actor {
         self.handle.join().expect("the thread has not panicked");
     }
 }
+
+/// From now on this signal runs `handler`, and interrupts the system call of the thread that gets
+/// it. For a process that no other test shares; `handler` may do what a signal handler may.
+pub fn interrupt_with(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: a plain C struct, for which zeros are valid: no flags, so no call begins anew.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    // SAFETY: a plain system call; the struct lives during it.
+    let done = unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}

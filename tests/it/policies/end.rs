@@ -8,7 +8,7 @@ use std::time::Duration;
 use linering::{Item, Policy, ReadError, WakeUp};
 
 use super::{mirror, reader, ring, small, write};
-use crate::common::fork;
+use crate::common::{fork, interrupt_with};
 
 #[test]
 fn a_ring_that_never_had_a_mirror_is_over_at_once() {
@@ -100,12 +100,7 @@ extern "C" fn ignore(_: i32) {}
 fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
     // In a child: a handler is the whole process's, which other tests share.
     fork(|| {
-        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
-        // interrupted.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = ignore as *const () as libc::sighandler_t;
-        // SAFETY: the handler does nothing.
-        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        interrupt_with(libc::SIGUSR1, ignore);
         // SAFETY: a plain call, for this thread.
         let waiting = unsafe { libc::pthread_self() };
         for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
@@ -146,12 +141,7 @@ fn a_signal_interrupts_a_waiting_reader_that_can_go_on_then() {
 fn a_signal_does_not_end_the_wait_of_a_reader_that_did_not_ask_for_it() {
     // In a child: a handler is the whole process's, which other tests share.
     fork(|| {
-        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
-        // interrupted.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = count_signal as *const () as libc::sighandler_t;
-        // SAFETY: the handler does nothing but count.
-        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        interrupt_with(libc::SIGUSR1, count_signal);
         // SAFETY: a plain call, for this thread.
         let waiting = unsafe { libc::pthread_self() };
         for wake_up in [WakeUp::Futex, WakeUp::Pipe] {

@@ -7,7 +7,7 @@ use std::thread;
 use linering::{End, LineProcBuffer, ReadError, WorkerPool, WriteError};
 
 use super::{kinds, small, small_ring, texts};
-use crate::common::{Gate, fork};
+use crate::common::{Gate, fork, interrupt_with};
 
 extern "C" fn ignore(_: i32) {}
 
@@ -18,12 +18,7 @@ fn a_signal_interrupts_a_wait_that_can_go_on_then() {
         let buffer = small(10);
         buffer.set_interruptible(true);
         let seat = buffer.seat().expect("a seat");
-        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
-        // interrupted.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = ignore as *const () as libc::sighandler_t;
-        // SAFETY: the handler does nothing.
-        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
+        interrupt_with(libc::SIGUSR2, ignore);
         // SAFETY: a plain call, for this thread.
         let waiting = unsafe { libc::pthread_self() };
         let interrupted = AtomicBool::new(false);
@@ -65,12 +60,7 @@ fn a_signal_does_not_end_a_wait_that_did_not_ask_for_it() {
         }
         let buffer = small(10);
         let seat = buffer.seat().expect("a seat");
-        // SAFETY: a plain C struct, for which zeros are valid: no flags, so system calls are
-        // interrupted.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = count as *const () as libc::sighandler_t;
-        // SAFETY: the handler does nothing but count.
-        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
+        interrupt_with(libc::SIGUSR2, count);
         // SAFETY: a plain call, for this thread.
         let waiting = unsafe { libc::pthread_self() };
         thread::scope(|scope| {
