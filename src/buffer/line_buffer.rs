@@ -149,9 +149,9 @@ impl LineBuffer {
     /// The store with everything that has come, and every thread's unfinished line, in the order in
     /// which they were begun.
     ///
-    /// The spares are looked at before the drain: what a thread publishes meanwhile comes with the
-    /// drain, or is still in the look. The shared's lines have no numbers to tell that by, so
-    /// its lock is held.
+    /// Snapshots of the spares are taken before the drain: what a thread publishes meanwhile comes
+    /// with the drain, or is in the snapshot. The lines of threads that share a cell have no
+    /// numbers to tell that by, so their lock is held.
     fn drained(&self, keep: usize) -> Result<(MutexGuard<'_, Store>, Vec<PartialLine>), ReadError> {
         let mut store = self.lock()?;
         let segment = &self.writers.segment;

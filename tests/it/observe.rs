@@ -12,20 +12,7 @@ use linering::{
     AttachError, End, Item, Kind, Line, LineRing, LossCause, Observer, Options, Policy,
 };
 
-use crate::common::{below_overflow, fork, wait_for_the_end};
-
-fn small(lines: usize, policy: Policy) -> Options {
-    Options::new()
-        .lines(lines)
-        .line_bytes(64)
-        .mirrors(16)
-        .policy(policy)
-        .start_position(below_overflow(lines))
-}
-
-fn ring(options: Options) -> LineRing {
-    LineRing::new(options).expect("a ring")
-}
+use crate::common::{fork, ring, small, wait_for_the_end};
 
 fn look(ring: &LineRing) -> Vec<Item<'static>> {
     Observer::attach(ring.descriptor().expect("open"))

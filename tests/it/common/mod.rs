@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use linering::LineRing;
+use linering::{LineRing, Options, Policy};
 
 mod needs;
 pub mod tracer;
@@ -245,4 +245,18 @@ pub fn interrupt_with(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) 
     // SAFETY: a plain system call; the struct lives during it.
     let done = unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+/// A ring of small slots, whose laps overflow after its third line.
+pub fn small(lines: usize, policy: Policy) -> Options {
+    Options::new()
+        .lines(lines)
+        .line_bytes(64)
+        .mirrors(16)
+        .policy(policy)
+        .start_position(below_overflow(lines))
+}
+
+pub fn ring(options: Options) -> LineRing {
+    LineRing::new(options).expect("a ring")
 }

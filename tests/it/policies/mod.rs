@@ -8,7 +8,7 @@ use std::thread;
 
 use linering::{End, Item, Line, LineProcMirror, LineRing, LossCause, Options, Policy, Reader};
 
-use crate::common::below_overflow;
+use crate::common::{ring, small};
 
 mod arrival;
 mod block;
@@ -22,20 +22,6 @@ mod wake_up;
 
 /// Slots of 64 bytes hold 32 bytes of a line.
 const PAYLOAD: usize = 32;
-
-/// A ring of small slots, whose laps overflow after its third line.
-fn small(lines: usize, policy: Policy) -> Options {
-    Options::new()
-        .lines(lines)
-        .line_bytes(64)
-        .mirrors(16)
-        .policy(policy)
-        .start_position(below_overflow(lines))
-}
-
-fn ring(options: Options) -> LineRing {
-    LineRing::new(options).expect("a ring")
-}
 
 fn mirror(ring: &LineRing) -> LineProcMirror {
     ring.mirror().expect("a mirror")
