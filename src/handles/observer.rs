@@ -45,7 +45,8 @@ impl Observer {
     ///
     /// As [`LineRing::open_named`](crate::LineRing::open_named).
     pub fn open_named<'n>(name: impl Into<RingName<'n>>) -> Result<Self, AttachError> {
-        Ok(Self { view: View::of(view_named(name.into())?)? })
+        let name = name.into();
+        Ok(Self { view: View::of(|| view_named(name))? })
     }
 
     /// Opens the ring in a file.
@@ -54,7 +55,7 @@ impl Observer {
     ///
     /// As [`LineRing::open_file`](crate::LineRing::open_file).
     pub fn open_file(path: impl AsRef<Path>) -> Result<Self, AttachError> {
-        Ok(Self { view: View::of(view_file(path.as_ref())?)? })
+        Ok(Self { view: View::of(|| view_file(path.as_ref()))? })
     }
 
     /// Opens the ring behind a descriptor.

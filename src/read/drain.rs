@@ -57,7 +57,6 @@ pub(crate) struct Drain {
 impl Drain {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
-        let _no_fork = fork::no_fork();
         let probe = segment.probe()?;
         if !segment.take_cell(&probe, READER_CELL)? {
             if segment.is_kept_out(READER_CELL) {

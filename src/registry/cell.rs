@@ -72,7 +72,6 @@ pub(crate) fn register(
     segment: &Segment,
     entry: MirrorKind,
 ) -> Result<(Registration, Spare), MirrorError> {
-    let no_fork = fork::no_fork();
     let probe = segment.probe()?;
     let mut taken = take_cell(segment, &probe)?;
     for _ in 1..PASSES {
@@ -93,7 +92,6 @@ pub(crate) fn register(
     };
     let cell = &segment.cells()[index];
     let lock = keep_cell(segment, probe, index)?;
-    drop(no_fork);
     // One number is left out, so that a mirror without lines has an epoch of its own too.
     let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
     let mirror = MirrorId { cell: index as u16, epoch };

@@ -15,7 +15,6 @@ use crate::layout::sync::Ordering;
 use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
 use crate::segment::Segment;
 use crate::segment::options::Policy;
-use crate::sys::fork;
 use crate::sys::process::peek_exit_status;
 
 use Ordering::Relaxed;
@@ -151,7 +150,6 @@ impl Reaper {
         if !may_be_seats && dead.is_empty() {
             return Ok(());
         }
-        let _no_fork = fork::no_fork();
         let probe = match segment.probe() {
             Ok(probe) => probe,
             Err(MirrorError::System(SystemError { error, .. }))

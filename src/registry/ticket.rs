@@ -19,7 +19,6 @@ use crate::exchange::park::count_event;
 use crate::layout::sync::{AtomicU64, Ordering};
 use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
 use crate::segment::{LockProbe, Parts, Segment, lock_of_ticket};
-use crate::sys::fork;
 use crate::sys::process::Process;
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -144,7 +143,6 @@ impl Segment {
 
     /// Keeps a seat, until `deadline` (monotonic milliseconds, 0 for ever). Some system calls.
     pub(crate) fn reserve(&self, label: Label, deadline: u64) -> Result<SeatId, MirrorError> {
-        let no_fork = fork::no_fork();
         let probe = self.probe()?;
         let ticket = self.take_ticket(|index, entry| {
             // The lock first: one that is being made and has no lock is a dead one's. Shared, which
@@ -167,7 +165,6 @@ impl Segment {
         entry.detail.store(deadline, Relaxed);
         entry.change(TicketWord::Making, TicketWord::Reserved(serial));
         drop(probe);
-        drop(no_fork);
         self.note_event();
         Ok(SeatId { ticket, serial })
     }

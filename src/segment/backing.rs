@@ -10,6 +10,7 @@ use rustix::fs::{FallocateFlags, IFlags, MemfdFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::lock::Keeping;
 use super::memory::check_memory;
 use super::name::{Name, create_named};
 use super::open::{is_at, open_file};
@@ -122,12 +123,12 @@ pub(super) struct NewSegment {
 
 /// Takes away what a maker that died has left at this path; `false` if there is anything else.
 fn remove_unfinished(path: &Path) -> bool {
-    let Ok(file) = open_file(path) else { return false };
+    let Ok(probe) = LockProbe::open(Keeping::Mapping, || open_file(path)) else { return false };
     let mut magic = [0; 8];
-    if file.read_exact_at(&mut magic, 0).is_err() || magic != BEING_MADE {
+    if probe.file().read_exact_at(&mut magic, 0).is_err() || magic != BEING_MADE {
         return false;
     }
-    let (Ok(probe), Ok(data)) = (LockProbe::on(&file), file.metadata()) else { return false };
+    let Ok(data) = probe.file().metadata() else { return false };
     // While it is held no other process takes it away, and what is removed is what was looked at.
     probe.take(PRESENT).unwrap_or(false)
         && is_at(path, (data.dev(), data.ino()))
@@ -169,6 +170,8 @@ pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
     if !probe.take(PRESENT)? {
         return Ok(());
     }
+    // Threads of this process may fork meanwhile: this takes time.
+    let _alone = probe.keep()?;
     let description = file.reopen().map_err(io::Error::other)?;
     let mut at = 0;
     while at < bytes {

@@ -26,7 +26,7 @@ use std::thread;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::{PRESENT, TRIAL, USED, VerifiedFd, random};
-use crate::sys::fork;
+use crate::sys::fork::{self, NoFork};
 
 /// Bytes of the stack of a thread that keeps a lock: it makes three system calls and sleeps.
 const STACK: usize = 64 * 1024;
@@ -66,7 +66,7 @@ impl Keeping {
     }
 
     fn holds_on(self, file: &VerifiedFd) -> io::Result<bool> {
-        let probe = LockProbe::new(file.reopen().map_err(io::Error::other)?, self);
+        let probe = LockProbe::open(self, || file.reopen()).map_err(io::Error::other)?;
         // A byte that no other trial is likely to have at this moment: its lock would be taken for
         // this one's.
         let byte = one_of(TRIAL)?;
@@ -208,32 +208,43 @@ fn with_signals_blocked<T>(action: impl FnOnce() -> T) -> T {
 }
 
 /// A description of its own on a segment's file, with which locks are tried.
+///
+/// No thread of this process forks while it lives: a child would share the description, and have
+/// for as long as it lives what was locked with it. A child that `exec` follows at once, which runs
+/// no handlers around its fork, has it until then: so what was not kept is unlocked, and not only
+/// closed.
 #[derive(Debug)]
 pub(crate) struct LockProbe {
-    file: OwnedFd,
+    /// `None` once it is kept.
+    file: Option<File>,
     keeping: Keeping,
+    /// After the description, which is closed first.
+    _no_fork: NoFork,
 }
 
 impl LockProbe {
-    pub(super) fn new(file: OwnedFd, keeping: Keeping) -> Self {
-        Self { file, keeping }
+    /// With a description that `open` makes, which no other code has.
+    pub(super) fn open<E>(
+        keeping: Keeping,
+        open: impl FnOnce() -> Result<File, E>,
+    ) -> Result<Self, E> {
+        let no_fork = fork::no_fork();
+        Ok(Self { file: Some(open()?), keeping, _no_fork: no_fork })
     }
 
-    /// With the description of `file` itself, which no other code locks. What is kept is kept by a
-    /// mapping.
-    pub(super) fn on(file: &File) -> io::Result<Self> {
-        Ok(Self::new(file.try_clone()?.into(), Keeping::Mapping))
+    pub(super) fn file(&self) -> &File {
+        self.file.as_ref().expect("it is there until this value is consumed")
     }
 
     /// Takes the lock on this byte; `false` if another description has one. Dropping the probe
     /// gives it back.
     pub(crate) fn take(&self, byte: u64) -> io::Result<bool> {
-        set(&self.file, request(libc::F_WRLCK, byte..byte + 1))
+        set(self.file(), request(libc::F_WRLCK, byte..byte + 1))
     }
 
     /// Shares the lock on this byte with all that share it; `false` if it has an owner.
     pub(crate) fn share(&self, byte: u64) -> io::Result<bool> {
-        set(&self.file, request(libc::F_RDLCK, byte..byte + 1))
+        set(self.file(), request(libc::F_RDLCK, byte..byte + 1))
     }
 
     /// Says that a process lives here, and does not only look.
@@ -256,16 +267,25 @@ impl LockProbe {
     /// Gives the lock on this byte back.
     pub(crate) fn release(&self, byte: u64) {
         // Unlocking what this description has locked does not fail.
-        let _ = set(&self.file, request(libc::F_UNLCK, byte..byte + 1));
+        let _ = set(self.file(), request(libc::F_UNLCK, byte..byte + 1));
     }
 
     /// Keeps what was taken, and nothing else, for as long as the returned value lives.
-    pub(crate) fn keep(self) -> io::Result<Lock> {
+    pub(crate) fn keep(mut self) -> io::Result<Lock> {
+        let file = self.file.take().expect("it is there until this value is consumed").into();
         let kept = match self.keeping {
-            Keeping::Mapping => keep_by_mapping(self.file)?,
-            Keeping::Thread => keep_by_thread(self.file)?,
+            Keeping::Mapping => keep_by_mapping(file)?,
+            Keeping::Thread => keep_by_thread(file)?,
         };
         Ok(Lock { kept: ManuallyDrop::new(kept), token: fork::token() })
+    }
+}
+
+impl Drop for LockProbe {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            let _ = set(&file, request(libc::F_UNLCK, 0..libc::off_t::MAX as u64));
+        }
     }
 }
 

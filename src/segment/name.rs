@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno;
 use shared_memory::{ShmemConf, ShmemError};
 
+use super::lock::Keeping;
 use super::open::{Wanted, is_at};
 use super::{Backing, LockProbe, PRESENT, random, read_geometry};
 use crate::error::{AttachError, CreateError, SystemError, cannot};
@@ -200,14 +201,13 @@ pub(crate) fn abandoned(name: RingName<'_>, remove: bool) -> Result<bool, Attach
         // It has not come to its lock yet, perhaps.
         return Ok(false);
     }
-    let file = open_named(name)?;
-    let data = file.metadata().map_err(cannot("look at the descriptor"))?;
+    let probe = LockProbe::open(Keeping::Mapping, || open_named(name))?;
+    let data = probe.file().metadata().map_err(cannot("look at the descriptor"))?;
     if name.maker().is_none()
-        && read_geometry(&file, data.size())?.backing != Backing::Named(name.name).number()
+        && read_geometry(probe.file(), data.size())?.backing != Backing::Named(name.name).number()
     {
         return Err(AttachError::NotNamed { found: name.name.to_owned() });
     }
-    let probe = LockProbe::on(&file).map_err(cannot("keep the descriptor"))?;
     // While it is held no process comes to live there.
     let is_empty = probe.take(PRESENT).map_err(cannot("lock the segment"))?;
     if is_empty && remove && is_at(&path_of(name.name), (data.dev(), data.ino())) {

@@ -11,7 +11,6 @@ use rustix::fs::{Mode, OFlags};
 use super::lock::{Held, Keeping, Lock, LockProbe, has_owner, held};
 use super::open::Wanted;
 use crate::error::{AttachError, MirrorError, cannot};
-use crate::sys::fork;
 
 /// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
 /// know, and the next file gets them.
@@ -36,13 +35,12 @@ impl VerifiedFd {
     /// Finds out what keeps a lock on this file. Memory without a name needs no trial: a mapping
     /// does.
     pub(super) fn try_locks(&mut self) -> io::Result<()> {
-        let _no_fork = fork::no_fork();
         self.keeping = Keeping::of(self)?;
         Ok(())
     }
 
     pub(super) fn probe(&self) -> Result<LockProbe, MirrorError> {
-        Ok(LockProbe::new(self.reopen()?, self.keeping))
+        LockProbe::open(self.keeping, || self.reopen())
     }
 
     /// Whether a byte of this range has an owner, be it in this process.
@@ -57,7 +55,6 @@ impl VerifiedFd {
 
     /// Shares the lock that says that this process lives here.
     pub(super) fn live(&self) -> io::Result<Lock> {
-        let _no_fork = fork::no_fork();
         let probe = self.probe().map_err(io::Error::other)?;
         probe.live()?;
         probe.keep()
@@ -76,7 +73,7 @@ impl VerifiedFd {
     }
 
     /// A description of its own of the same file.
-    pub(super) fn reopen(&self) -> Result<OwnedFd, MirrorError> {
+    pub(super) fn reopen(&self) -> Result<File, MirrorError> {
         let path = format!("/proc/self/fd/{}", self.descriptor);
         let new = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let closed = MirrorError::DescriptorClosed { descriptor: self.descriptor };
@@ -87,7 +84,7 @@ impl VerifiedFd {
             other => other.map_err(cannot("reopen the segment through /proc"))?,
         };
         let stat = rustix::fs::fstat(&new).map_err(cannot("look at the segment"))?;
-        if (stat.st_dev, stat.st_ino) == self.file { Ok(new) } else { Err(closed) }
+        if (stat.st_dev, stat.st_ino) == self.file { Ok(new.into()) } else { Err(closed) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use memmap2::{MmapMut, MmapOptions};
 
 use super::claim::may_be_claimed;
+use super::lock::Keeping;
 use super::{
     Backing, CELLS_AND_USED, Lock, LockProbe, Mapping, PRESENT, Parts, Segment, check_memory,
     has_owner, read_geometry,
@@ -29,33 +30,37 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Opens the segment in `file`, which has to be a description of its own, and needs to be
-    /// readable alone.
-    pub(crate) fn of(file: File) -> Result<Self, AttachError> {
+    /// Opens the segment in the file that `open` opens, which needs to be readable alone.
+    ///
+    /// It is opened twice: the description that is mapped for reading is a forked child's too, and
+    /// may not be the one that is locked.
+    pub(crate) fn of(open: impl Fn() -> Result<File, AttachError>) -> Result<Self, AttachError> {
         fork::prepare().map_err(cannot("map a page"))?;
+        let (file, living) = loop {
+            let file = open()?;
+            let probe = LockProbe::open(Keeping::Mapping, &open)?;
+            let is_same = same_file(&file, probe.file());
+            // Something else may have come to the path.
+            if is_same.map_err(cannot("look at the descriptor"))? {
+                break (file, live_in(probe)?);
+            }
+        };
         let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
         let geometry = read_geometry(&file, found)?;
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
-        let _no_fork = fork::no_fork();
-        // Where a mapping does not keep the lock nothing is lost: it only keeps names from being
-        // taken away.
-        let probe = LockProbe::on(&file).map_err(cannot("keep the descriptor"))?;
-        let is_used = || Ok(has_owner(&file, CELLS_AND_USED)? || may_be_claimed(&file, &geometry)?);
-        let locked = |error: io::Error| SystemError::new("lock the segment", error).into();
-        if !probe.share(PRESENT).map_err(locked)? {
-            let alone = io::Error::new(io::ErrorKind::ResourceBusy, "another process has it alone");
-            return Err(locked(alone));
-        }
-        let mut used = is_used().map_err(locked)?;
+        let is_used = || -> io::Result<bool> {
+            Ok(has_owner(&file, CELLS_AND_USED)? || may_be_claimed(&file, &geometry)?)
+        };
+        let mut used = is_used().map_err(cannot("lock the segment"))?;
         let mut copy = None;
         if !used {
             check_memory(geometry.total_bytes)
                 .map_err(|(needed, available)| AttachError::Memory { needed, available })?;
             copy = Some(copied(&file, geometry.total_bytes).map_err(cannot("read the segment"))?);
             // If a process has come meanwhile the copy may be torn.
-            used = is_used().map_err(locked)?;
+            used = is_used().map_err(cannot("lock the segment"))?;
         }
         let map = match copy.filter(|_| !used) {
             Some(copy) => copy.into(),
@@ -69,7 +74,7 @@ impl View {
             geometry,
             is_used: used,
             map: Mapping::new(map),
-            _living: probe.keep().map_err(locked)?,
+            _living: living,
         })
     }
 
@@ -96,6 +101,25 @@ impl View {
         file.write_all_at(bytemuck::bytes_of(&geometry), 0).ok()?;
         Segment::attach_file(file).ok()
     }
+}
+
+/// Keeps its name from being taken away. Where a mapping does not keep the lock that is not so, and
+/// nothing else is lost.
+fn live_in(probe: LockProbe) -> Result<Lock, SystemError> {
+    let cannot_lock = cannot("lock the segment");
+    match probe.share(PRESENT) {
+        Ok(true) => probe.keep().map_err(cannot_lock),
+        Ok(false) => Err(cannot_lock(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another process has it alone",
+        ))),
+        Err(error) => Err(cannot_lock(error)),
+    }
+}
+
+fn same_file(one: &File, other: &File) -> io::Result<bool> {
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 /// By reading, since a mapping of a file that is cut short kills the process that touches it.

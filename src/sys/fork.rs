@@ -85,7 +85,8 @@ fn renew(word: &AtomicU64) -> u64 {
 ///
 /// A lock of the C library's, since the handlers around `fork` release what they did not take in
 /// the same scope. A raw `clone` runs no such handlers: its caller has to see to it that
-/// no thread registers meanwhile.
+/// no thread registers meanwhile. One thread may close it several times, and opens it as often:
+/// the handlers may be installed twice, and one lock may be tried while another is kept.
 struct Gate(UnsafeCell<libc::pthread_mutex_t>);
 
 // SAFETY: a mutex is made to be shared; only the C library looks inside.
@@ -93,31 +94,22 @@ unsafe impl Sync for Gate {}
 
 static GATE: Gate = Gate(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
-fn close_gate() {
-    // SAFETY: initialised statically and never moved. Fails only if this thread has it and the kind
-    // checks that.
-    unsafe { libc::pthread_mutex_lock(GATE.0.get()) };
-}
-
-fn open_gate() {
-    // SAFETY: as above; this thread has it, in a forked child too.
-    unsafe { libc::pthread_mutex_unlock(GATE.0.get()) };
-}
-
 thread_local! {
-    /// How many handlers of the fork under way have run in this thread.
-    static HANDLERS: Cell<u32> = const { Cell::new(0) };
+    /// How many times this thread has closed the gate.
+    static CLOSED: Cell<u32> = const { Cell::new(0) };
 }
 
-extern "C" fn before_fork() {
-    if HANDLERS.replace(HANDLERS.get() + 1) == 0 {
-        close_gate();
+extern "C" fn close_gate() {
+    if CLOSED.replace(CLOSED.get() + 1) == 0 {
+        // SAFETY: initialised statically and never moved; this thread does not have it.
+        unsafe { libc::pthread_mutex_lock(GATE.0.get()) };
     }
 }
 
-extern "C" fn after_fork() {
-    if HANDLERS.replace(HANDLERS.get() - 1) == 1 {
-        open_gate();
+extern "C" fn open_gate() {
+    if CLOSED.replace(CLOSED.get() - 1) == 1 {
+        // SAFETY: as above; this thread has it, in a forked child too.
+        unsafe { libc::pthread_mutex_unlock(GATE.0.get()) };
     }
 }
 
@@ -131,7 +123,7 @@ fn install_gate() -> io::Result<()> {
     }
     // SAFETY: the handlers only count, lock and unlock.
     let refused =
-        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) };
+        unsafe { libc::pthread_atfork(Some(close_gate), Some(open_gate), Some(open_gate)) };
     if refused != 0 {
         return Err(io::Error::from_raw_os_error(refused));
     }
@@ -140,8 +132,8 @@ fn install_gate() -> io::Result<()> {
     Ok(())
 }
 
-/// While it lives, no thread of this process forks, and none but this one has it. Bounded: the
-/// thread that has it makes a few system calls.
+/// While it lives, no other thread of this process forks, or has one of these. Bounded: the thread
+/// that has it makes a few system calls.
 #[derive(Debug)]
 pub(crate) struct NoFork(PhantomData<*mut ()>);
 

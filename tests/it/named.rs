@@ -6,12 +6,13 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use linering::{
     AttachError, CreateError, End, Item, LineRing, Observer, Options, Seat, SystemError,
 };
 
-use crate::common::{Gate, fork, not_run, wait_for_the_end};
+use crate::common::{Child, Gate, fork, not_run, wait_for_the_end};
 
 fn options() -> Options {
     Options::new().lines(64)
@@ -274,11 +275,83 @@ fn a_name_is_taken_away_only_where_nobody_lives() {
     gate.pass();
     assert!(!LineRing::remove_named(&name).expect("a ring"), "its maker lives");
     child.end();
-    let observer = linering::Observer::open_named(&name).expect("it was left");
+    let observer = Observer::open_named(&name).expect("it was left");
     assert!(!LineRing::remove_named(&name).expect("a ring"), "an observer looks at it");
     drop(observer);
     assert!(LineRing::remove_named(&name).expect("a ring"));
     assert!(matches!(LineRing::remove_named(&name), Err(AttachError::System(_))), "it is gone");
+}
+
+/// Leaves a ring of this name whose maker was killed.
+fn left_by_a_killed_maker(name: &str) {
+    let gate = Gate::new();
+    let maker = fork(|| {
+        let Ok(_ring) = LineRing::create_named(name, options()) else { return 1 };
+        gate.open();
+        wait_for_the_end()
+    });
+    gate.pass();
+    maker.end();
+}
+
+#[test]
+fn a_child_that_is_forked_while_an_observer_looks_does_not_keep_the_name() {
+    let name = name("looked");
+    let gate = Gate::new();
+    // In use, so that it is mapped; then left, so that it is copied.
+    let maker = fork(|| {
+        let Ok(ring) = LineRing::create_named(&name, options()) else { return 1 };
+        let Ok(_mirror) = ring.mirror() else { return 2 };
+        gate.open();
+        wait_for_the_end()
+    });
+    gate.pass();
+    let observer = Observer::open_named(&name).expect("a ring");
+    assert!(observer.is_used());
+    let child = fork(wait_for_the_end);
+    drop(observer);
+    maker.end();
+    let observer = Observer::open_named(&name).expect("it was left");
+    assert!(!observer.is_used());
+    let other_child = fork(wait_for_the_end);
+    drop(observer);
+    let is_removed = LineRing::remove_named(&name);
+    child.end();
+    other_child.end();
+    assert!(is_removed.expect("a ring"));
+}
+
+/// A child that is forked between two steps of whatever looks at a name would have its lock, and
+/// keep the name, or keep all others from it, for as long as it lives.
+#[test]
+fn a_child_that_is_forked_while_a_name_is_tried_does_not_keep_it() {
+    let name = name("tried");
+    left_by_a_killed_maker(&name);
+    let is_over = AtomicBool::new(false);
+    let children: Vec<_> = std::thread::scope(|scope| {
+        let triers = [
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    LineRing::is_abandoned(&name).expect("a ring");
+                }
+            }),
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    // The other thread may have it alone just then.
+                    let _ = Observer::open_named(&name);
+                }
+            }),
+        ];
+        let children = (0..100).map(|_| fork(wait_for_the_end)).collect();
+        is_over.store(true, Ordering::Relaxed);
+        triers.into_iter().for_each(|trier| trier.join().expect("it is no error"));
+        children
+    });
+    let opened = LineRing::open_named(&name).map(drop);
+    let is_removed = LineRing::remove_named(&name);
+    children.into_iter().for_each(Child::end);
+    opened.expect("no process has it alone");
+    assert!(is_removed.expect("a ring"), "no process uses it");
 }
 
 #[test]
