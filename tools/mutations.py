@@ -228,7 +228,10 @@ LONGEST = 60
 
 def cargo(command, patience=None):
     """Runs a test; None if it did not end."""
-    environment = dict(os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0")
+    # Not optimised: these tests are quick, and are built once for each guard.
+    environment = dict(
+        os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0", CARGO_PROFILE_TEST_OPT_LEVEL="0"
+    )
     arguments = ["cargo", "test", "--offline", "-p", "linering"]
     if command[0] == LOOM:
         environment |= {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": os.path.join(TARGET, "loom")}
@@ -252,17 +255,18 @@ def build(command):
     return [*command[:split], "--no-run"] if command[0] != LOOM else [LOOM, "--no-run"]
 
 
-def is_red(command, patience=None):
+def how_red(command, patience=None):
+    """In which way a test is red: `hung` if it did not end; "" if it is green."""
     code, output = cargo(build(command))
     if code != 0:
         sys.exit(f"the sources do not compile:\n{output[-3000:]}")
     result = cargo(command, patience)
     if result is None:
-        return True
+        return "hung"
     code, output = result
     if code == 0 and " 0 passed" in output:
         sys.exit(f"there is no test of that name: {command}")
-    return code != 0
+    return "red" if code != 0 else ""
 
 
 def any_layout(text):
@@ -336,7 +340,7 @@ def main():
         # Built first, so that it is the test alone that is timed.
         cargo(build(command))
         began = time.monotonic()
-        if is_red(command):
+        if how_red(command):
             sys.exit(f"red with all guards in place: {' '.join(command)}")
         seconds[tuple(command)] = time.monotonic() - began
     for name, _, file, there, instead, command in chosen:
@@ -348,10 +352,10 @@ def main():
             sys.exit(f"{name}: {file} has this {found} times, expected once:\n{there}")
         with open(path, "w") as source:
             source.write(mutated)
-        red = is_red(command, PATIENCE * max(seconds[tuple(command)], 5) if seconds else LONGEST)
+        red = how_red(command, PATIENCE * max(seconds[tuple(command)], 5) if seconds else LONGEST)
         with open(path, "w") as source:
             source.write(text)
-        print(f"{'red  ' if red else 'GREEN'}  {name}: {' '.join(command)}", flush=True)
+        print(f"{red or 'GREEN':5}  {name}: {' '.join(command)}", flush=True)
         if not red:
             green.append(name)
     if green:

@@ -135,12 +135,13 @@ def test_a_mirror_that_ends_and_begins_again_is_not_slower_each_time(buffer):
     mirror = buffer.mirror
 
     def blocks():
-        began = time.perf_counter()
+        # Of the processor: that others use it too says nothing.
+        began = time.process_time()
         for number in range(100):
             with mirror:
                 print(number, file=sys.stderr)
         buffer.wait()
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     times = [blocks() for _ in range(50)]
     assert min(times[-10:]) < 2.5 * min(times[:10])
