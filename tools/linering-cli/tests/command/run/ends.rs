@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use super::{linering, run};
-use crate::common::{err, out, scratch, sorted};
+use crate::common::{Gate, err, out, scratch, sorted};
 
 #[test]
 fn the_exit_code_is_the_number_of_copies_that_failed() {
@@ -43,9 +44,12 @@ fn a_killed_copy_is_named_and_what_it_wrote_is_printed() {
 
 #[test]
 fn halt_ends_the_others_when_one_has_failed() {
-    let script =
-        "if [ $LINERING_WORKER = 2 ]; then echo failing; exit 7; fi; echo begun; exec sleep 1000";
-    let output = run(&["-n", "4", "--halt", "--", "sh", "-c", script]);
+    let gate = Gate::new();
+    let script = format!(
+        "if [ $LINERING_WORKER = 2 ]; then echo failing; exit 7; fi; echo begun; exec {}",
+        gate.wait()
+    );
+    let output = run(&["-n", "4", "--halt", "--", "sh", "-c", &script]);
     assert_eq!(output.status.code(), Some(1));
     let err = err(&output);
     assert_eq!(err.lines().filter(|line| line.ends_with("killed by SIGTERM")).count(), 3, "{err}");
@@ -57,8 +61,9 @@ fn halt_ends_the_others_when_one_has_failed() {
 fn a_halt_hides_no_failure_and_counts_none_that_it_causes() {
     let code = |script: &str| run(&["-n", "3", "--halt", "--", "sh", "-c", script]).status.code();
     // The first is killed by the signal that halts the others.
-    let first = "[ $LINERING_WORKER = 0 ] || exec sleep 1000; kill -TERM $$";
-    assert_eq!(code(first), Some(1));
+    let gate = Gate::new();
+    let first = format!("[ $LINERING_WORKER = 0 ] || exec {}; kill -TERM $$", gate.wait());
+    assert_eq!(code(&first), Some(1));
     let trapped =
         "[ $LINERING_WORKER != 0 ] || exit 5; trap 'exit 143' TERM; while :; do sleep 0.01; done";
     assert_eq!(code(trapped), Some(1));
@@ -108,25 +113,20 @@ fn a_signal_that_comes_twice_at_once_is_one_and_an_ignored_one_stays_ignored() {
 
 #[test]
 fn who_was_told_to_end_leaves_nothing_that_is_waited_for() {
+    let gate = Gate::new();
+    let wait = gate.wait();
     // The worker is gone, what it started keeps its pipes open.
-    let mut child = linering(&["--", "sh", "-c", "sleep 1000 & echo $!"]);
+    let mut child = linering(&["--", "sh", "-c", &format!("{wait} & echo begun")]);
     let mut child = child.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut sleeper = String::new();
-    stdout.read_line(&mut sleeper).expect("a line");
-    // SAFETY: plain system calls, on a child that was not awaited and on what its child has
-    // started.
-    unsafe {
-        assert_eq!(libc::kill(child.id() as i32, libc::SIGTERM), 0);
-        child.wait().expect("it does not wait for the sleeper");
-        libc::kill(sleeper.trim().parse().expect("a number"), libc::SIGKILL);
-    }
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    assert_eq!(line, "begun\n");
+    // SAFETY: a plain system call on a child that was not awaited.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    assert_eq!(child.wait().expect("ours").signal(), None, "it waits for what its worker left");
     let path = scratch("run-left-behind");
-    fs::write(&path, "sleep 1000 & echo $!; sleep 1000\nexit 3\n").expect("a file");
+    fs::write(&path, format!("{wait} & {wait}\nexit 3\n")).expect("a file");
     let output = run(&["--halt", "--commands", path.to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
-    for sleeper in out(&output).lines() {
-        // SAFETY: as above.
-        unsafe { libc::kill(sleeper.parse().expect("a number"), libc::SIGKILL) };
-    }
 }
