@@ -43,26 +43,37 @@ fn each_stream_goes_to_its_own() {
     assert_eq!((out(&output), err(&output)), ("out\nout\n".to_owned(), "err\nerr\n".to_owned()));
 }
 
+/// Picks numbers, in an order that is the same in each run.
+fn choices(seed: u32) -> impl FnMut(&[usize]) -> usize {
+    let mut state = seed;
+    move |of| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        of[(state >> 16) as usize % of.len()]
+    }
+}
+
 #[test]
 fn lines_of_several_copies_are_whole_and_in_their_order_whatever_pieces_they_come_in() {
     // Lines of 0 to 100,000 bytes, in pieces that end anywhere.
-    let script = r#"
-import os, random
-worker = os.environ["LINERING_WORKER"]
-random.seed(worker)
-text = bytearray()
-for i in range(300):
-    size = random.choice([0, 1, 10, 200, 3000, 100000])
-    text += f"{worker}.{i}.".encode() + (worker.encode() * size) + b"\n"
-at = 0
-while at < len(text):
-    size = random.choice([1, 7, 4096, 65536, 300000])
-    os.write(1, text[at:at + size])
-    at += size
-"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    for worker in 0..4_u32 {
+        let mut any_of = choices(worker);
+        let line = |number| {
+            let size = any_of(&[0, 1, 10, 200, 3000, 100_000]);
+            format!("{worker}.{number}.{}\n", worker.to_string().repeat(size))
+        };
+        let text: String = (0..300).map(line).collect();
+        fs::write(folder.path().join(worker.to_string()), text).expect("a file");
+    }
+    let mut any_of = choices(4);
+    let sizes: Vec<_> =
+        (0..60).map(|_| any_of(&[1, 7, 4096, 65_536, 300_000]).to_string()).collect();
+    let script = r#"exec <"$0/$LINERING_WORKER"
+        for size; do dd bs="$size" count=1 status=none; done; exec cat"#;
+    let command = ["--", "sh", "-c", script, folder.path().to_str().expect("UTF-8")];
     for option in [None, Some("--tag={worker}|"), Some("-ojson"), Some("--group")] {
-        let args: Vec<&str> =
-            ["-n", "4"].into_iter().chain(option).chain(["--", "python3", "-c", script]).collect();
+        let args: Vec<&str> = ["-n", "4"].into_iter().chain(option).chain(command).collect();
+        let args = [args, sizes.iter().map(String::as_str).collect()].concat();
         let output = run(&args);
         assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
         let mut next = HashMap::<char, usize>::new();
