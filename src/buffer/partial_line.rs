@@ -105,12 +105,12 @@ impl SpareSnapshot {
 /// The partial line of a cell, by a snapshot of its spare and a drain after that. `tail`: the
 /// ring's before both.
 pub(crate) fn partial_line(
-    segment: &Segment,
     drain: &Drain,
     index: usize,
     spare: Option<SpareSnapshot>,
     tail: u64,
 ) -> Option<PartialLine> {
+    let segment = drain.segment();
     let Cell { reader, writer, .. } = &segment.cells()[index];
     let (reader, writer) = (&reader.0, &writer.0);
     let is_current = |spare: &SpareSnapshot| spare.hold == writer.hold.load(Ordering::Relaxed);
@@ -176,6 +176,8 @@ fn of_one_line<'d>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::registry::cell::MirrorKind;
     use crate::segment::options::{Options, Policy};
@@ -186,20 +188,20 @@ mod tests {
     #[test]
     fn a_line_that_is_begun_anew_has_another_hold_word() {
         let options = Options::new().policy(Policy::OverwriteOldest).rewrite(true);
-        let segment = Segment::anonymous(&options).expect("a segment");
+        let segment = Arc::new(Segment::anonymous(&options).expect("a segment"));
         let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let words = |writer: &Writer| {
             let cell = writer.registration().cell(&segment);
             (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
         };
-        writer.write(&segment, b" 50%", Style::default()).expect("room");
+        writer.write(b" 50%", Style::default()).expect("room");
         let before = words(&writer);
-        writer.write(&segment, b"\r100%", Style::default()).expect("room");
+        writer.write(b"\r100%", Style::default()).expect("room");
         let after = words(&writer);
         assert_eq!(before.1, after.1, "the same line, as long as before");
         assert_ne!(before.0, after.0);
-        writer.discard_partial(&segment);
-        writer.write(&segment, b"last", Style::default()).expect("room");
+        writer.discard_partial();
+        writer.write(b"last", Style::default()).expect("room");
         assert_eq!(words(&writer).1, after.1);
         assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
     }
@@ -218,28 +220,29 @@ mod tests {
         let (mut joined, mut whole) = (0, 0);
         for round in 0..3 * 3 * 3 * 3 * 8 {
             let segment = Segment::anonymous(&options.clone().mirrors(3)).expect("a segment");
+            let segment = Arc::new(segment);
             let style = Style::default();
             let [mut writer, mut other] =
                 [0, 1].map(|_| Writer::new(&segment, MirrorKind::Unlisted).expect("a cell"));
             let mut drain = Drain::open(&segment).expect("the first");
             let read = |drain: &mut Drain| {
-                while drain.fill(&segment) {
-                    drain.accept(&segment, 1);
+                while drain.fill() {
+                    drain.accept(1);
                 }
             };
             let mut overrun = || {
-                (0..40).for_each(|_| other.line(&segment, b"other", style).expect("room"));
+                (0..40).for_each(|_| other.line(b"other", style).expect("room"));
             };
             let (mut letter, mut written) = (b'a', 0);
             let mut go_on = |voids: usize, parts: usize| {
                 for _ in 0..voids {
-                    writer.rewrite(&segment);
+                    writer.rewrite();
                     (letter, written) = (letter + 1, 0);
-                    writer.append(&segment, &[letter; 33], style).expect("room");
+                    writer.append(&[letter; 33], style).expect("room");
                     written += 33;
                 }
                 let more = vec![letter; parts * 32 + usize::from(written == 0)];
-                writer.append(&segment, &more, style).expect("room");
+                writer.append(&more, style).expect("room");
                 written += more.len();
                 written
             };
@@ -260,8 +263,7 @@ mod tests {
                 overrun();
             }
             read(&mut drain);
-            let Some(PartialLine { line, .. }) = partial_line(&segment, &drain, 1, spare, tail)
-            else {
+            let Some(PartialLine { line, .. }) = partial_line(&drain, 1, spare, tail) else {
                 // All that was seen of it was void or overwritten by then.
                 assert!(flags[2], "{digits:?} {flags:?}");
                 continue;
@@ -291,18 +293,18 @@ mod tests {
             .line_bytes(64)
             .max_line(500)
             .rewrite(true);
-        let segment = Segment::anonymous(&options).expect("a segment");
+        let segment = Arc::new(Segment::anonymous(&options).expect("a segment"));
         let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let mut drain = Drain::open(&segment).expect("the first");
-        writer.append(&segment, &[b'a'; 40], Style::default()).expect("room");
-        writer.rewrite(&segment);
-        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
+        writer.append(&[b'a'; 40], Style::default()).expect("room");
+        writer.rewrite();
+        writer.append(&[b'b'; 40], Style::default()).expect("room");
         let tail = segment.ring().tail();
         let spare = SpareSnapshot::of(&segment, 1);
-        assert!(!drain.fill(&segment));
+        assert!(!drain.fill());
         // What is published after the drain changes the hold word, and is still in the snapshot.
-        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
-        let line = partial_line(&segment, &drain, 1, spare, tail).expect("it has begun").line;
+        writer.append(&[b'b'; 40], Style::default()).expect("room");
+        let line = partial_line(&drain, 1, spare, tail).expect("it has begun").line;
         assert_eq!((&*line.bytes, line.truncated), (&[b'b'; 40][..], false));
     }
 }

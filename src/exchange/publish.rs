@@ -53,34 +53,59 @@ impl Ring<'_> {
         }
     }
 
-    /// The same for a caller that knows whether slots have checksums.
-    #[inline(always)]
-    pub(crate) fn publish_as<const CHECKS: bool>(
+    #[inline]
+    fn publish_as<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
         mode: RingMode,
         then: impl Fn(),
     ) -> Result<u64, Refused> {
-        // The common case: the hint is right, and no other writer is at that position.
+        self.publish_at_hint::<CHECKS>(hold, spare, mode, &then)
+            .or_else(|position| self.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then))
+    }
+
+    /// The first part of [`publish`](Self::publish), for a caller that knows whether slots have
+    /// checksums, and the common case: the hint is right, and no other writer is at that position.
+    /// The other part has to follow where this gives that position as an error.
+    #[inline(always)]
+    pub(crate) fn publish_at_hint<const CHECKS: bool>(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        mode: RingMode,
+        then: impl Fn(),
+    ) -> Result<u64, u64> {
         let position = self.next_position.load(Relaxed);
         if let Plan::Exchange(entry) = self.plan(position, mode, spare.next)
-            && self.exchange::<CHECKS>(hold, spare, position, entry, &then)
+            && self.exchange::<CHECKS>(hold, spare, position, entry, then)
         {
             return Ok(position);
         }
-        let refused = self.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then);
-        // An exchange that failed, here or there, left its intent behind; a refusal without one
-        // changed nothing.
+        Err(position)
+    }
+
+    /// The other part: from `position` on, wherever the next position is.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn publish_elsewhere<const CHECKS: bool>(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        mode: RingMode,
+        position: u64,
+        then: impl Fn(),
+    ) -> Result<u64, Refused> {
+        let refused = self.walk::<CHECKS>(hold, spare, mode, position, then);
+        // An exchange that failed, here or at the hint, left its intent behind; a refusal without
+        // one changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
             self.hold_spare(hold, spare);
         }
         refused
     }
 
-    #[cold]
-    #[inline(never)]
-    pub(super) fn publish_elsewhere<const CHECKS: bool>(
+    fn walk<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,

@@ -159,6 +159,8 @@ impl<'w> SpaceWait<'w> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::layout::OrderEntry;
     use crate::registry::cell::MirrorKind;
@@ -168,15 +170,15 @@ mod tests {
     #[test]
     fn a_full_ring_in_which_a_later_place_seems_free_keeps_a_writer_no_longer_than_its_limit() {
         let limit = Duration::from_millis(1);
-        let segment =
-            Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
+        let options = Options::new().lines(8).block_limit(limit);
+        let segment = Arc::new(Segment::anonymous(&options).expect("a segment"));
         let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         for _ in 0..8 {
-            writer.line(&segment, b"line", Style::default()).expect("room");
+            writer.line(b"line", Style::default()).expect("room");
         }
         // The place that the writer waits for.
         segment.ring().order[1].store(OrderEntry::free(1, 1).0, Relaxed);
-        let written = writer.line(&segment, b"one too many", Style::default());
+        let written = writer.line(b"one too many", Style::default());
         assert!(matches!(written, Err(WriteError::TimedOut(_))), "{written:?}");
     }
 }
