@@ -79,6 +79,7 @@ fn throughput(c: &mut Criterion) {
         .sample_size(20)
         .measurement_time(Duration::from_secs(10));
     for writers in [1, 2, 4] {
+        common::print_distance();
         group.bench_with_input(BenchmarkId::new("ArrayQueue", writers), &writers, |b, w| {
             b.iter(|| array_queue(*w))
         });
@@ -86,6 +87,7 @@ fn throughput(c: &mut Criterion) {
             b.iter(|| linering(*w))
         });
     }
+    common::print_distance();
     group.finish();
 }
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Makes docs/run.svg: what a terminal shows of a real run. Needs rich (`pip install rich`) and a release build."""
+"""Makes docs/run.svg: what a terminal shows of a real run. Needs rich (`pip install rich`) and a
+release build.
+"""
 
 import os
 import pty
@@ -25,7 +27,12 @@ terminal, side = pty.openpty()
 environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
 environment |= {"TERM": "xterm-256color", "PATH": f"{root}/target/release:{os.environ['PATH']}"}
 process = subprocess.Popen(
-    COMMAND.split(), cwd=folder.name, stdin=subprocess.DEVNULL, stdout=side, stderr=side, env=environment
+    COMMAND.split(),
+    cwd=folder.name,
+    stdin=subprocess.DEVNULL,
+    stdout=side,
+    stderr=side,
+    env=environment,
 )
 os.close(side)
 shown = b""
@@ -36,7 +43,9 @@ except OSError:
     pass  # The end of a terminal.
 code = process.wait()
 assert code == 1, code
-console = Console(record=True, width=88, file=open(os.devnull, "w"), force_terminal=True, color_system="truecolor")
+console = Console(
+    record=True, width=88, file=open(os.devnull, "w"), force_terminal=True, color_system="truecolor"
+)
 console.print(Text(f"$ {COMMAND}", style="bold"))
 console.print(Text.from_ansi(shown.decode().replace("\r\n", "\n").rstrip("\n")))
 console.print(Text("$ echo $?\n1", style="bold"))

@@ -87,7 +87,8 @@
 //! # After a crash
 //!
 //! A ring in a file outlives the processes that wrote into it. The next process reads what they
-//! left, a line that was not finished included, and how each of them ended.
+//! left, a line that was not finished included, and how each of them ended. An [`Observer`] shows
+//! the same and changes nothing; `examples/after_crash.rs` has both.
 //!
 //! ```
 //! use linering::{End, Item, LineRing, Options};

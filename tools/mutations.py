@@ -5,9 +5,11 @@
     tools/mutations.py --quick    those whose test is quick, and is known to pass
     tools/mutations.py --tenth N  every tenth of those, from the N-th on
     tools/mutations.py NAME ...   these
-    tools/mutations.py --check    none: only that each guard stands once where it is said to, and that its tests exist
+    tools/mutations.py --check    none: only that each guard stands once where it is said to, and
+                                  that its tests exist
 
-Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md has the table.
+Works on a copy of the sources in target/mutations, so that nothing here is touched. docs/crash.md
+has the table.
 """
 
 import os
@@ -35,40 +37,52 @@ def test(module, name=""):
 # name, quick, file, what stands there, what is put there, the test that turns red
 MUTATIONS = [
     ("lap check", True, "src/layout/entry.rs",
-     "(self.0 ^ other.0) & !SLOT_MASK == 0", "(self.0 ^ other.0) & FULL_BIT == 0", [*LIB, "exchange::tests"]),
+     "(self.0 ^ other.0) & !SLOT_MASK == 0", "(self.0 ^ other.0) & FULL_BIT == 0",
+     [*LIB, "exchange::tests"]),
     ("predecessor check", True, "src/exchange/publish.rs",
-     "if next != Some(position) && !is_filled(self.shape, OrderEntry(self.entry(before).load(Acquire)), before) {",
+     "if next != Some(position) && !is_filled(self.shape, "
+     "OrderEntry(self.entry(before).load(Acquire)), before) {",
      "if false && !is_filled(self.shape, OrderEntry(self.entry(before).load(Acquire)), before) {",
-     [*LIB, "exchange::tests::a_hint"]),
+     [*LIB, "exchange::tests::hint::a_hint"]),
     ("intent before the exchange", False, "src/exchange/publish.rs",
      "hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);\n        let filled",
      "let filled", test("every_instruction", "a_writer")),
     ("release order of the intent", True, "src/exchange/publish.rs",
      "hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);",
-     "hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Relaxed);", [LOOM, "hold_x_publish"]),
+     "hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Relaxed);",
+     [LOOM, "hold_x_publish"]),
     ("release order of a taken entry", True, "src/exchange/take.rs",
      "word.store(freed.0, Release);", "word.store(freed.0, Relaxed);", [LOOM, "hold_x_publish"]),
     ("what is pending is cleared before the new spare is held", True, "src/exchange/publish.rs",
-     "        then();\n        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
-     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();", test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
+     "        then();\n"
+     "        // ORD publish:F, release; pairs with recover:A; a process that sees the new spare "
+     "held sees the exchange.\n        hold.store(spare.word(Hold::Held(spare.slot)), Release);",
+     "        hold.store(spare.word(Hold::Held(spare.slot)), Release);\n        then();",
+     test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("what is pending is cleared when an exchange is settled", True, "src/exchange/settle.rs",
-     "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled", "}\n    let settled",
+     "cells[index].set_pending(cells[index].pending().line, 0);\n    }\n    let settled",
+     "}\n    let settled",
      test("every_instruction", "a_part_of_a_line_that_has_gone_round")),
     ("laps that do not come back soon", True, "src/layout/entry.rs",
-     "const LAP_BITS: u32 = 39;", "const LAP_BITS: u32 = 2;", [*LIB, "exchange::tests::a_writer_that_stood_still"]),
+     "const LAP_BITS: u32 = 39;", "const LAP_BITS: u32 = 2;",
+     [*LIB, "exchange::tests::many_laps::a_writer_that_stood_still"]),
     ("recovery: another's intent proves nothing", True, "src/exchange/settle.rs",
      "Hold::Intent(a, b) if other != index => intents.push((cell, word, a, b)),",
-     "Hold::Intent(a, b) if other != index => {\n                note(b);\n                intents.push((cell, word, a, b));\n            }",
+     "Hold::Intent(a, b) if other != index => {\n                note(b);\n"
+     "                intents.push((cell, word, a, b));\n            }",
      [LOOM, "recover_x_late_writer"]),
     ("recovery: another's intent counts once it is decided", True, "src/exchange/settle.rs",
-     "        let decided =\n", "        if true {\n            return None;\n        }\n        let decided =\n",
+     "        let decided =\n",
+     "        if true {\n            return None;\n        }\n        let decided =\n",
      [LOOM, "recover_beside_a_stopped_writer"]),
     ("recovery: another's intent did not change meanwhile", True, "src/exchange/settle.rs",
-     "if cell.writer.0.hold.load(Acquire) != word {", "if false {", [LOOM, "recover_x_late_writer"]),
+     "if cell.writer.0.hold.load(Acquire) != word {", "if false {",
+     [LOOM, "recover_x_late_writer"]),
     ("change count", True, "src/exchange/spare.rs",
      "self.changes = self.changes.wrapping_add(1);", "", [*LIB, "hold_word"]),
     ("fork token of a writer", True, "src/registry/cell.rs",
-     "self.token == fork::token()\n    }", "true\n    }", test("proc_buffer::inherited", "an_inherited_mirror_that_a_child_does_not_use")),
+     "self.token == fork::token()\n    }", "true\n    }",
+     test("proc_buffer::inherited", "an_inherited_mirror_that_a_child_does_not_use")),
     ("fork token of the reader", True, "src/read/drain.rs",
      "if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }", "Ok(())",
      test("attach", "a_forked_child_may_not_use_its_parents_reader")),
@@ -76,11 +90,15 @@ MUTATIONS = [
      "Ok(true) => return Ok(keeping),", "Ok(_) => return Ok(keeping),",
      test("filesystems", "a_ring_on_overlay_over_tmpfs")),
     ("lock: a read lock is no owner's", True, "src/segment/lock.rs",
-     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)", test("strangers", "a_ring_is_read_and_written")),
+     "request(libc::F_RDLCK, range)", "request(libc::F_WRLCK, range)",
+     test("strangers", "a_ring_is_read_and_written")),
     ("lock: a death is told beside a read lock", True, "src/segment/claim.rs",
-     "if !probe.share(byte).map_err(cannot(\"lock a cell\"))? {", "if true {", test("strangers", "a_read_lock_on_the_cell")),
-    ("a reader that cannot be asked for is judged by what it takes", False, "src/write/backpressure.rs",
-     ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)", ["--test", "stripped", "--", "a_stripped_writer_writes"]),
+     "if !probe.share(byte).map_err(cannot(\"lock a cell\"))? {", "if true {",
+     test("strangers", "a_read_lock_on_the_cell")),
+    ("a reader that cannot be asked for is judged by what it takes", False,
+     "src/write/backpressure.rs",
+     ".unwrap_or(self.read != Some(read))", ".unwrap_or(true)",
+     ["--test", "stripped", "--", "a_stripped_writer_writes"]),
     ("names: another user's", True, "src/segment/open.rs",
      "if !self.any_user && stat.st_uid != expected {", "if false {",
      test("strangers", "a_ring_of_another_user")),
@@ -88,7 +106,8 @@ MUTATIONS = [
      "libc::getauxval(libc::AT_SECURE) == 0", "libc::getauxval(libc::AT_SECURE) <= 1",
      test("strangers", "a_setuid_program")),
     ("the limit of a process's files", False, "src/segment/backing.rs",
-     ".filter(|limit| *limit < bytes)", ".filter(|_| false)", test("named", "a_file_that_cannot_be_allocated")),
+     ".filter(|limit| *limit < bytes)", ".filter(|_| false)",
+     test("named", "a_file_that_cannot_be_allocated")),
     ("holes of a sparse copy", False, "src/segment/mod.rs",
      "fill_holes(&file, found).map_err(", "Ok::<(), io::Error>(()).map_err(",
      test("filesystems", "a_ring_on_tmpfs")),
@@ -107,109 +126,146 @@ MUTATIONS = [
      "let is_void = found == 0 || Process(found & !CLAIMED).has_ended() == Some(true);",
      "let is_void = true;", test("strangers", "many_processes")),
     ("claim: of a process that can be asked about", True, "src/segment/claim.rs",
-     "            && other != here\n", "            && other == here\n", test("strangers", "a_read_lock_keeps_out")),
+     "            && other != here\n", "            && other == here\n",
+     test("strangers", "a_read_lock_keeps_out")),
     ("claim: one that is given back", True, "src/segment/claim.rs",
      "        claim.store(0, Release);", "", test("strangers", "a_ring_is_read_and_written")),
     ("lock: not inherited by a fork", True, "src/segment/lock.rs",
-     "unsafe { madvise(page, 1, Advice::LinuxDontFork) }", "Ok::<(), rustix::io::Errno>(())", test("liveness", "a_forked_child_that_lives_on")),
+     "unsafe { madvise(page, 1, Advice::LinuxDontFork) }", "Ok::<(), rustix::io::Errno>(())",
+     test("liveness", "a_forked_child_that_lives_on")),
     ("lock of a seat that is being made", False, "src/registry/ticket.rs",
      "if ticket.state() == Some(TicketWord::Making) && matches!(probe.take(lock), Ok(true)) {",
      "if false {", test("every_instruction", "a_writer")),
     ("a ticket is among the used ones before it is taken", True, "src/registry/ticket.rs",
-     "            counts.tickets_used.fetch_max(index as u64 + 1, Release);\n            if take(index, &tickets[index])? {",
-     "            if take(index, &tickets[index])? {\n            counts.tickets_used.fetch_max(index as u64 + 1, Release);",
+     "            counts.tickets_used.fetch_max(index as u64 + 1, Release);\n"
+     "            if take(index, &tickets[index])? {",
+     "            if take(index, &tickets[index])? {\n"
+     "            counts.tickets_used.fetch_max(index as u64 + 1, Release);",
      [*LIB, "registry::ticket::tests"]),
     ("last words: the header names the cell and the line", True, "src/exchange/settle.rs",
-     "let is_own = usize::from(header.cell) == index && header.line == pending.line;", "let is_own = true;",
+     "let is_own = usize::from(header.cell) == index && header.line == pending.line;",
+     "let is_own = true;",
      [*LIB, "last_words_tests"]),
     ("what is delivered is noted before it is taken", False, "src/read/queue.rs",
-     "            note_delivered(segment, cell, line.wrapping_add(1));", "            let _ = (cell, line);",
+     "            note_delivered(segment, cell, line.wrapping_add(1));",
+     "            let _ = (cell, line);",
      test("every_instruction", "a_reader_that_dies")),
     ("an end that is collected twice is counted once", False, "src/registry/ticket.rs",
      "_ => noted & !(PROCESS | COUNTED),", "_ => count.load(Relaxed).wrapping_add(1),",
      test("every_instruction", "a_reader_that_dies")),
     ("release fence before a new spare is written", True, "src/exchange/publish.rs",
-     "fence(Release);\n        self.next_position", "self.next_position", [LOOM, "observe_x_overwrite"]),
+     "fence(Release);\n        self.next_position", "self.next_position",
+     [LOOM, "observe_x_overwrite"]),
     ("acquire fence of an observer", True, "src/exchange/take.rs",
-     "// ORD observe:D, acquire fence; pairs with publish:G; as observe:B.\n        fence(Acquire);", "",
+     "// ORD observe:D, acquire fence; pairs with publish:G; as observe:B.\n"
+     "        fence(Acquire);", "",
      [LOOM, "observe_any_x_publish"]),
     ("a slot is verified by the reader", True, "src/read/slots.rs",
-     "let agrees = checksum::agrees(segment.ring().shape, self.queue.next_image());", "let agrees = true;",
+     "let agrees = checksum::agrees(segment.ring().shape, self.queue.next_image());",
+     "let agrees = true;",
      test("checksums", "each_flipped_bit")),
     ("a slot is verified where whole lines are decoded", True, "src/read/slots.rs",
-     "if CHECKS && !checksum::agrees(ring.shape, image) {", "if false {", test("checksums", "a_damaged_line_among_many")),
+     "if CHECKS && !checksum::agrees(ring.shape, image) {", "if false {",
+     test("checksums", "a_damaged_line_among_many")),
     ("an intent does not stay after a refusal", True, "src/exchange/publish.rs",
-     "            self.hold_spare(hold, spare);\n        }\n        refused", "        }\n        refused",
+     "            self.hold_spare(hold, spare);\n        }\n        refused",
+     "        }\n        refused",
      [LOOM, "publish_x_publish_with_room_for_one"]),
     ("observer: a free entry has what was taken from it", False, "src/read/snapshot.rs",
-     "entry.laps_since(shape.lap(near)) - i64::from(!entry.is_full())", "entry.laps_since(shape.lap(near))",
+     "entry.laps_since(shape.lap(near)) - i64::from(!entry.is_full())",
+     "entry.laps_since(shape.lap(near))",
      test("observe")),
     ("a slot is verified by an observer", True, "src/read/snapshot.rs",
-     "let agrees = || checksum::agrees(ring.shape, image);", "let agrees = || true;", test("checksums", "each_flipped_bit")),
+     "let agrees = || checksum::agrees(ring.shape, image);", "let agrees = || true;",
+     test("checksums", "each_flipped_bit")),
     ("a position is in the checksum", True, "src/exchange/checksum.rs",
-     "u64::from(append_words(sum, [position])) << 32", "u64::from(append_words(sum, [position & 0])) << 32",
+     "u64::from(append_words(sum, [position])) << 32",
+     "u64::from(append_words(sum, [position & 0])) << 32",
      test("checksums", "each_flipped_bit")),
     ("an error that was kept is verified", True, "src/read/ends.rs",
      "!checksum::agrees(shape, &image)\n", "false\n", test("checksums", "an_error_that_was_kept")),
     ("last words: a finished part is verified", True, "src/exchange/settle.rs",
-     "Some((payload, agrees)) if agrees || !finished =>", "Some((payload, _)) =>", [*LIB, "last_words_tests"]),
+     "Some((payload, agrees)) if agrees || !finished =>", "Some((payload, _)) =>",
+     [*LIB, "last_words_tests"]),
     ("a damaged part counts as the very next line alone", True, "src/read/assembly.rs",
-     "progress.note_next(header.line)", "{ progress.note(header.line); true }", test("checksums", "a_line_that_names_a_mirror")),
+     "progress.note_next(header.line)", "{ progress.note(header.line); true }",
+     test("checksums", "a_line_that_names_a_mirror")),
     ("a damaged part does not end the line before", True, "src/read/assembly.rs",
      "!self.has(header.cell.into()) && ", "", [*LIB, "read::drain::tests::a_damaged_part"]),
     ("a skipped position may have made parts void", True, "src/read/drain.rs",
-     "self.backlog.assemblies.note_skipped();\n        self.backlog.push(self.cursor, Event::Damaged { position });",
+     "self.backlog.assemblies.note_skipped();\n"
+     "        self.backlog.push(self.cursor, Event::Damaged { position });",
      "self.backlog.push(self.cursor, Event::Damaged { position });",
      [*LIB, "read::drain::tests::parts_between"]),
     ("a damaged slot may have made parts void", True, "src/read/assembly.rs",
-     "self.note_skipped();\n        if self.add_damaged", "if self.add_damaged", [*LIB, "read::drain::tests::parts_between"]),
+     "self.note_skipped();\n        if self.add_damaged", "if self.add_damaged",
+     [*LIB, "read::drain::tests::parts_between"]),
     ("what an overrun reader skipped may have made parts void", True, "src/read/drain.rs",
      "self.backlog.assemblies.note_skipped();\n        let inherited", "let inherited",
      test("policies::void_lines", "an_overrun_reader_never_joins")),
     ("what an observer did not see may have made parts void", True, "src/read/snapshot.rs",
-     "if next != Some(slot.header.position) {", "if false {", [*LIB, "read::drain::tests::an_observer_joins"]),
+     "if next != Some(slot.header.position) {", "if false {",
+     [*LIB, "read::drain::tests::an_observer_joins"]),
     ("the parts of a line begun anew say so", True, "src/write/partial.rs",
      "if self.voided == Some(self.publisher.line) { flag::ANEW } else { 0 }", "0",
      test("policies::void_lines", "an_overrun_reader_never_joins")),
-    ("a part of a line that was not begun anew is of what came before", True, "src/read/assembly.rs",
-     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped", test("policies::void_lines", "a_long_line_is_whole")),
-    ("a snapshot of a spare is not joined to a void line's parts", True, "src/buffer/partial_line.rs",
+    ("a part of a line that was not begun anew is of what came before", True,
+     "src/read/assembly.rs",
+     "assembly.skipped && header.is(flag::ANEW)", "assembly.skipped",
+     test("policies::void_lines", "a_long_line_is_whole")),
+    ("a snapshot of a spare is not joined to a void line's parts", True,
+     "src/buffer/partial_line.rs",
      "(false, true) => (None, Some(seen)),", "(false, true) => (Some(drained), Some(seen)),",
      [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
-    ("a snapshot of a spare is not joined to parts of the line's successor", True, "src/buffer/partial_line.rs",
+    ("a snapshot of a spare is not joined to parts of the line's successor", True,
+     "src/buffer/partial_line.rs",
      "(true, true) => (Some(drained), None),", "(true, true) => (Some(drained), Some(seen)),",
      [*LIB, "partial_line::tests::a_snapshot_and_a_drain"]),
     ("a void line's number is expected again", True, "src/read/slots.rs",
-     "self.writers.expect_again(segment, writer, line);", "", test("policies::void_lines", "a_line_after_a_void")),
+     "self.writers.expect_again(segment, writer, line);", "",
+     test("policies::void_lines", "a_line_after_a_void")),
     ("a void line's number is not expected again once it was accepted", True, "src/read/lineage.rs",
      "!is_accepted && ", "", [*LIB, "read::drain::tests::a_void_line_that_comes"]),
     ("the reader's second look before it sleeps", True, "src/exchange/park.rs",
-     "    if awaited.has_come() {\n        sleeps.store(AWAKE, Relaxed);\n        return false;\n    }\n    true", "    true",
+     "    if awaited.has_come() {\n        sleeps.store(AWAKE, Relaxed);\n        return false;\n"
+     "    }\n    true", "    true",
      [LOOM, "sleep_x_wake"]),
     ("the reader's second look at ends before it sleeps", True, "src/exchange/park.rs",
      "self.ring.is_filled_at(self.position) || self.events.load(SeqCst) != self.seen_events",
      "self.ring.is_filled_at(self.position)", [LOOM, "sleep_x_end"]),
     ("one that is woken and has not been yet is woken by others too", True, "src/exchange/park.rs",
-     "if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }", "if sleeps.load(SeqCst) != ASLEEP { true } else { wake_now(sleeps, wake) }",
-     [*LIB, "exchange::tests::one_that_stands_still"]),
+     "if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }",
+     "if sleeps.load(SeqCst) != ASLEEP { true } else { wake_now(sleeps, wake) }",
+     [*LIB, "exchange::tests::sleeping::one_that_stands_still"]),
     ("ends are collected after the lines before them are taken", True, "src/read/drain.rs",
-     '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n            self.take(end_position);\n        }\n        // After the lines before them are taken: should they come again, their mirrors are still known.\n        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n',
-     '        // After the lines before them are taken: should they come again, their mirrors are still known.\n        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n        if let Some(end_position) = self.backlog.queue.end_position(count) {\n            self.take(end_position);\n        }\n',
+     '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n'
+     '            self.take(end_position);\n        }\n'
+     '        // After the lines before them are taken: should they come again, their mirrors are '
+     'still known.\n'
+     '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n',
+     '        // After the lines before them are taken: should they come again, their mirrors are '
+     'still known.\n'
+     '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n'
+     '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n'
+     '            self.take(end_position);\n        }\n',
      test("crash", "what_comes_again")),
     ("what a reader died in the middle of collecting is collected first", True, "src/read/drain.rs",
      "        segment.finish_collecting();\n", "", test("crash", "each_end_is_counted_once")),
     ("a process with a cell lives in the ring", True, "src/registry/cell.rs",
      "let living = probe.live().map_err(cannot(\"lock the segment\"));",
-     "let living = Ok::<(), crate::error::SystemError>(());", test("crash", "a_ring_in_which_a_forked_worker_lives")),
+     "let living = Ok::<(), crate::error::SystemError>(());",
+     test("crash", "a_ring_in_which_a_forked_worker_lives")),
     ("laps that are far apart are damage", False, "src/read/drain.rs",
      "self.segment.overwrites() && ring.are_apart(self.cursor, self.previous)", "false",
      [*LIB, "read::drain::tests::laps_that_lead"]),
     ("who is refused again looks at its own place", False, "src/write/backpressure.rs",
      "            if refused == position {\n                roomy = position;\n            }\n"
-     "            // A writer that is refused over and over comes to the limits below.\n            self.backoff.snooze();\n",
+     "            // A writer that is refused over and over comes to the limits below.\n"
+     "            self.backoff.snooze();\n",
      "            let _ = refused;\n", [*LIB, "backpressure::tests::a_full_ring"]),
     ("no line longer than the longest", True, "src/read/assembly.rs",
-     "budget.min(self.max_line - line.bytes.len())", "budget", [*LIB, "read::drain::tests::parts_of_a_line_without"]),
+     "budget.min(self.max_line - line.bytes.len())", "budget",
+     [*LIB, "read::drain::tests::parts_of_a_line_without"]),
 ]
 
 
@@ -220,15 +276,18 @@ def copy_sources():
     shutil.copytree(ROOT, COPY, ignore=ignored, copy_function=shutil.copyfile)
 
 
-# A test that takes so many times as long as with all guards in place counts as red: without a guard, many hang. Where that
-# was not measured, so many seconds.
+# A test that takes so many times as long as with all guards in place counts as red: without a
+# guard, many hang. Where that was not measured, so many seconds.
 PATIENCE = 8
 LONGEST = 60
 
 
 def cargo(command, patience=None):
     """Runs a test; None if it did not end."""
-    environment = dict(os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0")
+    # Not optimised: these tests are quick, and are built once for each guard.
+    environment = dict(
+        os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0", CARGO_PROFILE_TEST_OPT_LEVEL="0"
+    )
     arguments = ["cargo", "test", "--offline", "-p", "linering"]
     if command[0] == LOOM:
         environment |= {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": os.path.join(TARGET, "loom")}
@@ -252,17 +311,18 @@ def build(command):
     return [*command[:split], "--no-run"] if command[0] != LOOM else [LOOM, "--no-run"]
 
 
-def is_red(command, patience=None):
+def how_red(command, patience=None):
+    """In which way a test is red: `hung` if it did not end; "" if it is green."""
     code, output = cargo(build(command))
     if code != 0:
         sys.exit(f"the sources do not compile:\n{output[-3000:]}")
     result = cargo(command, patience)
     if result is None:
-        return True
+        return "hung"
     code, output = result
     if code == 0 and " 0 passed" in output:
         sys.exit(f"there is no test of that name: {command}")
-    return code != 0
+    return "red" if code != 0 else ""
 
 
 def any_layout(text):
@@ -336,7 +396,7 @@ def main():
         # Built first, so that it is the test alone that is timed.
         cargo(build(command))
         began = time.monotonic()
-        if is_red(command):
+        if how_red(command):
             sys.exit(f"red with all guards in place: {' '.join(command)}")
         seconds[tuple(command)] = time.monotonic() - began
     for name, _, file, there, instead, command in chosen:
@@ -348,10 +408,10 @@ def main():
             sys.exit(f"{name}: {file} has this {found} times, expected once:\n{there}")
         with open(path, "w") as source:
             source.write(mutated)
-        red = is_red(command, PATIENCE * max(seconds[tuple(command)], 5) if seconds else LONGEST)
+        red = how_red(command, PATIENCE * max(seconds[tuple(command)], 5) if seconds else LONGEST)
         with open(path, "w") as source:
             source.write(text)
-        print(f"{'red  ' if red else 'GREEN'}  {name}: {' '.join(command)}", flush=True)
+        print(f"{red or 'GREEN':5}  {name}: {' '.join(command)}", flush=True)
         if not red:
             green.append(name)
     if green:

@@ -6,6 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use linering::{Item, LineRing, Options, Policy, Timestamps};
 
+mod round_trip;
+
+/// Prints how far the processors are apart at this moment: figures of several threads are
+/// comparable where that is the same.
+pub fn print_distance() {
+    if let Some(time) = round_trip::round_trip_ns() {
+        println!("round trip of a cache line between two processors: {time:.0} ns");
+    }
+}
+
 /// Bytes of a line, without its end.
 pub const LINE: usize = 100;
 

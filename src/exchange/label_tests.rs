@@ -128,7 +128,9 @@ fn each_operation_that_is_not_relaxed_has_a_label() {
     assert!(without.is_empty(), "no label of its own:\n{}", without.join("\n"));
 }
 
+/// Whether it is a file, or one of a folder, of tests.
 fn is_of_tests(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-    name.ends_with("_tests.rs") || name == "loom_models.rs"
+    let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("a source file");
+    let mut parts = path.iter().map(|part| part.to_str().expect("UTF-8").trim_end_matches(".rs"));
+    parts.any(|part| part.ends_with("_tests") || part == "loom_models")
 }

@@ -188,5 +188,5 @@ impl<'a> Ring<'a> {
 #[cfg(test)]
 mod label_tests;
 #[cfg(test)]
-#[path = "ring_tests.rs"]
+#[path = "ring_tests/mod.rs"]
 mod tests;

@@ -48,5 +48,5 @@ pub(crate) const LABEL_BYTES: usize = 24;
 pub(crate) const LINE_MASK: u64 = (1 << 48) - 1;
 
 #[cfg(test)]
-#[path = "layout_tests.rs"]
+#[path = "layout_tests/mod.rs"]
 mod tests;

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""What printing into a mirror costs, and what comes out at the other end, beside what one would use instead.
+"""What printing into a mirror costs, and what comes out at the other end, beside what one would use
+instead.
 
     tools/python/test && tools/python/.venv/bin/pip install 'syncstream>=1.2,<1.3'
     tools/python/.venv/bin/python tools/python/bench.py [--lines N] [--repeat N] [--quick]
 
-Three measurements, each a ratio within one run: `print` of a line of 100 bytes into a mirror and into an `io.StringIO`; lines
-per second from two worker processes to the parent; lines lost when a worker is killed right after its last `print` returned.
-Every line is checked as it comes, in the same way for all. Repetitions take turns, and medians are given.
+Three measurements, each a ratio within one run: `print` of a line of 100 bytes into a mirror and
+into an `io.StringIO`; lines per second from two worker processes to the parent; lines lost when a
+worker is killed right after its last `print` returned. Every line is checked as it comes, in the
+same way for all. Repetitions take turns, and medians are given.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def made(worker: int, count: int) -> list[str]:
 
 
 def check(lines: Iterable[str], each: int) -> Callable[[], None]:
-    """What reads `lines` and sees that each is whole and in its worker's order, none is missing and none comes twice."""
+    """What reads `lines` and sees that each is whole and in its worker's order, none is missing and
+    none comes twice.
+    """
     expected = {str(worker): iter(made(worker, each)).__next__ for worker in range(WORKERS)}
 
     def read() -> None:
@@ -60,11 +64,13 @@ def check(lines: Iterable[str], each: int) -> Callable[[], None]:
     return read
 
 
-# ------------------------------------------------------------------------------------------- one print
+# ---------------------------------------------------------------------------------------- one print
 
 
 def one_print(repeat: int) -> None:
-    """Rounds of prints, of which the middle counts. A StringIO is new in each round: what it costs depends on how far it grows."""
+    """Rounds of prints, of which the middle counts. A StringIO is new in each round: what it costs
+    depends on how far it grows.
+    """
     line = "x" * (BYTES - 1)
     buffer = linering.LineProcBuffer(10)
     mirror, lines = buffer.mirror, linering.LineBuffer(10)
@@ -78,7 +84,9 @@ def one_print(repeat: int) -> None:
     for _ in range(repeat):
         for name, (count, several, make) in rounds.items():
             for _ in range(several // repeat):
-                timer = timeit.Timer("print(line, file=file)", globals={"line": line, "file": make()})
+                timer = timeit.Timer(
+                    "print(line, file=file)", globals={"line": line, "file": make()}
+                )
                 times[name].append(timer.timeit(count) / count * 1e9)
     if buffer.read(1)[0] != line or lines.read(1)[0] != line:
         raise SystemExit("the last line is not the one that was printed")
@@ -89,7 +97,7 @@ def one_print(repeat: int) -> None:
         print(f"| {name} | {middle:.0f} | {middle / base:.2f} | {middle / least:.2f} |")
 
 
-# ------------------------------------------------------------------------------------------- end to end
+# --------------------------------------------------------------------------------------- end to end
 
 Send = Callable[[int, list[str]], None]
 # Makes an iterator over so many lines.
@@ -231,21 +239,30 @@ def end_to_end(lines: int, repeat: int) -> None:
     for _ in range(repeat):
         for name, (transport, factor) in TRANSPORTS.items():
             if transport is not of_syncstream or syncstream is not None:
-                rates.setdefault(name, []).append(lines_per_second(transport, max(100, int(lines * factor))))
+                rates.setdefault(name, []).append(
+                    lines_per_second(transport, max(100, int(lines * factor)))
+                )
     best = statistics.median(rates["print into a mirror, for line in drain()"])
-    print(f"\nLines/s from {WORKERS} workers to the parent: median (lowest..highest), and how often that fits into the first\n")
+    print(
+        f"\nLines/s from {WORKERS} workers to the parent: median (lowest..highest), and how often"
+        " that fits into the first\n"
+    )
     for name, each in rates.items():
         middle = statistics.median(each)
-        print(f"| {name} | {middle:,.0f} ({min(each):,.0f}..{max(each):,.0f}) | {best / middle:.1f} |")
+        print(
+            f"| {name} | {middle:,.0f} ({min(each):,.0f}..{max(each):,.0f}) | {best / middle:.1f} |"
+        )
     if syncstream is None:
         print("(without syncstream: it is not installed)")
 
 
-# ------------------------------------------------------------------------------------------------ kills
+# -------------------------------------------------------------------------------------------- kills
 
 
 def after_a_kill(transport: str, lines: int) -> int:
-    """Lines that the parent still gets of a worker that is killed right after the last of its lines was sent."""
+    """Lines that the parent still gets of a worker that is killed right after the last of its lines
+    was sent.
+    """
     if transport == "linering":
         buffer = linering.LineProcBuffer(10, policy="block", lines=2 * lines)
         mirror = buffer.mirror
@@ -255,14 +272,21 @@ def after_a_kill(transport: str, lines: int) -> int:
         process.join()
         return came
     queue: Any = FORK.SimpleQueue() if transport == "multiprocessing.SimpleQueue" else FORK.Queue()
-    process = FORK.Process(target=_put_and_die, args=(queue, lines, transport == "logger, QueueHandler"))
+    process = FORK.Process(
+        target=_put_and_die, args=(queue, lines, transport == "logger, QueueHandler")
+    )
     process.start()
     came = 0
     reader = queue._reader
-    # A writer that was killed in the middle of a line leaves a part of it, and who reads that hangs: so only while it lives,
-    # or whole lines are there, which what came before cannot tell; the rest is given half a second.
+    # A writer that was killed in the middle of a line leaves a part of it, and who reads that
+    # hangs: so only while it lives, or whole lines are there, which what came before cannot tell;
+    # the rest is given half a second.
     while reader.poll(0.5):
-        if not process.is_alive() and transport != "multiprocessing.SimpleQueue" and not reader.poll(0):
+        if (
+            not process.is_alive()
+            and transport != "multiprocessing.SimpleQueue"
+            and not reader.poll(0)
+        ):
             break
         signal.setitimer(signal.ITIMER_REAL, 2)
         try:
@@ -297,14 +321,24 @@ def kills(lines: int, repeat: int) -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, too_long)
-    print(f"\nLost of {lines} lines whose `print` or `put` had returned when their worker was killed ({repeat} kills)\n")
-    for name in ("linering", "multiprocessing.Queue", "multiprocessing.SimpleQueue", "logger, QueueHandler"):
+    print(
+        f"\nLost of {lines} lines whose `print` or `put` had returned when their worker was killed"
+        f" ({repeat} kills)\n"
+    )
+    for name in (
+        "linering",
+        "multiprocessing.Queue",
+        "multiprocessing.SimpleQueue",
+        "logger, QueueHandler",
+    ):
         lost = [lines - after_a_kill(name, lines) for _ in range(repeat)]
         print(f"| {name} | {statistics.median(lost):.0f} ({min(lost)}..{max(lost)}) |")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lines", type=int, default=20_000, help="of each worker, through a queue")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="few lines, two repetitions")

@@ -2,10 +2,11 @@
 """Lossless lines per second through syncstream and Python's own queues, every line checked.
 
     python3 -m venv venv && venv/bin/pip install syncstream
-    venv/bin/python python_queues.py [--lines 20000] [--writers 1,2] [--repeat 5] [--quick] [--out FILE]
+    venv/bin/python python_queues.py [--lines 20000] [--writers 1,2] [--repeat 5] [--quick] \\
+        [--out FILE]
 
-Without syncstream the rest is measured. Each measurement is a process of its own with a time limit, repetitions take
-turns, and the results are those of `compare`: its `plot` reads them too.
+Without syncstream the rest is measured. Each measurement is a process of its own with a time limit,
+repetitions take turns, and the results are those of `compare`: its `plot` reads them too.
 """
 
 import argparse
@@ -35,7 +36,7 @@ FILLING = "".join(chr(33 + (i * 37) % 90) for i in range(256))
 def line(writer, number):
     """Line `number` of `writer`: both, and a filling that depends on them."""
     start = (number * 31 + writer * 7) % 128
-    return f"{writer:04d} {number:012d} {FILLING[start:start + BYTES - 18]}"
+    return f"{writer:04d} {number:012d} {FILLING[start : start + BYTES - 18]}"
 
 
 class Check:
@@ -69,8 +70,8 @@ class Barrier:
         self.barrier.wait()
 
 
-# A transport: a function that makes (send, receive) for a kind of writers. `receive` calls its argument with each line
-# until all `total` have come.
+# A transport: a function that makes (send, receive) for a kind of writers. `receive` calls its
+# argument with each line until all `total` have come.
 
 
 def with_queue(made):
@@ -126,7 +127,9 @@ def queue_handler(context, _writers, _total):
 
 
 def sync_threads(_context, _writers, total):
-    """syncstream keeps the last lines, so it gets room for all of them, and is read when all were written."""
+    """syncstream keeps the last lines, so it gets room for all of them, and is read when all were
+    written.
+    """
     buffer = syncstream.LineBuffer(total)
     done = []
 
@@ -185,7 +188,9 @@ def one(mode, name, writers, lines):
     send, receive = TRANSPORTS[mode, name](kind, writers, total)
     barrier = Barrier(kind, writers)
     make = threading.Thread if mode == "threads" else forked.Process
-    workers = [make(target=send, args=(index, each, barrier.wait), daemon=True) for index in range(writers)]
+    workers = [
+        make(target=send, args=(index, each, barrier.wait), daemon=True) for index in range(writers)
+    ]
     for worker in workers:
         worker.start()
     check = Check(writers)
@@ -204,8 +209,18 @@ def one(mode, name, writers, lines):
 
 def in_process(mode, name, writers, lines, limit):
     """The same in a process of its own."""
-    command = [sys.executable, os.path.abspath(__file__), "--one", mode, name, str(writers), str(lines)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        os.path.abspath(__file__),
+        "--one",
+        mode,
+        name,
+        str(writers),
+        str(lines),
+    ]
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         out, err = child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
@@ -214,7 +229,9 @@ def in_process(mode, name, writers, lines, limit):
         return {"fault": f"hangs: nothing in {limit} s"}
     results = [text for text in out.splitlines() if text.startswith("{")]
     if not results:
-        return {"fault": (err.strip().splitlines() or [f"ends with exit code {child.returncode}"])[-1]}
+        return {
+            "fault": (err.strip().splitlines() or [f"ends with exit code {child.returncode}"])[-1]
+        }
     return json.loads(results[-1])
 
 
@@ -229,11 +246,15 @@ def machine():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lines", type=int, default=20_000)
     parser.add_argument("--writers", default="1,2")
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--limit", type=int, default=60, help="seconds after which a measurement is given up")
+    parser.add_argument(
+        "--limit", type=int, default=60, help="seconds after which a measurement is given up"
+    )
     parser.add_argument("--quick", action="store_true", help="few lines, one repetition")
     parser.add_argument("--out", help="the file for all results, as JSON")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
@@ -244,28 +265,51 @@ def main():
         return
     lines, repeat = (1000, 1) if args.quick else (args.lines, args.repeat)
     if syncstream is None:
-        print("Without syncstream: python3 -m venv venv && venv/bin/pip install syncstream", file=sys.stderr)
+        print(
+            "Without syncstream: python3 -m venv venv && venv/bin/pip install syncstream",
+            file=sys.stderr,
+        )
     cases = []
     for (mode, name), _ in TRANSPORTS.items():
         for writers in map(int, args.writers.split(",")):
             if syncstream is not None or not name.startswith("syncstream"):
-                case = {"transport": name, "mode": mode, "measure": "throughput", "reading": "blocking",
-                        "writers": writers, "lines": lines, "bytes": BYTES, "limit": args.limit}
+                case = {
+                    "transport": name,
+                    "mode": mode,
+                    "measure": "throughput",
+                    "reading": "blocking",
+                    "writers": writers,
+                    "lines": lines,
+                    "bytes": BYTES,
+                    "limit": args.limit,
+                }
                 cases.append({"kind": "rival", "case": case, "outcomes": []})
     for _ in range(repeat):
         for measured in cases:
             case = measured["case"]
-            arguments = (case["mode"], case["transport"], case["writers"], case["lines"], args.limit)
+            arguments = (
+                case["mode"],
+                case["transport"],
+                case["writers"],
+                case["lines"],
+                args.limit,
+            )
             measured["outcomes"].append(in_process(*arguments))
     print("| | writers | lines/s |\n|---|---|---|")
     for measured in cases:
         case, outcomes = measured["case"], measured["outcomes"]
         faults = [outcome["fault"] for outcome in outcomes if "fault" in outcome]
-        cell = faults[0] if faults else f"{statistics.median(o['good']['lines'] / o['good']['seconds'] for o in outcomes):,.0f}"
+        if faults:
+            cell = faults[0]
+        else:
+            good = [outcome["good"] for outcome in outcomes]
+            cell = f"{statistics.median(it['lines'] / it['seconds'] for it in good):,.0f}"
         print(f"| {case['transport']}, {case['mode']} | {case['writers']} | {cell} |")
     if args.out:
         with open(args.out, "w", encoding="utf-8") as out:
-            json.dump({"machine": machine(), "when": int(time.time()), "measured": cases}, out, indent=1)
+            json.dump(
+                {"machine": machine(), "when": int(time.time()), "measured": cases}, out, indent=1
+            )
 
 
 if __name__ == "__main__":

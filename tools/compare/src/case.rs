@@ -3,15 +3,13 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::distance::{Distance, RoundTrips};
 use crate::stats::Cost;
 use crate::transport::{Mode, Reading};
 
 /// Lengths of lines for which the transports are compiled: queues of fixed items need one that the
 /// compiler knows.
 pub const LENGTHS: [usize; 5] = [32, 100, 256, 1000, 4000];
-
-/// Lines that every transport should have room for.
-pub const ROOM: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +42,9 @@ pub struct Case {
     pub lines: u64,
     #[arg(long)]
     pub bytes: usize,
+    /// Lines that the transport should have room for.
+    #[arg(long)]
+    pub room: usize,
     /// Seconds after which it is given up.
     #[arg(long)]
     pub limit: u64,
@@ -60,6 +61,7 @@ impl Case {
             ("--writers", self.writers.to_string()),
             ("--lines", self.lines.to_string()),
             ("--bytes", self.bytes.to_string()),
+            ("--room", self.room.to_string()),
             ("--limit", self.limit.to_string()),
         ];
         pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
@@ -102,6 +104,8 @@ pub struct Figures {
     /// Lines of all writers, each of which was checked.
     pub lines: u64,
     pub seconds: f64,
+    /// How far the processors were apart, if there are several.
+    pub round_trips: Option<RoundTrips>,
     /// Lines that the transport has room for, if that can be said.
     pub room: Option<usize>,
     /// Resident memory of the reading process at its highest.
@@ -115,6 +119,11 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// `far_ns`: from how many nanoseconds of a round trip on processors are far.
+    pub fn distance(&self, far_ns: f64) -> Option<Distance> {
+        self.round_trips.map(|trips| trips.distance(far_ns))
+    }
+
     pub fn lines_per_second(&self) -> f64 {
         self.lines as f64 / self.seconds
     }

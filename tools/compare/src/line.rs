@@ -7,25 +7,59 @@ use std::fmt::Write as _;
 /// More writers than this is a torn line.
 const WRITERS: u64 = 1024;
 
+/// The most words of a line.
+const WORDS: usize = 4000 / 8;
+
+/// What distinguishes the words of a line from each other.
+const STEPS: [u64; WORDS] = {
+    let mut steps = [0; WORDS];
+    let mut index = 0;
+    while index < WORDS {
+        steps[index] = (index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
+        index += 1;
+    }
+    steps
+};
+
+/// What distinguishes the words of one line from those of all others.
+#[inline]
+fn seed(writer: u64, number: u64) -> u64 {
+    (number.rotate_left(10) ^ writer).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Line `number` of `writer`: both numbers, and a filling in which no word is another line's.
+///
+/// Each word of the filling by itself, an addition to one of a table: so the compiler makes
+/// several at a time. This is part of every figure.
 #[inline]
 pub fn line<const N: usize>(writer: u64, number: u64) -> [u8; N] {
-    const { assert!(N >= 24) };
+    const { assert!(N >= 24 && N <= 8 * WORDS) };
     let mut line = [0; N];
-    let seed = (number.rotate_left(10) ^ writer).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    // Each word by itself, so that the compiler makes several at a time: this is part of every
-    // figure.
-    let word = |index: usize| {
-        seed.wrapping_add((index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03)).to_le_bytes()
-    };
+    let seed = seed(writer, number);
     let (words, tail) = line.as_chunks_mut::<8>();
-    for (index, to) in words.iter_mut().enumerate() {
-        *to = word(index);
+    for (to, step) in words.iter_mut().zip(&STEPS) {
+        *to = seed.wrapping_add(*step).to_le_bytes();
     }
-    tail.copy_from_slice(&word(N / 8)[..N % 8]);
+    tail.copy_from_slice(&seed.wrapping_add(STEPS[N / 8 % WORDS]).to_le_bytes()[..N % 8]);
     line[..8].copy_from_slice(&writer.to_le_bytes());
     line[8..16].copy_from_slice(&number.to_le_bytes());
     line
+}
+
+/// Whether the bytes are line `number` of `writer`: every byte is compared, in words that are made
+/// here and nowhere stored.
+#[inline]
+fn is_line<const N: usize>(bytes: &[u8], writer: u64, number: u64) -> bool {
+    let Ok(bytes) = <&[u8; N]>::try_from(bytes) else { return false };
+    let seed = seed(writer, number);
+    let (words, tail) = bytes.as_chunks::<8>();
+    let word = |index: usize| u64::from_le_bytes(words[index]);
+    let mut differs = (word(0) ^ writer) | (word(1) ^ number);
+    for (found, step) in words.iter().zip(&STEPS).skip(2) {
+        differs |= u64::from_le_bytes(*found) ^ seed.wrapping_add(*step);
+    }
+    let last = seed.wrapping_add(STEPS[N / 8 % WORDS]).to_le_bytes();
+    differs == 0 && *tail == last[..N % 8]
 }
 
 /// The writer and the number that a line names.
@@ -71,7 +105,7 @@ impl<const N: usize> Check<N> {
         self.lines += 1;
         let writer = bytes.first_chunk().map_or(u64::MAX, |word| u64::from_le_bytes(*word));
         if let Some(next) = self.next.get_mut(writer as usize)
-            && bytes == line::<N>(writer, *next)
+            && is_line::<N>(bytes, writer, *next)
         {
             *next += 1;
             return;
@@ -85,7 +119,7 @@ impl<const N: usize> Check<N> {
         let whole = named(bytes).filter(|(writer, number)| {
             *writer < WRITERS
                 && *writer < self.next.len() as u64
-                && bytes == line::<N>(*writer, *number)
+                && is_line::<N>(bytes, *writer, *number)
         });
         let Some((writer, number)) = whole else {
             self.torn += 1;

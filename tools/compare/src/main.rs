@@ -15,7 +15,7 @@
 //! measure  report             one measurement of a given transport; results as JSON and tables
 //! case                        what is asked for, what came out
 //! transport                   the trait that every transport has
-//! clock  line  shared  stats
+//! clock  distance  line  shared  stats
 //! ```
 
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod case;
 mod clock;
+mod distance;
 mod line;
 mod measure;
 mod plot;
@@ -94,6 +95,13 @@ struct RunArgs {
     /// Bytes of a line: 32, 100, 256, 1000 or 4000
     #[arg(long, value_delimiter = ',', default_value = "100")]
     bytes: Vec<usize>,
+    /// Lines that each transport should have room for
+    #[arg(long, default_value = "4096", value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    room: u32,
+    /// Nanoseconds of a round trip of a cache line from which on processors are far from each
+    /// other: repetitions of one distance are compared with each other, and no others
+    #[arg(long, default_value = "100", value_name = "NS")]
+    far: f64,
     /// Repetitions of each measurement [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeat: Option<u16>,
@@ -167,7 +175,7 @@ fn run(args: &RunArgs) -> ExitCode {
     }
     let measured = groups.into_iter().flat_map(|group| group.run(repeat)).collect();
     let when = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let results = Results { machine: Machine::this(), when, measured };
+    let results = Results { machine: Machine::this(), when, far_ns: args.far, measured };
     println!("{}", results.tables());
     let text = serde_json::to_string_pretty(&results).expect("figures and words are JSON");
     let folder = args.out.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -228,6 +236,7 @@ fn groups(args: &RunArgs, can_trace: bool) -> Vec<Group> {
                     writers,
                     lines,
                     bytes,
+                    room: args.room as usize,
                     limit: args.limit.unwrap_or(if args.quick { 10 } else { 20 }).into(),
                 };
                 groups.extend(group(args, &case));

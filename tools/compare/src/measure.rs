@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use crate::case::{Case, Figures, Measure, Outcome, ROOM};
+use crate::case::{Case, Figures, Measure, Outcome};
 use crate::clock::{Clock, after, before};
+use crate::distance::{RoundTrips, round_trip_ns};
 use crate::line::{Check, line};
 use crate::shared::Stage;
 use crate::stats::Cost;
@@ -113,6 +114,8 @@ fn try_measure<const N: usize, T: Transport<N>>(
     with_writers: impl FnOnce(&T, &Plan, &mut dyn FnMut()) -> Result<(), String>,
 ) -> Result<Figures, String> {
     let paced = (case.measure == Measure::Paced).then(Clock::calibrated);
+    let is_timed = matches!(case.measure, Measure::Throughput | Measure::Paced);
+    let round_trip = || is_timed.then(round_trip_ns).flatten();
     // Nothing but the reader's loop: who makes no lines for others starts no writers.
     let writers = if T::KIND == Kind::Alone { 0 } else { case.writers };
     let each = case.each();
@@ -121,7 +124,7 @@ fn try_measure<const N: usize, T: Transport<N>>(
         Stage::new(writers, calls).map_err(|error| format!("no memory to share: {error}"))?;
     let stage = Arc::new(stage);
     let setup = Setup {
-        room: ROOM,
+        room: case.room,
         writers: case.writers,
         reading: case.reading,
         stage: Arc::clone(&stage),
@@ -138,7 +141,10 @@ fn try_measure<const N: usize, T: Transport<N>>(
         time = transport.reader().read_all(&run, &mut check);
         stage.end();
     };
+    let before_ns = round_trip();
     with_writers(&transport, &plan, &mut read)?;
+    let round_trips =
+        before_ns.zip(round_trip()).map(|(before_ns, after_ns)| RoundTrips { before_ns, after_ns });
     if T::KIND != Kind::Limit {
         check.verdict(each)?;
     }
@@ -149,6 +155,7 @@ fn try_measure<const N: usize, T: Transport<N>>(
     Ok(Figures {
         lines: run.total,
         seconds: time.as_secs_f64(),
+        round_trips,
         room: transport.room(),
         resident_kib: (case.measure == Measure::Memory).then(resident_kib).flatten(),
         cost_ns: cost,
@@ -165,6 +172,9 @@ fn watch(stage: &Stage, total: u64, limit: Duration) {
     let (mut last, mut quiet, mut all) = (0, Duration::ZERO, Duration::ZERO);
     loop {
         thread::sleep(LOOK);
+        if stage.is_over() {
+            return;
+        }
         let received = stage.lines_received();
         all += LOOK;
         quiet =

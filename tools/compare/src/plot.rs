@@ -1,4 +1,5 @@
-//! Pictures of a run's results: three SVG files, drawn on a ground of their own, so that they read
+//! Pictures of a run's results, of the repetitions that had the usual distance of processors: three
+//! SVG files, drawn on a ground of their own, so that they read
 //! the same everywhere. `lines` and `costs` draw with `canvas` and know nothing of each other.
 
 mod canvas;
@@ -20,7 +21,7 @@ pub fn all(results: &[PathBuf], to: &Path) -> Result<(), String> {
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let results: Results = serde_json::from_str(&text)
             .map_err(|error| format!("{} has no results of compare: {error}", path.display()))?;
-        measured.extend(results.measured);
+        measured.extend(results.of_usual_distance());
     }
     fs::create_dir_all(to).map_err(|error| format!("cannot make {}: {error}", to.display()))?;
     let pictures: [(&str, Picture); 3] =

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Figures, Measure, Named, Outcome, ROOM};
+use crate::case::{Case, Figures, Measure, Named, Outcome};
+use crate::distance::Distance;
 use crate::stats::Spread;
 use crate::transport::{Kind, Mode, Reading};
 
@@ -14,6 +15,8 @@ pub struct Results {
     pub machine: Machine,
     /// Seconds since 1970.
     pub when: u64,
+    /// Nanoseconds of a round trip from which on processors are far.
+    pub far_ns: f64,
     pub measured: Vec<Measured>,
 }
 
@@ -47,6 +50,16 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// The repetitions of this distance alone, and those that went wrong.
+    fn at(&self, wanted: Distance, far_ns: f64) -> Self {
+        let is_there = |outcome: &&Outcome| match outcome {
+            Outcome::Good(figures) => figures.distance(far_ns) == Some(wanted),
+            Outcome::Fault(_) => true,
+        };
+        let outcomes = self.outcomes.iter().filter(is_there).cloned().collect();
+        Self { outcomes, kind: self.kind, case: self.case.clone() }
+    }
+
     /// What went wrong, if anything did.
     pub fn fault(&self) -> Option<&str> {
         self.outcomes.iter().find_map(|outcome| match outcome {
@@ -75,7 +88,10 @@ impl Measured {
         let Some(spread) = self.spread(figure) else { return String::new() };
         let [median, min, max] =
             [spread.median, spread.min, spread.max].map(|value| number(value / scale));
-        if self.outcomes.len() == 1 { median } else { format!("{median} ({min}..{max})") }
+        match self.outcomes.len() {
+            1 => median,
+            times => format!("{median} ({min}..{max}; {times})"),
+        }
     }
 }
 
@@ -104,15 +120,76 @@ impl Results {
         for table in tables {
             let rows: Vec<_> =
                 self.measured.iter().filter(|one| table_of(&one.case) == table).collect();
-            let _ = writeln!(text, "## {}\n", title(&table, &rows));
-            text += &match table.0 {
-                Measure::Throughput => throughput(&rows),
-                _ => one_a_row(&rows),
-            };
+            let distances = self.distances(&rows);
+            for distance in &distances {
+                self.table(&mut text, &table, &rows, *distance);
+            }
+            if distances.is_empty() {
+                text += &table_text(&table, &rows, "");
+            }
+            text += &self.changed(&rows);
             text += &rooms(&rows);
             text.push('\n');
         }
         text
+    }
+
+    /// The distances at which repetitions of these were measured.
+    fn distances(&self, rows: &[&Measured]) -> Vec<Distance> {
+        let known = |wanted: &Distance| !self.round_trips(rows, *wanted).is_empty();
+        [Distance::Near, Distance::Far].into_iter().filter(known).collect()
+    }
+
+    /// All round trips beside repetitions at this distance.
+    fn round_trips(&self, rows: &[&Measured], wanted: Distance) -> Vec<f64> {
+        let figures =
+            rows.iter().flat_map(|one| &one.outcomes).filter_map(|outcome| match outcome {
+                Outcome::Good(figures) if figures.distance(self.far_ns) == Some(wanted) => {
+                    figures.round_trips
+                }
+                _ => None,
+            });
+        figures.flat_map(|trips| [trips.before_ns, trips.after_ns]).collect()
+    }
+
+    fn table(&self, text: &mut String, table: &Table, rows: &[&Measured], distance: Distance) {
+        let at: Vec<Measured> = rows.iter().map(|one| one.at(distance, self.far_ns)).collect();
+        let at: Vec<&Measured> = at.iter().collect();
+        let words = Spread::of(self.round_trips(rows, distance)).map_or(String::new(), |trips| {
+            let [median, min, max] = [trips.median, trips.min, trips.max].map(number);
+            format!(", processors {} ({median} ns a round trip, {min}..{max})", distance.name())
+        });
+        *text += &table_text(table, &at, &words);
+        text.push('\n');
+    }
+
+    /// The repetitions that are in no table.
+    fn changed(&self, rows: &[&Measured]) -> String {
+        match self.round_trips(rows, Distance::Changed).len() / 2 {
+            0 => String::new(),
+            times => format!(
+                "\nIn {times} repetitions the distance of the processors changed: they are in no \
+                 table.\n"
+            ),
+        }
+    }
+
+    /// What can stand in one picture: the repetitions of the distance that most of them have.
+    pub fn of_usual_distance(self) -> Vec<Measured> {
+        let rows: Vec<&Measured> = self.measured.iter().collect();
+        let count = |distance| self.round_trips(&rows, distance).len();
+        let usual = match (count(Distance::Near), count(Distance::Far)) {
+            (0, 0) => return self.measured,
+            (near, far) if near >= far => Distance::Near,
+            _ => Distance::Far,
+        };
+        let is_timed =
+            |one: &Measured| matches!(one.case.measure, Measure::Throughput | Measure::Paced);
+        let at = |one: &Measured| match is_timed(one) {
+            true => one.at(usual, self.far_ns),
+            false => one.clone(),
+        };
+        self.measured.iter().map(at).filter(|one| !one.outcomes.is_empty()).collect()
     }
 
     /// What linering itself did wrong.
@@ -130,6 +207,14 @@ impl Results {
         })
         .collect()
     }
+}
+
+fn table_text(table: &Table, rows: &[&Measured], distance: &str) -> String {
+    let body = match table.0 {
+        Measure::Throughput => throughput(rows),
+        _ => one_a_row(rows),
+    };
+    format!("## {}{distance}\n\n{body}", title(table, rows))
 }
 
 fn table_of(case: &Case) -> Table {
@@ -151,7 +236,8 @@ fn rooms(rows: &[&Measured]) -> String {
             Outcome::Fault(_) => None,
         });
         let said = match room {
-            None | Some(Some(ROOM)) => continue,
+            None => continue,
+            Some(Some(room)) if room == one.case.room => continue,
             Some(Some(room)) => format!("{} {room}", one.case.transport),
             Some(None) => format!("{} unknown", one.case.transport),
         };
@@ -159,10 +245,11 @@ fn rooms(rows: &[&Measured]) -> String {
             words.push(said);
         }
     }
-    if words.is_empty() {
-        String::new()
-    } else {
-        format!("\nRoom other than {ROOM} lines: {}.\n", words.join(", "))
+    match rows.first() {
+        Some(first) if !words.is_empty() => {
+            format!("\nRoom other than {} lines: {}.\n", first.case.room, words.join(", "))
+        }
+        _ => String::new(),
     }
 }
 
@@ -283,6 +370,7 @@ fn one_a_row(rows: &[&Measured]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::RoundTrips;
 
     fn measured(kind: Kind, outcomes: Vec<Outcome>) -> Measured {
         let case = Case {
@@ -293,6 +381,7 @@ mod tests {
             writers: 2,
             lines: 1000,
             bytes: 100,
+            room: 4096,
             limit: 5,
         };
         Measured { kind, case, outcomes }
@@ -303,13 +392,29 @@ mod tests {
     }
 
     fn results(measured: Vec<Measured>) -> Results {
-        Results { machine: Machine::this(), when: 0, measured }
+        Results { machine: Machine::this(), when: 0, far_ns: 100.0, measured }
     }
 
     #[test]
     fn a_table_has_medians_with_their_spread() {
         let one = measured(Kind::Rival, vec![good(0.1), good(0.05), good(0.2)]);
-        assert!(results(vec![one]).tables().contains("| one | 10.0 (5.00..20.0) |"));
+        assert!(results(vec![one]).tables().contains("| one | 10.0 (5.00..20.0; 3) |"));
+    }
+
+    #[test]
+    fn repetitions_of_two_distances_are_in_two_tables_and_others_in_none() {
+        let at = |seconds, before_ns, after_ns| {
+            let round_trips = Some(RoundTrips { before_ns, after_ns });
+            let figures = Figures { lines: 1_000_000, seconds, round_trips, ..Figures::default() };
+            Outcome::Good(figures)
+        };
+        let outcomes = vec![at(0.1, 50.0, 60.0), at(0.5, 150.0, 140.0), at(0.2, 50.0, 150.0)];
+        let text = results(vec![measured(Kind::Rival, outcomes)]).tables();
+        let (near, far) = text.split_once("processors far").expect("two tables");
+        assert!(near.contains("processors near (55.0 ns a round trip, 50.0..60.0)"), "{text}");
+        assert!(near.contains("| one | 10.0 |"), "{text}");
+        assert!(far.contains("| one | 2.00 |"), "{text}");
+        assert!(far.contains("In 1 repetitions the distance of the processors changed"), "{text}");
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl Stage {
         self.words().received.load(Ordering::Relaxed)
     }
 
+    /// Whether the reader is through.
+    pub fn is_over(&self) -> bool {
+        self.words().over.load(Ordering::Acquire) != 0
+    }
+
     /// The reader is through.
     pub fn end(&self) {
         self.words().over.store(1, Ordering::Release);

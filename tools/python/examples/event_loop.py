@@ -18,7 +18,9 @@ with linering.LineProcMirror.from_environ():
 async def main() -> None:
     pbuf = linering.LineProcBuffer(100, policy="block")
     command = (sys.executable, "-c", PROGRAM)
-    workers = [await asyncio.create_subprocess_exec(*command, env=pbuf.mirror.environ()) for _ in range(2)]
+    workers = [
+        await asyncio.create_subprocess_exec(*command, env=pbuf.mirror.environ()) for _ in range(2)
+    ]
     async for line in pbuf.drain():
         print(line.worker, line)
     for worker in workers:

@@ -1,4 +1,6 @@
-"""What a pool's workers print, one of which fails and one of which is killed; every line as it comes."""
+"""What a pool's workers print, one of which fails and one of which is killed; every line as it
+comes.
+"""
 
 from __future__ import annotations
 

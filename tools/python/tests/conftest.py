@@ -13,7 +13,8 @@ LIMIT = 30
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# A shell that runs this in the background may have Ctrl-C ignored, which the programs that are started here would inherit.
+# A shell that runs this in the background may have Ctrl-C ignored, which the programs that are
+# started here would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 import workers
@@ -26,19 +25,13 @@ def buffer():
     return linering.LineProcBuffer(10_000)
 
 
-def run(method, work, *arguments):
-    process = multiprocessing.get_context(method).Process(target=work, args=arguments)
-    process.start()
-    return process
-
-
 def said(buffer):
     return [str(line) for line in buffer.read()]
 
 
 @each_method
 def test_an_error_arrives_with_its_trace_as_one_message(buffer, method):
-    process = run(method, workers.fails, buffer.mirror)
+    process = workers.start(method, workers.fails, buffer.mirror)
     ends = buffer.wait()
     process.join()
     assert [(end.worker, end.end, end.is_failure, str(end)) for end in ends] == [
@@ -46,14 +39,18 @@ def test_an_error_arrives_with_its_trace_as_one_message(buffer, method):
     ]
     before, message = buffer.read()
     assert before == "before"
-    assert (message.type, message.worker, message.data[-1]) == ("error", 0, "ValueError: as planned")
+    assert (message.type, message.worker, message.data[-1]) == (
+        "error",
+        0,
+        "ValueError: as planned",
+    )
     assert message.data[0] == "Traceback (most recent call last):"
     assert str(message) == "\n".join(message.data)
 
 
 @each_method
 def test_a_killed_worker_loses_no_line_that_it_had_printed(buffer, method):
-    process = run(method, workers.killed_after, buffer.mirror, 5000)
+    process = workers.start(method, workers.killed_after, buffer.mirror, 5000)
     (end,) = buffer.wait()
     process.join()
     assert (end.end, end.lines, end.lost) == ("died", 5000, 0)
@@ -61,7 +58,7 @@ def test_a_killed_worker_loses_no_line_that_it_had_printed(buffer, method):
 
 
 def test_how_a_worker_was_killed_is_known_to_its_parent(buffer):
-    process = run("fork", workers.killed_after, buffer.mirror, 1)
+    process = workers.start("fork", workers.killed_after, buffer.mirror, 1)
     (end,) = buffer.wait()
     assert (end.exit, str(end)) == (-signal.SIGKILL, "-- worker 0 was killed, SIGKILL --")
     process.join()
@@ -69,7 +66,7 @@ def test_how_a_worker_was_killed_is_known_to_its_parent(buffer):
 
 @each_method
 def test_what_a_worker_had_begun_when_it_died_arrives(buffer, method):
-    process = run(method, workers.exits_in_the_middle, buffer.mirror)
+    process = workers.start(method, workers.exits_in_the_middle, buffer.mirror)
     (end,) = buffer.wait()
     process.join()
     assert end.end == "died"
@@ -79,11 +76,13 @@ def test_what_a_worker_had_begun_when_it_died_arrives(buffer, method):
 
 
 @each_method
-@pytest.mark.parametrize("work", [workers.exits_before_it_prints, workers.does_nothing, workers.prints_without_end])
+@pytest.mark.parametrize(
+    "work", [workers.exits_before_it_prints, workers.does_nothing, workers.prints_without_end]
+)
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_worker_that_sends_no_end_does_not_hang_the_parent(buffer, method, work, keeps):
     mirror = buffer.mirror
-    process = run(method, work, mirror)
+    process = workers.start(method, work, mirror)
     if not keeps:
         del mirror
     (end,) = buffer.wait()
@@ -98,7 +97,7 @@ def test_a_worker_that_inherited_a_mirror_is_waited_for_though_the_parent_droppe
         begin.wait()
         workers.hello(mirror)
 
-    process = run("fork", waits, buffer.mirror)
+    process = workers.start("fork", waits, buffer.mirror)
     gc.collect()
     with pytest.raises(TimeoutError, match="1 seats unopened"):
         buffer.wait(timeout=0)
@@ -177,15 +176,20 @@ def test_a_worker_may_hand_its_mirror_on(buffer):
         process.join()
         mirror.send_eof()
 
-    process = run("fork", hands_on, buffer.mirror)
+    process = workers.start("fork", hands_on, buffer.mirror)
     assert [end.end for end in buffer.wait()] == ["eof"] * 2
     assert said(buffer) == ["hello world", "oh"]
     process.join()
 
 
 def test_a_pickle_that_cannot_be_used_says_so_at_the_first_print():
-    """Its buffer's process is gone. Where it is unpickled an exception would be lost: in a pool, say."""
-    program = "import linering, pickle, sys; sys.stdout.buffer.write(pickle.dumps(linering.LineProcBuffer().mirror))"
+    """Its buffer's process is gone. Where it is unpickled an exception would be lost: in a pool,
+    say.
+    """
+    program = """
+import linering, pickle, sys
+sys.stdout.buffer.write(pickle.dumps(linering.LineProcBuffer().mirror))
+"""
     pickled = subprocess.run([sys.executable, "-c", program], capture_output=True).stdout
     mirror = pickle.loads(pickled)
     with pytest.raises(OSError, match="cannot open the ring's descriptor"):
@@ -224,114 +228,12 @@ def test_a_warning_ends_nothing_and_stands_between_its_lines(buffer):
     workers.warns(buffer.mirror)
     buffer.wait()
     begun, warning, after = buffer.read()
-    assert (str(begun), warning.type, str(warning), str(after)) == ("begun", "warning", "UserWarning: careful", "after")
-
-
-def test_stop_all_mirrors_has_the_next_print_raise(buffer):
-    ready = multiprocessing.get_context("fork").Event()
-    process = run("fork", workers.prints_until_stopped, buffer.mirror, ready)
-    ready.wait()
-    buffer.stop_all_mirrors()
-    (end,) = buffer.wait()
-    process.join()
-    assert end.end == "error"
-    assert "Stopped: the reader told every mirror to stop" in str(buffer.read()[-1])
-    assert issubclass(linering.Stopped, StopIteration)
-    with pytest.raises(linering.Stopped):
-        print("still stopped", file=buffer.mirror)
-    gc.collect()
-    buffer.wait()
-    buffer.reset_states()
-    mirror = buffer.mirror
-    print("afresh", file=mirror)
-    mirror.send_eof()
-    buffer.wait()
-    assert buffer.read()[-1] == "afresh"
-
-
-def test_what_was_begun_when_a_mirror_was_stopped_comes_before_its_error(buffer):
-    mirror = buffer.mirror
-    mirror.write("begun")
-    buffer.stop_all_mirrors()
-    with pytest.raises(linering.Stopped) as stopped:
-        mirror.write(" and\n")
-    mirror.send_error(stopped.value)
-    buffer.wait()
-    begun, error = buffer.read()
-    assert (begun, begun.unfinished, error.type) == ("begun", True, "error")
-
-
-def test_reset_states_refuses_while_mirrors_are_open(buffer):
-    mirror = buffer.mirror
-    with pytest.raises(TypeError, match="1 mirrors have not ended"):
-        buffer.reset_states()
-    mirror.send_eof()
-    buffer.wait()
-    buffer.reset_states()
-
-
-def test_force_stop_ends_a_wait_whatever_the_mirrors_do(buffer):
-    mirror = buffer.mirror
-    print("before", file=mirror)
-    threading.Timer(0.05, buffer.force_stop).start()
-    buffer.wait()
-    assert buffer.n_mirrors == 0
-    assert said(buffer) == ["before"]
-    assert buffer.receive() is False
-    buffer.reset_states()
-    again = buffer.mirror
-    print("after", file=again)
-    again.send_eof()
-    assert len(buffer.wait()) == 1
-    assert said(buffer) == ["before", "after"]
-
-
-def test_wait_with_a_timeout_says_what_it_waits_for(buffer):
-    opened, _kept = buffer.mirror, buffer.mirror
-    print("line", file=opened)
-    with pytest.raises(TimeoutError, match="1 mirrors are open and 1 seats unopened after 0.01 s, expected none"):
-        buffer.wait(timeout=0.01)
-    assert said(buffer) == ["line"]
-
-
-def test_receive_takes_one_at_a_time(buffer):
-    mirror = buffer.mirror
-    print("one\ntwo", file=mirror)
-    mirror.send_eof()
-    assert buffer.receive() is True
-    assert list(buffer.storage) == ["one"]
-    assert buffer.receive() is True
-    assert buffer.receive() is False
-    assert list(buffer.storage) == ["one", "two"]
-
-
-def test_ctrl_c_interrupts_a_wait_and_loses_nothing(tmp_path):
-    program = """
-import linering, os, signal, sys, threading
-buffer = linering.LineProcBuffer(1000)
-mirror = buffer.mirror
-# Not before the block that expects it.
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-child = os.fork()
-if child == 0:
-    for number in range(1000):
-        print(number, file=mirror)
-    print("ready", flush=True)
-    signal.pause()
-try:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    buffer.wait()
-except KeyboardInterrupt:
-    os.kill(child, signal.SIGKILL)
-    assert [end.end for end in buffer.wait()] == ["died"]
-    assert buffer.read() == tuple(map(str, range(1000))), buffer.read()
-    print("interrupted", flush=True)
-"""
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate()
-    assert (out, process.returncode) == ("interrupted\n", 0)
+    assert (str(begun), warning.type, str(warning), str(after)) == (
+        "begun",
+        "warning",
+        "UserWarning: careful",
+        "after",
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -342,7 +244,8 @@ def test_workers_killed_at_random_lose_no_line_and_delay_no_other(method):
     buffer = linering.LineProcBuffer(1 << 20, policy="block")
     events = [context.Event() for _ in range(6)]
     processes = [
-        context.Process(target=workers.prints_for_ever, args=(buffer.mirror, event)) for event in events
+        context.Process(target=workers.prints_for_ever, args=(buffer.mirror, event))
+        for event in events
     ]
     for process in processes:
         process.start()
@@ -394,7 +297,12 @@ def test_messages_travel_as_json():
 
 def test_a_mirror_is_a_file(buffer):
     mirror = buffer.mirror
-    assert (mirror.isatty(), mirror.readable(), mirror.writable(), mirror.seekable()) == (False, True, True, False)
+    assert (mirror.isatty(), mirror.readable(), mirror.writable(), mirror.seekable()) == (
+        False,
+        True,
+        True,
+        False,
+    )
     with pytest.raises(io.UnsupportedOperation):
         mirror.fileno()
     assert mirror.write("grün") == 4

@@ -193,7 +193,9 @@ mirror = buffer.mirror
 fork()
 print([end.end for end in buffer.wait()])
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True
+    )
     assert (done.stdout, done.stderr) == ("['died']\n", "")
 
 
@@ -220,7 +222,9 @@ def test_a_seat_that_two_children_inherited_is_kept_while_one_of_them_lives(buff
     mirror.send_eof()
 
 
-def test_a_seat_that_a_pickle_took_is_not_waited_for_though_a_living_child_inherited_it(buffer, alive):
+def test_a_seat_that_a_pickle_took_is_not_waited_for_though_a_living_child_inherited_it(
+    buffer, alive
+):
     """A pool forks workers, which inherit all mirrors, and sends them their own in pickles."""
     mirror = buffer.mirror
     alive()
@@ -230,7 +234,9 @@ def test_a_seat_that_a_pickle_took_is_not_waited_for_though_a_living_child_inher
     assert mirror.read() == ""
 
 
-def test_a_child_that_prints_into_a_mirror_that_its_parent_had_handed_over_has_a_seat_of_its_own(buffer):
+def test_a_child_that_prints_into_a_mirror_that_its_parent_had_handed_over_has_a_seat_of_its_own(
+    buffer,
+):
     mirror = buffer.mirror
     handed_over = pickle.loads(pickle.dumps(mirror))
 

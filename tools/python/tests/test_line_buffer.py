@@ -26,7 +26,15 @@ def test_lines_come_out_as_they_went_in_and_stay():
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(0, ()), (-1, ()), (1, ("c",)), (2, ("b", "c")), (9, ("a", "b", "c")), (None, ("a", "b", "c"))]
+    ("size", "expected"),
+    [
+        (0, ()),
+        (-1, ()),
+        (1, ("c",)),
+        (2, ("b", "c")),
+        (9, ("a", "b", "c")),
+        (None, ("a", "b", "c")),
+    ],
 )
 def test_read_gives_the_last_lines(size, expected):
     assert of("a\nb\nc").read(size) == expected
@@ -73,7 +81,12 @@ def test_lines_end_at_line_feeds_and_a_return_rewrites(text, expected):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("grün 中文 🎉", "grün 中文 🎉"), ("\udce9t\udce9", "\udce9t\udce9"), ("\ud800!", "\\ud800!"), ("nul\0", "nul\0")],
+    [
+        ("grün 中文 🎉", "grün 中文 🎉"),
+        ("\udce9t\udce9", "\udce9t\udce9"),
+        ("\ud800!", "\\ud800!"),
+        ("nul\0", "nul\0"),
+    ],
 )
 def test_text_of_any_kind_arrives(text, expected):
     assert of(text + "\n").read() == (expected,)
@@ -175,10 +188,14 @@ def test_pieces_of_threads_never_mix():
         for thread in started:
             thread.join()
     lines = buffer.read()
-    assert sorted(lines) == sorted(f"{thread} {number} end" for thread in range(threads) for number in range(count))
+    assert sorted(lines) == sorted(
+        f"{thread} {number} end" for thread in range(threads) for number in range(count)
+    )
     for thread in range(threads):
         own = [line for line in lines if line.startswith(f"{thread} ")]
-        assert own == [f"{thread} {number} end" for number in range(count)], "each thread's lines are in their order"
+        assert own == [f"{thread} {number} end" for number in range(count)], (
+            "each thread's lines are in their order"
+        )
 
 
 class Seen(linering.LineBuffer):

@@ -30,15 +30,26 @@ def buffer():
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_records_travel_whole(buffer, method):
-    process = multiprocessing.get_context(method).Process(target=workers.logs, args=(buffer.mirror,))
+    process = multiprocessing.get_context(method).Process(
+        target=workers.logs, args=(buffer.mirror,)
+    )
     everything, serious = Collect(), Collect(logging.ERROR)
     with linering.LogListener(buffer, everything, serious, respect_handler_level=True):
         process.start()
         process.join()
     debug, warning, error = everything.records
     assert serious.records == [error]
-    assert (debug.getMessage(), debug.levelno, debug.levelname, debug.name) == ("debug 1", 10, "DEBUG", "shop.till")
-    assert (debug.funcName, os.path.basename(debug.pathname), debug.module) == ("logs", "workers.py", "workers")
+    assert (debug.getMessage(), debug.levelno, debug.levelname, debug.name) == (
+        "debug 1",
+        10,
+        "DEBUG",
+        "shop.till",
+    )
+    assert (debug.funcName, os.path.basename(debug.pathname), debug.module) == (
+        "logs",
+        "workers.py",
+        "workers",
+    )
     assert (debug.process, debug.processName) == (process.pid, process.name)
     assert debug.created <= warning.created <= error.created
     assert (warning.getMessage(), warning.customer, warning.exc_text) == ("two\nlines", 7, None)
@@ -49,7 +60,9 @@ def test_records_travel_whole(buffer, method):
     handler = logging.StreamHandler(formatted)
     handler.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
     handler.handle(error)
-    assert formatted.getvalue().startswith("ERROR:shop.till:cannot sell\nTraceback (most recent call last):\n")
+    assert formatted.getvalue().startswith(
+        "ERROR:shop.till:cannot sell\nTraceback (most recent call last):\n"
+    )
 
 
 def test_who_reads_without_a_listener_gets_readable_lines(buffer):
@@ -57,7 +70,10 @@ def test_who_reads_without_a_listener_gets_readable_lines(buffer):
     debug, warning, error = buffer.drain()
     assert (debug, debug.stream, debug.level) == ("debug 1", "log", "DEBUG")
     assert (warning, warning.level) == ("two\nlines", "WARNING")
-    assert error.startswith("cannot sell\nTraceback (most recent call last):\n") and error.level == "ERROR"
+    assert (
+        error.startswith("cannot sell\nTraceback (most recent call last):\n")
+        and error.level == "ERROR"
+    )
     assert error.record.getMessage() == "cannot sell"
 
 
@@ -85,7 +101,9 @@ def test_extra_that_json_cannot_hold_and_names_with_anything_in_them_arrive(buff
     record = line.record
     assert (record.name, record.getMessage()) == ("odd name", "message\x1e")
     assert (record.what, record.number) == (repr(object), 1.5)
-    assert record.exc_text is None and record.stack_info.startswith("Stack (most recent call last):")
+    assert record.exc_text is None and record.stack_info.startswith(
+        "Stack (most recent call last):"
+    )
 
 
 @pytest.mark.parametrize("level", [1, logging.INFO, logging.CRITICAL, 300])
@@ -96,7 +114,9 @@ def test_every_field_of_a_record_arrives(buffer, level, monkeypatch):
     logger.addHandler(sent)
     logger.addHandler(linering.LogHandler(mirror))
     logger.log(level, "one %s", "two")
-    logger.handle(logging.makeLogRecord({"msg": "one two", "name": "", "levelno": level, "levelname": ""}))
+    logger.handle(
+        logging.makeLogRecord({"msg": "one two", "name": "", "levelno": level, "levelname": ""})
+    )
     mirror.send_eof()
     for line, record in zip(list(buffer.drain()), sent.records):
         expected = {**record.__dict__, "msg": "one two", "args": None}
@@ -108,7 +128,9 @@ def test_every_field_of_a_record_arrives(buffer, level, monkeypatch):
     assert len(sent.records) == 2
 
 
-def test_a_record_that_cannot_be_formatted_is_the_handlers_error_and_not_the_programs(buffer, capsys):
+def test_a_record_that_cannot_be_formatted_is_the_handlers_error_and_not_the_programs(
+    buffer, capsys
+):
     logger = logging.Logger("bad")
     logger.addHandler(linering.LogHandler(buffer.mirror))
     logger.info("%d", "no number")
@@ -120,7 +142,9 @@ def test_a_listener_survives_what_it_cannot_make_a_record_of(buffer):
     logger = logging.Logger("odd")
     logger.addHandler(linering.LogHandler(mirror))
     with linering.LogListener(buffer, collect):
-        logger.handle(logging.LogRecord("odd", logging.INFO, "", None, "no line number", None, None))
+        logger.handle(
+            logging.LogRecord("odd", logging.INFO, "", None, "no line number", None, None)
+        )
         mirror._send_record("\x1f" * 7 + "\x1efields that are none", logging.INFO)
         logger.info("after")
         mirror.send_eof()
@@ -175,7 +199,9 @@ def test_what_others_send_to_the_stream_of_loggers_is_a_line(buffer):
 
 
 def test_python_warnings_arrive_on_the_stream_of_errors(buffer):
-    process = multiprocessing.get_context("spawn").Process(target=workers.warns_python, args=(buffer.mirror,))
+    process = multiprocessing.get_context("spawn").Process(
+        target=workers.warns_python, args=(buffer.mirror,)
+    )
     process.start()
     lines = list(buffer.drain())
     process.join()
@@ -259,7 +285,9 @@ def test_foreign_text_on_the_stream_of_loggers_is_stored_while_a_listener_runs(b
 
 
 def test_a_listener_notices_that_a_worker_died_before_it_logged(buffer):
-    process = multiprocessing.get_context("fork").Process(target=workers.exits_before_it_prints, args=(buffer.mirror,))
+    process = multiprocessing.get_context("fork").Process(
+        target=workers.exits_before_it_prints, args=(buffer.mirror,)
+    )
     with linering.LogListener(buffer, Collect()):
         process.start()
         while buffer.n_mirrors > 0:
@@ -269,7 +297,9 @@ def test_a_listener_notices_that_a_worker_died_before_it_logged(buffer):
 
 
 def captured(program):
-    """Runs a program that has a buffer and a mirror; gives what it printed and what was captured."""
+    """Runs a program that has a buffer and a mirror; gives what it printed and what was
+    captured.
+    """
     program = f"""
 import linering, os, resource, sys
 buffer = linering.LineProcBuffer(100)
@@ -280,7 +310,9 @@ buffer.wait()
 os.write(1, "".join(f"{{line.stream}} {{line}}\\n" for line in buffer.read()).encode())
 """
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
     assert done.stderr == ""
     return done.stdout.splitlines()
 
@@ -308,7 +340,8 @@ def test_a_capture_that_the_system_refuses_has_changed_nothing():
     found = captured("""
 highest = max(map(int, os.listdir("/proc/self/fd")))
 for room in range(100):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + room, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + room, most))
     try:
         with linering.capture(mirror):
             os.write(1, b"captured\\n")

@@ -17,7 +17,9 @@ SEEDS = Path(__file__).parent / "seeds"
 
 
 def run(program, *arguments, **options):
-    return subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, program, *arguments], capture_output=True, text=True, **options
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -29,7 +31,10 @@ def test_the_seed_of_processes_runs_with_one_import_changed(tmp_path, method):
     program.write_text(text)
     if method != "fork":
         program.write_text(
-            text.replace("if __name__ == '__main__':\n", f"if __name__ == '__main__':\n    multiprocessing.set_start_method('{method}')\n")
+            text.replace(
+                "if __name__ == '__main__':\n",
+                f"if __name__ == '__main__':\n    multiprocessing.set_start_method('{method}')\n",
+            )
         )
     done = run(program)
     assert (done.stdout, done.stderr) == ("Message item\n" * 4, "")
@@ -52,10 +57,20 @@ def clean(tmp_path_factory):
     """A clean environment with the wheel and nothing else."""
     wheel = os.environ.get("LINERING_WHEEL")
     if wheel is None:
-        pytest.fail("LINERING_WHEEL is not set, expected the wheel's path: run these tests by tools/python/test")
+        pytest.fail(
+            "LINERING_WHEEL is not set, expected the wheel's path: run these tests by"
+            " tools/python/test"
+        )
     where = tmp_path_factory.mktemp("clean")
     venv.create(where, with_pip=True)
-    install = [where / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", wheel]
+    install = [
+        where / "bin/pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-index",
+        wheel,
+    ]
     subprocess.run(install, check=True)
     return where / "bin/python"
 
@@ -78,7 +93,9 @@ print(os.path.exists(os.path.join(os.path.dirname(linering.__file__), "py.typed"
 
 
 def test_the_wheel_is_for_every_interpreter_from_3_9_on():
-    assert re.search(r"-cp39-abi3-.*linux.*\.whl$", os.environ.get("LINERING_WHEEL", "")), "see test_the_wheel_works"
+    assert re.search(r"-cp39-abi3-.*linux.*\.whl$", os.environ.get("LINERING_WHEEL", "")), (
+        "see test_the_wheel_works"
+    )
 
 
 def test_a_subinterpreter_is_refused_and_hangs_nothing():
@@ -116,12 +133,17 @@ except ImportError as error:
     print(error, "linering._linering" in sys.modules)
 """
     done = run("-c", program)
-    expected = "this is a free-threaded Python, expected one with the interpreter lock, which linering relies on False\n"
+    expected = (
+        "this is a free-threaded Python, expected one with the interpreter lock, which linering"
+        " relies on False\n"
+    )
     assert done.stdout == expected, done.stderr
 
 
 def test_a_fork_of_a_parent_whose_threads_print_and_read_hangs_nobody():
-    """Locks that other threads hold at the moment of the fork stay locked in the child: it needs none of them."""
+    """Locks that other threads hold at the moment of the fork stay locked in the child: it needs
+    none of them.
+    """
     buffer = linering.LineProcBuffer(100, policy="block", lines=64)
     threads_buffer = linering.LineBuffer(100)
     shared = buffer.mirror

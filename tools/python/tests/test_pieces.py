@@ -1,4 +1,6 @@
-"""Lines that are written in pieces, sent ahead, taken back, and left behind by threads that are gone."""
+"""Lines that are written in pieces, sent ahead, taken back, and left behind by threads that are
+gone.
+"""
 
 import os
 import pickle
@@ -82,7 +84,9 @@ def test_a_line_whose_end_found_no_room_is_no_part_of_the_next_one():
     assert all_of(buffer, mirror)[-2:] == ("begun", "next")
 
 
-def test_what_other_threads_had_sent_ahead_when_a_mirror_was_stopped_arrives_beside_its_error(buffer):
+def test_what_other_threads_had_sent_ahead_when_a_mirror_was_stopped_arrives_beside_its_error(
+    buffer,
+):
     mirror = buffer.mirror
     mirror.write("the first thread's\n")
     in_a_thread(ahead, mirror, "begun")
@@ -104,7 +108,9 @@ def test_an_eof_of_a_mirror_that_was_stopped_in_the_middle_of_a_line_raises_noth
 
 @pytest.mark.parametrize("use", ["flush", "new_line", "clear"])
 def test_what_concerns_a_begun_line_opens_no_mirror_that_has_ended(buffer, use):
-    """A `print(..., flush=True)` of nothing, an interpreter that flushes at its end: who waits would wait for ever."""
+    """A `print(..., flush=True)` of nothing, an interpreter that flushes at its end: who waits
+    would wait for ever.
+    """
     mirror = buffer.mirror
     print("line", file=mirror)
     mirror.send_eof()

@@ -67,7 +67,9 @@ def test_a_handed_over_mirror_changes_nothing_for_the_others(buffer, opened):
 
 
 def test_another_mirror_keeps_a_wait_from_ending_between_two_pickles_of_one(buffer):
-    """What a pool does with one mirror for several tasks; see "What no rule can know" in docs/python.md."""
+    """What a pool does with one mirror for several tasks; see "What no rule can know" in
+    docs/python.md.
+    """
     mirror, held = buffer.mirror, buffer.mirror
     for _ in range(2):
         ends_in_a_pickle(mirror)

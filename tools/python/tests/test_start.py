@@ -68,7 +68,9 @@ def test_a_pool(buffer, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_mirror_for_all_tasks_of_a_pool(buffer, method):
-    """What syncstream forbids. The first `wait` may return between two pickles; the next one waits for the rest."""
+    """What syncstream forbids. The first `wait` may return between two pickles; the next one waits
+    for the rest.
+    """
     with multiprocessing.get_context(method).Pool(2) as pool:
         result = pool.map_async(workers.hello, (buffer.mirror,) * 4)
         ends = buffer.wait()
@@ -80,7 +82,9 @@ def test_one_mirror_for_all_tasks_of_a_pool(buffer, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_mirror_for_all_tasks_of_a_pool_with_another_one_held_until_they_are_handed_over(buffer, method):
+def test_one_mirror_for_all_tasks_of_a_pool_with_another_one_held_until_they_are_handed_over(
+    buffer, method
+):
     with multiprocessing.get_context(method).Pool(2) as pool:
         # Not before the pool: its workers would inherit it, and keep its seat while they live.
         held = buffer.mirror
@@ -150,7 +154,9 @@ def test_a_fork_with_a_mirror_that_was_used_before(buffer):
 
 
 def test_a_subprocess_through_its_environment(buffer):
-    program = "import linering, sys\nwith linering.LineProcMirror.from_environ(): print(*sys.argv[1:])"
+    program = (
+        "import linering, sys\nwith linering.LineProcMirror.from_environ(): print(*sys.argv[1:])"
+    )
     command = [sys.executable, "-c", program, "from", "afar"]
     processes = [subprocess.Popen(command, env=buffer.mirror.environ()) for _ in range(2)]
     assert [end.end for end in buffer.wait()] == ["eof"] * 2
@@ -226,7 +232,9 @@ def test_threads_with_a_mirror_each_and_with_one_for_all(buffer):
     buffer.clear()
     workers.writes_pieces_in_threads(buffer.mirror, 2, 3)
     assert [end.end for end in buffer.wait()] == ["eof"], "one worker, whose threads are no workers"
-    assert said(buffer) == sorted(f"thread {thread} line {number} end" for thread in range(2) for number in range(3))
+    assert said(buffer) == sorted(
+        f"thread {thread} line {number} end" for thread in range(2) for number in range(3)
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

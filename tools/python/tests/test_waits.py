@@ -1,4 +1,6 @@
-"""Writers that wait for room in a full ring: what others can do meanwhile, and how the wait ends."""
+"""Writers that wait for room in a full ring: what others can do meanwhile, and how the wait
+ends.
+"""
 
 import contextlib
 import io
@@ -150,11 +152,15 @@ def test_what_a_handler_raises_gives_up_all_lines_of_the_write(buffer):
     with signals(raises_once), pytest.raises(LookupError, match="enough"):
         mirror.write("given up\nthis too\nand this\n")
     mirror.send_eof()
-    assert [line for line in buffer.drain() if line.kind == "line"] == [f"line {number}" for number in range(LINES)]
+    assert [line for line in buffer.drain() if line.kind == "line"] == [
+        f"line {number}" for number in range(LINES)
+    ]
 
 
 def test_nobody_waits_for_who_ends_the_line_of_a_thread_that_is_gone(buffer):
-    """Another thread's first write does it, and waits for room; the one that would make room prints first."""
+    """Another thread's first write does it, and waits for room; the one that would make room prints
+    first.
+    """
     mirror = buffer.mirror
     print("line 0", file=mirror)
     gone = threading.Thread(target=mirror.write, args=("begun",))
@@ -201,7 +207,8 @@ def test_a_record_that_found_no_room_leaves_its_stream_to_no_line(buffer):
 def test_captured_descriptors_are_put_back_while_another_thread_makes_room(is_interrupted):
     """What is still in the pipes waits for room, and the thread that puts them back waits for that.
 
-    Also when a signal's handler raises between the making of a capture and its use: then it is only collected.
+    Also when a signal's handler raises between the making of a capture and its use: then it is only
+    collected.
     """
     block = """
 with linering.capture(mirror, stderr=False):

@@ -1,11 +1,21 @@
-"""What workers do: in a module of their own, so that those that are spawned find it."""
+"""What workers do: in a module of their own, so that those that are spawned find it. How they are
+started.
+"""
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import warnings
+
+
+def start(method, work, *arguments):
+    """A worker that was started by this method."""
+    process = multiprocessing.get_context(method).Process(target=work, args=arguments)
+    process.start()
+    return process
 
 
 def hello(mirror):
@@ -116,7 +126,9 @@ def bars(mirror, steps):
     import tqdm
 
     with mirror:
-        for _ in tqdm.tqdm(range(steps), desc=f"worker {mirror.worker}", mininterval=0, miniters=1, file=sys.stderr):
+        for _ in tqdm.tqdm(
+            range(steps), desc=f"worker {mirror.worker}", mininterval=0, miniters=1, file=sys.stderr
+        ):
             pass
 
 

@@ -1,5 +1,5 @@
 //! ipc-channel: its channel of bytes, without serialisation. On Linux it is a Unix socket, so its
-//! room is the kernel's. The children use the sender that they inherit.
+//! room is the kernel's. Writers use copies of one sender, which children inherit.
 
 use std::sync::Mutex;
 
@@ -8,8 +8,8 @@ use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 use crate::transport::{Reader, Setup, Shelf, Transport, Writer};
 
 pub struct IpcChannel {
-    /// Each child has a copy of its own, of the same socket.
-    sender: Mutex<Option<IpcBytesSender>>,
+    /// Each writer has a copy of its own, of the same socket.
+    sender: Mutex<IpcBytesSender>,
     reader: Shelf<ChannelReader>,
 }
 
@@ -20,11 +20,11 @@ impl<const N: usize> Transport<N> for IpcChannel {
     fn make(setup: &Setup) -> Result<Self, String> {
         let (sender, end) = bytes_channel().map_err(|error| error.to_string())?;
         let reader = ChannelReader { end, blocks: setup.blocks() };
-        Ok(Self { sender: Mutex::new(Some(sender)), reader: Shelf::new([reader]) })
+        Ok(Self { sender: Mutex::new(sender), reader: Shelf::new([reader]) })
     }
 
     fn writer(&self, _: usize) -> IpcBytesSender {
-        self.sender.lock().expect("no thread panics with it").take().expect("one for each process")
+        self.sender.lock().expect("no thread panics with it").clone()
     }
 
     fn reader(&self) -> ChannelReader {

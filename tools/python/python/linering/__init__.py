@@ -1,13 +1,14 @@
 """Lines of many threads and worker processes: whole, in one order, at memory speed.
 
-The names and the behaviour are those of syncstream's thread and process part (`import linering as syncstream`), without its
-hangs; where the two differ is in the repository's docs/python.md.
+The names and the behaviour are those of syncstream's thread and process part (`import linering as
+syncstream`), without its hangs; where the two differ is in the repository's docs/python.md.
 
     import multiprocessing
     import linering
 
     def work(mirror):
-        with mirror:                      # standard output and error go into it; the end, or the error, is sent
+        with mirror:                      # standard output and error go into it; the end is sent,
+                                          # or the error
             print("hello")
 
     if __name__ == "__main__":
@@ -26,10 +27,17 @@ import platform as _platform
 import sys as _sys
 
 if _platform.system() != "Linux":
-    raise ImportError(f"linering runs on {_platform.system()}, expected Linux: its crash safety rests on that kernel")
-# Before the extension module is loaded, which such an interpreter may do without saying that it cannot use it.
+    raise ImportError(
+        f"linering runs on {_platform.system()}, expected Linux: its crash safety rests on that"
+        " kernel"
+    )
+# Before the extension module is loaded, which such an interpreter may do without saying that it
+# cannot use it.
 if "t" in _sys.abiflags:
-    raise ImportError("this is a free-threaded Python, expected one with the interpreter lock, which linering relies on")
+    raise ImportError(
+        "this is a free-threaded Python, expected one with the interpreter lock, which linering"
+        " relies on"
+    )
 
 from ._buffer import LineBuffer
 from ._drain import Drain

@@ -16,11 +16,12 @@ from ._storage import check_maxlen, last_of
 class LineBuffer(ThreadBuffer, TextFile):
     """Keeps the last `maxlen` lines that are written into it, by any number of threads.
 
-    Lines are put together for each thread, so what one thread prints in pieces is mixed with nothing. A line ends at `\\n`;
-    `\\r\\n` counts as one, and a lone `\\r` lets what follows rewrite the line. A write never waits.
+    Lines are put together for each thread, so what one thread prints in pieces is mixed with
+    nothing. A line ends at `\\n`; `\\r\\n` counts as one, and a lone `\\r` lets what follows
+    rewrite the line. A write never waits.
 
-    In a `with` block standard output and standard error go into it. A forked child that inherits it may write: its lines come
-    too.
+    In a `with` block standard output and standard error go into it. A forked child that inherits it
+    may write: its lines come too.
     """
 
     __slots__ = ("_storage", "_lock", "_parsing", "_redirection", "__dict__", "__weakref__")
@@ -33,10 +34,12 @@ class LineBuffer(ThreadBuffer, TextFile):
         return super().__new__(cls, maxlen, lines=lines, line_bytes=line_bytes, eager=eager)
 
     def __init__(self, maxlen: int = 20, *, lines: int = 4096, line_bytes: int = 256) -> None:
-        """`maxlen`: lines that are kept. Default: 20. `lines`: capacity in slots for lines that were not read yet. Default: 4096.
-        `line_bytes`: size of a slot in bytes; a longer line takes several slots. Default: 256.
+        """`maxlen`: lines that are kept. Default: 20. `lines`: capacity in slots for lines that
+        were not read yet. Default: 4096. `line_bytes`: size of a slot in bytes; a longer line takes
+        several slots. Default: 256.
 
-        Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out of their bounds.
+        Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out
+        of their bounds.
         """
         self._storage: collections.deque[str] = collections.deque(maxlen=maxlen)
         self._lock = threading.RLock()
@@ -47,7 +50,8 @@ class LineBuffer(ThreadBuffer, TextFile):
     def parse_lines(self, lines: Sequence[str]) -> None:
         """Called with finished lines before they are stored; stores them. To be overridden.
 
-        An override is called by the thread whose write finished the lines. Without one, lines are stored when they are read.
+        An override is called by the thread whose write finished the lines. Without one, lines are
+        stored when they are read.
         """
         self._storage.extend(lines)
 
@@ -73,7 +77,8 @@ class LineBuffer(ThreadBuffer, TextFile):
             return partial
 
     def read(self, size: int | None = None) -> tuple[str, ...]:
-        """The last `size` lines (all that are kept, for `None`), oldest first; the threads' partial lines come last.
+        """The last `size` lines (all that are kept, for `None`), oldest first; the threads' partial
+        lines come last.
 
         They stay. Raises `OSError` when it is closed, `RuntimeError` in a forked child.
         """
@@ -108,7 +113,9 @@ class LineBuffer(ThreadBuffer, TextFile):
         """Does nothing: what was written can be read already."""
 
     def close(self) -> None:
-        """Forgets all lines, and has further writes and reads raise `OSError`. A second time it does nothing."""
+        """Forgets all lines, and has further writes and reads raise `OSError`. A second time it
+        does nothing.
+        """
         if not self.closed:
             self.clear()
             self._close()

@@ -34,7 +34,8 @@ class Drainable(Protocol):
 
 
 class Drain:
-    """A buffer's lines and groups, to iterate over: `for line in pbuf.drain()`, `async for line in pbuf.drain()`.
+    """A buffer's lines and groups, to iterate over: `for line in pbuf.drain()`, `async for line in
+    pbuf.drain()`.
 
     When the caller leaves the loop early, the items that it did not get stay in the buffer.
     """

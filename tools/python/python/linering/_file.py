@@ -57,7 +57,9 @@ class TextFile:
 
 
 class Redirection:
-    """`sys.stdout` and `sys.stderr`, put elsewhere and back. May be nested, and put back in any order."""
+    """`sys.stdout` and `sys.stderr`, put elsewhere and back. May be nested, and put back in any
+    order.
+    """
 
     def __init__(self) -> None:
         self._saved: list[tuple[IO[str], IO[str], Any, Any]] = []

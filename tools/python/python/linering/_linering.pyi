@@ -1,4 +1,6 @@
-"""The extension module. `Line` and `Stopped` are for users; the rest is what the package's classes are made of."""
+"""The extension module. `Line` and `Stopped` are for users; the rest is what the package's classes
+are made of.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -26,8 +28,8 @@ __all__ = [
 class Line(str):
     """One line, without its line end: a `str`, and where it came from.
 
-    A record of a logger is one too, with as many lines in it as it had. So is a note of lost lines (`kind` "lost") when
-    you drain: `-- worker 3: 2789 lines lost, ring full --`.
+    A record of a logger is one too, with as many lines in it as it had. So is a note of lost lines
+    (`kind` "lost") when you drain: `-- worker 3: 2789 lines lost, ring full --`.
     """
 
     @property
@@ -41,10 +43,14 @@ class Line(str):
         """`"stdout"`, `"stderr"` or `"log"`."""
     @property
     def level(self) -> str | None:
-        """Of a logger's record `"TRACE"`, `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"` (critical ones too); else `None`."""
+        """Of a logger's record `"TRACE"`, `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"` (critical
+        ones too); else `None`.
+        """
     @property
     def kind(self) -> str:
-        """`"line"`; `"text"`, `"warning"` and `"error"` for groups; `"lost"` for a note of lost lines."""
+        """`"line"`; `"text"`, `"warning"` and `"error"` for groups; `"lost"` for a note of lost
+        lines.
+        """
     @property
     def truncated(self) -> bool:
         """Whether some of it is missing: it was too long, or a part of it was lost."""
@@ -56,7 +62,9 @@ class Line(str):
         """Whether its writer died before `write` returned."""
     @property
     def damaged(self) -> bool:
-        """Whether its checksum does not agree: something but its writer has changed it, in a ring that has checksums."""
+        """Whether its checksum does not agree: something but its writer has changed it, in a ring
+        that has checksums.
+        """
     @property
     def position(self) -> int | None:
         """Its place in the one order of the ring. Positions grow, with gaps."""
@@ -65,10 +73,14 @@ class Line(str):
         """Seconds since 1970 at which its first byte was written, to a few milliseconds."""
     @property
     def missing(self) -> int:
-        """Bytes that are missing of a truncated line; of a note of lost lines, how many were lost."""
+        """Bytes that are missing of a truncated line; of a note of lost lines, how many were
+        lost.
+        """
     @property
     def data(self) -> bytes:
-        """The bytes as they were written: those that are no UTF-8 are lone surrogates in the `str`."""
+        """The bytes as they were written: those that are no UTF-8 are lone surrogates in the
+        `str`.
+        """
     @property
     def record(self) -> logging.LogRecord | None:
         """The record of a logger that it is; `None` if it is none."""
@@ -93,8 +105,12 @@ class Mirror:
     aggressive: bool
     """Whether each write sends its partial line ahead at once. Default: `False`."""
     timeout: float | None
-    """Seconds that a write may wait for room, with the policy `"block"`; `None`: for ever. Default: `None`."""
-    def __new__(cls, seat: str | ReservedSeat, aggressive: bool = False, timeout: float | None = None) -> Self: ...
+    """Seconds that a write may wait for room, with the policy `"block"`; `None`: for ever. Default:
+    `None`.
+    """
+    def __new__(
+        cls, seat: str | ReservedSeat, aggressive: bool = False, timeout: float | None = None
+    ) -> Self: ...
     def write(self, data: str, /) -> int:
         """Write text; give its length in characters.
 

@@ -16,12 +16,13 @@ _TRACES = logging.Formatter()
 
 
 class LogHandler(logging.Handler):
-    """Sends records into a mirror: the message, and behind it the trace of an exception. One record stays together.
+    """Sends records into a mirror: the message, and behind it the trace of an exception. One record
+    stays together.
 
-    Level, logger's name, time, place, process, thread and what `extra` added travel with it, and `LogListener` makes the
-    record again. Without a listener the parent gets a `Line` of the stream `"log"` with the message and the trace. The message
-    is formatted here, so its arguments need not be picklable; `extra` arrives as JSON has it, what JSON cannot hold as its
-    `repr`.
+    Level, logger's name, time, place, process, thread and what `extra` added travel with it, and
+    `LogListener` makes the record again. Without a listener the parent gets a `Line` of the stream
+    `"log"` with the message and the trace. The message is formatted here, so its arguments need not
+    be picklable; `extra` arrives as JSON has it, what JSON cannot hold as its `repr`.
     """
 
     def __init__(self, mirror: LineProcMirror, level: int | str = logging.NOTSET) -> None:
@@ -29,7 +30,9 @@ class LogHandler(logging.Handler):
         self.mirror = mirror
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Sends a record. What fails goes to `handleError`, but for `Stopped` and signals' exceptions."""
+        """Sends a record. What fails goes to `handleError`, but for `Stopped` and signals'
+        exceptions.
+        """
         try:
             text = self._text(record)
             level = max(0, min(int(record.levelno), logging.CRITICAL))
@@ -55,16 +58,23 @@ class LogHandler(logging.Handler):
 
 
 class LogListener:
-    """Hands the records of workers to handlers in this process, as `logging.handlers.QueueListener` does.
+    """Hands the records of workers to handlers in this process, as `logging.handlers.QueueListener`
+    does.
 
-    As a context manager, or between `start` and `stop`, a thread takes everything out of the buffer: records go to the
-    handlers, all else is stored, for `read`. Without it, `handle` takes a record's `Line`, as `drain` gives them.
+    As a context manager, or between `start` and `stop`, a thread takes everything out of the
+    buffer: records go to the handlers, all else is stored, for `read`. Without it, `handle` takes a
+    record's `Line`, as `drain` gives them.
     """
 
     def __init__(
-        self, buffer: LineProcBuffer, *handlers: logging.Handler, respect_handler_level: bool = False
+        self,
+        buffer: LineProcBuffer,
+        *handlers: logging.Handler,
+        respect_handler_level: bool = False,
     ) -> None:
-        """`respect_handler_level`: whether a handler gets records of its own level and above only. Default: `False`."""
+        """`respect_handler_level`: whether a handler gets records of its own level and above only.
+        Default: `False`.
+        """
         self.buffer = buffer
         self.handlers = handlers
         self.respect_handler_level = respect_handler_level

@@ -22,10 +22,12 @@ def _trace(error: BaseException) -> str:
 
 
 class GroupedMessage:
-    """Lines that belong together: a warning or an error of a worker. `str()` of it gives them, one after another.
+    """Lines that belong together: a warning or an error of a worker. `str()` of it gives them, one
+    after another.
 
-    `type` is `"str"`, `"warning"` or `"error"`; `data` the lines, without their ends. Of one that came from a worker, `worker`,
-    `label`, `stream`, `time` (seconds since 1970) and `position` say what a `Line` says.
+    `type` is `"str"`, `"warning"` or `"error"`; `data` the lines, without their ends. Of one that
+    came from a worker, `worker`, `label`, `stream`, `time` (seconds since 1970) and `position` say
+    what a `Line` says.
     """
 
     def __init__(self, data: str | Iterable[str] | BaseException | None = None) -> None:
@@ -103,7 +105,12 @@ class GroupedMessage:
 
     def serialize(self) -> SerializedMessage:
         """A `dict` that JSON can hold, in the form that syncstream gives it."""
-        return {"/is_syncsdata": True, "/type": "GroupedMessage", "type": self.type, "data": self.data}
+        return {
+            "/is_syncsdata": True,
+            "/type": "GroupedMessage",
+            "type": self.type,
+            "data": self.data,
+        }
 
     @classmethod
     def deserialize(cls, jdata: Any) -> Any:
@@ -133,17 +140,23 @@ class Ended(NamedTuple):
     lost: int
     """Lines of it that were lost: overwritten, in a buffer that keeps the last ones."""
     exit: Optional[int] = None
-    """How a process that died exited, as `subprocess` says it (-9 for SIGKILL), where this process can know it."""
+    """How a process that died exited, as `subprocess` says it (-9 for SIGKILL), where this process
+    can know it.
+    """
 
     @property
     def is_failure(self) -> bool:
-        """Whether something went wrong: an error, a death other than an exit with 0, or a seat that was never opened."""
+        """Whether something went wrong: an error, a death other than an exit with 0, or a seat that
+        was never opened.
+        """
         return self.end in ("error", "never opened") or (self.end == "died" and self.exit != 0)
 
     def __str__(self) -> str:
         name = self.label or str(self.worker)
         if self.end != "died":
-            words = {"eof": "ended", "error": "ended with an error"}.get(self.end, "was never opened")
+            words = {"eof": "ended", "error": "ended with an error"}.get(
+                self.end, "was never opened"
+            )
             return f"-- worker {name} {words} --"
         if self.exit is None:
             return f"-- worker {name} died --"
@@ -157,7 +170,9 @@ class Ended(NamedTuple):
 
 
 def _merged(ends: Iterable[Ended]) -> list[Ended]:
-    """One for each worker: its threads' mirrors, and those that it opened again, have an end each."""
+    """One for each worker: its threads' mirrors, and those that it opened again, have an end
+    each.
+    """
     merged: dict[int, Ended] = {}
     for end in ends:
         before = merged.get(end.worker)

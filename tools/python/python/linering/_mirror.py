@@ -14,7 +14,9 @@ from ._message import _trace, _warning_text
 SEAT = "LINERING_SEAT"
 """The variable of the environment that carries a seat to a subprocess."""
 READER = "LINERING_READER"
-"""The variable that says that the reader is Python's, which makes a logger's records out of what `LogHandler` sends."""
+"""The variable that says that the reader is Python's, which makes a logger's records out of what
+`LogHandler` sends.
+"""
 
 
 class _Bytes:
@@ -25,11 +27,15 @@ class _Bytes:
         self._stderr = stderr
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Writes bytes; those that are no UTF-8 arrive as lone surrogates, as Python's own streams have it."""
+        """Writes bytes; those that are no UTF-8 arrive as lone surrogates, as Python's own streams
+        have it.
+        """
         return self._mirror._write_bytes(memoryview(data).tobytes(), self._stderr)
 
     def flush(self) -> None:
-        """Does nothing: whole lines are in the ring, and the text file's `flush` sends the partial line ahead."""
+        """Does nothing: whole lines are in the ring, and the text file's `flush` sends the partial
+        line ahead.
+        """
 
 
 class _Stderr(TextFile):
@@ -43,7 +49,9 @@ class _Stderr(TextFile):
         self.write = mirror._write_stderr
 
     def flush(self) -> None:
-        """Sends this thread's partial line of standard error ahead, as the mirror's `flush` does."""
+        """Sends this thread's partial line of standard error ahead, as the mirror's `flush`
+        does.
+        """
         self._mirror._flush_stderr()
 
     @property
@@ -71,18 +79,22 @@ class _Stderr(TextFile):
 class LineProcMirror(Mirror, TextFile):
     """What a worker prints into; its lines come out of the `LineProcBuffer` that it is a mirror of.
 
-    When a write has returned, its whole lines will be read whatever becomes of this process, and so will its partial line.
-    Text is UTF-8; each thread assembles its own lines, of standard output and of standard error each. `\\n` ends a line,
-    `\\r\\n` counts as one, and a lone `\\r` lets what follows rewrite the line.
+    When a write has returned, its whole lines will be read whatever becomes of this process, and so
+    will its partial line. Text is UTF-8; each thread assembles its own lines, of standard output
+    and of standard error each. `\\n` ends a line, `\\r\\n` counts as one, and a lone `\\r` lets
+    what follows rewrite the line.
 
-    It can be given to a process of any kind: inherited by `fork`, pickled, or in the environment (`environ`). The first pickle
-    takes this mirror's seat with it, and each further one gets a seat of its own: `wait` waits for the pickles, and no longer
-    for this mirror, unless it is printed into.
+    It can be given to a process of any kind: inherited by `fork`, pickled, or in the environment
+    (`environ`). The first pickle takes this mirror's seat with it, and each further one gets a seat
+    of its own: `wait` waits for the pickles, and no longer for this mirror, unless it is printed
+    into.
 
-    In a `with` block standard output and standard error go into it; the block's end sends an EOF, or the error.
+    In a `with` block standard output and standard error go into it; the block's end sends an EOF,
+    or the error.
 
-    A write raises `Stopped` (a `StopIteration`) after `stop_all_mirrors`. With the policy `"block"` and a full ring, it raises
-    `TimeoutError` after `timeout` seconds, or `OSError` when the buffer's process is gone and has read nothing for 5 s.
+    A write raises `Stopped` (a `StopIteration`) after `stop_all_mirrors`. With the policy `"block"`
+    and a full ring, it raises `TimeoutError` after `timeout` seconds, or `OSError` when the
+    buffer's process is gone and has read nothing for 5 s.
     """
 
     __slots__ = ("_redirection", "_plain_records", "__dict__", "__weakref__")
@@ -93,7 +105,9 @@ class LineProcMirror(Mirror, TextFile):
         aggressive: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """For `LineProcBuffer.mirror` and `from_environ`, which make mirrors. `seat` is a seat's string, as in `environ`."""
+        """For `LineProcBuffer.mirror` and `from_environ`, which make mirrors. `seat` is a seat's
+        string, as in `environ`.
+        """
         self._redirection = Redirection()
         # Whether `LogHandler` sends records as text alone, for a reader that is no Python.
         self._plain_records = False
@@ -104,8 +118,8 @@ class LineProcMirror(Mirror, TextFile):
 
         It is what `environ()` of a mirror gave, or what `linering run` gives its workers.
 
-        `None` as well, whatever `environ` is, in a process that has more rights than the one that started it (setuid, setgid,
-        file capabilities): it must not obey its environment.
+        `None` as well, whatever `environ` is, in a process that has more rights than the one that
+        started it (setuid, setgid, file capabilities): it must not obey its environment.
         """
         if not obeys_env():
             return None
@@ -119,11 +133,19 @@ class LineProcMirror(Mirror, TextFile):
         return mirror
 
     def environ(self) -> dict[str, str]:
-        """A copy of the environment for a subprocess that opens a mirror of its own with `from_environ`."""
+        """A copy of the environment for a subprocess that opens a mirror of its own with
+        `from_environ`.
+        """
         return {**os.environ, SEAT: self._hand_over(), READER: "python"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self._hand_over(), self.aggressive, self.timeout, self._plain_records)
+        return _unpickle, (
+            type(self),
+            self._hand_over(),
+            self.aggressive,
+            self.timeout,
+            self._plain_records,
+        )
 
     @property
     def stderr(self) -> _Stderr:
@@ -136,23 +158,30 @@ class LineProcMirror(Mirror, TextFile):
         return _Bytes(self, False)
 
     def read(self, size: int | None = None) -> str:
-        """This thread's partial line: the text after its last line end. Its first `size` characters. Default: all."""
+        """This thread's partial line: the text after its last line end. Its first `size`
+        characters. Default: all.
+        """
         return self._partial_line()[:size]
 
     def send_data(self, data: str) -> None:
-        """Writes `data` and sends its partial line ahead at once, as `aggressive` does for every write."""
+        """Writes `data` and sends its partial line ahead at once, as `aggressive` does for every
+        write.
+        """
         self.write(data)
         self.flush()
 
     def send_eof(self) -> None:
         """Ends the mirror, and its partial lines: its buffer waits for it no longer.
 
-        A further write opens it again, and then the buffer waits for it again. A second EOF does nothing.
+        A further write opens it again, and then the buffer waits for it again. A second EOF does
+        nothing.
         """
         self._send_eof()
 
     def send_error(self, obj_err: BaseException) -> None:
-        """Ends the mirror with an error, which the buffer keeps as a `GroupedMessage` with its trace."""
+        """Ends the mirror with an error, which the buffer keeps as a `GroupedMessage` with its
+        trace.
+        """
         self._send_error(_trace(obj_err))
 
     def send_warning(self, obj_warn: Warning) -> None:
@@ -194,7 +223,11 @@ class LineProcMirror(Mirror, TextFile):
 
 
 def _unpickle(
-    cls: type[LineProcMirror], seat: str, aggressive: bool, timeout: float | None, plain_records: bool
+    cls: type[LineProcMirror],
+    seat: str,
+    aggressive: bool,
+    timeout: float | None,
+    plain_records: bool,
 ) -> LineProcMirror:
     mirror = cls(seat, aggressive, timeout)
     mirror._plain_records = plain_records

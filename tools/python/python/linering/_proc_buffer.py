@@ -18,7 +18,9 @@ from ._seats import HandedOutSeat
 from ._storage import check_maxlen, last_of
 
 POLL_SECONDS = 0.02
-"""Seconds between two checks of a wait for signals, and for seats of which every process that could open them is dead."""
+"""Seconds between two checks of a wait for signals, and for seats of which every process that could
+open them is dead.
+"""
 _BATCH_ITEMS = 4096
 """Items that are stored at a time."""
 
@@ -26,9 +28,9 @@ _BATCH_ITEMS = 4096
 class LineProcBuffer(TextFile):
     """Keeps the last `maxlen` lines of worker processes, and notices how each of them ends.
 
-    Workers print into mirrors: `pbuf.mirror` gives one for each. This process calls `wait` and `read`, or iterates over
-    `drain()`. There is no thread and no manager process behind it, and no worker waits for this process, unless the policy is
-    `"block"`.
+    Workers print into mirrors: `pbuf.mirror` gives one for each. This process calls `wait` and
+    `read`, or iterates over `drain()`. There is no thread and no manager process behind it, and no
+    worker waits for this process, unless the policy is `"block"`.
 
     Only the process that made it can read it: in a forked child that raises `RuntimeError`.
     """
@@ -49,34 +51,40 @@ class LineProcBuffer(TextFile):
     ) -> None:
         """`maxlen`: lines and messages that are kept. Default: 20.
 
-        `policy`: what a worker does when the ring is full. `"overwrite"` overwrites the oldest line, `"block"` waits for the
-        reader and loses nothing, `"drop"` drops the new line. Lost lines are counted. Default: `"overwrite"`.
+        `policy`: what a worker does when the ring is full. `"overwrite"` overwrites the oldest
+        line, `"block"` waits for the reader and loses nothing, `"drop"` drops the new line. Lost
+        lines are counted. Default: `"overwrite"`.
 
-        `lines`: capacity of the ring in slots, rounded up to a power of two. Default: 4096. It is at least twice `maxlen`, so
-        that the last `maxlen` lines are there before the parent reads, unless a number is given with `"block"`.
+        `lines`: capacity of the ring in slots, rounded up to a power of two. Default: 4096. It is
+        at least twice `maxlen`, so that the last `maxlen` lines are there before the parent reads,
+        unless a number is given with `"block"`.
 
         `line_bytes`: size of a slot in bytes; a longer line takes several slots. Default: 256.
 
-        `max_line`: length of the longest line in bytes. The rest of a longer one is cut off, and `truncated` is true. Default:
-        an eighth of the ring.
+        `max_line`: length of the longest line in bytes. The rest of a longer one is cut off, and
+        `truncated` is true. Default: an eighth of the ring.
 
-        `mirrors`: mirrors that can be open at a time, with one for each thread that prints, 1 to 4095. Default: 1023.
+        `mirrors`: mirrors that can be open at a time, with one for each thread that prints, 1 to
+        4095. Default: 1023.
 
         `seats`: seats that can be reserved at a time. Default: 65536.
 
-        `seat_limit`: seconds after which a seat that no process has opened ends as `"never opened"`, as when a pickled mirror
-        is lost; `None`: never. Default: 600.
+        `seat_limit`: seconds after which a seat that no process has opened ends as `"never
+        opened"`, as when a pickled mirror is lost; `None`: never. Default: 600.
 
-        `block_limit`: seconds that a worker waits for room with `"block"`; `None`: for ever. Default: `None`.
+        `block_limit`: seconds that a worker waits for room with `"block"`; `None`: for ever.
+        Default: `None`.
 
-        `checksums`: whether a line that was changed in the ring by anything but its writer comes with `damaged` true. Each slot
-        has room for 8 bytes less of a line then. Default: `False`.
+        `checksums`: whether a line that was changed in the ring by anything but its writer comes
+        with `damaged` true. Each slot has room for 8 bytes less of a line then. Default: `False`.
 
-        Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out of their bounds, `OSError`
-        when the system has no memory.
+        Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out
+        of their bounds, `OSError` when the system has no memory.
         """
         self._maxlen = check_maxlen(maxlen)
-        if lines is not None and (isinstance(lines, bool) or not isinstance(lines, int) or lines < 1):
+        if lines is not None and (
+            isinstance(lines, bool) or not isinstance(lines, int) or lines < 1
+        ):
             raise ValueError(f"lines is {lines!r}, expected None or a positive integer")
         if lines is None or policy != "block":
             lines = max(lines or 4096, 2 * maxlen)
@@ -117,8 +125,9 @@ class LineProcBuffer(TextFile):
     def mirror(self) -> LineProcMirror:
         """A new mirror, for one worker. `wait` waits for it from now on.
 
-        A pickle of it takes its place: `wait` waits for the pickle then. A mirror that was neither used nor handed over is
-        cancelled when it is collected. Take one for each worker and each task: see docs/python.md, "Who owns a seat".
+        A pickle of it takes its place: `wait` waits for the pickle then. A mirror that was neither
+        used nor handed over is cancelled when it is collected. Take one for each worker and each
+        task: see docs/python.md, "Who owns a seat".
 
         Raises `OSError` when there are too many mirrors or seats.
         """
@@ -129,11 +138,12 @@ class LineProcBuffer(TextFile):
     ) -> LineProcMirror:
         """A new mirror, as `mirror` gives it, with options.
 
-        `label`: at most 24 bytes of UTF-8, which its lines carry. Default: none. `aggressive`: whether each write sends its
-        partial line ahead at once, as `flush` does. Default: `False`. `timeout`: seconds that a write may wait for room;
-        `None`: for ever. Default: `None`.
+        `label`: at most 24 bytes of UTF-8, which its lines carry. Default: none. `aggressive`:
+        whether each write sends its partial line ahead at once, as `flush` does. Default: `False`.
+        `timeout`: seconds that a write may wait for room; `None`: for ever. Default: `None`.
 
-        Raises `ValueError` for a label that is too long, `OSError` when there are too many mirrors or seats.
+        Raises `ValueError` for a label that is too long, `OSError` when there are too many mirrors
+        or seats.
         """
         if self._stopped:
             self.reset_states()
@@ -162,11 +172,14 @@ class LineProcBuffer(TextFile):
         return self._lost + self._reader.lost
 
     def stop_all_mirrors(self) -> None:
-        """Has the next write of every mirror raise `Stopped`, a `StopIteration`. Their ends are sent all the same."""
+        """Has the next write of every mirror raise `Stopped`, a `StopIteration`. Their ends are
+        sent all the same.
+        """
         self._ring.stop()
 
     def force_stop(self) -> None:
-        """Has `wait`, `receive` and `drain` return, whatever the mirrors do; what these print from now on is not read.
+        """Has `wait`, `receive` and `drain` return, whatever the mirrors do; what these print from
+        now on is not read.
 
         For workers that are terminated. The next `mirror`, or `reset_states`, begins afresh.
         """
@@ -174,11 +187,14 @@ class LineProcBuffer(TextFile):
         self._ring.stop()
 
     def reset_states(self) -> None:
-        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved. What was read stays."""
+        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved.
+        What was read stays.
+        """
         with self._lock:
             if self.n_mirrors > 0:
                 raise TypeError(
-                    f"{self.n_mirrors} mirrors have not ended, expected none: wait for them, or call force_stop"
+                    f"{self.n_mirrors} mirrors have not ended, expected none: wait for them, or"
+                    " call force_stop"
                 )
             self._pump(0, None)
             self._lost += self._reader.lost
@@ -201,7 +217,8 @@ class LineProcBuffer(TextFile):
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise RuntimeError(
-                f"this buffer is read by process {self._process}, which made it; this is process {os.getpid()}"
+                f"this buffer is read by process {self._process}, which made it; this is process"
+                f" {os.getpid()}"
             )
 
     def _pump(self, seconds: float, most: int | None = _BATCH_ITEMS) -> int:
@@ -216,7 +233,12 @@ class LineProcBuffer(TextFile):
             while most is None or stored < most:
                 self._reader.fill(0)
                 now = self._reader.deliver(
-                    self, self._storage, plain, self._stores_losses, self._on_record, most or _BATCH_ITEMS
+                    self,
+                    self._storage,
+                    plain,
+                    self._stores_losses,
+                    self._on_record,
+                    most or _BATCH_ITEMS,
                 )
                 if now == 0:
                     break
@@ -247,10 +269,12 @@ class LineProcBuffer(TextFile):
         return self._stopped or self._reader.is_over()
 
     def wait(self, timeout: float | None = None) -> list[Ended]:
-        """Waits until every mirror and seat has ended, and says how each worker did since the last `wait` that returned.
+        """Waits until every mirror and seat has ended, and says how each worker did since the last
+        `wait` that returned.
 
-        At once, if there was none. Ctrl-C, and any other signal's handler that raises, interrupts it at once; nothing is lost
-        by that. Raises `TimeoutError` if it lasts more than `timeout` seconds.
+        At once, if there was none. Ctrl-C, and any other signal's handler that raises, interrupts
+        it at once; nothing is lost by that. Raises `TimeoutError` if it lasts more than `timeout`
+        seconds.
         """
         began = time.monotonic()
         seconds = 0.0
@@ -268,7 +292,8 @@ class LineProcBuffer(TextFile):
                 if seconds <= 0:
                     reserved, live = self._ring.waiting_for()
                     raise TimeoutError(
-                        f"{live} mirrors are open and {reserved} seats unopened after {timeout} s, expected none"
+                        f"{live} mirrors are open and {reserved} seats unopened after {timeout} s,"
+                        " expected none"
                     )
 
     def receive(self) -> bool:
@@ -291,11 +316,13 @@ class LineProcBuffer(TextFile):
         return True
 
     def read(self, size: int | None = None) -> tuple[str | GroupedMessage, ...]:
-        """The last `size` lines and messages (all that are kept, for `None`), oldest first. They stay.
+        """The last `size` lines and messages (all that are kept, for `None`), oldest first. They
+        stay.
 
         The partial lines that workers have sent ahead (`flush`) come last.
         """
-        # No further than what is there now: workers that never pause must not keep this from returning.
+        # No further than what is there now: workers that never pause must not keep this from
+        # returning.
         self._pump(0, 4 * self._ring_lines())
         with self._lock:
             return last_of(self._storage, self._reader.partial_lines(), size, self._maxlen)
@@ -304,16 +331,20 @@ class LineProcBuffer(TextFile):
         return max(_BATCH_ITEMS, 2 * self._maxlen)
 
     def ends(self) -> list[Ended]:
-        """How each worker ended that has since the last `wait` that returned; `wait` will say it again."""
+        """How each worker ended that has since the last `wait` that returned; `wait` will say it
+        again.
+        """
         self._pump(0)
         with self._lock:
             return _merged(self._ends)
 
     def drain(self, *, changes: bool = False) -> Drain:
-        """All lines and groups as they come, to iterate over, with `for` or `async for`; ends when every mirror has ended.
+        """All lines and groups as they come, to iterate over, with `for` or `async for`; ends when
+        every mirror has ended.
 
-        What it hands out is not stored. A note of lost lines is a `Line` too, of `kind` "lost". With `changes` each state of a
-        line that changes comes: partial lines that were sent ahead, with `unfinished` true.
+        What it hands out is not stored. A note of lost lines is a `Line` too, of `kind` "lost".
+        With `changes` each state of a line that changes comes: partial lines that were sent ahead,
+        with `unfinished` true.
 
         With the policy `"block"` no line is lost.
         """
@@ -372,5 +403,3 @@ class LineProcBuffer(TextFile):
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a LineProcBuffer cannot be pickled: send its mirror")
-
-

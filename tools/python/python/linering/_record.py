@@ -16,7 +16,9 @@ _STARTED = _BLANK.created - _BLANK.relativeCreated / 1000
 """When this process's logging began, in seconds since 1970."""
 _HEAD, _BETWEEN = "\x1e", "\x1f"
 _MOST_EXTRA = 4096
-"""Characters of what a record carries besides: the message comes behind it, and must not be what is cut off."""
+"""Characters of what a record carries besides: the message comes behind it, and must not be what is
+cut off.
+"""
 
 
 def arriving(text: str) -> str:
@@ -39,18 +41,28 @@ def _shortened(value: object, most: int) -> object:
 
 
 def written(record: logging.LogRecord, message: str, trace: str, text: str) -> str:
-    """What carries a record: a head, and the text for people, which begins with the message. All are as they will arrive."""
+    """What carries a record: a head, and the text for people, which begins with the message. All
+    are as they will arrive.
+    """
     extra = ""
     if not _OWN.issuperset(record.__dict__) or getattr(record, "taskName", None) is not None:
         # The task's name is a field since 3.12.
-        added = {name: it for name, it in record.__dict__.items() if name not in _OWN or name == "taskName"}
+        added = {
+            name: it
+            for name, it in record.__dict__.items()
+            if name not in _OWN or name == "taskName"
+        }
         extra = json.dumps(added, default=repr)
         if len(extra) > _MOST_EXTRA:
             most = _MOST_EXTRA // len(added)
-            extra = json.dumps({name: _shortened(it, most) for name, it in added.items()}, default=repr)
-    # In the order in which `record` takes them apart. How many there are the extension module knows too.
+            extra = json.dumps(
+                {name: _shortened(it, most) for name, it in added.items()}, default=repr
+            )
+    # In the order in which `record` takes them apart. How many there are the extension module knows
+    # too.
     parts = (
-        record.name, record.levelname, record.pathname, record.funcName, record.processName, record.threadName,
+        record.name, record.levelname, record.pathname, record.funcName, record.processName,
+        record.threadName,
         f"{record.levelno} {record.created!r} {record.lineno} {record.process} {record.thread}"
         f" {len(message)} {len(trace)}", extra,
     )  # fmt: skip
@@ -88,7 +100,9 @@ class Record(Line):
     @property
     def record(self) -> logging.LogRecord:
         """The record of a logger that it is, made anew each time."""
-        name, levelname, pathname, function, process_name, thread_name, numbers, extra = self._record.split(_BETWEEN)
+        name, levelname, pathname, function, process_name, thread_name, numbers, extra = (
+            self._record.split(_BETWEEN)
+        )
         levelno, created_text, lineno, process, thread, of_message, of_trace = numbers.split(" ")
         created, end = float(created_text), int(of_message)
         message, rest = self[:end], self[end:].lstrip("\n")
@@ -98,11 +112,14 @@ class Record(Line):
         filename, module = _file_of(pathname)
         record.__dict__ = {
             **_BLANK.__dict__, "name": name, "msg": message, "args": None, "levelname": levelname,
-            "levelno": _number_or_none(levelno), "pathname": pathname, "filename": filename, "module": module,
+            "levelno": _number_or_none(levelno), "pathname": pathname, "filename": filename,
+            "module": module,
             "exc_info": None, "exc_text": trace or None, "stack_info": stack or None,
-            "lineno": _number_or_none(lineno), "funcName": _text_or_none(function), "created": created,
+            "lineno": _number_or_none(lineno), "funcName": _text_or_none(function),
+            "created": created,
             "msecs": float(int(created % 1 * 1000)), "relativeCreated": (created - _STARTED) * 1000,
-            "thread": _number_or_none(thread), "threadName": _text_or_none(thread_name), "process": _number_or_none(process),
+            "thread": _number_or_none(thread), "threadName": _text_or_none(thread_name),
+            "process": _number_or_none(process),
             "processName": _text_or_none(process_name),
         }  # fmt: skip
         if extra:

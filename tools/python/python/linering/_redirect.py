@@ -54,13 +54,17 @@ class redirect_stderr(_Redirect[Target]):
 
 
 @contextlib.contextmanager
-def capture(target: LineProcMirror | LineProcBuffer, *, stdout: bool = True, stderr: bool = True) -> Any:
-    """Redirects this process's descriptors 1 and 2 into a mirror: what C code and subprocesses print comes too.
+def capture(
+    target: LineProcMirror | LineProcBuffer, *, stdout: bool = True, stderr: bool = True
+) -> Any:
+    """Redirects this process's descriptors 1 and 2 into a mirror: what C code and subprocesses
+    print comes too.
 
-    `target` is a mirror, or a buffer, of which one is taken then. Behind it is a pipe and a thread for each descriptor, so
-    this costs system calls, and what is in the pipe when the process is killed is lost; what Python itself prints is better
-    redirected into the mirror. At the block's end the descriptors are put back, when everything has been passed on; with the
-    policy `"block"` and a full ring that waits for the reader.
+    `target` is a mirror, or a buffer, of which one is taken then. Behind it is a pipe and a thread
+    for each descriptor, so this costs system calls, and what is in the pipe when the process is
+    killed is lost; what Python itself prints is better redirected into the mirror. At the block's
+    end the descriptors are put back, when everything has been passed on; with the policy `"block"`
+    and a full ring that waits for the reader.
 
     Raises `OSError` when the system refuses; then nothing has changed.
     """

@@ -1,8 +1,9 @@
-"""Which seats a buffer has handed out, and who can still open them: what was collected, and which forked child is dead.
+"""Which seats a buffer has handed out, and who can still open them: what was collected, and which
+forked child is dead.
 
-The rule is in docs/python.md, "Who owns a seat". A forked child opens its seat at its first use, and can die before. Each
-`fork` makes a pipe whose write end lives in the child and the child's children alone: when the read end reports that it is
-closed, they are all dead.
+The rule is in docs/python.md, "Who owns a seat". A forked child opens its seat at its first use,
+and can die before. Each `fork` makes a pipe whose write end lives in the child and the child's
+children alone: when the read end reports that it is closed, they are all dead.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class ForkWitness:
 
 
 class HandedOutSeat:
-    """A seat that a buffer reserved for a mirror that it returned, and the forked children that inherited that mirror."""
+    """A seat that a buffer reserved for a mirror that it returned, and the forked children that
+    inherited that mirror.
+    """
 
     __slots__ = ("reserved", "mirror", "inherited", "unwitnessed", "witnesses", "__weakref__")
 
@@ -57,7 +60,8 @@ class HandedOutSeat:
     def add_child(self, witness: ForkWitness | None) -> None:
         """Notes one more fork; without a witness the seat keeps its time limit and nothing else.
 
-        Witnesses of dead children are dropped: a descriptor for each child that ever was would be too many.
+        Witnesses of dead children are dropped: a descriptor for each child that ever was would be
+        too many.
         """
         self.witnesses = [each for each in self.witnesses if not each.is_gone()]
         if witness is None:
@@ -67,12 +71,18 @@ class HandedOutSeat:
         self.inherited = True
 
     def can_be_opened(self) -> bool:
-        """Whether the seat is reserved and a process has its mirror: this one, or one that inherited it."""
+        """Whether the seat is reserved and a process has its mirror: this one, or one that
+        inherited it.
+        """
         return self.reserved.is_reserved() and (self.mirror() is not None or self.inherited)
 
     def is_deserted(self) -> bool:
         """Whether every process that inherited it is dead."""
-        return self.inherited and not self.unwitnessed and all(witness.is_gone() for witness in self.witnesses)
+        return (
+            self.inherited
+            and not self.unwitnessed
+            and all(witness.is_gone() for witness in self.witnesses)
+        )
 
 
 _handed_out: weakref.WeakSet[HandedOutSeat] = weakref.WeakSet()
@@ -91,7 +101,11 @@ _fork = _Fork()
 
 
 def _inheritable() -> list[HandedOutSeat]:
-    return [seat for seat in list(_handed_out) if seat.reserved.is_reserved() and seat.mirror() is not None]
+    return [
+        seat
+        for seat in list(_handed_out)
+        if seat.reserved.is_reserved() and seat.mirror() is not None
+    ]
 
 
 def _before_fork() -> None:

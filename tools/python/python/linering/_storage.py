@@ -16,7 +16,9 @@ def check_maxlen(maxlen: int) -> int:
     return maxlen
 
 
-def last_of(stored: Iterable[T], partial: Sequence[T], size: int | None, maxlen: int) -> tuple[T, ...]:
+def last_of(
+    stored: Iterable[T], partial: Sequence[T], size: int | None, maxlen: int
+) -> tuple[T, ...]:
     """The last `size` of the stored and the partial lines, `maxlen` at most."""
     size = maxlen if size is None else min(size, maxlen)
     if size <= 0:

@@ -1,7 +1,5 @@
 //! `linering cat` from outside: rings in use, rings that a crash has left, and what is no ring.
 
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -9,7 +7,7 @@ use std::process::{Child, Output, Stdio};
 
 use linering::{LineRing, Options, Policy, Stream, Timestamps};
 
-use common::{err, folder, linering, out};
+use crate::common::{err, folder, linering, out};
 
 fn cat(args: &[&str]) -> Output {
     linering(&[&["cat"], args].concat()).output().expect("it starts")

@@ -1,7 +1,5 @@
 //! `linering recover` and `linering gc` from outside: what a kill has left.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -10,7 +8,7 @@ use std::process::{Output, Stdio};
 
 use linering::{LineRing, Options};
 
-use common::{err, folder, linering, out};
+use crate::common::{err, folder, linering, out};
 
 fn output(args: &[&str]) -> Output {
     linering(args).output().expect("it starts")

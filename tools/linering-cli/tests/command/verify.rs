@@ -1,14 +1,12 @@
 //! `linering verify` from outside, and how the others show what is damaged.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
 use linering::{LineRing, Options};
 
-use common::{err, folder, linering, out};
+use crate::common::{err, folder, linering, out};
 
 fn output(args: &[&str]) -> Output {
     linering(args).output().expect("it starts")

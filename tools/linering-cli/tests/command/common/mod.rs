@@ -1,0 +1,81 @@
+//! What several modules need: running the command, its output, a place for files, and a gate for
+//! what a worker leaves running.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+/// Seconds after which the command is ended by SIGALRM, so that its test fails and does not hang
+/// with it. Far longer than any of this takes.
+const PATIENCE: u32 = 600;
+
+/// The command with these arguments, and nothing on its standard input.
+pub fn linering(args: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("linering"));
+    command.args(args).stdin(Stdio::null());
+    let be_ended = || {
+        // SAFETY: a plain system call.
+        unsafe { libc::alarm(PATIENCE) };
+        Ok(())
+    };
+    // SAFETY: one plain system call, which a forked child may make.
+    unsafe { command.pre_exec(be_ended) };
+    command
+}
+
+pub fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+pub fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+pub fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// A new folder, which goes with the value.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+/// A path for `name` in this build's own place, where nothing is.
+pub fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_file(&path);
+    path
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// Keeps processes waiting that run `wait`, until it is dropped or this process ends, however it
+/// ends: what a worker leaves running outlives no test.
+#[derive(Debug)]
+pub struct Gate {
+    // Removed before the lock goes: a process that finds no file does not wait.
+    folder: TempDir,
+    _locked: File,
+}
+
+impl Gate {
+    pub fn new() -> Self {
+        let folder = folder();
+        let locked = File::create(folder.path().join("gate")).expect("a file");
+        flock(&locked, FlockOperation::LockExclusive).expect("no other process knows of it");
+        Self { folder, _locked: locked }
+    }
+
+    /// A command of a shell that ends when the gate opens.
+    pub fn wait(&self) -> String {
+        format!("flock {} true", text(&self.folder.path().join("gate")))
+    }
+}

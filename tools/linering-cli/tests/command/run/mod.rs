@@ -1,0 +1,21 @@
+//! `linering run` from outside: real commands, their bytes, their ends.
+
+use std::process::{Command, Output};
+
+use crate::common;
+
+mod ends;
+mod formats;
+mod lines;
+mod losses;
+mod outputs;
+mod ring;
+mod workers;
+
+fn linering(args: &[&str]) -> Command {
+    common::linering(&[&["run"], args].concat())
+}
+
+fn run(args: &[&str]) -> Output {
+    linering(args).output().expect("it starts")
+}

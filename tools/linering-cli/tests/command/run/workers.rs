@@ -1,0 +1,124 @@
+//! What a worker is started with: its command, its number, its standard input, its limits; a
+//! command that cannot be started is named.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::{linering, run};
+use crate::common::{err, out, scratch, sorted};
+
+#[test]
+fn one_copy_reads_the_standard_input_and_several_read_nothing() {
+    let mut child = linering(&["--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(b"in\nand out").expect("room");
+    assert_eq!(child.wait_with_output().expect("ours").stdout, b"in\nand out");
+    let mut child = linering(&["-n", "2", "--", "cat"]);
+    let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    assert_eq!(child.wait_with_output().expect("ours").stdout, b"");
+}
+
+#[test]
+fn copies_know_their_number_and_how_many_they_are() {
+    let output = run(&["-n", "3", "--", "sh", "-c", "echo $LINERING_WORKER of $LINERING_WORKERS"]);
+    assert_eq!(sorted(&out(&output)), ["0 of 3", "1 of 3", "2 of 3"]);
+}
+
+#[test]
+fn each_line_of_a_file_is_a_command() {
+    let path = scratch("run-commands");
+    fs::write(
+        &path,
+        "echo one\n\n  # a comment\necho two; exit 3\n  echo $LINERING_WORKER of $LINERING_WORKERS",
+    )
+    .expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let output = run(&["--tag", "--commands", path]);
+    assert_eq!(sorted(&out(&output)), ["[0] one", "[1] two", "[2] 2 of 3"]);
+    assert_eq!(output.status.code(), Some(1));
+    for (args, code, words) in [
+        (&["--commands", path, "--", "true"][..], 2, "cannot be used with"),
+        (&["--commands", path, "-n", "2"], 2, "cannot be used with"),
+        (&["--commands", "/dev/null"], 2, "/dev/null has 0 commands, expected 1 to 1000"),
+        (&["--commands", "/nonexistent"], 125, "cannot read /nonexistent: No such file"),
+    ] {
+        let output = run(args);
+        assert!(err(&output).contains(words), "{args:?}: {}", err(&output));
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+    }
+}
+
+/// A program of this package's `examples/`, which the tests' build has built.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("this program");
+    let path = tests.ancestors().nth(2).expect("a build's folder").join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: build it with `cargo build --examples`",
+        path.display()
+    );
+    path
+}
+
+#[test]
+fn a_program_that_links_linering_writes_straight_into_the_ring() {
+    let native = example("native_worker");
+    let output = run(&["-n", "3", "--summary", "--", native.to_str().expect("UTF-8")]);
+    let out = out(&output);
+    for worker in 0..3 {
+        let begin = format!("worker {worker}, line ");
+        let numbers =
+            out.lines().filter_map(|line| line.strip_prefix(&begin)?.parse::<usize>().ok());
+        assert!(numbers.eq(0..1000), "worker {worker}");
+    }
+    assert_eq!(out.lines().filter(|line| line.starts_with("printed by ")).count(), 3);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let err = err(&output);
+    assert!(
+        err.lines().skip(1).all(|line| line.split_whitespace().nth(1) == Some("1001")),
+        "{err}"
+    );
+}
+
+#[test]
+fn more_workers_than_descriptors_are_started_all_the_same_and_have_the_limit_that_was() {
+    let program = assert_cmd::cargo::cargo_bin!("linering");
+    let script =
+        format!("ulimit -S -n 64; exec {} run -n 100 -- sh -c 'ulimit -S -n'", program.display());
+    let output = Command::new("sh").args(["-c", &script]).output().expect("it starts");
+    assert_eq!(
+        (out(&output), output.status.code()),
+        ("64\n".repeat(100), Some(0)),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
+fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
+    for (args, code, words) in [
+        (&[][..], 2, "<CMD>"),
+        (&["-n", "0", "--", "true"], 2, "expected a number from 1 to 1000"),
+        (&["-n", "10000", "--", "true"], 2, "expected a number from 1 to 1000"),
+        (&["--frobnicate", "--", "true"], 2, "--frobnicate"),
+        (&["--tag={host}", "--", "true"], 2, "found {host}, expected {worker}, {stream} or {pid}"),
+        (&["--lines", "1", "--", "true"], 2, "lines is 1, expected 2 to 8388608"),
+        (&["-o", "xml", "--", "true"], 2, "'xml'"),
+        (
+            &["--", "/nonexistent/command"],
+            127,
+            "linering: cannot start /nonexistent/command: No such file",
+        ),
+        (&["--", "/"], 127, "linering: cannot start /: Permission denied"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert!(err(&output).contains(words), "{args:?}: {}", err(&output));
+        assert_eq!(out(&output), "");
+    }
+}
