@@ -147,7 +147,7 @@ MUTATIONS = [
      "let is_own = true;",
      [*LIB, "last_words_tests"]),
     ("what is delivered is noted before it is taken", False, "src/read/queue.rs",
-     "            note_delivered(segment, cell, line.wrapping_add(1));",
+     "            note_delivered(segment, cell, line.next());",
      "            let _ = (cell, line);",
      test("every_instruction", "a_reader_that_dies")),
     ("an end that is collected twice is counted once", False, "src/registry/ticket.rs",

@@ -10,12 +10,11 @@ use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
 use crate::exchange::peek_payload;
-use crate::layout::{Cell, Hold, Owner, SlotHeader, flag};
+use crate::layout::{Cell, Hold, LineNumber, Owner, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Line, Stream};
 use crate::read::assembly::Collected;
 use crate::read::decode::time_of;
 use crate::read::drain::Drain;
-use crate::read::lineage::lines_between;
 use crate::segment::Segment;
 
 /// How often a spare is read whose thread is in the middle of publishing it.
@@ -120,7 +119,10 @@ pub(crate) fn partial_line(
     // Older than what the drain brought: it brought these bytes too.
     let spare = spare.filter(|SpareSnapshot { header, .. }| match newest {
         Some(newest) => header.line == newest.line && header.part > newest.part,
-        None => lines_between(reader.delivered.load(Ordering::Relaxed), header.line + 1) > 0,
+        None => {
+            let delivered = LineNumber::new(reader.delivered.load(Ordering::Relaxed));
+            delivered.lines_to(header.line.next()) > 0
+        }
     });
     // Parts before it were overwritten, or just made void, and it with them.
     let expected = newest.map_or(0, |newest| newest.part + 1);

@@ -27,7 +27,8 @@ use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::{
-    Cell, Hold, OrderEntry, Pending, RingMode, SLOT_HEADER_WORDS, Shape, SlotHeader, flag,
+    Cell, Hold, LineNumber, OrderEntry, Pending, RingMode, SLOT_HEADER_WORDS, Shape, SlotHeader,
+    flag,
 };
 
 use Ordering::{Acquire, Relaxed};
@@ -105,14 +106,14 @@ impl Heap {
     /// Fills the spare with the line `line` of the writer in `cell`.
     fn fill(&self, cell: usize, spare: &Spare, line: u64) {
         let (header, payload) = content(cell as u16, line);
-        self.cells[cell].set_pending(line, 0);
+        self.cells[cell].set_pending(header.line, 0);
         self.ring().fill(spare, 0, &payload);
         self.ring().write_header(spare, &header);
     }
 
     fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
         let Pending { line, .. } = self.cells[cell].pending();
-        let then = || self.cells[cell].set_pending(line + 1, 0);
+        let then = || self.cells[cell].set_pending(line.next(), 0);
         self.ring().publish(self.hold(cell), spare, mode(overwrite), then)
     }
 
@@ -135,7 +136,7 @@ impl Heap {
         match seen {
             ReadOutcome::Part(found) => {
                 assert_whole(position, found, payload);
-                Ok((found.cell, found.line))
+                Ok((found.cell, found.line.get()))
             }
             seen => Err(seen),
         }
@@ -147,7 +148,7 @@ impl Heap {
         let (_, found) = self.ring().observe(SHAPE.index(position), &mut image)?;
         let found = found.expect("no slot is damaged");
         assert_whole(found.position, found, image[SLOT_HEADER_WORDS].to_ne_bytes());
-        Some((found.cell, found.line))
+        Some((found.cell, found.line.get()))
     }
 
     /// A writer dies at `position` with a finished line: before its exchange, or after it and
@@ -224,7 +225,7 @@ fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
     let flags = flag::FIRST | flag::LAST;
     let header = SlotHeader {
         time: mark.into(),
-        line,
+        line: LineNumber::new(line),
         cell,
         part: mark,
         length: 8,
@@ -235,7 +236,7 @@ fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
 }
 
 fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
-    let (header, bytes) = content(found.cell, found.line);
+    let (header, bytes) = content(found.cell, found.line.get());
     let found = SlotHeader { flags: found.flags & !flag::UNACKNOWLEDGED, ..found };
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }

@@ -4,7 +4,7 @@ use super::Ring;
 use super::checksum;
 use super::copy::{load_bytes, store_bytes};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{CHECK_WORD, Cell, Hold, Pending, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{CHECK_WORD, Cell, Hold, LineNumber, Pending, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -47,7 +47,7 @@ impl Cell {
     }
 
     #[inline]
-    pub(crate) fn set_pending(&self, line: u64, bytes: usize) {
+    pub(crate) fn set_pending(&self, line: LineNumber, bytes: usize) {
         // ORD pending:A, release; pairs with unfinished:A; after the bytes it counts.
         self.writer.0.pending.store(Pending { line, bytes: bytes as u16 }.pack(), Release);
     }

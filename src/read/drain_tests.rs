@@ -521,7 +521,7 @@ fn what_was_accepted_of_writers_that_take_turns_is_noted_for_each_of_them() {
     drain.accept(5);
     let left = writers.each_ref().map(|writer| {
         let cell = writer.registration().cell(&segment);
-        cell.pending().line - cell.reader.0.delivered.load(Relaxed)
+        cell.pending().line.get() - cell.reader.0.delivered.load(Relaxed)
     });
     assert_eq!(left, [0, 1]);
 }

@@ -9,7 +9,7 @@ use std::slice::ChunksExactMut;
 use std::sync::Arc;
 
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, Shape, SlotHeader, flag};
+use crate::layout::{LineNumber, Shape, SlotHeader, flag};
 use crate::line::item::{End, Ended, Item, Line, LossCause, Lost};
 use crate::read::assembly::{Long, NO_WRITER, image_of, trailer};
 use crate::read::decode::line_of;
@@ -65,7 +65,7 @@ pub(crate) enum Event {
     /// mirror that it names.
     Stray(Long),
     /// Lines that will not come; `next` is the number of the line after them.
-    Lost { writer: u32, lines: u64, next: u64 },
+    Lost { writer: u32, lines: u64, next: LineNumber },
     /// A mirror's end.
     Ended { writer: u32, end: End, exit: Option<ExitStatus> },
     /// The end of a seat that was never opened.
@@ -178,7 +178,7 @@ impl ReadQueue {
                 continue;
             }
             let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
-            note_delivered(segment, cell, line.wrapping_add(1));
+            note_delivered(segment, cell, line.next());
         }
     }
 
@@ -291,7 +291,7 @@ fn line<'d>(
 fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
     match event {
         Event::Long(Long { header, .. }) => {
-            note_delivered(segment, header.cell, header.line.wrapping_add(1));
+            note_delivered(segment, header.cell, header.line.next());
         }
         Event::Lost { writer, next, .. } => {
             if let Some(writer) = writers.get(*writer) {
@@ -307,8 +307,8 @@ fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
 
 /// Every line of `cell` before line `next` was accepted, or is known to be lost.
 #[inline]
-fn note_delivered(segment: &Segment, cell: u16, next: u64) {
+fn note_delivered(segment: &Segment, cell: u16, next: LineNumber) {
     if let Some(cell) = segment.cells().get(usize::from(cell)) {
-        cell.reader.0.delivered.store(next & LINE_MASK, Relaxed);
+        cell.reader.0.delivered.store(next.get(), Relaxed);
     }
 }

@@ -9,7 +9,6 @@ use crate::layout::{Geometry, OrderEntry, READER_CELL, SLOT_HEADER_WORDS, SlotHe
 use crate::line::item::{Ended, Item, Line, LossCause, Lost};
 use crate::read::assembly::{Assemblies, DamagedPart, Long, image_of, trailer};
 use crate::read::decode::line_of;
-use crate::read::lineage::lines_between;
 use crate::read::named_writers::{NamedWriters, TicketEnd, ticket_ends};
 use crate::segment::Parts;
 use crate::segment::options::Policy;
@@ -102,7 +101,7 @@ impl Snapshot<'_> {
         {
             let missing = known.progress.note_end(next);
             lost = known.progress.lost;
-            lines = lines_between(mirror.epoch, next).saturating_sub(lost);
+            lines = mirror.epoch.lines_to(next).saturating_sub(lost);
             self.push_lost(writer, missing);
         }
         let cell = mirror.map(|mirror| mirror.cell);

@@ -6,7 +6,7 @@ use super::backpressure::SpaceWait;
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::{Refused, Ring, Spare};
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, LINE_MASK, Owner, SlotHeader, flag};
+use crate::layout::{Cell, LineNumber, Owner, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Stream};
 use crate::registry::cell::{MirrorKind, Registration, register};
 use crate::segment::Segment;
@@ -59,7 +59,7 @@ pub(super) struct Publisher {
     pub(super) registration: Registration,
     pub(super) spare: Spare,
     /// The number of the line that is unfinished or comes next.
-    pub(super) line: u64,
+    pub(super) line: LineNumber,
     /// The last line found no room and no reader: how far the last reader had come.
     reader_was_gone: Option<u64>,
     /// Dropped after the lock on the cell, which the registration has.
@@ -153,7 +153,7 @@ impl Publisher {
         let ring = *self.segment.ring();
         fill(&ring, &mut self.spare);
         let cell = self.registration.cell(&self.segment);
-        let line = self.line.wrapping_add(u64::from(part == Part::Last));
+        let line = self.line.plus(u64::from(part == Part::Last));
         let (hold, mode) = (&cell.writer.0.hold, self.segment.mode());
         let then = || cell.set_pending(line, 0);
         match ring.publish_at_hint::<CHECKS>(hold, &mut self.spare, mode, then) {
@@ -209,7 +209,7 @@ impl Publisher {
         match self.try_publish::<CHECKS>(Part::Last, fill) {
             Ok(()) => {
                 let is_whole = wake_reader(&self.segment);
-                self.line = self.line.wrapping_add(1) & LINE_MASK;
+                self.line = self.line.next();
                 if is_whole { Ok(()) } else { Err(WriteError::CutShort) }
             }
             Err(refused) => self.line_later(refused),
@@ -228,7 +228,7 @@ impl Publisher {
 
     /// The line has its number for good, and `fate` says what became of it.
     pub(super) fn end_line(&mut self, fate: Fate) {
-        self.line = self.line.wrapping_add(1) & LINE_MASK;
+        self.line = self.line.next();
         if fate == Fate::Published {
             return;
         }

@@ -13,7 +13,7 @@ use super::publisher::Publisher;
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, Owner, SlotHeader, TicketWord, flag};
+use crate::layout::{LineNumber, Owner, SlotHeader, TicketWord, flag};
 use crate::line::item::{Kind, Level};
 use crate::line::splitter::{LineSplitter, Piece, Pieces};
 use crate::registry::cell::{MirrorKind, Registration};
@@ -30,7 +30,7 @@ pub(crate) struct Writer {
     /// Bytes of the longest line that is one slot.
     pub(super) fits: usize,
     /// The last number of a line of which parts were published that are void.
-    pub(super) voided: Option<u64>,
+    pub(super) voided: Option<LineNumber>,
 }
 
 /// What mirrors of a ring make of the bytes written into them.
@@ -236,7 +236,7 @@ impl Writer {
         ring.fill(&self.publisher.spare, 0, kept);
         let (time, flags) = (self.publisher.stamp(), flag::FIRST | flag::LAST);
         let mut header = self.publisher.header(style, time, 0, kept.len(), flags);
-        header.line = self.publisher.line.wrapping_sub(1) & LINE_MASK;
+        header.line = self.publisher.line.previous();
         ring.seal(&mut self.publisher.spare, &header, ring.sum(checksum::NONE, kept));
         // The position's word says how much of the text is missing here.
         ring.mark_kept(&self.publisher.spare, (text.len() - kept.len()) as u64);

@@ -21,7 +21,8 @@ proptest! {
             heap.ring().fill(&writer.spare, whole.len(), piece);
             whole.extend_from_slice(piece);
         }
-        let header = SlotHeader { length: whole.len() as u16, line: 77, ..SlotHeader::default() };
+        let (length, line) = (whole.len() as u16, LineNumber::new(77));
+        let header = SlotHeader { length, line, ..SlotHeader::default() };
         heap.ring().write_header(&writer.spare, &header);
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, RingMode::Lossless, || ());
         prop_assert_eq!(published, Ok(heap.start));

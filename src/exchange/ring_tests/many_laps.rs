@@ -88,7 +88,7 @@ fn overwriting_takes_the_slot_of_the_oldest_line_and_no_other() {
                 let ReadOutcome::Part(header) = reader.peek() else {
                     panic!("{:?}", reader.peek())
                 };
-                assert_eq!(header.line, line - 4 + kept);
+                assert_eq!(header.line.get(), line - 4 + kept);
                 assert_whole(heap.shape, &header, &reader.payload);
             }
             heap.assert_slots_conserved();

@@ -9,7 +9,7 @@ use super::publish::Plan;
 use super::spare::*;
 use super::take::*;
 use super::*;
-use crate::layout::{Hold, RingMode, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{Hold, LineNumber, RingMode, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -112,7 +112,7 @@ fn content(shape: Shape, cell: usize, line: u64) -> (SlotHeader, Vec<u8>) {
         position: 0,
         time: random() >> 16,
         tag: random() as u16,
-        line,
+        line: LineNumber::new(line),
         cell: cell as u16,
         level: random() as u8 & 0xf,
         part: random() as u32 & 0xff_ffff,
@@ -124,7 +124,7 @@ fn content(shape: Shape, cell: usize, line: u64) -> (SlotHeader, Vec<u8>) {
 
 #[track_caller]
 fn assert_whole(shape: Shape, found: &SlotHeader, payload: &[u8]) {
-    let (header, bytes) = content(shape, found.cell.into(), found.line);
+    let (header, bytes) = content(shape, found.cell.into(), found.line.get());
     assert_eq!(SlotHeader { position: 0, ..*found }, header);
     assert_eq!(&payload[..usize::from(found.length)], bytes);
 }
@@ -209,7 +209,7 @@ impl Reader<'_> {
                     assert_whole(self.heap.shape, &header, &self.payload);
                     if self.take(overwrite) {
                         self.position = self.position.wrapping_add(1);
-                        return Some((header.cell.into(), header.line));
+                        return Some((header.cell.into(), header.line.get()));
                     }
                     assert!(overwrite, "no other reader takes a line");
                 }
