@@ -10,7 +10,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
 use crate::exchange::peek_payload;
-use crate::layout::{Cell, Hold, LineNumber, Owner, SlotHeader, flag};
+use crate::layout::{Hold, Owner, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Line, Stream};
 use crate::read::assembly::Collected;
 use crate::read::decode::time_of;
@@ -110,8 +110,8 @@ pub(crate) fn partial_line(
     tail: u64,
 ) -> Option<PartialLine> {
     let segment = drain.segment();
-    let Cell { reader, writer, .. } = &segment.cells()[index];
-    let (reader, writer) = (&reader.0, &writer.0);
+    let cell = &segment.cells()[index];
+    let (reader, writer) = (&cell.reader.0, &cell.writer.0);
     let is_current = |spare: &SpareSnapshot| spare.hold == writer.hold.load(Ordering::Relaxed);
     let (parts, spare) = of_one_line(drain.partial_line(index), spare, tail, is_current);
     let parts = parts.map(|parts| parts.line);
@@ -119,10 +119,7 @@ pub(crate) fn partial_line(
     // Older than what the drain brought: it brought these bytes too.
     let spare = spare.filter(|SpareSnapshot { header, .. }| match newest {
         Some(newest) => header.line == newest.line && header.part > newest.part,
-        None => {
-            let delivered = LineNumber::new(reader.delivered.load(Ordering::Relaxed));
-            delivered.lines_to(header.line.next()) > 0
-        }
+        None => cell.delivered().lines_to(header.line.next()) > 0,
     });
     // Parts before it were overwritten, or just made void, and it with them.
     let expected = newest.map_or(0, |newest| newest.part + 1);

@@ -94,8 +94,7 @@ impl NamedWriters {
     fn add(&mut self, parts: &Parts, mirror: MirrorId, worker: u32, label: String) {
         let Some(cell) = parts.cells().get(usize::from(mirror.cell)) else { return };
         if self.by_mirror(mirror).is_none() {
-            let delivered = LineNumber::new(cell.reader.0.delivered.load(Relaxed));
-            let progress = Progress::new(mirror, delivered);
+            let progress = Progress::new(mirror, cell.delivered());
             let accepted = progress.expected;
             self.push(NamedWriter { worker, label, progress, accepted });
         }

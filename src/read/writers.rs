@@ -163,8 +163,7 @@ impl WriterTable {
     pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: LineNumber) {
         let Some(KnownWriter { progress, .. }) = self.get_mut(id) else { return };
         let Some(cell) = segment.cells().get(usize::from(progress.mirror.cell)) else { return };
-        let delivered = LineNumber::new(cell.reader.0.delivered.load(Relaxed));
-        progress.expect_again(line, delivered);
+        progress.expect_again(line, cell.delivered());
     }
 
     #[cold]
@@ -205,9 +204,8 @@ impl WriterTable {
             }
             return id;
         }
-        let delivered = LineNumber::new(segment.cells()[index].reader.0.delivered.load(Relaxed));
         let (worker, label) = (serial as u32, label.into());
-        let progress = Progress::new(mirror, delivered);
+        let progress = Progress::new(mirror, segment.cells()[index].delivered());
         let writer = KnownWriter { worker, label, progress, ticket, end: None };
         if ticket.is_none() {
             self.make_room_for_unlisted(index, mirror.epoch);

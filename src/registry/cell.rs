@@ -8,7 +8,7 @@
 use crate::error::{MirrorError, cannot};
 use crate::exchange::Spare;
 use crate::layout::sync::{Ordering, fence};
-use crate::layout::{Cell, MirrorId, Owner, READER_CELL};
+use crate::layout::{Cell, LineNumber, MirrorId, Owner, READER_CELL};
 use crate::registry::reaper::{ReapOutcome, reap_cell};
 use crate::registry::ticket::{Label, SeatId};
 use crate::segment::{Lock, LockProbe, Segment};
@@ -54,6 +54,12 @@ impl Cell {
     pub(crate) fn set_owner(&self, owner: Owner) {
         // ORD owner:A, release; pairs with owner:B; everything that the owner did comes before.
         self.writer.0.owner.store(owner as u64, Release);
+    }
+
+    /// The number after the last line that was delivered.
+    #[inline]
+    pub(crate) fn delivered(&self) -> LineNumber {
+        LineNumber::new(self.reader.0.delivered.load(Relaxed))
     }
 
     /// One more line was dropped. Called by the owner of the cell's lock.
