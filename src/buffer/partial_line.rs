@@ -10,7 +10,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
 use crate::exchange::peek_payload;
-use crate::layout::{Hold, Owner, SlotHeader, flag};
+use crate::layout::{Hold, Owner, Position, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Line, Stream};
 use crate::read::assembly::Collected;
 use crate::read::decode::time_of;
@@ -107,7 +107,7 @@ pub(crate) fn partial_line(
     drain: &Drain,
     index: usize,
     spare: Option<SpareSnapshot>,
-    tail: u64,
+    tail: Position,
 ) -> Option<PartialLine> {
     let segment = drain.segment();
     let cell = &segment.cells()[index];
@@ -126,7 +126,7 @@ pub(crate) fn partial_line(
     let lacks_parts = spare.as_ref().is_some_and(|spare| spare.header.part > expected);
     let spare = spare.filter(|spare| !lacks_parts || is_current(spare));
     let header = spare.as_ref().map(|spare| spare.header).or(newest.copied())?;
-    let order = spare.as_ref().map_or(u64::MAX, |spare| spare.header.position);
+    let order = spare.as_ref().map_or(u64::MAX, |spare| spare.header.position.0);
     let (first, rest) =
         (parts.map_or(&[][..], |line| &line.bytes), spare.map_or(Vec::new(), |spare| spare.bytes));
     let worker = reader.serial.load(Ordering::Relaxed) as u32;
@@ -146,7 +146,7 @@ pub(crate) fn partial_line(
 fn of_one_line<'d>(
     parts: Option<Collected<'d>>,
     spare: Option<SpareSnapshot>,
-    tail: u64,
+    tail: Position,
     is_current: impl Fn(&SpareSnapshot) -> bool,
 ) -> (Option<Collected<'d>>, Option<SpareSnapshot>) {
     let (drained, seen) = match (parts, spare) {
@@ -159,7 +159,7 @@ fn of_one_line<'d>(
     }
     // Whether the parts began before the snapshot, and so are of the line that was seen, or of one
     // before that.
-    let began_before = || drained.began.is_some_and(|began| tail.wrapping_sub(began) as i64 > 0);
+    let began_before = || drained.began.is_some_and(|began| began.is_before(tail));
     match (newest.is(flag::ANEW), seen.header.is(flag::ANEW)) {
         // Both are of the first line of that number.
         (false, false) => (Some(drained), Some(seen)),

@@ -6,8 +6,8 @@ const MASK: u64 = (1 << 48) - 1;
 /// The number of a line among those of its cell, 48 bits of it: after the greatest come 0 and the
 /// others again.
 ///
-/// So there is no order of all of them, and no `<`: of two, one is ahead of the other if it is so by
-/// less than half of all numbers.
+/// So there is no order of all of them, and no `<`: of two, one is ahead of the other if it is so
+/// by less than half of all numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub(crate) struct LineNumber(u64);

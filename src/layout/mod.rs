@@ -12,6 +12,7 @@ mod geometry;
 mod header;
 mod hold;
 mod line_number;
+mod position;
 mod slot;
 pub(crate) mod sync;
 mod ticket;
@@ -21,6 +22,7 @@ pub(crate) use geometry::{GEOMETRY_WORDS, Geometry, RingMode, Shape};
 pub(crate) use header::{Cell, Header, ReaderWords, SegmentCounters, Ticket};
 pub(crate) use hold::{Hold, Pending};
 pub(crate) use line_number::LineNumber;
+pub(crate) use position::Position;
 pub(crate) use slot::{CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SlotHeader, flag};
 pub(crate) use ticket::{MirrorId, Owner, TicketWord};
 

@@ -1,6 +1,6 @@
 //! A slot's header.
 
-use super::LineNumber;
+use super::{LineNumber, Position};
 
 /// Words of a slot's header.
 pub(crate) const SLOT_HEADER_WORDS: usize = 4;
@@ -23,7 +23,7 @@ pub(crate) const CHECK_WORD: usize = SLOT_HEADER_WORDS;
 pub(crate) struct SlotHeader {
     /// Where the part stands in the one order. While a line is unfinished: its place
     /// in the order in which they were begun, if its writer has no ticket.
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     /// 1 + microseconds from the segment's creation to the line's first byte; 0 for none.
     pub(crate) time: u64,
     pub(crate) tag: u16,
@@ -80,7 +80,7 @@ impl SlotHeader {
     pub(crate) fn unpack(words: [u64; SLOT_HEADER_WORDS]) -> Self {
         let [position, time, line, part] = words;
         Self {
-            position,
+            position: Position(position),
             time: time >> 16,
             tag: time as u16,
             line: Self::cell_and_line(line).1,

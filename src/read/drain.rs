@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::error::ReadError;
 use crate::exchange::ReadOutcome;
 use crate::layout::sync::Ordering;
-use crate::layout::{READER_CELL, RingMode, SlotHeader};
+use crate::layout::{Position, READER_CELL, RingMode, SlotHeader};
 use crate::line::item::Item;
 use crate::read::Decoded;
 use crate::read::assembly::Collected;
@@ -41,15 +41,15 @@ pub(crate) struct Drain {
     _lock: Lock,
     token: u64,
     /// The next position to decode.
-    cursor: u64,
+    cursor: Position,
     /// Every position before this one was taken.
-    taken: u64,
+    taken: Position,
     /// Positions taken since writers were last told of space.
     freed: u64,
     /// The position that was read last.
-    previous: u64,
+    previous: Position,
     /// Positions before this one may have been consumed by the reader before this one.
-    inherited: u64,
+    inherited: Position,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
     backlog: Backlog,
@@ -89,8 +89,8 @@ impl Drain {
             cursor: position,
             taken: position,
             freed: 0,
-            previous: position.wrapping_sub(1),
-            inherited: position.wrapping_add(segment.ring().shape.positions()),
+            previous: position.previous(),
+            inherited: position.plus(segment.ring().shape.positions()),
             overrun: false,
             backlog: Backlog::new(segment, BATCH),
             ends: EndReporter::new(),
@@ -120,8 +120,8 @@ impl Drain {
     }
 
     /// Whether something is queued, or the next position is before this one.
-    pub(crate) fn comes_before(&self, position: u64) -> bool {
-        !self.is_drained() || position.wrapping_sub(self.cursor) as i64 > 0
+    pub(crate) fn comes_before(&self, position: Position) -> bool {
+        !self.is_drained() || self.cursor.is_before(position)
     }
 
     /// What has not come yet, once nothing more is there.
@@ -177,23 +177,23 @@ impl Drain {
     }
 
     #[inline]
-    fn take(&mut self, end_position: u64) {
+    fn take(&mut self, end_position: Position) {
         // Behind, if the reader was overrun meanwhile.
-        if end_position.wrapping_sub(self.taken) as i64 <= 0 {
+        if !self.taken.is_before(end_position) {
             return;
         }
         let (ring, mode) = (self.segment.ring(), self.segment.mode());
-        self.freed += end_position.wrapping_sub(self.taken);
+        self.freed += end_position.since(self.taken);
         while self.taken != end_position {
             let run = ring.run(self.taken);
-            let most = end_position.wrapping_sub(self.taken).min(run.words.len() as u64);
+            let most = end_position.since(self.taken).min(run.words.len() as u64);
             for word in &run.words[..most as usize] {
                 ring.take(word, &run, mode);
             }
-            self.taken = self.taken.wrapping_add(most);
+            self.taken = self.taken.plus(most);
         }
         // ORD read:A, release; pairs with read:B; after the positions were taken.
-        self.segment.header().read_position.0.store(end_position, Release);
+        self.segment.header().read_position.0.store(end_position.0, Release);
         if self.freed >= ring.shape.positions() / wake::WAKE_THRESHOLD {
             self.tell_space();
         }
@@ -225,7 +225,7 @@ impl Drain {
 
     /// Decodes until something is queued; `false` once nothing more is there, or nothing before
     /// `until`.
-    pub(crate) fn fill_to(&mut self, until: u64) -> bool {
+    pub(crate) fn fill_to(&mut self, until: Position) -> bool {
         loop {
             let began = self.cursor;
             if self.fill() {
@@ -277,8 +277,8 @@ impl Drain {
             self.backlog.decode_lines::<false>(&self.segment, self.cursor, most)
         };
         if lines > 0 {
-            self.cursor = self.cursor.wrapping_add(lines as u64);
-            self.previous = self.cursor.wrapping_sub(1);
+            self.cursor = self.cursor.plus(lines as u64);
+            self.previous = self.cursor.previous();
             self.overrun = false;
         }
         lines
@@ -303,7 +303,7 @@ impl Drain {
 
     fn decode_part(&mut self, header: SlotHeader) {
         if self.backlog.decode(&self.segment, header) {
-            self.cursor = self.cursor.wrapping_add(1);
+            self.cursor = self.cursor.next();
             self.overrun = false;
         } else {
             self.skip_damaged();
@@ -319,7 +319,7 @@ impl Drain {
     fn skip(&mut self, mode: RingMode) {
         self.segment.ring().skip(self.cursor, mode);
         let position = self.cursor;
-        self.cursor = position.wrapping_add(1);
+        self.cursor = position.next();
         self.backlog.assemblies.note_skipped();
         self.backlog.push(self.cursor, Event::Damaged { position });
     }
@@ -329,21 +329,21 @@ impl Drain {
         let ring = self.segment.ring();
         let positions = ring.shape.positions();
         self.backlog.assemblies.note_skipped();
-        let inherited = (self.inherited.wrapping_sub(self.cursor) as i64) > 0;
+        let inherited = self.cursor.is_before(self.inherited);
         if inherited && laps == 1 {
             // Taken by the reader before this one, which died before it noted that; or overwritten
             // since.
-            self.cursor = self.cursor.wrapping_add(1);
+            self.cursor = self.cursor.next();
         } else if self.segment.overwrites() && ring.are_apart(self.cursor, self.previous) {
             // No newer line: going where it says could lead the reader around for ever.
             self.skip(RingMode::Lossless);
         } else if self.segment.overwrites() {
             // The entry's later lap proves that everything up to a lap before it is gone.
-            let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);
+            let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).next();
             // Landing exactly on the oldest line means being overrun again at once, if writers go
             // on.
             let margin = if self.overrun { positions / 8 } else { 0 };
-            self.cursor = ring.oldest_after(next).wrapping_add(margin);
+            self.cursor = ring.oldest_after(next).plus(margin);
             self.taken = self.cursor;
             self.overrun = true;
         } else {
@@ -353,18 +353,18 @@ impl Drain {
 }
 
 /// The position at which a new reader begins: behind what the reader before it accepted.
-fn start(segment: &Segment) -> u64 {
+fn start(segment: &Segment) -> Position {
     // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
-    let accepted = segment.header().read_position.0.load(Acquire);
+    let accepted = Position(segment.header().read_position.0.load(Acquire));
     let (tail, positions) = (segment.ring().tail(), segment.ring().shape.positions());
     // Damaged, if it is ahead of what was written, or so far behind that it must have been
     // overwritten.
-    match tail.wrapping_sub(accepted) as i64 {
-        ..0 => tail,
-        behind if behind as u64 > positions && !segment.overwrites() => {
-            tail.wrapping_sub(positions)
-        }
-        _ => accepted,
+    if accepted != tail && !accepted.is_before(tail) {
+        tail
+    } else if tail.since(accepted) > positions && !segment.overwrites() {
+        tail.minus(positions)
+    } else {
+        accepted
     }
 }
 

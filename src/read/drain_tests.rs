@@ -192,7 +192,7 @@ fn counts_at_their_ends_stay_there_or_begin_anew() {
 }
 
 /// The word at `word` of the slot in which `position` is.
-fn word_of(segment: &Segment, position: u64, word: usize) -> &crate::layout::sync::AtomicU64 {
+fn word_of(segment: &Segment, position: Position, word: usize) -> &crate::layout::sync::AtomicU64 {
     let ring = segment.ring();
     let slot = OrderEntry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
     &ring.slots[slot * ring.shape.slot_words + word]
@@ -225,7 +225,7 @@ fn a_damaged_part_that_names_the_next_line_neither_ends_nor_joins_the_one_before
     writer.forge(1, 0, &text(b'b'));
     writer.forge(2, flag::LAST, &text(b'c'));
     // Its line's number becomes the next one.
-    let line = word_of(&segment, 1, 2);
+    let line = word_of(&segment, Position(1), 2);
     line.store(line.load(Relaxed) + (1 << 16), Relaxed);
     let [a, b, c] = [b'a', b'b', b'c'].map(|byte| String::from_utf8(vec![byte; 24]).expect("text"));
     let expected = [(b, true, false, 0), (a + &c, false, true, 24)];
@@ -272,7 +272,7 @@ fn parts_between_which_positions_are_skipped_make_no_line_of_a_void_one_and_its_
             let (byte, length) =
                 long_line_with_three_positions_inside(&segment, &mut writers, anew);
             for position in 2..5 {
-                let word = word_of(&segment, position, if numbers { 2 } else { 0 });
+                let word = word_of(&segment, Position(position), if numbers { 2 } else { 0 });
                 word.store(word.load(Relaxed) + (77 << 16), Relaxed);
             }
             let lines = flags_of_lines(&mut drain);
@@ -325,7 +325,7 @@ fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
         let (byte, length) = long_line_with_three_positions_inside(segment, &mut writers, anew);
         assert_eq!(items(&mut drain).len(), if anew { 1 } else { 4 });
         // As if the slots of lines that were taken had been filled again before the snapshot.
-        (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
+        (2..5).for_each(|position| word_of(segment, Position(position), 0).store(99, Relaxed));
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
         let seen = observer.snapshot().expect("it is not cut");
         let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
@@ -352,7 +352,7 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
         assert_eq!(read.len(), 6, "{read:?}");
         if !lost {
             // The one that was accepted is not there any more.
-            word_of(segment, 7, 0).store(99, Relaxed);
+            word_of(segment, Position(7), 0).store(99, Relaxed);
         }
         write(&mut writers[0], 1..2);
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
@@ -388,7 +388,7 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
             Drain::open(&segment).expect("the others have gone")
         };
         // The parts and the mark come again, and not the line.
-        word_of(&segment, 2, 0).store(99, Relaxed);
+        word_of(&segment, Position(2), 0).store(99, Relaxed);
         write(&mut writers[0], 1..2);
         let all = items(&mut drain);
         let losses = all.iter().filter(|item| item.contains("lost")).count();
@@ -418,7 +418,7 @@ fn a_reader_begins_behind_what_was_accepted_unless_that_cannot_be() {
         let segment = segment(Options::new().lines(8).policy(policy));
         write(&mut writer(&segment), 0..5);
         segment.header().read_position.0.store(accepted, Relaxed);
-        assert_eq!(start(&segment), expected, "{policy:?}, {accepted} accepted");
+        assert_eq!(start(&segment), Position(expected), "{policy:?}, {accepted} accepted");
     }
 }
 
@@ -433,12 +433,13 @@ fn a_batch_is_a_quarter_of_a_small_ring_and_no_more_than_a_number_of_a_large_one
 fn what_comes_before_a_position_is_queued_or_not_decoded_yet() {
     let segment = segment(Options::new().lines(8));
     let mut drain = Drain::open(&segment).expect("the first");
-    assert!(drain.comes_before(1) && !drain.comes_before(0));
-    assert!(!drain.comes_before(0_u64.wrapping_sub(1)), "behind");
+    let comes_before = |drain: &Drain, position| drain.comes_before(Position(position));
+    assert!(comes_before(&drain, 1) && !comes_before(&drain, 0));
+    assert!(!comes_before(&drain, u64::MAX), "behind");
     write(&mut writer(&segment), 0..1);
-    assert!(drain.fill() && drain.comes_before(0), "it is queued");
+    assert!(drain.fill() && comes_before(&drain, 0), "it is queued");
     drain.accept(1);
-    assert!(!drain.comes_before(1) && drain.comes_before(2));
+    assert!(!comes_before(&drain, 1) && comes_before(&drain, 2));
 }
 
 #[test]
@@ -447,7 +448,7 @@ fn a_reader_that_is_overrun_again_before_it_got_a_line_lands_behind_a_margin() {
         let segment = segment(Options::new().lines(16).policy(Policy::OverwriteOldest));
         write(&mut writer(&segment), 0..40);
         let mut drain = Drain::open(&segment).expect("the first");
-        drain.inherited = 0;
+        drain.inherited = Position(0);
         drain.overrun = again;
         assert!(drain.fill());
         let positions: Vec<_> =

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{ReadError, SystemError};
 use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
+use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
 use crate::sys::futex::{self, PERIOD, timespec};
@@ -36,7 +37,7 @@ pub(crate) enum Patience {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     /// A line here,
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     /// or another count of events than this one.
     pub(crate) seen_events: u64,
 }

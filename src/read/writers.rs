@@ -6,7 +6,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::layout::sync::Ordering;
-use crate::layout::{LineNumber, MirrorId, Owner, Ticket, TicketWord};
+use crate::layout::{LineNumber, MirrorId, Owner, Position, Ticket, TicketWord};
 use crate::line::item::End;
 use crate::read::Decoded;
 use crate::read::lineage::{Lineage, Progress};
@@ -31,7 +31,7 @@ struct SeenEnd {
     /// The number after its last line.
     lines: LineNumber,
     /// No line of it stands at or after this position.
-    bound: u64,
+    bound: Position,
 }
 
 /// All mirrors that have lines in the ring or an end that was not reported.
@@ -328,12 +328,10 @@ impl WriterTable {
     }
 
     /// The next end whose lines have all been decoded.
-    pub(crate) fn due(&mut self, cursor: u64, decoded: Decoded) -> Option<PendingEnd> {
+    pub(crate) fn due(&mut self, cursor: Position, decoded: Decoded) -> Option<PendingEnd> {
         let ready = |id: &u32| {
             let end = self.known.get(*id as usize).and_then(|writer| writer.end);
-            end.is_none_or(|end| {
-                decoded == Decoded::All || cursor.wrapping_sub(end.bound) as i64 >= 0
-            })
+            end.is_none_or(|end| decoded == Decoded::All || !cursor.is_before(end.bound))
         };
         let index = self.ended.iter().position(ready)?;
         self.take_due(index)

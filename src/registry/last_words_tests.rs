@@ -3,7 +3,7 @@
 use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Spare, checksum};
 use crate::layout::sync::Ordering::Relaxed;
-use crate::layout::{Hold, LineNumber, Pending, RingMode, SlotHeader, flag};
+use crate::layout::{Hold, LineNumber, Pending, Position, RingMode, SlotHeader, flag};
 use crate::segment::Segment;
 use crate::segment::options::Options;
 
@@ -70,7 +70,7 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         }
         assert_eq!(publish_last_words(ring, cells, 1, RingMode::Lossless), Ok(true));
         let mut image = vec![0; ring.shape.slot_words];
-        let seen = ring.peek(0, &mut image);
+        let seen = ring.peek(Position(0), &mut image);
         let expected = if finished { flag::UNACKNOWLEDGED } else { flag::UNFINISHED };
         assert!(matches!(seen, ReadOutcome::Part(header) if header.is(expected)), "{seen:?}");
         assert_eq!(checksum::agrees(ring.shape, &image), !damaged, "{finished}, {flipped:?}");

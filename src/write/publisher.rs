@@ -6,7 +6,7 @@ use super::backpressure::SpaceWait;
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::{Refused, Ring, Spare};
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, LineNumber, Owner, SlotHeader, flag};
+use crate::layout::{Cell, LineNumber, Owner, Position, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Stream};
 use crate::registry::cell::{MirrorKind, Registration, register};
 use crate::segment::Segment;
@@ -61,7 +61,7 @@ pub(super) struct Publisher {
     /// The number of the line that is unfinished or comes next.
     pub(super) line: LineNumber,
     /// The last line found no room and no reader: how far the last reader had come.
-    reader_was_gone: Option<u64>,
+    reader_was_gone: Option<Position>,
     /// Dropped after the lock on the cell, which the registration has.
     pub(super) segment: Arc<Segment>,
 }
@@ -106,7 +106,7 @@ impl Publisher {
         flags: u32,
     ) -> SlotHeader {
         SlotHeader {
-            position: 0,
+            position: Position::default(),
             time,
             tag: style.tag,
             line: self.line,

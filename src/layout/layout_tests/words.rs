@@ -270,7 +270,7 @@ proptest! {
             prop_assert!(word >> 60 > 9);
         }
         let header = SlotHeader::unpack(words);
-        prop_assert_eq!([header.position, header.time_word(), header.line_word(), header.part_word()], words);
+        prop_assert_eq!([header.position.0, header.time_word(), header.line_word(), header.part_word()], words);
     }
 
     #[test]
@@ -280,8 +280,9 @@ proptest! {
         (part, length, flags) in (0..1_u32 << 24, any::<u16>(), 0..1_u32 << 24),
     ) {
         let line = LineNumber::new(line);
+        let position = Position(position);
         let header = SlotHeader { position, time, tag, line, cell, level, part, length, flags };
-        let words = [header.position, header.time_word(), header.line_word(), header.part_word()];
+        let words = [header.position.0, header.time_word(), header.line_word(), header.part_word()];
         prop_assert_eq!(SlotHeader::unpack(words), header);
         prop_assert_eq!(header.is(flag::LAST), flags & 2 != 0);
     }
@@ -289,8 +290,8 @@ proptest! {
     #[test]
     fn a_slot_header_number_that_is_too_great_harms_no_other(time: u64, line: u64, cell: u16, level: u8, part: u32) {
         let line = LineNumber::new(line);
-        let header = SlotHeader { time, line, cell, level, part, tag: 1, length: 2, flags: 3, position: 4 };
-        let words = [header.position, header.time_word(), header.line_word(), header.part_word()];
+        let header = SlotHeader { time, line, cell, level, part, tag: 1, length: 2, flags: 3, position: Position(4) };
+        let words = [header.position.0, header.time_word(), header.line_word(), header.part_word()];
         let found = SlotHeader::unpack(words);
         let low = |number: u64, bits: u32| number & ((1 << bits) - 1);
         let expected = SlotHeader {
