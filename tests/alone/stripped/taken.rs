@@ -31,14 +31,16 @@ fn no_paths(empty: &Path) -> io::Result<()> {
     }
 }
 
+/// Puts an empty folder over /proc, for this process alone. (To unmount it would need that `/` is
+/// where something is mounted, which it is not after `chroot`.)
 fn no_proc(_: &Path) -> io::Result<()> {
-    let (none, private) = (core::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+    let (none, proc) = (core::ptr::null(), c"/proc".as_ptr());
     // SAFETY: plain system calls, with strings that have their ends, and null where nothing is
     // needed.
     unsafe {
         checked(libc::unshare(libc::CLONE_NEWNS))?;
-        checked(libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, private, none.cast()))?;
-        checked(libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH))
+        checked(libc::mount(c"none".as_ptr(), proc, none, libc::MS_PRIVATE, none.cast()))?;
+        checked(libc::mount(c"none".as_ptr(), proc, c"tmpfs".as_ptr(), 0, none.cast()))
     }
 }
 
