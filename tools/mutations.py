@@ -147,7 +147,7 @@ MUTATIONS = [
      "let is_own = true;",
      [*LIB, "last_words_tests"]),
     ("what is delivered is noted before it is taken", False, "src/read/queue.rs",
-     "            note_delivered(segment, cell, line.wrapping_add(1));",
+     "            note_delivered(segment, cell, line.next());",
      "            let _ = (cell, line);",
      test("every_instruction", "a_reader_that_dies")),
     ("an end that is collected twice is counted once", False, "src/registry/ticket.rs",
@@ -239,15 +239,15 @@ MUTATIONS = [
      [*LIB, "exchange::tests::sleeping::one_that_stands_still"]),
     ("ends are collected after the lines before them are taken", True, "src/read/drain.rs",
      '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n'
-     '            self.take(segment, end_position);\n        }\n'
+     '            self.take(end_position);\n        }\n'
      '        // After the lines before them are taken: should they come again, their mirrors are '
      'still known.\n'
-     '        self.backlog.queue.collect_ends(count, segment, &mut self.backlog.writers);\n',
+     '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n',
      '        // After the lines before them are taken: should they come again, their mirrors are '
      'still known.\n'
-     '        self.backlog.queue.collect_ends(count, segment, &mut self.backlog.writers);\n'
+     '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n'
      '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n'
-     '            self.take(segment, end_position);\n        }\n',
+     '            self.take(end_position);\n        }\n',
      test("crash", "what_comes_again")),
     ("what a reader died in the middle of collecting is collected first", True, "src/read/drain.rs",
      "        segment.finish_collecting();\n", "", test("crash", "each_end_is_counted_once")),
@@ -256,7 +256,7 @@ MUTATIONS = [
      "let living = Ok::<(), crate::error::SystemError>(());",
      test("crash", "a_ring_in_which_a_forked_worker_lives")),
     ("laps that are far apart are damage", False, "src/read/drain.rs",
-     "segment.overwrites() && ring.are_apart(self.cursor, self.previous)", "false",
+     "self.segment.overwrites() && ring.are_apart(self.cursor, self.previous)", "false",
      [*LIB, "read::drain::tests::laps_that_lead"]),
     ("who is refused again looks at its own place", False, "src/write/backpressure.rs",
      "            if refused == position {\n                roomy = position;\n            }\n"

@@ -75,7 +75,7 @@ impl LineBuffer {
         let options = rotating(maxlen, options)?;
         options.geometry(false)?;
         let mirrors = (options.mirrors + 1).min(MAX_CELLS - 1);
-        let segment = Segment::anonymous(&options.mirrors(mirrors))?;
+        let segment = Arc::new(Segment::anonymous(&options.mirrors(mirrors))?);
         // A ring that was made just now has cells and no reader: only the system can refuse.
         let drain = Drain::open(&segment).map_err(cannot("become the ring's reader"))?;
         let writers = ThreadWriters::new(segment).map_err(cannot("register the first writer"))?;
@@ -121,19 +121,18 @@ impl LineBuffer {
 
     /// Moves everything that has come into the store, which keeps the last `keep` lines.
     fn drain(&self, store: &mut Store, keep: usize) {
-        let segment = &self.writers.segment;
         // Only a forked child can die and leave the others here; that it did is seen another time,
         // if not now.
-        let _ = store.drain.reap_dead(segment);
+        let _ = store.drain.reap_dead();
         // No further than what is there now: writers that never pause must not keep this from
         // returning.
-        let until = segment.ring().tail();
-        while store.drain.fill_to(segment, until) {
-            let line = match store.drain.next_item(segment) {
+        let until = self.writers.segment.ring().tail();
+        while store.drain.fill_to(until) {
+            let line = match store.drain.next_item() {
                 Some(Item::Line(line)) => Some(line.into_owned()),
                 _ => None,
             };
-            store.drain.accept(segment, 1);
+            store.drain.accept(1);
             if let Some(line) = line {
                 if store.lines.len() >= keep {
                     store.lines.pop_front();
@@ -169,10 +168,9 @@ impl LineBuffer {
             self.drain(&mut store, keep);
         }
         let spares = cells.zip(spares);
-        begun
-            .extend(spares.filter_map(|(cell, spare)| {
-                partial_line(segment, &store.drain, cell, spare, tail)
-            }));
+        begun.extend(
+            spares.filter_map(|(cell, spare)| partial_line(&store.drain, cell, spare, tail)),
+        );
         begun.sort_by_key(|begun| begun.order);
         Ok((store, begun))
     }

@@ -10,12 +10,11 @@ use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
 use crate::exchange::peek_payload;
-use crate::layout::{Cell, Hold, Owner, SlotHeader, flag};
+use crate::layout::{Hold, Owner, Position, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Line, Stream};
 use crate::read::assembly::Collected;
 use crate::read::decode::time_of;
 use crate::read::drain::Drain;
-use crate::read::lineage::lines_between;
 use crate::segment::Segment;
 
 /// How often a spare is read whose thread is in the middle of publishing it.
@@ -105,14 +104,14 @@ impl SpareSnapshot {
 /// The partial line of a cell, by a snapshot of its spare and a drain after that. `tail`: the
 /// ring's before both.
 pub(crate) fn partial_line(
-    segment: &Segment,
     drain: &Drain,
     index: usize,
     spare: Option<SpareSnapshot>,
-    tail: u64,
+    tail: Position,
 ) -> Option<PartialLine> {
-    let Cell { reader, writer, .. } = &segment.cells()[index];
-    let (reader, writer) = (&reader.0, &writer.0);
+    let segment = drain.segment();
+    let cell = &segment.cells()[index];
+    let (reader, writer) = (&cell.reader.0, &cell.writer.0);
     let is_current = |spare: &SpareSnapshot| spare.hold == writer.hold.load(Ordering::Relaxed);
     let (parts, spare) = of_one_line(drain.partial_line(index), spare, tail, is_current);
     let parts = parts.map(|parts| parts.line);
@@ -120,14 +119,14 @@ pub(crate) fn partial_line(
     // Older than what the drain brought: it brought these bytes too.
     let spare = spare.filter(|SpareSnapshot { header, .. }| match newest {
         Some(newest) => header.line == newest.line && header.part > newest.part,
-        None => lines_between(reader.delivered.load(Ordering::Relaxed), header.line + 1) > 0,
+        None => cell.delivered().lines_to(header.line.next()) > 0,
     });
     // Parts before it were overwritten, or just made void, and it with them.
     let expected = newest.map_or(0, |newest| newest.part + 1);
     let lacks_parts = spare.as_ref().is_some_and(|spare| spare.header.part > expected);
     let spare = spare.filter(|spare| !lacks_parts || is_current(spare));
     let header = spare.as_ref().map(|spare| spare.header).or(newest.copied())?;
-    let order = spare.as_ref().map_or(u64::MAX, |spare| spare.header.position);
+    let order = spare.as_ref().map_or(u64::MAX, |spare| spare.header.position.0);
     let (first, rest) =
         (parts.map_or(&[][..], |line| &line.bytes), spare.map_or(Vec::new(), |spare| spare.bytes));
     let worker = reader.serial.load(Ordering::Relaxed) as u32;
@@ -147,7 +146,7 @@ pub(crate) fn partial_line(
 fn of_one_line<'d>(
     parts: Option<Collected<'d>>,
     spare: Option<SpareSnapshot>,
-    tail: u64,
+    tail: Position,
     is_current: impl Fn(&SpareSnapshot) -> bool,
 ) -> (Option<Collected<'d>>, Option<SpareSnapshot>) {
     let (drained, seen) = match (parts, spare) {
@@ -160,7 +159,7 @@ fn of_one_line<'d>(
     }
     // Whether the parts began before the snapshot, and so are of the line that was seen, or of one
     // before that.
-    let began_before = || drained.began.is_some_and(|began| tail.wrapping_sub(began) as i64 > 0);
+    let began_before = || drained.began.is_some_and(|began| began.is_before(tail));
     match (newest.is(flag::ANEW), seen.header.is(flag::ANEW)) {
         // Both are of the first line of that number.
         (false, false) => (Some(drained), Some(seen)),
@@ -176,6 +175,8 @@ fn of_one_line<'d>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::registry::cell::MirrorKind;
     use crate::segment::options::{Options, Policy};
@@ -186,20 +187,20 @@ mod tests {
     #[test]
     fn a_line_that_is_begun_anew_has_another_hold_word() {
         let options = Options::new().policy(Policy::OverwriteOldest).rewrite(true);
-        let segment = Segment::anonymous(&options).expect("a segment");
+        let segment = Arc::new(Segment::anonymous(&options).expect("a segment"));
         let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let words = |writer: &Writer| {
             let cell = writer.registration().cell(&segment);
             (cell.writer.0.hold.load(Ordering::Relaxed), cell.pending())
         };
-        writer.write(&segment, b" 50%", Style::default()).expect("room");
+        writer.write(b" 50%", Style::default()).expect("room");
         let before = words(&writer);
-        writer.write(&segment, b"\r100%", Style::default()).expect("room");
+        writer.write(b"\r100%", Style::default()).expect("room");
         let after = words(&writer);
         assert_eq!(before.1, after.1, "the same line, as long as before");
         assert_ne!(before.0, after.0);
-        writer.discard_partial(&segment);
-        writer.write(&segment, b"last", Style::default()).expect("room");
+        writer.discard_partial();
+        writer.write(b"last", Style::default()).expect("room");
         assert_eq!(words(&writer).1, after.1);
         assert_ne!(words(&writer).0, after.0, "cleared, and begun anew");
     }
@@ -218,28 +219,29 @@ mod tests {
         let (mut joined, mut whole) = (0, 0);
         for round in 0..3 * 3 * 3 * 3 * 8 {
             let segment = Segment::anonymous(&options.clone().mirrors(3)).expect("a segment");
+            let segment = Arc::new(segment);
             let style = Style::default();
             let [mut writer, mut other] =
                 [0, 1].map(|_| Writer::new(&segment, MirrorKind::Unlisted).expect("a cell"));
             let mut drain = Drain::open(&segment).expect("the first");
             let read = |drain: &mut Drain| {
-                while drain.fill(&segment) {
-                    drain.accept(&segment, 1);
+                while drain.fill() {
+                    drain.accept(1);
                 }
             };
             let mut overrun = || {
-                (0..40).for_each(|_| other.line(&segment, b"other", style).expect("room"));
+                (0..40).for_each(|_| other.line(b"other", style).expect("room"));
             };
             let (mut letter, mut written) = (b'a', 0);
             let mut go_on = |voids: usize, parts: usize| {
                 for _ in 0..voids {
-                    writer.rewrite(&segment);
+                    writer.rewrite();
                     (letter, written) = (letter + 1, 0);
-                    writer.append(&segment, &[letter; 33], style).expect("room");
+                    writer.append(&[letter; 33], style).expect("room");
                     written += 33;
                 }
                 let more = vec![letter; parts * 32 + usize::from(written == 0)];
-                writer.append(&segment, &more, style).expect("room");
+                writer.append(&more, style).expect("room");
                 written += more.len();
                 written
             };
@@ -260,8 +262,7 @@ mod tests {
                 overrun();
             }
             read(&mut drain);
-            let Some(PartialLine { line, .. }) = partial_line(&segment, &drain, 1, spare, tail)
-            else {
+            let Some(PartialLine { line, .. }) = partial_line(&drain, 1, spare, tail) else {
                 // All that was seen of it was void or overwritten by then.
                 assert!(flags[2], "{digits:?} {flags:?}");
                 continue;
@@ -291,18 +292,18 @@ mod tests {
             .line_bytes(64)
             .max_line(500)
             .rewrite(true);
-        let segment = Segment::anonymous(&options).expect("a segment");
+        let segment = Arc::new(Segment::anonymous(&options).expect("a segment"));
         let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         let mut drain = Drain::open(&segment).expect("the first");
-        writer.append(&segment, &[b'a'; 40], Style::default()).expect("room");
-        writer.rewrite(&segment);
-        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
+        writer.append(&[b'a'; 40], Style::default()).expect("room");
+        writer.rewrite();
+        writer.append(&[b'b'; 40], Style::default()).expect("room");
         let tail = segment.ring().tail();
         let spare = SpareSnapshot::of(&segment, 1);
-        assert!(!drain.fill(&segment));
+        assert!(!drain.fill());
         // What is published after the drain changes the hold word, and is still in the snapshot.
-        writer.append(&segment, &[b'b'; 40], Style::default()).expect("room");
-        let line = partial_line(&segment, &drain, 1, spare, tail).expect("it has begun").line;
+        writer.append(&[b'b'; 40], Style::default()).expect("room");
+        let line = partial_line(&drain, 1, spare, tail).expect("it has begun").line;
         assert_eq!((&*line.bytes, line.truncated), (&[b'b'; 40][..], false));
     }
 }

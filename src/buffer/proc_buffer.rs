@@ -13,7 +13,6 @@ use crate::handles::seat::Seat;
 use crate::line::item::{Ended, Item};
 use crate::read::drain::Drain;
 use crate::read::park::{self, Patience};
-use crate::segment::Segment;
 use crate::segment::options::{Options, Policy, Timestamps};
 use crate::sys::fork;
 
@@ -136,10 +135,9 @@ impl LineProcBuffer {
         let mut store = self.lock()?;
         // No further than what is there now: writers that never pause must not keep this from
         // returning.
-        let segment = self.ring.segment();
-        let until = segment.ring().tail();
-        while store.drain.fill_to(segment, until) {
-            store.accept_one(segment, self.maxlen);
+        let until = self.ring.segment().ring().tail();
+        while store.drain.fill_to(until) {
+            store.accept_one(self.maxlen);
             if !store.drain.comes_before(until) {
                 break;
             }
@@ -177,7 +175,7 @@ impl LineProcBuffer {
         let began = Instant::now();
         loop {
             let mut store = self.drained()?;
-            if store.drain.is_over(self.ring.segment()) {
+            if store.drain.is_over() {
                 return Ok(Some(core::mem::take(&mut store.ends).into()));
             }
             if !self.pause(store, began, limit)? {
@@ -204,10 +202,10 @@ impl LineProcBuffer {
         if left.is_zero() {
             return Ok(false);
         }
-        store.drain.reap_dead(self.ring.segment())?;
-        let awaited = store.drain.awaited(self.ring.segment());
+        store.drain.reap_dead()?;
+        let wanted = store.drain.wanted();
         drop(store);
-        match park::pause(self.ring.segment(), &awaited, left, Patience::Spin) {
+        match park::pause(self.ring.segment(), wanted, left, Patience::Spin) {
             Err(ReadError::Interrupted) if !self.interruptible.load(Relaxed) => {}
             paused => paused?,
         }
@@ -223,12 +221,12 @@ impl LineProcBuffer {
         let began = Instant::now();
         loop {
             let mut store = self.lock()?;
-            while let Some(accepted) = store.accept_one(self.ring.segment(), self.maxlen) {
+            while let Some(accepted) = store.accept_one(self.maxlen) {
                 if accepted {
                     return Ok(store.messages.back().cloned());
                 }
             }
-            if store.drain.is_over(self.ring.segment()) {
+            if store.drain.is_over() {
                 return Ok(None);
             }
             self.pause(store, began, None)?;
@@ -276,11 +274,11 @@ impl AsRef<LineRing> for LineProcBuffer {
 impl Store {
     /// Moves the next item into the store; `Some(true)` if it was a message, `None` if nothing has
     /// come.
-    fn accept_one(&mut self, segment: &Segment, maxlen: usize) -> Option<bool> {
-        if !self.drain.fill(segment) {
+    fn accept_one(&mut self, maxlen: usize) -> Option<bool> {
+        if !self.drain.fill() {
             return None;
         }
-        let message = match self.drain.next_item(segment)? {
+        let message = match self.drain.next_item()? {
             Item::Line(line) => Some(Message::from(line)),
             Item::Ended(ended) => {
                 let Item::Ended(ended) = Item::Ended(ended).into_owned() else {
@@ -295,7 +293,7 @@ impl Store {
             // Overwritten lines are what a rotating buffer is about.
             Item::Lost(_) | Item::Damaged { .. } => None,
         };
-        self.drain.accept(segment, 1);
+        self.drain.accept(1);
         let is_message = message.is_some();
         if let Some(message) = message {
             if self.messages.len() == maxlen {

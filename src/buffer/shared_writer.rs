@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use crate::buffer::partial_line::PartialLine;
@@ -97,7 +97,7 @@ impl SharedWriters {
         }
     }
 
-    pub(crate) fn write(&self, segment: &Segment, bytes: &[u8]) -> Result<(), WriteError> {
+    pub(crate) fn write(&self, segment: &Arc<Segment>, bytes: &[u8]) -> Result<(), WriteError> {
         let shared = &mut *self.lock();
         let line = shared
             .begun
@@ -128,7 +128,7 @@ impl SharedWriters {
         result
     }
 
-    pub(crate) fn end_line(&self, segment: &Segment) -> Result<(), WriteError> {
+    pub(crate) fn end_line(&self, segment: &Arc<Segment>) -> Result<(), WriteError> {
         let shared = &mut *self.lock();
         match shared.begun.remove(&thread::current().id()) {
             Some(line) if !line.bytes.is_empty() => publish(&mut shared.writer, segment, &line),
@@ -170,7 +170,7 @@ impl ThreadLine {
 /// Writes a whole line through the shared cell.
 fn publish(
     writer: &mut Option<Writer>,
-    segment: &Segment,
+    segment: &Arc<Segment>,
     line: &ThreadLine,
 ) -> Result<(), WriteError> {
     let writer = match writer {
@@ -178,11 +178,11 @@ fn publish(
         None => writer.insert(Writer::new(segment, MirrorKind::Unlisted)?),
     };
     if line.cut == 0 {
-        return writer.line(segment, &line.bytes, Style::default());
+        return writer.line(&line.bytes, Style::default());
     }
-    let added = writer.append(segment, &line.bytes, Style::default());
+    let added = writer.append(&line.bytes, Style::default());
     writer.cut(line.cut);
-    added.and(writer.finish(segment, Style::default(), 0))
+    added.and(writer.finish(Style::default(), 0))
 }
 
 impl Drop for SharedWriters {

@@ -16,7 +16,7 @@ use crate::write::writer::{Finish, Style, Writer};
 pub(super) struct ThreadWriters {
     /// Names it among the buffers of a process.
     id: u64,
-    pub(super) segment: Segment,
+    pub(super) segment: Arc<Segment>,
     closed: AtomicBool,
     /// For the threads that find no cell of their own.
     pub(super) shared: SharedWriters,
@@ -38,8 +38,10 @@ struct ThreadWriter {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are writers, and a thread has few")]
 enum ThreadKind {
-    /// With a cell of its own.
+    /// With a cell of its own. It keeps the ring's memory, as its lock does, until the thread has
+    /// ended or writes into another buffer for the first time.
     Own(Writer),
     /// With the cell that further threads share, when there is none left.
     Shared { token: u64 },
@@ -47,7 +49,7 @@ enum ThreadKind {
 
 impl ThreadWriters {
     /// For a segment that was made just now.
-    pub(super) fn new(segment: Segment) -> Result<Arc<Self>, MirrorError> {
+    pub(super) fn new(segment: Arc<Segment>) -> Result<Arc<Self>, MirrorError> {
         let shared = SharedWriters::with(Writer::new(&segment, MirrorKind::Unlisted)?);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Self { id, segment, closed: AtomicBool::new(false), shared }))
@@ -64,7 +66,7 @@ impl ThreadWriters {
     /// Writes what this thread has to say.
     pub(super) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<(), WriteError> {
         self.with(|kind| match kind {
-            ThreadKind::Own(writer) => writer.write(&self.segment, bytes, Style::default()),
+            ThreadKind::Own(writer) => writer.write(bytes, Style::default()),
             ThreadKind::Shared { .. } => self.shared.write(&self.segment, bytes),
         })
     }
@@ -72,7 +74,7 @@ impl ThreadWriters {
     /// Ends this thread's line, if it has one.
     pub(super) fn finish_line(self: &Arc<Self>) -> Result<(), WriteError> {
         self.with(|kind| match kind {
-            ThreadKind::Own(writer) => writer.end_unfinished(&self.segment, 0),
+            ThreadKind::Own(writer) => writer.end_unfinished(0),
             ThreadKind::Shared { .. } => self.shared.end_line(&self.segment),
         })
     }
@@ -81,7 +83,7 @@ impl ThreadWriters {
     pub(super) fn discard_partial(self: &Arc<Self>) -> Result<(), WriteError> {
         self.with(|kind| {
             match kind {
-                ThreadKind::Own(writer) => writer.discard_partial(&self.segment),
+                ThreadKind::Own(writer) => writer.discard_partial(),
                 ThreadKind::Shared { .. } => self.shared.forget(),
             }
             Ok(())
@@ -156,8 +158,8 @@ impl Drop for ThreadWriter {
         }
         let _ = match &mut self.kind {
             ThreadKind::Own(writer) => {
-                let ended = writer.end_unfinished(&writers.segment, 0);
-                ended.and(writer.end(&writers.segment, Finish::Eof))
+                let ended = writer.end_unfinished(0);
+                ended.and(writer.end(Finish::Eof))
             }
             ThreadKind::Shared { .. } => writers.shared.end_line(&writers.segment),
         };

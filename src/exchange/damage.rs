@@ -2,7 +2,7 @@
 
 use super::{Ring, is_filled};
 use crate::layout::sync::Ordering;
-use crate::layout::{OrderEntry, RingMode};
+use crate::layout::{OrderEntry, Position, RingMode};
 
 use Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -15,8 +15,8 @@ impl Ring<'_> {
     ///
     /// By I4 a filled successor proves it; the entry is read again after the successor, since it
     /// may have been filled between the two looks.
-    pub(crate) fn is_hole(&self, position: u64) -> bool {
-        let next = position.wrapping_add(1);
+    pub(crate) fn is_hole(&self, position: Position) -> bool {
+        let next = position.next();
         // ORD hole:A, acquire; pairs with publish:E; by I4 the line before a filled one is visible
         // too.
         let next_filled = is_filled(self.shape, OrderEntry(self.entry(next).load(Acquire)), next);
@@ -30,10 +30,10 @@ impl Ring<'_> {
     ///
     /// Positions are filled in order (I4), so when one entry is of some lap all others are of it,
     /// or of one that is near.
-    pub(crate) fn are_apart(&self, position: u64, other: u64) -> bool {
+    pub(crate) fn are_apart(&self, position: Position, other: Position) -> bool {
         // ORD apart:A, acquire; pairs with publish:E; by I4 all before a filled position is
         // visible.
-        let at = |position: u64| OrderEntry(self.entry(position).load(Acquire));
+        let at = |position: Position| OrderEntry(self.entry(position).load(Acquire));
         let (first, there, again) = (at(position), at(other), at(position));
         there.laps_since(first.lap()) < -NEAR_LAPS || there.laps_since(again.lap()) > NEAR_LAPS
     }
@@ -42,7 +42,7 @@ impl Ring<'_> {
     /// Reader only.
     ///
     /// Where writers overwrite, an entry of a later lap is a newer line, and stays.
-    pub(crate) fn skip(&self, position: u64, mode: RingMode) {
+    pub(crate) fn skip(&self, position: Position, mode: RingMode) {
         let word = self.entry(position);
         let entry = OrderEntry(word.load(Relaxed));
         if mode == RingMode::Overwriting && entry.laps_since(self.shape.lap(position)) > 0 {
@@ -56,14 +56,14 @@ impl Ring<'_> {
 
     /// The oldest position that is not overwritten yet, but at least `position`, which is not
     /// filled by a later lap. For a reader that was overrun.
-    pub(crate) fn oldest_after(&self, position: u64) -> u64 {
-        let next = self.next_position.load(Relaxed);
-        let oldest = next.wrapping_sub(self.shape.positions());
-        let last = next.wrapping_sub(1);
+    pub(crate) fn oldest_after(&self, position: Position) -> Position {
+        let next = self.hint();
+        let oldest = next.minus(self.shape.positions());
+        let last = next.previous();
         // The hint is trusted only as far as the entry before it bears it out.
         // ORD oldest:A, acquire; pairs with publish:E; by I4 all before a filled position is
         // visible.
         let filled = is_filled(self.shape, OrderEntry(self.entry(last).load(Acquire)), last);
-        if filled && oldest.wrapping_sub(position) as i64 > 0 { oldest } else { position }
+        if filled && position.is_before(oldest) { oldest } else { position }
     }
 }

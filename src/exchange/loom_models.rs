@@ -27,7 +27,8 @@ use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::{
-    Cell, Hold, OrderEntry, Pending, RingMode, SLOT_HEADER_WORDS, Shape, SlotHeader, flag,
+    Cell, Hold, LineNumber, OrderEntry, Pending, Position, RingMode, SLOT_HEADER_WORDS, Shape,
+    SlotHeader, flag,
 };
 
 use Ordering::{Acquire, Relaxed};
@@ -40,8 +41,8 @@ fn mode(overwrite: bool) -> RingMode {
 const SHAPE: Shape = Shape { order_bits: 1, slot_words: SLOT_HEADER_WORDS + 1, check_bytes: 0 };
 const POSITIONS: usize = 2;
 /// The last position before the laps overflow.
-const START: u64 = (1 << 40) - 1;
-const SECOND: u64 = START + 1;
+const START: Position = Position((1 << 40) - 1);
+const SECOND: Position = START.next();
 
 /// Checks `model` in every order; with `preemptions`, in those with so many preemptions.
 fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
@@ -67,7 +68,7 @@ impl Heap {
                 .map(|index| AtomicU64::new(SHAPE.first_entry(START, index).0))
                 .collect(),
             slots: (0..words).map(|_| AtomicU64::new(0)).collect(),
-            next_position: AtomicU64::new(START),
+            next_position: AtomicU64::new(START.0),
             events: AtomicU64::new(0),
             cells: (0..cells).map(|c| cell(Hold::Held((POSITIONS + c) as u32))).collect(),
         }
@@ -105,57 +106,62 @@ impl Heap {
     /// Fills the spare with the line `line` of the writer in `cell`.
     fn fill(&self, cell: usize, spare: &Spare, line: u64) {
         let (header, payload) = content(cell as u16, line);
-        self.cells[cell].set_pending(line, 0);
+        self.cells[cell].set_pending(header.line, 0);
         self.ring().fill(spare, 0, &payload);
         self.ring().write_header(spare, &header);
     }
 
-    fn publish(&self, cell: usize, spare: &mut Spare, overwrite: bool) -> Result<u64, Refused> {
+    fn publish(
+        &self,
+        cell: usize,
+        spare: &mut Spare,
+        overwrite: bool,
+    ) -> Result<Position, Refused> {
         let Pending { line, .. } = self.cells[cell].pending();
-        let then = || self.cells[cell].set_pending(line + 1, 0);
+        let then = || self.cells[cell].set_pending(line.next(), 0);
         self.ring().publish(self.hold(cell), spare, mode(overwrite), then)
     }
 
     /// Fills the spare and publishes it where the test expects it.
-    fn write_at(&self, position: u64, cell: usize, spare: &mut Spare, line: u64) {
+    fn write_at(&self, position: Position, cell: usize, spare: &mut Spare, line: u64) {
         self.fill(cell, spare, line);
         assert_eq!(self.publish(cell, spare, false), Ok(position));
     }
 
-    fn take(&self, position: u64, overwrite: bool) -> bool {
+    fn take(&self, position: Position, overwrite: bool) -> bool {
         let run = self.ring().run(position);
         self.ring().take(&run.words[0], &run, mode(overwrite))
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.
-    fn peek(&self, position: u64) -> Result<(u16, u64), ReadOutcome> {
+    fn peek(&self, position: Position) -> Result<(u16, u64), ReadOutcome> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
         let seen = self.ring().peek(position, &mut image);
         let payload = image[SLOT_HEADER_WORDS].to_ne_bytes();
         match seen {
             ReadOutcome::Part(found) => {
                 assert_whole(position, found, payload);
-                Ok((found.cell, found.line))
+                Ok((found.cell, found.line.get()))
             }
             seen => Err(seen),
         }
     }
 
     /// Whose line stands in the entry of `position`, taken or not, after checking that it is whole.
-    fn observe(&self, position: u64) -> Option<(u16, u64)> {
+    fn observe(&self, position: Position) -> Option<(u16, u64)> {
         let mut image = [0; SLOT_HEADER_WORDS + 1];
         let (_, found) = self.ring().observe(SHAPE.index(position), &mut image)?;
         let found = found.expect("no slot is damaged");
         assert_whole(found.position, found, image[SLOT_HEADER_WORDS].to_ne_bytes());
-        Some((found.cell, found.line))
+        Some((found.cell, found.line.get()))
     }
 
     /// A writer dies at `position` with a finished line: before its exchange, or after it and
     /// before the note of it.
-    fn die(&self, cell: usize, position: u64, line: u64, exchanged: bool) {
+    fn die(&self, cell: usize, position: Position, line: u64, exchanged: bool) {
         let spare = self.spare(cell);
         self.fill(cell, &spare, line);
-        self.ring().mark_begun(&spare, position);
+        self.ring().mark_begun(&spare, position.0);
         let entry = &self.order[SHAPE.index(position)];
         let wanted = OrderEntry(entry.load(Relaxed)).slot();
         self.hold(cell).store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
@@ -171,7 +177,7 @@ impl Heap {
         self.die(1, START, 0, true);
         let mut spare = self.spare(3);
         self.write_at(SECOND, 3, &mut spare, 0);
-        self.die(2, START.wrapping_add(2), 0, exchanged);
+        self.die(2, START.plus(2), 0, exchanged);
         spare
     }
 
@@ -224,7 +230,7 @@ fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
     let flags = flag::FIRST | flag::LAST;
     let header = SlotHeader {
         time: mark.into(),
-        line,
+        line: LineNumber::new(line),
         cell,
         part: mark,
         length: 8,
@@ -234,8 +240,8 @@ fn content(cell: u16, line: u64) -> (SlotHeader, [u8; 8]) {
     (header, u64::from(mark).to_ne_bytes())
 }
 
-fn assert_whole(position: u64, found: SlotHeader, payload: [u8; 8]) {
-    let (header, bytes) = content(found.cell, found.line);
+fn assert_whole(position: Position, found: SlotHeader, payload: [u8; 8]) {
+    let (header, bytes) = content(found.cell, found.line.get());
     let found = SlotHeader { flags: found.flags & !flag::UNACKNOWLEDGED, ..found };
     assert_eq!((found, payload), (SlotHeader { position, ..header }, bytes), "the line is whole");
 }
@@ -262,7 +268,7 @@ fn publish_x_publish() {
         let hole = spawn(&heap, |heap| heap.ring().is_hole(START));
         let positions = writers.map(|writer| writer.join().unwrap());
         assert!(!hole.join().unwrap());
-        assert!(positions == [START, SECOND] || positions == [SECOND, START], "{positions:x?}");
+        assert!(positions == [START, SECOND] || positions == [SECOND, START], "{positions:?}");
         for (cell, position) in [(1, positions[0]), (2, positions[1])] {
             assert_eq!(heap.peek(position), Ok((cell, 0)));
         }
@@ -290,8 +296,8 @@ fn publish_x_publish_with_room_for_one() {
             })
         });
         let results = writers.map(|writer| writer.join().unwrap());
-        let (room, none) = (Ok(SECOND), Err(Refused::Full(START.wrapping_add(2))));
-        assert!(results == [room, none] || results == [none, room], "{results:x?}");
+        let (room, none) = (Ok(SECOND), Err(Refused::Full(START.plus(2))));
+        assert!(results == [room, none] || results == [none, room], "{results:?}");
         let winner = if results[0] == room { 1 } else { 2 };
         assert_eq!(heap.peek(SECOND), Ok((winner, 0)));
         heap.assert_slots_conserved();
@@ -313,7 +319,7 @@ fn publish_x_take() {
         let writer = spawn(&heap, move |heap| {
             for line in 2..4 {
                 heap.fill(1, &writer_spare, line);
-                let next = START.wrapping_add(line);
+                let next = START.plus(line);
                 loop {
                     match heap.publish(1, &mut writer_spare, false) {
                         Ok(position) => break assert_eq!(position, next),
@@ -325,7 +331,7 @@ fn publish_x_take() {
         });
         let reader = spawn(&heap, |heap| {
             for line in 0..4 {
-                let position = START.wrapping_add(line);
+                let position = START.plus(line);
                 loop {
                     match heap.peek(position) {
                         Ok(found) => break assert_eq!(found, (1, line)),
@@ -359,7 +365,7 @@ fn overwrite_x_take() {
             for line in 2..4 {
                 heap.fill(1, &writer_spare, line);
                 let position = heap.publish(1, &mut writer_spare, true);
-                assert_eq!(position, Ok(START.wrapping_add(line)));
+                assert_eq!(position, Ok(START.plus(line)));
             }
             heap.fill(1, &writer_spare, 4);
         });
@@ -373,7 +379,7 @@ fn overwrite_x_take() {
         writer.join().unwrap();
         reader.join().unwrap();
         for line in 2..4 {
-            assert_eq!(heap.peek(START.wrapping_add(line)), Ok((1, line)));
+            assert_eq!(heap.peek(START.plus(line)), Ok((1, line)));
         }
         heap.assert_slots_conserved();
     });
@@ -393,7 +399,7 @@ fn observe_x_overwrite() {
         let mut spare = heap.fill_up();
         let writer = spawn(&heap, move |heap| {
             heap.fill(1, &spare, 2);
-            assert_eq!(heap.publish(1, &mut spare, true), Ok(START.wrapping_add(2)));
+            assert_eq!(heap.publish(1, &mut spare, true), Ok(START.plus(2)));
             heap.fill(1, &spare, 3);
         });
         let seen = spawn(&heap, |heap| heap.peek(START)).join().unwrap();
@@ -466,8 +472,8 @@ fn observe_any_x_publish() {
         let mut spare = heap.fill_up();
         assert!(heap.take(START, false) && heap.take(SECOND, false));
         let writer = spawn(&heap, move |heap| {
-            heap.write_at(START.wrapping_add(2), 1, &mut spare, 2);
-            heap.write_at(SECOND.wrapping_add(2), 1, &mut spare, 3);
+            heap.write_at(START.plus(2), 1, &mut spare, 2);
+            heap.write_at(SECOND.plus(2), 1, &mut spare, 3);
             heap.fill(1, &spare, 4);
         });
         let seen = spawn(&heap, |heap| heap.observe(SECOND)).join().unwrap();
@@ -500,12 +506,12 @@ fn hold_x_publish() {
     for overwrite in [false, true] {
         check(Some(2), move || {
             let heap = Arc::new(Heap::new(3));
-            let (between, entry) = (START.wrapping_add(2), &heap.order[SHAPE.index(START)]);
+            let (between, entry) = (START.plus(2), &heap.order[SHAPE.index(START)]);
             entry.store(
                 OrderEntry::full(SHAPE.lap(between), OrderEntry(entry.load(Relaxed)).slot()).0,
                 Relaxed,
             );
-            heap.next_position.store(SECOND, Relaxed);
+            heap.next_position.store(SECOND.0, Relaxed);
             let writers = [1, 2].map(|cell| {
                 spawn(&heap, move |heap| {
                     let mut spare = heap.spare(cell);
@@ -636,7 +642,7 @@ fn recover_x_overwrite() {
         check(Some(3), move || {
             let heap = Arc::new(Heap::new(3));
             let _ = heap.fill_up();
-            heap.die(1, START.wrapping_add(2), 2, exchanged);
+            heap.die(1, START.plus(2), 2, exchanged);
             let writer = spawn(&heap, |heap| {
                 let mut spare = heap.spare(2);
                 for line in 0..2 {
@@ -649,8 +655,7 @@ fn recover_x_overwrite() {
             buries.join().unwrap();
             heap.bury_at_last(1, true);
             let tail = heap.ring().tail();
-            let lines =
-                [2, 1].map(|back| heap.peek(tail.wrapping_sub(back)).expect("the ring is full"));
+            let lines = [2, 1].map(|back| heap.peek(tail.minus(back)).expect("the ring is full"));
             assert_ne!(lines[0], lines[1]);
             heap.assert_slots_conserved();
         });
@@ -678,7 +683,7 @@ fn recover_x_recover() {
             for cell in [1, 2] {
                 heap.bury_at_last(cell, true);
             }
-            let lines = [SECOND, START.wrapping_add(2)].map(|position| heap.peek(position));
+            let lines = [SECOND, START.plus(2)].map(|position| heap.peek(position));
             assert_eq!(lines, [Ok((3, 0)), Ok((2, 0))]);
             heap.assert_slots_conserved();
         });

@@ -63,10 +63,10 @@ mod take;
 mod loom_models;
 
 use crate::layout::sync::{AtomicU64, Ordering};
-use crate::layout::{OrderEntry, Shape};
+use crate::layout::{OrderEntry, Position, Shape};
 use copy::prefetch;
 
-use Ordering::SeqCst;
+use Ordering::{Relaxed, SeqCst};
 
 pub(crate) use publish::Refused;
 pub(crate) use spare::{Spare, peek_payload};
@@ -92,11 +92,11 @@ enum SlotState {
     /// The line of the lap before is still there: the ring is full.
     Oldest,
     /// Filled already, or far off the hint: go on at this position.
-    Elsewhere(u64),
+    Elsewhere(Position),
 }
 
 #[inline]
-fn slot_state(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
+fn slot_state(shape: Shape, entry: OrderEntry, position: Position) -> SlotState {
     // The common cases, in one comparison each.
     let lap = shape.lap(position);
     if entry.is_at(OrderEntry::free(lap, 0)) {
@@ -108,16 +108,16 @@ fn slot_state(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
     slot_state_elsewhere(shape, entry, position)
 }
 
-fn slot_state_elsewhere(shape: Shape, entry: OrderEntry, position: u64) -> SlotState {
+fn slot_state_elsewhere(shape: Shape, entry: OrderEntry, position: Position) -> SlotState {
     let laps = entry.laps_since(shape.lap(position));
     let there = shape.after_laps(position, laps);
     match (laps, entry.is_full()) {
         (0, false) => SlotState::Free,
         (-1, true) => SlotState::Oldest,
         // `there` is filled, so the next free one comes after it.
-        (_, true) => SlotState::Elsewhere(there.wrapping_add(1)),
+        (_, true) => SlotState::Elsewhere(there.next()),
         // `there` is free and a lap earlier was consumed, so the next free one comes after that.
-        (1.., false) => SlotState::Elsewhere(shape.after_laps(there, -1).wrapping_add(1)),
+        (1.., false) => SlotState::Elsewhere(shape.after_laps(there, -1).next()),
         // The hint leads by laps: `there` is free.
         (_, false) => SlotState::Elsewhere(there),
     }
@@ -125,7 +125,7 @@ fn slot_state_elsewhere(shape: Shape, entry: OrderEntry, position: u64) -> SlotS
 
 /// Whether `position` was filled, in this lap, by what its entry says.
 #[inline]
-fn is_filled(shape: Shape, entry: OrderEntry, position: u64) -> bool {
+fn is_filled(shape: Shape, entry: OrderEntry, position: Position) -> bool {
     // The common case, in one comparison: full, and of this lap.
     if entry.is_at(OrderEntry::full(shape.lap(position), 0)) {
         return true;
@@ -148,8 +148,14 @@ impl<'a> Ring<'a> {
         Self { order, slots, next_position, shape, slot_count: slots.len() / shape.slot_words }
     }
 
+    /// The tail hint (I5).
     #[inline]
-    fn entry(&self, position: u64) -> &'a AtomicU64 {
+    pub(crate) fn hint(&self) -> Position {
+        Position(self.next_position.load(Relaxed))
+    }
+
+    #[inline]
+    fn entry(&self, position: Position) -> &'a AtomicU64 {
         &self.order[self.shape.index(position)]
     }
 
@@ -167,7 +173,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Whether something stands at `position`, also for the reader's last look before it sleeps.
-    pub(crate) fn is_filled_at(&self, position: u64) -> bool {
+    pub(crate) fn is_filled_at(&self, position: Position) -> bool {
         // ORD sleep:B, SeqCst; pairs with publish:E; a weaker load could be satisfied before the
         // flag is stored.
         is_filled(self.shape, OrderEntry(self.entry(position).load(SeqCst)), position)

@@ -1,6 +1,7 @@
 //! Sleeping and waking: how the reader falls asleep without missing a line, or an end.
 
 use super::Ring;
+use crate::layout::Position;
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering, seq_cst_for_loom};
 
 use Ordering::{Relaxed, SeqCst};
@@ -20,7 +21,7 @@ pub(crate) const CUT: u32 = 3;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awaited<'a> {
     pub(crate) ring: &'a Ring<'a>,
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) events: &'a AtomicU64,
     pub(crate) seen_events: u64,
 }

@@ -2,7 +2,7 @@
 
 use super::{Ring, SlotState, Spare, is_filled, slot_state};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{Hold, OrderEntry, RingMode};
+use crate::layout::{Hold, OrderEntry, Position, RingMode};
 
 use Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -13,7 +13,7 @@ const SPARES_AHEAD: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Look at this position.
-    GoOn(u64),
+    GoOn(Position),
     /// Swap the spare for the slot of this entry.
     Exchange(OrderEntry),
     /// Give up.
@@ -24,7 +24,7 @@ pub(super) enum Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The ring is full: the entry of this position still has the oldest line.
-    Full(u64),
+    Full(Position),
     /// The order ring holds words that no writer or reader left there.
     Damaged,
 }
@@ -45,7 +45,7 @@ impl Ring<'_> {
         spare: &mut Spare,
         mode: RingMode,
         then: impl Fn(),
-    ) -> Result<u64, Refused> {
+    ) -> Result<Position, Refused> {
         if self.shape.has_checks() {
             self.publish_as::<true>(hold, spare, mode, then)
         } else {
@@ -53,41 +53,66 @@ impl Ring<'_> {
         }
     }
 
-    /// The same for a caller that knows whether slots have checksums.
-    #[inline(always)]
-    pub(crate) fn publish_as<const CHECKS: bool>(
+    #[inline]
+    fn publish_as<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
         mode: RingMode,
         then: impl Fn(),
-    ) -> Result<u64, Refused> {
-        // The common case: the hint is right, and no other writer is at that position.
-        let position = self.next_position.load(Relaxed);
+    ) -> Result<Position, Refused> {
+        self.publish_at_hint::<CHECKS>(hold, spare, mode, &then)
+            .or_else(|position| self.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then))
+    }
+
+    /// The first part of [`publish`](Self::publish), for a caller that knows whether slots have
+    /// checksums, and the common case: the hint is right, and no other writer is at that position.
+    /// The other part has to follow where this gives that position as an error.
+    #[inline(always)]
+    pub(crate) fn publish_at_hint<const CHECKS: bool>(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        mode: RingMode,
+        then: impl Fn(),
+    ) -> Result<Position, Position> {
+        let position = self.hint();
         if let Plan::Exchange(entry) = self.plan(position, mode, spare.next)
-            && self.exchange::<CHECKS>(hold, spare, position, entry, &then)
+            && self.exchange::<CHECKS>(hold, spare, position, entry, then)
         {
             return Ok(position);
         }
-        let refused = self.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then);
-        // An exchange that failed, here or there, left its intent behind; a refusal without one
-        // changed nothing.
+        Err(position)
+    }
+
+    /// The other part: from `position` on, wherever the next position is.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn publish_elsewhere<const CHECKS: bool>(
+        &self,
+        hold: &AtomicU64,
+        spare: &mut Spare,
+        mode: RingMode,
+        position: Position,
+        then: impl Fn(),
+    ) -> Result<Position, Refused> {
+        let refused = self.walk::<CHECKS>(hold, spare, mode, position, then);
+        // An exchange that failed, here or at the hint, left its intent behind; a refusal without
+        // one changed nothing.
         if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
             self.hold_spare(hold, spare);
         }
         refused
     }
 
-    #[cold]
-    #[inline(never)]
-    pub(super) fn publish_elsewhere<const CHECKS: bool>(
+    fn walk<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
         mode: RingMode,
-        mut position: u64,
+        mut position: Position,
         then: impl Fn(),
-    ) -> Result<u64, Refused> {
+    ) -> Result<Position, Refused> {
         // A walk along a sound ring is short: this bounds one along words that make no sense.
         for _ in 0..8 * self.shape.positions() + 0x1_0000 {
             match self.plan(position, mode, spare.next) {
@@ -108,7 +133,7 @@ impl Ring<'_> {
     /// What a writer that wants to publish does at `position`, and has itself filled the one before
     /// `next`.
     #[inline]
-    pub(super) fn plan(&self, position: u64, mode: RingMode, next: Option<u64>) -> Plan {
+    pub(super) fn plan(&self, position: Position, mode: RingMode, next: Option<Position>) -> Plan {
         // ORD publish:A, acquire; pairs with publish:E and take:D; the entry's slot is no one
         // else's any more once the exchange succeeds, and a filled position carries I4
         // along.
@@ -118,7 +143,7 @@ impl Ring<'_> {
             return Plan::GoOn(other);
         }
         // Before any verdict: no hole (I4), no false drop, no sleep beside free space.
-        let before = position.wrapping_sub(1);
+        let before = position.previous();
         // ORD publish:B, acquire; pairs with publish:E; the line before this one is visible to
         // every process that sees this one.
         if next != Some(position)
@@ -141,11 +166,11 @@ impl Ring<'_> {
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
-        position: u64,
+        position: Position,
         entry: OrderEntry,
         then: impl Fn(),
     ) -> bool {
-        self.mark::<CHECKS>(spare, position);
+        self.mark::<CHECKS>(spare, position.0);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is
         // seen, and the intent is seen by every process that sees the exchange.
         hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
@@ -156,7 +181,7 @@ impl Ring<'_> {
         if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
             return false;
         }
-        let next = position.wrapping_add(1);
+        let next = position.next();
         (spare.slot, spare.next) = (entry.slot(), Some(next));
         then();
         // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees
@@ -165,15 +190,15 @@ impl Ring<'_> {
         // ORD publish:G, release fence; pairs with observe:B; before the first store into the new
         // spare: a process that sees such a store sees that the entry changed.
         fence(Release);
-        self.next_position.store(next, Relaxed);
-        self.prefetch_spare(position.wrapping_add(SPARES_AHEAD));
+        self.next_position.store(next.0, Relaxed);
+        self.prefetch_spare(position.plus(SPARES_AHEAD));
         true
     }
 
     /// The first position that is not filled: no line that was published before this call stands at
     /// or after it.
-    pub(crate) fn tail(&self) -> u64 {
-        let mut position = self.next_position.load(Relaxed);
+    pub(crate) fn tail(&self) -> Position {
+        let mut position = self.hint();
         for _ in 0..2 * self.shape.positions() + 64 {
             // ORD tail:A, acquire; pairs with publish:E; by I4 all before a filled position is
             // visible.
@@ -186,7 +211,7 @@ impl Ring<'_> {
     }
 
     /// Whether a writer that was refused at `position` would be refused again.
-    pub(crate) fn is_full_at(&self, position: u64) -> bool {
+    pub(crate) fn is_full_at(&self, position: Position) -> bool {
         // ORD full:A, SeqCst; pairs with space:A; after space:B, so that the writer sees the room
         // or the reader sees it.
         slot_state(self.shape, OrderEntry(self.entry(position).load(SeqCst)), position)
@@ -196,7 +221,7 @@ impl Ring<'_> {
     /// Tells the processor to fetch, for writing, the slot that stands at `position` before it is
     /// filled: the spare of the writer that fills it.
     #[inline]
-    pub(crate) fn prefetch_spare(&self, position: u64) {
+    pub(crate) fn prefetch_spare(&self, position: Position) {
         let entry = OrderEntry(self.entry(position).load(Relaxed));
         self.prefetch_slot::<true>(entry);
     }

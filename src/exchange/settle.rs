@@ -7,7 +7,7 @@
 use crate::exchange::checksum;
 use crate::exchange::{Refused, Ring, Spare, peek_payload};
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, Hold, LINE_MASK, RingMode, SlotHeader, flag};
+use crate::layout::{Cell, Hold, RingMode, SlotHeader, flag};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -134,7 +134,7 @@ pub(crate) fn publish_last_words(
     // Before the intent that `publish` announces: the process that comes after a recoverer that
     // dies there takes the spare for a finished part, and these flags say what it is.
     seal(ring, &mut spare, &SlotHeader { length, flags, ..header }, finished);
-    let next = pending.line.wrapping_add(1) & LINE_MASK;
+    let next = pending.line.next();
     ring.publish(&cell.writer.0.hold, &mut spare, mode, || cell.set_pending(next, 0))?;
     Ok(true)
 }

@@ -4,7 +4,9 @@ use super::Ring;
 use super::checksum;
 use super::copy::{load_bytes, store_bytes};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{CHECK_WORD, Cell, Hold, Pending, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{
+    CHECK_WORD, Cell, Hold, LineNumber, Pending, Position, SLOT_HEADER_WORDS, SlotHeader,
+};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -14,7 +16,7 @@ pub(crate) struct Spare {
     pub(crate) slot: u32,
     pub(super) changes: u64,
     /// The position after the one that the owner filled last, if it has filled one.
-    pub(super) next: Option<u64>,
+    pub(super) next: Option<Position>,
     /// The sum of what the slot has, without the position, where slots have checksums.
     pub(super) sum: u32,
 }
@@ -47,7 +49,7 @@ impl Cell {
     }
 
     #[inline]
-    pub(crate) fn set_pending(&self, line: u64, bytes: usize) {
+    pub(crate) fn set_pending(&self, line: LineNumber, bytes: usize) {
         // ORD pending:A, release; pairs with unfinished:A; after the bytes it counts.
         self.writer.0.pending.store(Pending { line, bytes: bytes as u16 }.pack(), Release);
     }

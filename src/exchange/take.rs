@@ -3,7 +3,7 @@
 use super::Ring;
 use super::copy::{load_block, load_words};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
-use crate::layout::{OrderEntry, RingMode, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{OrderEntry, Position, RingMode, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -39,7 +39,7 @@ impl<'a> Ring<'a> {
     ///
     /// `image` must have room for a slot's words. Wait-free; also for observers that may only read.
     #[inline]
-    pub(crate) fn peek(&self, position: u64, image: &mut [u64]) -> ReadOutcome {
+    pub(crate) fn peek(&self, position: Position, image: &mut [u64]) -> ReadOutcome {
         let full = OrderEntry::full(self.shape.lap(position), 0);
         match self.copy_part(self.entry(position), full, position, image) {
             Ok(()) => ReadOutcome::Part(SlotHeader { position, ..header_of(image) }),
@@ -49,7 +49,7 @@ impl<'a> Ring<'a> {
 
     /// The positions from `position` on, to the end of its lap.
     #[inline]
-    pub(crate) fn run(&self, position: u64) -> Run<'a> {
+    pub(crate) fn run(&self, position: Position) -> Run<'a> {
         let lap = self.shape.lap(position);
         Run {
             words: &self.order[self.shape.index(position)..],
@@ -65,7 +65,7 @@ impl<'a> Ring<'a> {
         &self,
         word: &AtomicU64,
         full: OrderEntry,
-        position: u64,
+        position: Position,
         image: &mut [u64],
     ) -> Result<(), OrderEntry> {
         // ORD peek:A, acquire; pairs with publish:E; the slot's words are those that were
@@ -78,7 +78,7 @@ impl<'a> Ring<'a> {
         // next use, the entry has changed, and the load below sees it.
         fence(Acquire);
         let again = OrderEntry(word.load(Relaxed));
-        if again == entry && self.shape.is_same_place(image[0], position) {
+        if again == entry && self.shape.is_same_place(Position(image[0]), position) {
             Ok(())
         } else {
             Err(again)
@@ -87,7 +87,7 @@ impl<'a> Ring<'a> {
 
     /// What an entry says of a position at which there is no part.
     #[cold]
-    fn outcome_of(&self, position: u64, entry: OrderEntry) -> ReadOutcome {
+    fn outcome_of(&self, position: Position, entry: OrderEntry) -> ReadOutcome {
         let laps = entry.laps_since(self.shape.lap(position));
         match (laps, entry.is_full()) {
             (0, false) if self.has_slot(entry.slot()) => ReadOutcome::Empty,

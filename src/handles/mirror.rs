@@ -36,6 +36,8 @@ use crate::write::writer::{Finish, Style, Writer};
 #[must_use = "a mirror that is dropped has ended: its reader is told of an EOF"]
 #[derive(Debug)]
 pub struct LineProcMirror {
+    /// For the mirror that takes this one's place: in a forked child, or after the end, when there
+    /// is no writer.
     segment: Arc<Segment>,
     /// The number that its lines carry.
     serial: u64,
@@ -76,30 +78,28 @@ impl LineProcMirror {
     #[inline]
     fn with<R>(
         &mut self,
-        action: impl FnOnce(&mut Writer, &Segment, Style) -> Result<R, WriteError>,
+        action: impl FnOnce(&mut Writer, Style) -> Result<R, WriteError>,
     ) -> Result<R, WriteError> {
-        match &self.writer {
+        let style = self.style;
+        let writer = match &mut self.writer {
             None => return Err(WriteError::Ended),
-            Some(writer) if !writer.registration().is_of_this_process() => self.register_child()?,
-            Some(_) => {}
-        }
-        let segment = &*self.segment;
+            Some(writer) if writer.registration().is_of_this_process() => writer,
+            Some(_) => self.register_child()?,
+        };
+        let segment = writer.segment();
         if segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0 {
             return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
         }
-        match &mut self.writer {
-            Some(writer) => action(writer, segment, self.style),
-            None => Err(WriteError::Ended),
-        }
+        action(writer, style)
     }
 
     /// In a forked child: the parent's cell and spare are the parent's.
     #[cold]
-    fn register_child(&mut self) -> Result<(), WriteError> {
+    fn register_child(&mut self) -> Result<&mut Writer, WriteError> {
         let style = self.style;
         *self = Self::open(&self.segment, None, self.label)?;
         self.style = style;
-        Ok(())
+        self.writer.as_mut().ok_or(WriteError::Ended)
     }
 
     // --------------------------------------------------------------------------------------- write
@@ -117,7 +117,7 @@ impl LineProcMirror {
     /// safe in any case.
     #[inline]
     pub fn write_line(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.with(|writer, segment, style| writer.line(segment, bytes, style))
+        self.with(|writer, style| writer.line(bytes, style))
     }
 
     /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as
@@ -132,7 +132,7 @@ impl LineProcMirror {
     ///
     /// As [`write_line`](Self::write_line).
     pub fn write_packed(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.with(|writer, segment, style| writer.write_packed(segment, bytes, style))
+        self.with(|writer, style| writer.write_packed(bytes, style))
     }
 
     /// Ends the unfinished line, as a `\n` would. Nothing if there is none.
@@ -141,7 +141,7 @@ impl LineProcMirror {
     ///
     /// As [`write_line`](Self::write_line).
     pub fn finish_line(&mut self) -> Result<(), WriteError> {
-        self.with(|writer, segment, _| writer.end_unfinished(segment, 0))
+        self.with(|writer, _| writer.end_unfinished(0))
     }
 
     /// Forgets the unfinished line, if there is one.
@@ -150,8 +150,8 @@ impl LineProcMirror {
     ///
     /// [`WriteError::Ended`] after the end, [`WriteError::Stopped`] after `stop_all_mirrors`.
     pub fn discard_partial(&mut self) -> Result<(), WriteError> {
-        self.with(|writer, segment, _| {
-            writer.discard_partial(segment);
+        self.with(|writer, _| {
+            writer.discard_partial();
             Ok(())
         })
     }
@@ -163,7 +163,7 @@ impl LineProcMirror {
     ///
     /// As [`write_line`](Self::write_line).
     pub fn flush_partial(&mut self) -> Result<(), WriteError> {
-        self.with(|writer, segment, _| writer.flush_partial(segment))
+        self.with(|writer, _| writer.flush_partial())
     }
 
     /// Sends a warning: a group of lines that arrives in one piece.
@@ -285,9 +285,7 @@ impl LineProcMirror {
 
     fn end(&mut self, how: Finish<'_>) -> Result<(), WriteError> {
         match self.writer.take() {
-            Some(mut writer) if writer.registration().is_of_this_process() => {
-                writer.end(&self.segment, how)
-            }
+            Some(mut writer) if writer.registration().is_of_this_process() => writer.end(how),
             // The parent's own mirror: nothing of ours to end.
             _ => Ok(()),
         }
@@ -310,14 +308,14 @@ impl io::Write for LineProcMirror {
     /// Writes all of `bytes`, or fails.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|writer, segment, style| writer.write(segment, bytes, style))?;
+        self.with(|writer, style| writer.write(bytes, style))?;
         Ok(bytes.len())
     }
 
     /// As `write`, which writes all.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Ok(self.with(|writer, segment, style| writer.write(segment, bytes, style))?)
+        Ok(self.with(|writer, style| writer.write(bytes, style))?)
     }
 
     /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
@@ -357,9 +355,9 @@ impl Group<'_> {
     /// As [`LineProcMirror::write_line`].
     pub fn line(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let style = self.style;
-        self.mirror.with(|writer, segment, _| {
-            writer.append(segment, bytes, style)?;
-            writer.append(segment, b"\n", style)
+        self.mirror.with(|writer, _| {
+            writer.append(bytes, style)?;
+            writer.append(b"\n", style)
         })
     }
 
@@ -383,7 +381,7 @@ impl Group<'_> {
         if !core::mem::take(&mut self.open) {
             return Ok(());
         }
-        self.mirror.with(|writer, segment, _| writer.finish(segment, style, 0))
+        self.mirror.with(|writer, _| writer.finish(style, 0))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{AttachError, ReadError};
 use crate::handles::line_ring::LineRing;
+use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::line::item::Item;
 use crate::read::snapshot::snapshot;
@@ -112,9 +113,9 @@ impl Observer {
     /// The lines that were taken, and then what a reader finds that takes the ring over.
     fn post_mortem(&self, copy: Segment) -> Vec<Item<'static>> {
         // ORD read:C, acquire; pairs with read:A; what was accepted was taken before.
-        let accepted = self.view.parts.header().read_position.0.load(Acquire);
+        let accepted = Position(self.view.parts.header().read_position.0.load(Acquire));
         let mut items = self.live();
-        let is_taken = |position: u64| accepted.wrapping_sub(position) as i64 > 0;
+        let is_taken = |position: u64| Position(position).is_before(accepted);
         items.retain(|item| match item {
             Item::Line(line) => is_taken(line.position),
             Item::Damaged { position } => is_taken(*position),

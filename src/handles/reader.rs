@@ -20,7 +20,6 @@ use crate::segment::Segment;
 #[must_use = "a ring without a reader fills up"]
 #[derive(Debug)]
 pub struct Reader {
-    segment: Arc<Segment>,
     drain: Drain,
     /// Queued items that were handed out and not accepted yet.
     handed: usize,
@@ -28,18 +27,11 @@ pub struct Reader {
     interruptible: bool,
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.drain.leave(&self.segment);
-    }
-}
-
 impl Reader {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
         Ok(Self {
             drain: Drain::open(segment)?,
-            segment: Arc::clone(segment),
             handed: 0,
             patience: Patience::Spin,
             interruptible: false,
@@ -86,18 +78,18 @@ impl Reader {
 
     /// Queues what is there; `false` if nothing is.
     fn fill(&mut self) -> Result<bool, ReadError> {
-        let is_queued = self.drain.fill(&self.segment);
+        let is_queued = self.drain.fill();
         // What was queued then may be no line.
-        if self.segment.is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
+        if self.drain.segment().is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
     }
 
     /// Queues what is there; arms the wake-up pipe if nothing is.
     fn reap_some(&mut self) -> Result<(), ReadError> {
         while !self.fill()? {
-            self.drain.reap_dead(&self.segment)?;
+            self.drain.reap_dead()?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the
             // caller sleep.
-            if park::arm(&self.segment, &self.drain.awaited(&self.segment)) {
+            if park::arm(self.drain.segment(), self.drain.wanted()) {
                 break;
             }
         }
@@ -167,7 +159,7 @@ impl Reader {
     pub fn commit(&mut self) -> Result<(), ReadError> {
         self.drain.check()?;
         if self.handed > 0 {
-            self.drain.accept(&self.segment, self.handed);
+            self.drain.accept(self.handed);
             self.handed = 0;
         }
         Ok(())
@@ -176,12 +168,12 @@ impl Reader {
     /// Whether every seat and mirror has ended and everything was accepted, as far as the last call
     /// saw.
     pub fn is_over(&self) -> bool {
-        self.handed == 0 && self.drain.is_over(&self.segment)
+        self.handed == 0 && self.drain.is_over()
     }
 
     #[inline]
     fn hand_out(&mut self) -> Option<Item<'_>> {
-        let item = self.drain.next_item(&self.segment);
+        let item = self.drain.next_item();
         self.handed = usize::from(item.is_some());
         item
     }
@@ -189,7 +181,7 @@ impl Reader {
     /// Waits until something is queued, everything is over, or `limit` has passed.
     fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
         let mut began = None;
-        while !self.fill()? && !self.drain.is_over(&self.segment) {
+        while !self.fill()? && !self.drain.is_over() {
             let left = match limit {
                 None => Duration::MAX,
                 Some(limit) => {
@@ -199,12 +191,12 @@ impl Reader {
             if left.is_zero() {
                 break;
             }
-            let awaited = self.drain.awaited(&self.segment);
-            match park::pause(&self.segment, &awaited, left, self.patience) {
+            let wanted = self.drain.wanted();
+            match park::pause(self.drain.segment(), wanted, left, self.patience) {
                 Err(ReadError::Interrupted) if !self.interruptible => {}
                 paused => paused?,
             }
-            self.drain.reap_dead(&self.segment)?;
+            self.drain.reap_dead()?;
         }
         Ok(())
     }
@@ -223,11 +215,12 @@ impl Iterator for Reader {
 /// descriptor, which is always readable.
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self.segment.pipe() {
+        let segment = self.drain.segment();
+        match segment.pipe() {
             Some(pipe) => pipe.read_end(),
             // SAFETY: open for as long as the segment is, unless other code of this process closed
             // it, against which no borrowed descriptor is safe.
-            None => unsafe { BorrowedFd::borrow_raw(self.segment.descriptor()) },
+            None => unsafe { BorrowedFd::borrow_raw(segment.descriptor()) },
         }
     }
 }
@@ -254,12 +247,12 @@ impl Batch<'_> {
     /// The items, in order.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        self.reader.drain.items(&self.reader.segment)
+        self.reader.drain.items()
     }
 
     /// Accepts all of them.
     pub fn commit(self) {
         let all = self.len();
-        self.reader.drain.accept(&self.reader.segment, all);
+        self.reader.drain.accept(all);
     }
 }

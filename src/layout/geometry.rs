@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::entry::{LAP_BITS, LAP_MASK};
 use super::{
-    Cell, Header, MAX_CELLS, MAX_TICKETS, OrderEntry, SLOT_BYTES, SLOT_HEADER_WORDS,
+    Cell, Header, MAX_CELLS, MAX_TICKETS, OrderEntry, Position, SLOT_BYTES, SLOT_HEADER_WORDS,
     SLOT_INDEX_BITS, Ticket,
 };
 
@@ -90,18 +90,18 @@ impl Shape {
     }
     /// The entry in which `position` stands.
     #[inline]
-    pub(crate) fn index(self, position: u64) -> usize {
-        (position & (self.positions() - 1)) as usize
+    pub(crate) fn index(self, position: Position) -> usize {
+        (position.0 & (self.positions() - 1)) as usize
     }
     #[inline]
-    pub(crate) fn lap(self, position: u64) -> u64 {
-        position >> self.order_bits & LAP_MASK
+    pub(crate) fn lap(self, position: Position) -> u64 {
+        position.0 >> self.order_bits & LAP_MASK
     }
     /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from
     /// the tail hint, which any process can write.
     #[inline]
-    pub(crate) fn is_same_place(self, a: u64, b: u64) -> bool {
-        (a ^ b) << (64 - LAP_BITS - self.order_bits) == 0
+    pub(crate) fn is_same_place(self, a: Position, b: Position) -> bool {
+        (a.0 ^ b.0) << (64 - LAP_BITS - self.order_bits) == 0
     }
     /// Words of a slot before its payload.
     #[inline]
@@ -119,12 +119,12 @@ impl Shape {
         (self.slot_words - self.header_words()) * 8
     }
     /// The position `laps` laps after this one.
-    pub(crate) fn after_laps(self, position: u64, laps: i64) -> u64 {
-        position.wrapping_add((laps as u64) << self.order_bits)
+    pub(crate) fn after_laps(self, position: Position, laps: i64) -> Position {
+        position.plus((laps as u64) << self.order_bits)
     }
     /// The entry at `index` in a ring whose first line will have the position `start`, holding slot
     /// `index`.
-    pub(crate) fn first_entry(self, start: u64, index: usize) -> OrderEntry {
+    pub(crate) fn first_entry(self, start: Position, index: usize) -> OrderEntry {
         let lap = self.lap(start) + u64::from(index < self.index(start));
         OrderEntry::free(lap, index as u32)
     }

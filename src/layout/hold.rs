@@ -1,6 +1,6 @@
 //! What a writer's cell says of its slot, and of the line that is in it.
 
-use super::LINE_MASK;
+use super::LineNumber;
 use super::entry::SLOT_MASK;
 
 /// Which slot a cell owns: `changes:15 | intent:1 | b:24 | a:24`.
@@ -38,15 +38,15 @@ impl Hold {
 /// its bytes stand in the spare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
-    pub(crate) line: u64,
+    pub(crate) line: LineNumber,
     pub(crate) bytes: u16,
 }
 
 impl Pending {
     pub(crate) fn pack(self) -> u64 {
-        (self.line & LINE_MASK) << 16 | u64::from(self.bytes)
+        self.line.get() << 16 | u64::from(self.bytes)
     }
     pub(crate) fn unpack(word: u64) -> Self {
-        Self { line: word >> 16, bytes: word as u16 }
+        Self { line: LineNumber::new(word >> 16), bytes: word as u16 }
     }
 }

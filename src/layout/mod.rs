@@ -11,6 +11,8 @@ mod entry;
 mod geometry;
 mod header;
 mod hold;
+mod line_number;
+mod position;
 mod slot;
 pub(crate) mod sync;
 mod ticket;
@@ -19,6 +21,8 @@ pub(crate) use entry::OrderEntry;
 pub(crate) use geometry::{GEOMETRY_WORDS, Geometry, RingMode, Shape};
 pub(crate) use header::{Cell, Header, ReaderWords, SegmentCounters, Ticket};
 pub(crate) use hold::{Hold, Pending};
+pub(crate) use line_number::LineNumber;
+pub(crate) use position::Position;
 pub(crate) use slot::{CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SlotHeader, flag};
 pub(crate) use ticket::{MirrorId, Owner, TicketWord};
 
@@ -43,9 +47,6 @@ pub(crate) const MAX_TICKETS: usize = 1 << 20;
 pub(crate) const READER_CELL: usize = 0;
 /// Bytes of a label, at most.
 pub(crate) const LABEL_BYTES: usize = 24;
-
-/// Line numbers have 48 bits.
-pub(crate) const LINE_MASK: u64 = (1 << 48) - 1;
 
 #[cfg(test)]
 #[path = "layout_tests/mod.rs"]

@@ -1,6 +1,6 @@
 //! A slot's header.
 
-use super::LINE_MASK;
+use super::{LineNumber, Position};
 
 /// Words of a slot's header.
 pub(crate) const SLOT_HEADER_WORDS: usize = 4;
@@ -23,11 +23,11 @@ pub(crate) const CHECK_WORD: usize = SLOT_HEADER_WORDS;
 pub(crate) struct SlotHeader {
     /// Where the part stands in the one order. While a line is unfinished: its place
     /// in the order in which they were begun, if its writer has no ticket.
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     /// 1 + microseconds from the segment's creation to the line's first byte; 0 for none.
     pub(crate) time: u64,
     pub(crate) tag: u16,
-    pub(crate) line: u64,
+    pub(crate) line: LineNumber,
     pub(crate) cell: u16,
     pub(crate) level: u8,
     /// Counts the parts of a line from 0.
@@ -66,13 +66,11 @@ pub(crate) mod flag {
 impl SlotHeader {
     #[inline]
     pub(crate) fn time_word(&self) -> u64 {
-        (self.time & LINE_MASK) << 16 | u64::from(self.tag)
+        self.time << 16 | u64::from(self.tag)
     }
     #[inline]
     pub(crate) fn line_word(&self) -> u64 {
-        (self.line & LINE_MASK) << 16
-            | u64::from(self.cell & 0xfff) << 4
-            | u64::from(self.level & 0xf)
+        self.line.get() << 16 | u64::from(self.cell & 0xfff) << 4 | u64::from(self.level & 0xf)
     }
     #[inline]
     pub(crate) fn part_word(&self) -> u64 {
@@ -82,7 +80,7 @@ impl SlotHeader {
     pub(crate) fn unpack(words: [u64; SLOT_HEADER_WORDS]) -> Self {
         let [position, time, line, part] = words;
         Self {
-            position,
+            position: Position(position),
             time: time >> 16,
             tag: time as u16,
             line: Self::cell_and_line(line).1,
@@ -95,8 +93,8 @@ impl SlotHeader {
     }
     /// What the third word says.
     #[inline]
-    pub(crate) fn cell_and_line(word: u64) -> (u16, u64) {
-        ((word >> 4 & 0xfff) as u16, word >> 16)
+    pub(crate) fn cell_and_line(word: u64) -> (u16, LineNumber) {
+        ((word >> 4 & 0xfff) as u16, LineNumber::new(word >> 16))
     }
     /// Bytes of payload, by the fourth.
     #[inline]

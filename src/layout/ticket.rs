@@ -1,6 +1,9 @@
 //! What a ticket says of a mirror, and a cell of its owner.
 
-use super::LINE_MASK;
+use super::LineNumber;
+
+/// The number in a ticket has 48 bits: a line's, or a seat's serial.
+pub(super) const NUMBER_MASK: u64 = (1 << 48) - 1;
 
 /// What a ticket stands for: `state:4 | cell:12 | epoch or serial:48`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(crate) enum TicketWord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MirrorId {
     pub(crate) cell: u16,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: LineNumber,
 }
 
 impl TicketWord {
@@ -40,21 +43,21 @@ impl TicketWord {
         let (state, cell, number) = match self {
             TicketWord::Free => (0, 0, 0),
             TicketWord::Reserved(serial) => (1, 0, serial),
-            TicketWord::Opening(m) => (2, m.cell, m.epoch),
-            TicketWord::Live(m) => (3, m.cell, m.epoch),
-            TicketWord::Eof(m) => (4, m.cell, m.epoch),
-            TicketWord::Error(m) => (5, m.cell, m.epoch),
-            TicketWord::Dead(m) => (6, m.cell, m.epoch),
+            TicketWord::Opening(m) => (2, m.cell, m.epoch.get()),
+            TicketWord::Live(m) => (3, m.cell, m.epoch.get()),
+            TicketWord::Eof(m) => (4, m.cell, m.epoch.get()),
+            TicketWord::Error(m) => (5, m.cell, m.epoch.get()),
+            TicketWord::Dead(m) => (6, m.cell, m.epoch.get()),
             TicketWord::Cancelled(serial) => (7, 0, serial),
             TicketWord::TimedOut(serial) => (8, 0, serial),
             TicketWord::Making => (9, 0, 0),
         };
-        state << 60 | u64::from(cell) << 48 | number & LINE_MASK
+        state << 60 | u64::from(cell) << 48 | number & NUMBER_MASK
     }
     /// `None` for bits that no ticket has.
     pub(crate) fn unpack(word: u64) -> Option<Self> {
-        let mirror = MirrorId { cell: (word >> 48 & 0xfff) as u16, epoch: word & LINE_MASK };
-        let serial = word & LINE_MASK;
+        let mirror = MirrorId { cell: (word >> 48 & 0xfff) as u16, epoch: LineNumber::new(word) };
+        let serial = word & NUMBER_MASK;
         Some(match word >> 60 {
             0 => TicketWord::Free,
             1 => TicketWord::Reserved(serial),

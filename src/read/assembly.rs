@@ -1,7 +1,7 @@
 //! Long lines, put together from their parts: one at a time for each cell, within a budget for all
 //! of them.
 
-use crate::layout::{Geometry, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
+use crate::layout::{Geometry, Position, SLOT_HEADER_WORDS, Shape, SlotHeader, flag};
 use crate::read::lineage::Progress;
 
 /// No mirror's index among those that are known.
@@ -28,7 +28,7 @@ struct Assembly {
     /// A damaged part, and none after it, says that it is the last one.
     seems_over: bool,
     /// The position of its first part, if that one came.
-    began: Option<u64>,
+    began: Option<Position>,
     /// Positions were skipped after its newest part. There it may have become void, and its number
     /// that of another line, whose parts do not belong to these.
     skipped: bool,
@@ -57,7 +57,7 @@ pub(crate) enum DamagedPart {
 pub(crate) struct Collected<'a> {
     pub(crate) line: &'a Long,
     /// The position of its first part, if that one came.
-    pub(crate) began: Option<u64>,
+    pub(crate) began: Option<Position>,
     /// Whether positions were skipped after its newest part.
     pub(crate) skipped: bool,
 }

@@ -1,5 +1,6 @@
 //! [`Backlog`]: what was read of the ring and is not accepted, or not complete.
 
+use crate::layout::Position;
 use crate::read::assembly::Assemblies;
 use crate::read::queue::{Event, ReadQueue};
 use crate::read::writers::WriterTable;
@@ -28,7 +29,7 @@ impl Backlog {
     }
 
     /// Queues an event; accepting it takes every position before `end_position`.
-    pub(crate) fn push(&mut self, end_position: u64, event: Event) {
+    pub(crate) fn push(&mut self, end_position: Position, event: Event) {
         self.queue.push(end_position, event);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn line_of<'a>(
     bytes: Cow<'a, [u8]>,
 ) -> Line<'a> {
     Line {
-        position: header.position,
+        position: header.position.0,
         writer_id: worker,
         cell: header.cell,
         label,

@@ -11,16 +11,18 @@
 //! Parts of a line that is not complete yet are taken as they come, since a line may be longer than
 //! the ring.
 
+use std::sync::Arc;
+
 use crate::error::ReadError;
 use crate::exchange::ReadOutcome;
-use crate::exchange::park::Awaited;
 use crate::layout::sync::Ordering;
-use crate::layout::{READER_CELL, RingMode, SlotHeader};
+use crate::layout::{Position, READER_CELL, RingMode, SlotHeader};
 use crate::line::item::Item;
 use crate::read::Decoded;
 use crate::read::assembly::Collected;
 use crate::read::backlog::Backlog;
 use crate::read::ends::{EndReporter, report_ends};
+use crate::read::park::Wanted;
 use crate::read::queue::Event;
 use crate::registry::cell::keep_cell;
 use crate::segment::options::Policy;
@@ -39,24 +41,36 @@ pub(crate) struct Drain {
     _lock: Lock,
     token: u64,
     /// The next position to decode.
-    cursor: u64,
+    cursor: Position,
     /// Every position before this one was taken.
-    taken: u64,
+    taken: Position,
     /// Positions taken since writers were last told of space.
     freed: u64,
     /// The position that was read last.
-    previous: u64,
+    previous: Position,
     /// Positions before this one may have been consumed by the reader before this one.
-    inherited: u64,
+    inherited: Position,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
     backlog: Backlog,
     ends: EndReporter,
+    /// Dropped after the lock on the cell.
+    segment: Arc<Segment>,
+}
+
+/// Gives the reader's cell back, but for its lock, which goes with the fields. Nothing in a forked
+/// child.
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if self.check().is_ok() {
+            self.segment.leave_cell(READER_CELL);
+        }
+    }
 }
 
 impl Drain {
     /// Becomes the ring's reader.
-    pub(crate) fn open(segment: &Segment) -> Result<Self, ReadError> {
+    pub(crate) fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
         let probe = segment.probe()?;
         if !segment.take_cell(&probe, READER_CELL)? {
             if segment.is_kept_out(READER_CELL) {
@@ -75,19 +89,19 @@ impl Drain {
             cursor: position,
             taken: position,
             freed: 0,
-            previous: position.wrapping_sub(1),
-            inherited: position.wrapping_add(segment.ring().shape.positions()),
+            previous: position.previous(),
+            inherited: position.plus(segment.ring().shape.positions()),
             overrun: false,
             backlog: Backlog::new(segment, BATCH),
             ends: EndReporter::new(),
+            segment: Arc::clone(segment),
         })
     }
 
-    /// Gives the reader's cell back, but for its lock, which the caller drops after this.
-    pub(crate) fn leave(&self, segment: &Segment) {
-        if self.check().is_ok() {
-            segment.leave_cell(READER_CELL);
-        }
+    /// The ring's memory.
+    #[inline]
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
     }
 
     /// Refuses in a forked child.
@@ -98,31 +112,26 @@ impl Drain {
 
     /// Whether everything has come: nothing is queued, and no mirror is open or has an end to
     /// report.
-    pub(crate) fn is_over(&self, segment: &Segment) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_drained()
             && self.backlog.writers.open == 0
             && !self.backlog.writers.has_pending_ends()
-            && self.ends.has_seen_events(segment)
+            && self.ends.has_seen_events(&self.segment)
     }
 
     /// Whether something is queued, or the next position is before this one.
-    pub(crate) fn comes_before(&self, position: u64) -> bool {
-        !self.is_drained() || position.wrapping_sub(self.cursor) as i64 > 0
+    pub(crate) fn comes_before(&self, position: Position) -> bool {
+        !self.is_drained() || self.cursor.is_before(position)
     }
 
     /// What has not come yet, once nothing more is there.
-    pub(crate) fn awaited<'s>(&self, segment: &'s Segment) -> Awaited<'s> {
-        Awaited {
-            ring: segment.ring(),
-            position: self.cursor,
-            events: segment.event_count(),
-            seen_events: self.ends.seen_events,
-        }
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { position: self.cursor, seen_events: self.ends.seen_events }
     }
 
     /// Tries the locks of live mirrors; see [`EndReporter::reap_dead`].
-    pub(crate) fn reap_dead(&mut self, segment: &Segment) -> Result<(), ReadError> {
-        self.ends.reap_dead(segment, &mut self.backlog.writers)
+    pub(crate) fn reap_dead(&mut self) -> Result<(), ReadError> {
+        self.ends.reap_dead(&self.segment, &mut self.backlog.writers)
     }
 
     /// What was put together of the line of `cell` whose last part has not come.
@@ -143,58 +152,58 @@ impl Drain {
 
     /// The queued items, in order.
     #[inline]
-    pub(crate) fn items<'d>(&'d self, segment: &'d Segment) -> impl Iterator<Item = Item<'d>> {
-        self.backlog.queue.items(segment, &self.backlog.writers)
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.backlog.queue.items(&self.segment, &self.backlog.writers)
     }
 
     /// The first of them.
     #[inline]
-    pub(crate) fn next_item<'d>(&'d self, segment: &'d Segment) -> Option<Item<'d>> {
-        self.items(segment).next()
+    pub(crate) fn next_item(&self) -> Option<Item<'_>> {
+        self.items().next()
     }
 
     /// The caller has the first `count` queued items: they leave the ring.
-    pub(crate) fn accept(&mut self, segment: &Segment, count: usize) {
+    pub(crate) fn accept(&mut self, count: usize) {
         // Before the lines are taken: a reader that dies in between has them delivered twice, and
         // not counted as lost.
-        self.backlog.queue.note_delivered(count, segment, &self.backlog.writers);
+        self.backlog.queue.note_delivered(count, &self.segment, &self.backlog.writers);
         if let Some(end_position) = self.backlog.queue.end_position(count) {
-            self.take(segment, end_position);
+            self.take(end_position);
         }
         // After the lines before them are taken: should they come again, their mirrors are still
         // known.
-        self.backlog.queue.collect_ends(count, segment, &mut self.backlog.writers);
+        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);
         self.backlog.queue.drop_first(count);
     }
 
     #[inline]
-    fn take(&mut self, segment: &Segment, end_position: u64) {
+    fn take(&mut self, end_position: Position) {
         // Behind, if the reader was overrun meanwhile.
-        if end_position.wrapping_sub(self.taken) as i64 <= 0 {
+        if !self.taken.is_before(end_position) {
             return;
         }
-        let (ring, mode) = (segment.ring(), segment.mode());
-        self.freed += end_position.wrapping_sub(self.taken);
+        let (ring, mode) = (self.segment.ring(), self.segment.mode());
+        self.freed += end_position.since(self.taken);
         while self.taken != end_position {
             let run = ring.run(self.taken);
-            let most = end_position.wrapping_sub(self.taken).min(run.words.len() as u64);
+            let most = end_position.since(self.taken).min(run.words.len() as u64);
             for word in &run.words[..most as usize] {
                 ring.take(word, &run, mode);
             }
-            self.taken = self.taken.wrapping_add(most);
+            self.taken = self.taken.plus(most);
         }
         // ORD read:A, release; pairs with read:B; after the positions were taken.
-        segment.header().read_position.0.store(end_position, Release);
+        self.segment.header().read_position.0.store(end_position.0, Release);
         if self.freed >= ring.shape.positions() / wake::WAKE_THRESHOLD {
-            self.tell_space(segment);
+            self.tell_space();
         }
     }
 
     #[cold]
-    fn tell_space(&mut self, segment: &Segment) {
+    fn tell_space(&mut self) {
         self.freed = 0;
-        if segment.policy() == Policy::Block {
-            wake::tell_space(segment);
+        if self.segment.policy() == Policy::Block {
+            wake::tell_space(&self.segment);
         }
     }
 
@@ -203,11 +212,11 @@ impl Drain {
     /// Decodes more if nothing is queued. Gives whether something is queued then. Never waits.
     ///
     /// `false` means that nothing is there, or that a whole lap of parts completed no line.
-    pub(crate) fn fill(&mut self, segment: &Segment) -> bool {
+    pub(crate) fn fill(&mut self) -> bool {
         // A ring of parts alone, and some rounds in which the reader is overrun.
-        let most = segment.geometry().shape().positions() / batch(segment) as u64 + 8;
+        let most = self.segment.geometry().shape().positions() / batch(&self.segment) as u64 + 8;
         for _ in 0..most {
-            if !self.is_drained() || self.fill_once(segment) {
+            if !self.is_drained() || self.fill_once() {
                 break;
             }
         }
@@ -216,10 +225,10 @@ impl Drain {
 
     /// Decodes until something is queued; `false` once nothing more is there, or nothing before
     /// `until`.
-    pub(crate) fn fill_to(&mut self, segment: &Segment, until: u64) -> bool {
+    pub(crate) fn fill_to(&mut self, until: Position) -> bool {
         loop {
             let began = self.cursor;
-            if self.fill(segment) {
+            if self.fill() {
                 return true;
             }
             if self.cursor == began || !self.comes_before(until) {
@@ -229,30 +238,30 @@ impl Drain {
     }
 
     /// Decodes a batch; `true` if nothing more is there.
-    fn fill_once(&mut self, segment: &Segment) -> bool {
-        self.ends.note_events(segment, &mut self.backlog.writers);
-        let empty = self.decode_batch(segment);
+    fn fill_once(&mut self) -> bool {
+        self.ends.note_events(&self.segment, &mut self.backlog.writers);
+        let empty = self.decode_batch();
         let decoded = if empty { Decoded::All } else { Decoded::Some };
-        report_ends(&mut self.backlog, segment, self.cursor, decoded);
+        report_ends(&mut self.backlog, &self.segment, self.cursor, decoded);
         if self.is_drained() {
             // Parts of unfinished lines alone: they need no acceptance.
-            self.take(segment, self.cursor);
+            self.take(self.cursor);
         }
         if empty && self.is_drained() && self.freed > 0 {
-            self.tell_space(segment);
+            self.tell_space();
         }
         empty
     }
 
     /// Decodes what comes next, up to a batch; `true` if nothing more is there.
-    fn decode_batch(&mut self, segment: &Segment) -> bool {
-        let mut left = batch(segment);
+    fn decode_batch(&mut self) -> bool {
+        let mut left = batch(&self.segment);
         while left > 0 {
-            let lines = self.decode_lines(segment, left);
+            let lines = self.decode_lines(left);
             left -= lines;
             if lines == 0 {
                 left -= 1;
-                if !self.decode_one(segment) {
+                if !self.decode_one() {
                     return true;
                 }
             }
@@ -261,101 +270,101 @@ impl Drain {
     }
 
     /// Decodes whole lines as long as nothing else comes: how many.
-    fn decode_lines(&mut self, segment: &Segment, most: usize) -> usize {
-        let lines = if segment.ring().shape.has_checks() {
-            self.backlog.decode_lines::<true>(segment, self.cursor, most)
+    fn decode_lines(&mut self, most: usize) -> usize {
+        let lines = if self.segment.ring().shape.has_checks() {
+            self.backlog.decode_lines::<true>(&self.segment, self.cursor, most)
         } else {
-            self.backlog.decode_lines::<false>(segment, self.cursor, most)
+            self.backlog.decode_lines::<false>(&self.segment, self.cursor, most)
         };
         if lines > 0 {
-            self.cursor = self.cursor.wrapping_add(lines as u64);
-            self.previous = self.cursor.wrapping_sub(1);
+            self.cursor = self.cursor.plus(lines as u64);
+            self.previous = self.cursor.previous();
             self.overrun = false;
         }
         lines
     }
 
     /// Decodes whatever stands at the next position; `false` if nothing does yet.
-    fn decode_one(&mut self, segment: &Segment) -> bool {
-        let (position, ring) = (self.cursor, segment.ring());
+    fn decode_one(&mut self) -> bool {
+        let (position, ring) = (self.cursor, self.segment.ring());
         match ring.peek(position, self.backlog.queue.next_image()) {
-            ReadOutcome::Part(header) => self.decode_part(segment, header),
+            ReadOutcome::Part(header) => self.decode_part(header),
             ReadOutcome::Empty | ReadOutcome::Stale if ring.is_hole(position) => {
-                self.skip_damaged(segment);
+                self.skip_damaged();
             }
-            ReadOutcome::Stale if !segment.overwrites() => self.skip_damaged(segment),
+            ReadOutcome::Stale if !self.segment.overwrites() => self.skip_damaged(),
             ReadOutcome::Empty | ReadOutcome::Stale => return false,
-            ReadOutcome::Passed(laps) => self.passed(segment, laps),
-            ReadOutcome::Damaged => self.skip_damaged(segment),
+            ReadOutcome::Passed(laps) => self.passed(laps),
+            ReadOutcome::Damaged => self.skip_damaged(),
         }
         self.previous = position;
         true
     }
 
-    fn decode_part(&mut self, segment: &Segment, header: SlotHeader) {
-        if self.backlog.decode(segment, header) {
-            self.cursor = self.cursor.wrapping_add(1);
+    fn decode_part(&mut self, header: SlotHeader) {
+        if self.backlog.decode(&self.segment, header) {
+            self.cursor = self.cursor.next();
             self.overrun = false;
         } else {
-            self.skip_damaged(segment);
+            self.skip_damaged();
         }
     }
 
     // --------------------------------------------------------------------------------------- skip
 
-    fn skip_damaged(&mut self, segment: &Segment) {
-        self.skip(segment, segment.mode());
+    fn skip_damaged(&mut self) {
+        self.skip(self.segment.mode());
     }
 
-    fn skip(&mut self, segment: &Segment, mode: RingMode) {
-        segment.ring().skip(self.cursor, mode);
+    fn skip(&mut self, mode: RingMode) {
+        self.segment.ring().skip(self.cursor, mode);
         let position = self.cursor;
-        self.cursor = position.wrapping_add(1);
+        self.cursor = position.next();
         self.backlog.assemblies.note_skipped();
         self.backlog.push(self.cursor, Event::Damaged { position });
     }
 
     /// Goes on from an entry that is of a later lap, by `laps`.
-    fn passed(&mut self, segment: &Segment, laps: u64) {
-        let ring = segment.ring();
+    fn passed(&mut self, laps: u64) {
+        let ring = self.segment.ring();
         let positions = ring.shape.positions();
         self.backlog.assemblies.note_skipped();
-        let inherited = (self.inherited.wrapping_sub(self.cursor) as i64) > 0;
+        let inherited = self.cursor.is_before(self.inherited);
         if inherited && laps == 1 {
             // Taken by the reader before this one, which died before it noted that; or overwritten
             // since.
-            self.cursor = self.cursor.wrapping_add(1);
-        } else if segment.overwrites() && ring.are_apart(self.cursor, self.previous) {
+            self.cursor = self.cursor.next();
+        } else if self.segment.overwrites() && ring.are_apart(self.cursor, self.previous) {
             // No newer line: going where it says could lead the reader around for ever.
-            self.skip(segment, RingMode::Lossless);
-        } else if segment.overwrites() {
+            self.skip(RingMode::Lossless);
+        } else if self.segment.overwrites() {
             // The entry's later lap proves that everything up to a lap before it is gone.
-            let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).wrapping_add(1);
+            let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).next();
             // Landing exactly on the oldest line means being overrun again at once, if writers go
             // on.
             let margin = if self.overrun { positions / 8 } else { 0 };
-            self.cursor = ring.oldest_after(next).wrapping_add(margin);
+            self.cursor = ring.oldest_after(next).plus(margin);
             self.taken = self.cursor;
             self.overrun = true;
         } else {
-            self.skip_damaged(segment);
+            self.skip_damaged();
         }
     }
 }
 
 /// The position at which a new reader begins: behind what the reader before it accepted.
-fn start(segment: &Segment) -> u64 {
+fn start(segment: &Segment) -> Position {
     // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
-    let accepted = segment.header().read_position.0.load(Acquire);
+    let accepted = Position(segment.header().read_position.0.load(Acquire));
     let (tail, positions) = (segment.ring().tail(), segment.ring().shape.positions());
     // Damaged, if it is ahead of what was written, or so far behind that it must have been
     // overwritten.
-    match tail.wrapping_sub(accepted) as i64 {
-        ..0 => tail,
-        behind if behind as u64 > positions && !segment.overwrites() => {
-            tail.wrapping_sub(positions)
-        }
-        _ => accepted,
+    if accepted != tail && !accepted.is_before(tail) {
+        tail
+    } else if tail.since(accepted) > positions && !segment.overwrites() {
+        tail.minus(positions)
+    } else {
+        accepted
     }
 }
 

@@ -9,40 +9,38 @@ use crate::registry::ticket::Label;
 use crate::segment::options::{Options, WakeUp};
 use crate::write::writer::{Style, Writer};
 
-fn segment(options: Options) -> Segment {
-    Segment::anonymous(&options).expect("a segment")
+fn segment(options: Options) -> Arc<Segment> {
+    Arc::new(Segment::anonymous(&options).expect("a segment"))
 }
 
-fn writer(segment: &Segment) -> Writer {
+fn writer(segment: &Arc<Segment>) -> Writer {
     let entry = cell::MirrorKind::Ticket { seat: None, serial: None, label: Label::default() };
     Writer::new(segment, entry).expect("a cell")
 }
 
-fn write(segment: &Segment, writer: &mut Writer, lines: core::ops::Range<u32>) {
-    lines.for_each(|i| {
-        writer.line(segment, format!("{i}").as_bytes(), Style::default()).expect("room")
-    });
+fn write(writer: &mut Writer, lines: core::ops::Range<u32>) {
+    lines.for_each(|i| writer.line(format!("{i}").as_bytes(), Style::default()).expect("room"));
 }
 
 /// Everything that is there now, as text.
-fn items(segment: &Segment, drain: &mut Drain) -> Vec<String> {
+fn items(drain: &mut Drain) -> Vec<String> {
     let mut items = Vec::new();
-    while drain.fill(segment) {
-        items.extend(drain.next_item(segment).map(|item| item.to_string()));
-        drain.accept(segment, 1);
+    while drain.fill() {
+        items.extend(drain.next_item().map(|item| item.to_string()));
+        drain.accept(1);
     }
     items
 }
 
 /// Reads until nothing is open any more: every end is reported, whatever the words say.
-fn items_to_the_end(segment: &Segment, drain: &mut Drain) -> Vec<String> {
+fn items_to_the_end(drain: &mut Drain) -> Vec<String> {
     let mut all = Vec::new();
     loop {
-        all.extend(items(segment, drain));
-        if drain.is_over(segment) {
+        all.extend(items(drain));
+        if drain.is_over() {
             return all;
         }
-        drain.reap_dead(segment).expect("the descriptor is open");
+        drain.reap_dead().expect("the descriptor is open");
     }
 }
 
@@ -52,15 +50,15 @@ fn a_reader_that_died_before_it_noted_how_far_it_was_costs_nothing() {
         for taken in [1, 2, 3, 9] {
             let segment = segment(Options::new().lines(64).policy(policy));
             let mut writer = writer(&segment);
-            write(&segment, &mut writer, 0..10);
+            write(&mut writer, 0..10);
             let mut first = Drain::open(&segment).expect("the first");
-            assert!(first.fill(&segment));
-            first.accept(&segment, taken);
+            assert!(first.fill());
+            first.accept(taken);
             drop(first);
             segment.header().read_position.0.store(0, Relaxed);
             let mut second = Drain::open(&segment).expect("the first has gone");
             let expected: Vec<_> = (taken..10).map(|i| i.to_string()).collect();
-            assert_eq!(items(&segment, &mut second), expected, "{taken} taken");
+            assert_eq!(items(&mut second), expected, "{taken} taken");
         }
     }
 }
@@ -71,11 +69,11 @@ fn a_read_position_ahead_of_what_was_written_does_not_stop_the_reader() {
         for ahead in [1, 30, 1 << 40] {
             let segment = segment(Options::new().lines(64).policy(policy));
             let mut writer = writer(&segment);
-            write(&segment, &mut writer, 0..20);
+            write(&mut writer, 0..20);
             segment.header().read_position.0.store(20 + ahead, Relaxed);
             let mut drain = Drain::open(&segment).expect("the first");
-            write(&segment, &mut writer, 20..30);
-            let found = items(&segment, &mut drain);
+            write(&mut writer, 20..30);
+            let found = items(&mut drain);
             assert!(
                 found.ends_with(&["29".to_owned()]) && found.len() >= 10,
                 "{ahead} ahead: {found:?}"
@@ -102,11 +100,11 @@ fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
         let segment = segment(Options::new().lines(64));
         let mut drain = Drain::open(&segment).expect("the first");
         let mut writer = writer(&segment);
-        write(&segment, &mut writer, 0..1);
+        write(&mut writer, 0..1);
         damage(&segment, writer.registration().cell(&segment));
         // Its lock is gone, and nothing was said.
         drop(writer);
-        let all = items_to_the_end(&segment, &mut drain);
+        let all = items_to_the_end(&mut drain);
         assert!(all.iter().any(|item| item.contains("died")), "{case}: {all:?}");
     }
 }
@@ -121,7 +119,7 @@ fn a_ticket_of_a_cell_that_does_not_exist_ends() {
     let nowhere = crate::layout::MirrorId { cell: 900, ..mirror };
     assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
     drop(writer);
-    let all = items_to_the_end(&segment, &mut drain);
+    let all = items_to_the_end(&mut drain);
     assert!(all.iter().any(|item| item.contains("died")), "{all:?}");
 }
 
@@ -131,10 +129,10 @@ fn forged_counts_of_missing_bytes_add_up_to_no_panic() {
     let mut drain = Drain::open(&segment).expect("the first");
     let mut writer = writer(&segment);
     for part in [7, 8] {
-        writer.forge(&segment, part, flag::TRUNCATED, &[0xff; 8]);
+        writer.forge(part, flag::TRUNCATED, &[0xff; 8]);
     }
     drop(writer);
-    items_to_the_end(&segment, &mut drain);
+    items_to_the_end(&mut drain);
 }
 
 #[test]
@@ -145,12 +143,12 @@ fn laps_that_lead_around_in_a_circle_are_damage() {
         let options = Options::new().lines(8).policy(Policy::OverwriteOldest).wake_up(wake_up);
         let segment = segment(options);
         let mut writer = writer(&segment);
-        write(&segment, &mut writer, 0..8);
+        write(&mut writer, 0..8);
         for (word, index) in segment.ring().order.iter().zip(0..) {
             let entry = OrderEntry(word.load(Relaxed));
             word.store(OrderEntry::full((index / stride) << 37, entry.slot()).0, Relaxed);
         }
-        let ring = crate::LineRing::of(Arc::new(segment));
+        let ring = crate::LineRing::of(segment);
         let mut reader = ring.reader().expect("no other");
         let mut items = 0;
         while reader.try_recv().expect("ours").is_some() {
@@ -167,12 +165,12 @@ fn parts_of_a_line_without_end_make_no_line_longer_than_the_longest() {
     let mut writer = writer(&segment);
     let mut drain = Drain::open(&segment).expect("the first");
     for part in 0..50 {
-        writer.forge(&segment, part, if part == 0 { flag::FIRST } else { 0 }, &[b'x'; 32]);
-        assert!(!drain.fill(&segment));
+        writer.forge(part, if part == 0 { flag::FIRST } else { 0 }, &[b'x'; 32]);
+        assert!(!drain.fill());
     }
-    writer.forge(&segment, 50, flag::LAST, &[b'x'; 32]);
-    assert!(drain.fill(&segment));
-    let item = drain.next_item(&segment).expect("it is queued");
+    writer.forge(50, flag::LAST, &[b'x'; 32]);
+    assert!(drain.fill());
+    let item = drain.next_item().expect("it is queued");
     let line = item.line().expect("a line");
     assert_eq!((line.bytes.len(), line.missing, line.truncated), (70, 51 * 32 - 70, true));
 }
@@ -182,29 +180,29 @@ fn counts_at_their_ends_stay_there_or_begin_anew() {
     let segment = segment(Options::new().lines(8).policy(Policy::DropNewest));
     let mut writer = writer(&segment);
     let mut drain = Drain::open(&segment).expect("the first");
-    write(&segment, &mut writer, 0..8);
+    write(&mut writer, 0..8);
     segment.cells()[1].writer.0.dropped.store(u64::MAX, Relaxed);
-    write(&segment, &mut writer, 8..10);
+    write(&mut writer, 8..10);
     assert_eq!(segment.cells()[1].writer.0.dropped.load(Relaxed), 1);
-    items(&segment, &mut drain);
+    items(&mut drain);
     drain.backlog.writers.get_mut(0).expect("it wrote").progress.lost = u64::MAX;
-    write(&segment, &mut writer, 10..11);
-    assert_eq!(items(&segment, &mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
+    write(&mut writer, 10..11);
+    assert_eq!(items(&mut drain), ["-- worker 0: 2 lines lost, ring full --", "10"]);
     assert_eq!(drain.backlog.writers.get_mut(0).expect("it wrote").progress.lost, u64::MAX);
 }
 
 /// The word at `word` of the slot in which `position` is.
-fn word_of(segment: &Segment, position: u64, word: usize) -> &crate::layout::sync::AtomicU64 {
+fn word_of(segment: &Segment, position: Position, word: usize) -> &crate::layout::sync::AtomicU64 {
     let ring = segment.ring();
     let slot = OrderEntry(ring.order[ring.shape.index(position)].load(Relaxed)).slot() as usize;
     &ring.slots[slot * ring.shape.slot_words + word]
 }
 
 /// The lines that are there, as what is said of them.
-fn flags_of_lines(segment: &Segment, drain: &mut Drain) -> Vec<(String, bool, bool, u64)> {
+fn flags_of_lines(drain: &mut Drain) -> Vec<(String, bool, bool, u64)> {
     let mut lines = Vec::new();
-    while drain.fill(segment) {
-        let item = drain.next_item(segment).map(Item::into_owned);
+    while drain.fill() {
+        let item = drain.next_item().map(Item::into_owned);
         lines.extend(item.iter().filter_map(Item::line).map(|line| {
             (
                 String::from_utf8_lossy(&line.bytes).into_owned(),
@@ -213,7 +211,7 @@ fn flags_of_lines(segment: &Segment, drain: &mut Drain) -> Vec<(String, bool, bo
                 line.missing,
             )
         }));
-        drain.accept(segment, 1);
+        drain.accept(1);
     }
     lines
 }
@@ -223,15 +221,15 @@ fn a_damaged_part_that_names_the_next_line_neither_ends_nor_joins_the_one_before
     let segment = segment(Options::new().lines(8).line_bytes(64).max_line(100).checksums(true));
     let (mut writer, mut drain) = (writer(&segment), Drain::open(&segment).expect("the first"));
     let text = |byte: u8| [byte; 24];
-    writer.forge(&segment, 0, flag::FIRST, &text(b'a'));
-    writer.forge(&segment, 1, 0, &text(b'b'));
-    writer.forge(&segment, 2, flag::LAST, &text(b'c'));
+    writer.forge(0, flag::FIRST, &text(b'a'));
+    writer.forge(1, 0, &text(b'b'));
+    writer.forge(2, flag::LAST, &text(b'c'));
     // Its line's number becomes the next one.
-    let line = word_of(&segment, 1, 2);
+    let line = word_of(&segment, Position(1), 2);
     line.store(line.load(Relaxed) + (1 << 16), Relaxed);
     let [a, b, c] = [b'a', b'b', b'c'].map(|byte| String::from_utf8(vec![byte; 24]).expect("text"));
     let expected = [(b, true, false, 0), (a + &c, false, true, 24)];
-    assert_eq!(flags_of_lines(&segment, &mut drain), expected);
+    assert_eq!(flags_of_lines(&mut drain), expected);
 }
 
 /// Two parts of a line; then that line made void, and begun anew with `anew`, else other lines;
@@ -244,14 +242,14 @@ fn long_line_with_three_positions_inside(
     let ([first, second], style) = (writers, Style::default());
     let payload = segment.ring().shape.payload();
     let begun = |byte: u8| vec![byte; 2 * payload + 1];
-    first.append(segment, &begun(b'a'), style).expect("room");
+    first.append(&begun(b'a'), style).expect("room");
     if anew {
-        first.rewrite(segment);
-        first.append(segment, &begun(b'b'), style).expect("room");
+        first.rewrite();
+        first.append(&begun(b'b'), style).expect("room");
     } else {
-        write(segment, second, 0..3);
+        write(second, 0..3);
     }
-    first.finish(segment, style, 0).expect("room");
+    first.finish(style, 0).expect("room");
     (if anew { 'b' } else { 'a' }, 2 * payload + 1)
 }
 
@@ -274,10 +272,10 @@ fn parts_between_which_positions_are_skipped_make_no_line_of_a_void_one_and_its_
             let (byte, length) =
                 long_line_with_three_positions_inside(&segment, &mut writers, anew);
             for position in 2..5 {
-                let word = word_of(&segment, position, if numbers { 2 } else { 0 });
+                let word = word_of(&segment, Position(position), if numbers { 2 } else { 0 });
                 word.store(word.load(Relaxed) + (77 << 16), Relaxed);
             }
-            let lines = flags_of_lines(&segment, &mut drain);
+            let lines = flags_of_lines(&mut drain);
             let sound: Vec<_> = lines.into_iter().filter(|(_, damaged, ..)| !damaged).collect();
             let expected = if anew {
                 (byte.to_string(), false, true, length as u64 - 1)
@@ -300,18 +298,16 @@ fn a_reader_that_walks_over_what_it_takes_for_its_predecessors_joins_no_void_par
         let mut writers = [writer(&segment), writer(&segment)];
         let mut drain = Drain::open(&segment).expect("the first");
         let payload = segment.ring().shape.payload();
-        writers[0].append(&segment, &vec![b'a'; 2 * payload + 1], Style::default()).expect("room");
-        assert_eq!(items(&segment, &mut drain), [""; 0]);
+        writers[0].append(&vec![b'a'; 2 * payload + 1], Style::default()).expect("room");
+        assert_eq!(items(&mut drain), [""; 0]);
         if anew {
-            writers[0].rewrite(&segment);
-            writers[0]
-                .append(&segment, &vec![b'b'; 2 * payload + 1], Style::default())
-                .expect("room");
+            writers[0].rewrite();
+            writers[0].append(&vec![b'b'; 2 * payload + 1], Style::default()).expect("room");
         }
         let written = if anew { 8 } else { 11 };
-        write(&segment, &mut writers[1], 0..written);
-        writers[0].finish(&segment, Style::default(), 0).expect("room");
-        let all = items(&segment, &mut drain);
+        write(&mut writers[1], 0..written);
+        writers[0].finish(Style::default(), 0).expect("room");
+        let all = items(&mut drain);
         let expected = if anew { "b".to_owned() } else { "a".repeat(2 * payload + 1) };
         assert_eq!(all.last(), Some(&expected), "{all:?}");
     }
@@ -320,16 +316,16 @@ fn a_reader_that_walks_over_what_it_takes_for_its_predecessors_joins_no_void_par
 #[test]
 fn an_observer_joins_no_parts_between_which_it_did_not_see_some() {
     for anew in [true, false] {
-        let ring = crate::LineRing::of(Arc::new(segment(
+        let ring = crate::LineRing::of(segment(
             Options::new().lines(16).line_bytes(64).max_line(100).rewrite(true),
-        )));
+        ));
         let segment = ring.segment();
         let (mut writers, mut drain) =
             ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
         let (byte, length) = long_line_with_three_positions_inside(segment, &mut writers, anew);
-        assert_eq!(items(segment, &mut drain).len(), if anew { 1 } else { 4 });
+        assert_eq!(items(&mut drain).len(), if anew { 1 } else { 4 });
         // As if the slots of lines that were taken had been filled again before the snapshot.
-        (2..5).for_each(|position| word_of(segment, position, 0).store(99, Relaxed));
+        (2..5).for_each(|position| word_of(segment, Position(position), 0).store(99, Relaxed));
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
         let seen = observer.snapshot().expect("it is not cut");
         let lines: Vec<_> = seen.iter().filter_map(Item::line).collect();
@@ -344,21 +340,21 @@ fn an_observer_counts_the_loss_of_a_line_after_a_void_one_unless_it_was_accepted
     for lost in [true, false] {
         let options =
             Options::new().lines(8).line_bytes(64).max_line(100).policy(Policy::DropNewest);
-        let ring = crate::LineRing::of(Arc::new(segment(options)));
+        let ring = crate::LineRing::of(segment(options));
         let segment = ring.segment();
         let (mut writers, mut drain) =
             ([writer(segment), writer(segment)], Drain::open(segment).expect("the first"));
-        writers[0].append(segment, &[b'x'; 40], Style::default()).expect("room");
-        writers[0].discard_partial(segment);
-        write(segment, &mut writers[1], 0..if lost { 6 } else { 5 });
-        write(segment, &mut writers[0], 0..1);
-        let read = items(segment, &mut drain);
+        writers[0].append(&[b'x'; 40], Style::default()).expect("room");
+        writers[0].discard_partial();
+        write(&mut writers[1], 0..if lost { 6 } else { 5 });
+        write(&mut writers[0], 0..1);
+        let read = items(&mut drain);
         assert_eq!(read.len(), 6, "{read:?}");
         if !lost {
             // The one that was accepted is not there any more.
-            word_of(segment, 7, 0).store(99, Relaxed);
+            word_of(segment, Position(7), 0).store(99, Relaxed);
         }
-        write(segment, &mut writers[0], 1..2);
+        write(&mut writers[0], 1..2);
         let observer = crate::Observer::attach(ring.descriptor().expect("open")).expect("a ring");
         let seen: Vec<_> =
             observer.snapshot().expect("it is not cut").iter().map(Item::to_string).collect();
@@ -375,26 +371,26 @@ fn a_void_line_that_comes_a_second_time_counts_no_loss_of_its_successor() {
             Options::new().lines(64).line_bytes(64).max_line(100).policy(Policy::OverwriteOldest),
         );
         let mut writers = [writer(&segment), writer(&segment)];
-        writers[0].append(&segment, &[b'x'; 40], Style::default()).expect("room");
-        writers[0].discard_partial(&segment);
-        write(&segment, &mut writers[0], 0..1);
+        writers[0].append(&[b'x'; 40], Style::default()).expect("room");
+        writers[0].discard_partial();
+        write(&mut writers[0], 0..1);
         // The first reader dies after it had noted what it delivered, and before it took that.
         if noted {
             let mut drain = Drain::open(&segment).expect("the first");
-            assert!(drain.fill(&segment));
+            assert!(drain.fill());
             drain.backlog.queue.note_delivered(1, &segment, &drain.backlog.writers);
         }
         let mut drain = Drain::open(&segment).expect("the first has gone");
-        assert!(drain.fill(&segment));
-        assert_eq!(drain.next_item(&segment).map(|item| item.to_string()).as_deref(), Some("0"));
+        assert!(drain.fill());
+        assert_eq!(drain.next_item().map(|item| item.to_string()).as_deref(), Some("0"));
         let mut drain = {
             drop(drain);
             Drain::open(&segment).expect("the others have gone")
         };
         // The parts and the mark come again, and not the line.
-        word_of(&segment, 2, 0).store(99, Relaxed);
-        write(&segment, &mut writers[0], 1..2);
-        let all = items(&segment, &mut drain);
+        word_of(&segment, Position(2), 0).store(99, Relaxed);
+        write(&mut writers[0], 1..2);
+        let all = items(&mut drain);
         let losses = all.iter().filter(|item| item.contains("lost")).count();
         assert_eq!(
             (losses, all.last().map(String::as_str)),
@@ -420,9 +416,9 @@ fn a_reader_begins_behind_what_was_accepted_unless_that_cannot_be() {
     ];
     for (policy, accepted, expected) in cases {
         let segment = segment(Options::new().lines(8).policy(policy));
-        write(&segment, &mut writer(&segment), 0..5);
+        write(&mut writer(&segment), 0..5);
         segment.header().read_position.0.store(accepted, Relaxed);
-        assert_eq!(start(&segment), expected, "{policy:?}, {accepted} accepted");
+        assert_eq!(start(&segment), Position(expected), "{policy:?}, {accepted} accepted");
     }
 }
 
@@ -437,27 +433,26 @@ fn a_batch_is_a_quarter_of_a_small_ring_and_no_more_than_a_number_of_a_large_one
 fn what_comes_before_a_position_is_queued_or_not_decoded_yet() {
     let segment = segment(Options::new().lines(8));
     let mut drain = Drain::open(&segment).expect("the first");
-    assert!(drain.comes_before(1) && !drain.comes_before(0));
-    assert!(!drain.comes_before(0_u64.wrapping_sub(1)), "behind");
-    write(&segment, &mut writer(&segment), 0..1);
-    assert!(drain.fill(&segment) && drain.comes_before(0), "it is queued");
-    drain.accept(&segment, 1);
-    assert!(!drain.comes_before(1) && drain.comes_before(2));
+    let comes_before = |drain: &Drain, position| drain.comes_before(Position(position));
+    assert!(comes_before(&drain, 1) && !comes_before(&drain, 0));
+    assert!(!comes_before(&drain, u64::MAX), "behind");
+    write(&mut writer(&segment), 0..1);
+    assert!(drain.fill() && comes_before(&drain, 0), "it is queued");
+    drain.accept(1);
+    assert!(!comes_before(&drain, 1) && comes_before(&drain, 2));
 }
 
 #[test]
 fn a_reader_that_is_overrun_again_before_it_got_a_line_lands_behind_a_margin() {
     for (again, first) in [(false, 24), (true, 24 + 2)] {
         let segment = segment(Options::new().lines(16).policy(Policy::OverwriteOldest));
-        write(&segment, &mut writer(&segment), 0..40);
+        write(&mut writer(&segment), 0..40);
         let mut drain = Drain::open(&segment).expect("the first");
-        drain.inherited = 0;
+        drain.inherited = Position(0);
         drain.overrun = again;
-        assert!(drain.fill(&segment));
-        let positions: Vec<_> = drain
-            .items(&segment)
-            .filter_map(|item| item.line().map(|line| line.position))
-            .collect();
+        assert!(drain.fill());
+        let positions: Vec<_> =
+            drain.items().filter_map(|item| item.line().map(|line| line.position)).collect();
         assert_eq!(positions.first(), Some(&first));
         assert!(!drain.overrun, "it got lines");
     }
@@ -518,16 +513,16 @@ fn what_was_accepted_of_writers_that_take_turns_is_noted_for_each_of_them() {
     let segment = segment(Options::new().lines(64));
     let mut writers = [writer(&segment), writer(&segment)];
     for line in 0..3 {
-        writers.iter_mut().for_each(|writer| write(&segment, writer, line..line + 1));
+        writers.iter_mut().for_each(|writer| write(writer, line..line + 1));
     }
     let mut drain = Drain::open(&segment).expect("the first");
-    assert!(drain.fill(&segment));
+    assert!(drain.fill());
     assert_eq!(drain.queued(), 6);
     // All of the first one's lines, and two of the second one's.
-    drain.accept(&segment, 5);
+    drain.accept(5);
     let left = writers.each_ref().map(|writer| {
         let cell = writer.registration().cell(&segment);
-        cell.pending().line - cell.reader.0.delivered.load(Relaxed)
+        cell.pending().line.get() - cell.reader.0.delivered.load(Relaxed)
     });
     assert_eq!(left, [0, 1]);
 }
@@ -537,12 +532,12 @@ fn room_is_told_at_once_where_writers_wait_for_it() {
     for (policy, is_told) in [(Policy::Block, true), (Policy::DropNewest, false)] {
         let segment = segment(Options::new().lines(8).policy(policy));
         let mut writer = writer(&segment);
-        write(&segment, &mut writer, 0..8);
+        write(&mut writer, 0..8);
         // As a writer leaves it that is about to sleep for room.
         let space = &segment.header().space.0;
         space.store(1, Relaxed);
         let mut drain = Drain::open(&segment).expect("the first");
-        assert_eq!(items(&segment, &mut drain).len(), 8);
+        assert_eq!(items(&mut drain).len(), 8);
         assert_eq!(space.load(Relaxed) != 1, is_told, "{policy:?}");
     }
 }

@@ -7,7 +7,7 @@ use crate::error::ReadError;
 use crate::exchange::Spare;
 use crate::exchange::checksum;
 use crate::layout::sync::{Ordering, fence};
-use crate::layout::{LINE_MASK, MirrorId, Owner, SlotHeader};
+use crate::layout::{LineNumber, MirrorId, Owner, Position, SlotHeader};
 use crate::line::item::End;
 use crate::read::Decoded;
 use crate::read::assembly::{Long, image_of};
@@ -82,7 +82,7 @@ impl EndReporter {
 pub(crate) fn report_ends(
     backlog: &mut Backlog,
     segment: &Segment,
-    position: u64,
+    position: Position,
     decoded: Decoded,
 ) {
     if !backlog.writers.has_pending_ends() {
@@ -102,7 +102,7 @@ pub(crate) fn report_ends(
 pub(crate) fn report_end(
     backlog: &mut Backlog,
     segment: &Segment,
-    position: u64,
+    position: Position,
     pending: &PendingEnd,
 ) {
     let PendingEnd { writer, end, .. } = *pending;
@@ -117,7 +117,7 @@ pub(crate) fn report_end(
 }
 
 /// Queues the loss of what is missing before an end, and its error if that was kept.
-fn report_gap(backlog: &mut Backlog, segment: &Segment, position: u64, pending: &PendingEnd) {
+fn report_gap(backlog: &mut Backlog, segment: &Segment, position: Position, pending: &PendingEnd) {
     let PendingEnd { writer, lines, gap, .. } = *pending;
     let kept = if pending.error_is_lost {
         let mirror = backlog.writers.get(writer).map(|known| known.progress.mirror);
@@ -128,7 +128,7 @@ fn report_gap(backlog: &mut Backlog, segment: &Segment, position: u64, pending: 
     let gap = gap - u64::from(kept.is_some());
     if gap > 0 {
         // The error, if it is kept, is a line of its own, and not accepted with these.
-        let next = lines.wrapping_sub(u64::from(kept.is_some())) & LINE_MASK;
+        let next = if kept.is_some() { lines.previous() } else { lines };
         backlog.push(position, Event::Lost { writer, lines: gap, next });
     }
     if let Some(error) = kept {
@@ -143,19 +143,19 @@ fn report_gap(backlog: &mut Backlog, segment: &Segment, position: u64, pending: 
 /// The first slot-full of an error whose line was overwritten, out of its mirror's spare.
 fn kept_error(
     segment: &Segment,
-    position: u64,
+    position: Position,
     pending: &PendingEnd,
     mirror: MirrorId,
 ) -> Option<Long> {
     let shape = segment.ring().shape;
     let image = kept_slot(segment, mirror)?;
     let (found, bytes) = image_of(shape, &image);
-    let (cell, line) = (mirror.cell, pending.lines.wrapping_sub(1) & LINE_MASK);
+    let (cell, line) = (mirror.cell, pending.lines.previous());
     let damaged = !checksum::agrees(shape, &image)
         || shape.has_checks() && (found.cell, found.line) != (cell, line);
     // It is accepted as that line, whatever stands there.
-    let header = SlotHeader { position: position.wrapping_sub(1), cell, line, ..found };
-    let (bytes, missing, writer) = (bytes.to_vec(), found.position, pending.writer);
+    let header = SlotHeader { position: position.previous(), cell, line, ..found };
+    let (bytes, missing, writer) = (bytes.to_vec(), found.position.0, pending.writer);
     Some(Long { header, writer, bytes, missing, truncated: missing > 0, damaged })
 }
 
@@ -164,7 +164,8 @@ fn kept_slot(segment: &Segment, mirror: MirrorId) -> Option<Vec<u64>> {
     let cell = &segment.cells()[usize::from(mirror.cell)];
     // A mirror that died before it could say that it keeps the error still has the cell.
     let is_kept = |owner| matches!(owner, Some(Owner::KeepsError | Owner::Live));
-    let keeps = || is_kept(cell.owner()) && cell.reader.0.epoch.load(Relaxed) == mirror.epoch;
+    let epoch = || LineNumber::new(cell.reader.0.epoch.load(Relaxed));
+    let keeps = || is_kept(cell.owner()) && epoch() == mirror.epoch;
     if !keeps() {
         return None;
     }

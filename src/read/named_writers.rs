@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, MirrorId, TicketWord};
+use crate::layout::{LineNumber, MirrorId, TicketWord};
 use crate::line::item::End;
 use crate::read::lineage::{Lineage, Progress};
 use crate::segment::Parts;
@@ -19,7 +19,7 @@ pub(crate) struct TicketEnd {
     pub(crate) label: String,
     pub(crate) end: End,
     /// The number after its last line.
-    pub(crate) next: u64,
+    pub(crate) next: LineNumber,
 }
 
 /// The ends that no reader has accepted, in the order of their mirrors.
@@ -35,7 +35,7 @@ pub(crate) fn ticket_ends(parts: &Parts) -> Vec<TicketEnd> {
             _ => continue,
         };
         let worker = ticket.serial.load(Relaxed) as u32;
-        let (label, next) = (ticket.label(), ticket.lines.load(Relaxed));
+        let (label, next) = (ticket.label(), LineNumber::new(ticket.lines.load(Relaxed)));
         ends.push(TicketEnd { mirror, worker, label, end, next });
     }
     ends.sort_by_key(|end| end.worker);
@@ -49,7 +49,7 @@ pub(crate) struct NamedWriter {
     pub(crate) label: String,
     pub(crate) progress: Progress,
     /// Lines before this one were accepted, or nothing is known of them.
-    pub(crate) accepted: u64,
+    pub(crate) accepted: LineNumber,
 }
 
 /// All mirrors that are named.
@@ -80,7 +80,7 @@ impl NamedWriters {
         for (cell, index) in parts.cells().iter().zip(0..).skip(1) {
             // ORD epoch:C, acquire; pairs with epoch:A; the mirror's ticket and serial are seen
             // with its epoch.
-            let epoch = cell.reader.0.epoch.load(Acquire);
+            let epoch = LineNumber::new(cell.reader.0.epoch.load(Acquire));
             let serial = cell.reader.0.serial.load(Relaxed);
             let ticket = cell.reader.0.ticket.load(Relaxed).wrapping_sub(1);
             let ticket = parts.tickets().get(ticket as usize);
@@ -94,7 +94,7 @@ impl NamedWriters {
     fn add(&mut self, parts: &Parts, mirror: MirrorId, worker: u32, label: String) {
         let Some(cell) = parts.cells().get(usize::from(mirror.cell)) else { return };
         if self.by_mirror(mirror).is_none() {
-            let progress = Progress::new(mirror, cell.reader.0.delivered.load(Relaxed));
+            let progress = Progress::new(mirror, cell.delivered());
             let accepted = progress.expected;
             self.push(NamedWriter { worker, label, progress, accepted });
         }
@@ -122,18 +122,18 @@ impl NamedWriters {
     }
 
     /// Which mirror wrote line `line` of `cell`; a new one, if none of those that are named did.
-    pub(crate) fn of_line(&mut self, cell: u16, line: u64) -> u32 {
+    pub(crate) fn of_line(&mut self, cell: u16, line: LineNumber) -> u32 {
         self.known_of(cell, line).unwrap_or_else(|| {
             let mirror = MirrorId { cell, epoch: line };
             let progress = Progress { mirror, expected: line, lines: 0, lost: 0 };
-            let accepted = line.wrapping_add(1) & LINE_MASK;
+            let accepted = line.next();
             let (worker, label) = (u32::MAX, String::new());
             self.push(NamedWriter { worker, label, progress, accepted })
         })
     }
 
     /// As [`of_line`](Self::of_line); `None` for a line of no named mirror.
-    pub(crate) fn known_of(&self, cell: u16, line: u64) -> Option<u32> {
+    pub(crate) fn known_of(&self, cell: u16, line: LineNumber) -> Option<u32> {
         self.by_cell.get(&cell)?.of_line(line)
     }
 }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{ReadError, SystemError};
 use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
+use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
 use crate::sys::futex::{self, PERIOD, timespec};
@@ -31,13 +32,31 @@ pub(crate) enum Patience {
     Sleep,
 }
 
-/// Waits until what is `awaited` may have come: at most a period, at most `limit`.
+/// What a reader that has nothing to do waits for. It borrows nothing, so that a caller can let go
+/// of the reader's state while it waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// A line here,
+    pub(crate) position: Position,
+    /// or another count of events than this one.
+    pub(crate) seen_events: u64,
+}
+
+impl Wanted {
+    fn of(self, segment: &Segment) -> Awaited<'_> {
+        let Self { position, seen_events } = self;
+        Awaited { ring: segment.ring(), position, events: segment.event_count(), seen_events }
+    }
+}
+
+/// Waits until what is `wanted` may have come: at most a period, at most `limit`.
 pub(crate) fn pause(
     segment: &Segment,
-    awaited: &Awaited<'_>,
+    wanted: Wanted,
     limit: Duration,
     patience: Patience,
 ) -> Result<(), ReadError> {
+    let awaited = wanted.of(segment);
     let sleeps = &segment.header().flags.0.reader_sleeps;
     for round in 0..if patience == Patience::Spin { SPIN_ROUNDS } else { 1 } {
         if round > 0 {
@@ -51,7 +70,7 @@ pub(crate) fn pause(
             return Ok(());
         }
     }
-    if !may_sleep(awaited, sleeps) {
+    if !may_sleep(&awaited, sleeps) {
         return Ok(());
     }
     let time = limit.min(PERIOD);
@@ -73,14 +92,15 @@ pub(crate) fn pause(
     }
 }
 
-/// Arms the wake-up pipe before an event loop polls it: `true` if what is `awaited` has not come
+/// Arms the wake-up pipe before an event loop polls it: `true` if what is `wanted` has not come
 /// yet.
-pub(crate) fn arm(segment: &Segment, awaited: &Awaited<'_>) -> bool {
+pub(crate) fn arm(segment: &Segment, wanted: Wanted) -> bool {
+    let awaited = wanted.of(segment);
     match segment.pipe() {
         None => !awaited.has_come(),
         Some(pipe) => {
             pipe.drain();
-            may_sleep(awaited, &segment.header().flags.0.reader_sleeps)
+            may_sleep(&awaited, &segment.header().flags.0.reader_sleeps)
         }
     }
 }

@@ -9,7 +9,7 @@ use std::slice::ChunksExactMut;
 use std::sync::Arc;
 
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, Shape, SlotHeader, flag};
+use crate::layout::{LineNumber, Position, Shape, SlotHeader, flag};
 use crate::line::item::{End, Ended, Item, Line, LossCause, Lost};
 use crate::read::assembly::{Long, NO_WRITER, image_of, trailer};
 use crate::read::decode::line_of;
@@ -38,7 +38,7 @@ pub(crate) struct ReadQueue {
 #[derive(Clone, Copy, Debug)]
 struct Queued {
     /// Accepting it takes every position before this one.
-    end_position: u64,
+    end_position: Position,
     /// The mirror of a line of one slot; of an event [`NO_WRITER`].
     writer: u32,
     /// Of a line of one slot, which stands right before `end_position`: the word of the arena at
@@ -65,13 +65,13 @@ pub(crate) enum Event {
     /// mirror that it names.
     Stray(Long),
     /// Lines that will not come; `next` is the number of the line after them.
-    Lost { writer: u32, lines: u64, next: u64 },
+    Lost { writer: u32, lines: u64, next: LineNumber },
     /// A mirror's end.
     Ended { writer: u32, end: End, exit: Option<ExitStatus> },
     /// The end of a seat that was never opened.
     NeverOpened { ticket: u32, worker: u32, label: Arc<str>, end: End },
     /// A position at which no writer left what stands there.
-    Damaged { position: u64 },
+    Damaged { position: Position },
 }
 
 impl ReadQueue {
@@ -115,12 +115,12 @@ impl ReadQueue {
 
     /// Queues the line whose slot's image was put in the next room; accepting it takes every
     /// position before `end_position`.
-    pub(crate) fn push_line(&mut self, end_position: u64, writer: u32) {
+    pub(crate) fn push_line(&mut self, end_position: Position, writer: u32) {
         let (_, mut tail) = self.images();
         tail.push_line(end_position, writer);
     }
 
-    pub(crate) fn push(&mut self, end_position: u64, event: Event) {
+    pub(crate) fn push(&mut self, end_position: Position, event: Event) {
         self.queue.push(Queued {
             end_position,
             writer: NO_WRITER,
@@ -153,7 +153,7 @@ impl ReadQueue {
             return *event_item(segment, writers, &self.events[(at - EVENT) as usize]);
         }
         let (header, payload) = image_of(self.shape, &self.arena[at as usize..]);
-        let header = SlotHeader { position: end_position.wrapping_sub(1), ..header };
+        let header = SlotHeader { position: end_position.previous(), ..header };
         let (length, missing) = trailer(&header, payload);
         let truncated = header.is(flag::TRUNCATED);
         Item::Line(line(segment, writers, &header, writer, &payload[..length], missing, truncated))
@@ -163,7 +163,7 @@ impl ReadQueue {
 
     /// The position before which accepting the first `count` items takes all.
     #[inline]
-    pub(crate) fn end_position(&self, count: usize) -> Option<u64> {
+    pub(crate) fn end_position(&self, count: usize) -> Option<Position> {
         self.queue[self.first..self.first + count].last().map(|queued| queued.end_position)
     }
 
@@ -178,7 +178,7 @@ impl ReadQueue {
                 continue;
             }
             let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
-            note_delivered(segment, cell, line.wrapping_add(1));
+            note_delivered(segment, cell, line.next());
         }
     }
 
@@ -219,7 +219,7 @@ pub(crate) struct Tail<'d> {
 impl Tail<'_> {
     /// As [`ReadQueue::push_line`].
     #[inline]
-    pub(crate) fn push_line(&mut self, end_position: u64, writer: u32) {
+    pub(crate) fn push_line(&mut self, end_position: Position, writer: u32) {
         self.queue.push(Queued { end_position, writer, at: *self.filled as u32 });
         *self.filled += self.stride;
     }
@@ -259,7 +259,7 @@ fn event_item<'d>(segment: &Segment, writers: &'d WriterTable, event: &'d Event)
             lost: 0,
             exit: None,
         }),
-        Event::Damaged { position } => Item::Damaged { position: *position },
+        Event::Damaged { position } => Item::Damaged { position: position.0 },
     })
 }
 
@@ -291,7 +291,7 @@ fn line<'d>(
 fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
     match event {
         Event::Long(Long { header, .. }) => {
-            note_delivered(segment, header.cell, header.line.wrapping_add(1));
+            note_delivered(segment, header.cell, header.line.next());
         }
         Event::Lost { writer, next, .. } => {
             if let Some(writer) = writers.get(*writer) {
@@ -307,8 +307,8 @@ fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
 
 /// Every line of `cell` before line `next` was accepted, or is known to be lost.
 #[inline]
-fn note_delivered(segment: &Segment, cell: u16, next: u64) {
+fn note_delivered(segment: &Segment, cell: u16, next: LineNumber) {
     if let Some(cell) = segment.cells().get(usize::from(cell)) {
-        cell.reader.0.delivered.store(next & LINE_MASK, Relaxed);
+        cell.reader.0.delivered.store(next.get(), Relaxed);
     }
 }

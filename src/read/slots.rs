@@ -2,7 +2,7 @@
 //! whose checksum does not agree.
 
 use crate::exchange::checksum;
-use crate::layout::{READER_CELL, SlotHeader, flag};
+use crate::layout::{Position, READER_CELL, SlotHeader, flag};
 use crate::read::assembly::DamagedPart;
 use crate::read::backlog::Backlog;
 use crate::read::ends::report_end;
@@ -21,7 +21,7 @@ impl Backlog {
     pub(crate) fn decode_lines<const CHECKS: bool>(
         &mut self,
         segment: &Segment,
-        position: u64,
+        position: Position,
         most: usize,
     ) -> usize {
         if !self.assemblies.is_empty() || self.writers.has_pending_ends() {
@@ -35,7 +35,7 @@ impl Backlog {
             if let Some(ahead) = run.words.get(lines + PREFETCH) {
                 ring.prefetch(ahead, run.full);
             }
-            let position = position.wrapping_add(lines as u64);
+            let position = position.plus(lines as u64);
             if ring.copy_part(word, run.full, position, image).is_err() {
                 break;
             }
@@ -49,7 +49,7 @@ impl Backlog {
                 break;
             }
             let Some(writer) = self.writers.next_line(header.cell, header.line) else { break };
-            queue.push_line(position.wrapping_add(1), writer);
+            queue.push_line(position.next(), writer);
             lines += 1;
         }
         lines
@@ -87,7 +87,7 @@ impl Backlog {
         if lost > 0 {
             self.push(position, Event::Lost { writer, lines: lost, next: line });
         }
-        let end_position = position.wrapping_add(1);
+        let end_position = position.next();
         if header.is(flag::FORGOTTEN) {
             self.writers.expect_again(segment, writer, line);
         } else if header.is(flag::FIRST) && header.is(flag::LAST) {
@@ -111,7 +111,7 @@ impl Backlog {
             let writer = writers.known_of(segment, header.cell, header.line)?;
             Some((writer, &mut writers.get_mut(writer)?.progress))
         });
-        let end_position = header.position.wrapping_add(1);
+        let end_position = header.position.next();
         match placed {
             DamagedPart::Kept => {}
             DamagedPart::NextLine(line) => self.push(end_position, Event::Long(line)),

@@ -5,11 +5,12 @@
 //! which mirrors wrote these lines, and which lines are missing.
 
 use crate::exchange::checksum;
-use crate::layout::{Geometry, OrderEntry, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag};
+use crate::layout::{
+    Geometry, OrderEntry, Position, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag,
+};
 use crate::line::item::{Ended, Item, Line, LossCause, Lost};
 use crate::read::assembly::{Assemblies, DamagedPart, Long, image_of, trailer};
 use crate::read::decode::line_of;
-use crate::read::lineage::lines_between;
 use crate::read::named_writers::{NamedWriters, TicketEnd, ticket_ends};
 use crate::segment::Parts;
 use crate::segment::options::Policy;
@@ -30,7 +31,7 @@ pub(crate) fn snapshot(parts: &Parts, geometry: &Geometry) -> Vec<Item<'static>>
         if next != Some(slot.header.position) {
             snapshot.assemblies.note_skipped();
         }
-        next = Some(slot.header.position.wrapping_add(1));
+        next = Some(slot.header.position.next());
         snapshot.add(&slot);
     }
     ends.into_iter().for_each(|end| snapshot.end(end));
@@ -54,7 +55,7 @@ impl Snapshot<'_> {
             CopyState::Damaged => self.add_damaged(*header, payload),
             CopyState::Nothing => {
                 self.assemblies.note_skipped();
-                self.items.push(Item::Damaged { position: header.position });
+                self.items.push(Item::Damaged { position: header.position.0 });
             }
         }
     }
@@ -102,7 +103,7 @@ impl Snapshot<'_> {
         {
             let missing = known.progress.note_end(next);
             lost = known.progress.lost;
-            lines = lines_between(mirror.epoch, next).saturating_sub(lost);
+            lines = mirror.epoch.lines_to(next).saturating_sub(lost);
             self.push_lost(writer, missing);
         }
         let cell = mirror.map(|mirror| mirror.cell);
@@ -157,13 +158,6 @@ enum CopyState {
     Nothing,
 }
 
-impl CopiedSlot {
-    /// How many positions it stands before `tail`; none or less: at or after it.
-    fn before(&self, tail: u64) -> i64 {
-        tail.wrapping_sub(self.header.position) as i64
-    }
-}
-
 /// All lines and parts of lines that are there, in the order of their positions.
 fn copy_slots(parts: &Parts) -> Vec<CopiedSlot> {
     let ring = parts.ring();
@@ -174,15 +168,15 @@ fn copy_slots(parts: &Parts) -> Vec<CopiedSlot> {
     let indexes = 0..ring.order.len();
     let mut found: Vec<_> =
         indexes.filter_map(|index| copy_slot(parts, index, tail, &mut image)).collect();
-    found.retain(|slot| slot.before(tail) > 0);
-    found.sort_by_key(|slot| core::cmp::Reverse(slot.before(tail)));
+    found.retain(|slot| slot.header.position.is_before(tail));
+    found.sort_by_key(|slot| core::cmp::Reverse(tail.since(slot.header.position)));
     found.dedup_by_key(|slot| slot.header.position);
     found
 }
 
 /// What the slot has that the entry at `index` names; `None` if that changes at the moment, was
 /// never filled, or was skipped.
-fn copy_slot(parts: &Parts, index: usize, tail: u64, image: &mut [u64]) -> Option<CopiedSlot> {
+fn copy_slot(parts: &Parts, index: usize, tail: Position, image: &mut [u64]) -> Option<CopiedSlot> {
     let ring = parts.ring();
     let (entry, header) = ring.observe(index, image)?;
     let position = position_of(parts, index, entry, tail);
@@ -212,8 +206,8 @@ fn copy_slot(parts: &Parts, index: usize, tail: u64, image: &mut [u64]) -> Optio
 
 /// Which position the slot has that `entry`, the one at `index`, names: the entry is full, or free
 /// for the lap after.
-fn position_of(parts: &Parts, index: usize, entry: OrderEntry, tail: u64) -> u64 {
+fn position_of(parts: &Parts, index: usize, entry: OrderEntry, tail: Position) -> Position {
     let shape = parts.ring().shape;
-    let near = tail.wrapping_sub(shape.index(tail) as u64).wrapping_add(index as u64);
+    let near = tail.minus(shape.index(tail) as u64).plus(index as u64);
     shape.after_laps(near, entry.laps_since(shape.lap(near)) - i64::from(!entry.is_full()))
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::layout::sync::Ordering;
-use crate::layout::{MirrorId, Owner, Ticket, TicketWord};
+use crate::layout::{LineNumber, MirrorId, Owner, Position, Ticket, TicketWord};
 use crate::line::item::End;
 use crate::read::Decoded;
-use crate::read::lineage::{Lineage, Progress, is_from, lines_between};
+use crate::read::lineage::{Lineage, Progress};
 use crate::segment::Segment;
 
 use Ordering::{Acquire, Relaxed};
@@ -29,9 +29,9 @@ pub(crate) struct KnownWriter {
 struct SeenEnd {
     how: End,
     /// The number after its last line.
-    lines: u64,
+    lines: LineNumber,
     /// No line of it stands at or after this position.
-    bound: u64,
+    bound: Position,
 }
 
 /// All mirrors that have lines in the ring or an end that was not reported.
@@ -55,16 +55,16 @@ pub(crate) struct WriterTable {
 struct CellWriters {
     /// The cell's epoch when the lineage was brought up to date: while it is the same, the lineage
     /// is complete.
-    epoch: u64,
+    epoch: LineNumber,
     lineage: Lineage,
     /// The mirror of that epoch, while it is in the lineage.
     present: Option<u32>,
     /// First lines of those that had no ticket when they came, oldest first.
-    unlisted: VecDeque<u64>,
+    unlisted: VecDeque<LineNumber>,
 }
 
 impl CellWriters {
-    fn remove(&mut self, first: u64) -> Option<u32> {
+    fn remove(&mut self, first: LineNumber) -> Option<u32> {
         let id = self.lineage.remove(first);
         if self.present == id {
             self.present = None;
@@ -82,7 +82,7 @@ pub(crate) struct PendingEnd {
     pub(crate) writer: u32,
     pub(crate) end: End,
     /// The number after its last line.
-    pub(crate) lines: u64,
+    pub(crate) lines: LineNumber,
     /// Lines that are missing after the last one delivered.
     pub(crate) gap: u64,
     /// Whether its error is among them.
@@ -93,7 +93,8 @@ pub(crate) struct PendingEnd {
 fn is_abandoned(segment: &Segment, mirror: MirrorId) -> bool {
     let Some(cell) = segment.cells().get(usize::from(mirror.cell)) else { return true };
     // ORD epoch:D, acquire; pairs with epoch:A; the owner below is no older than the epoch.
-    cell.reader.0.epoch.load(Acquire) != mirror.epoch || cell.owner() == Some(Owner::Free)
+    let epoch = LineNumber::new(cell.reader.0.epoch.load(Acquire));
+    epoch != mirror.epoch || cell.owner() == Some(Owner::Free)
 }
 
 impl WriterTable {
@@ -109,7 +110,7 @@ impl WriterTable {
 
     /// Which mirror wrote line `line` of `cell`; a new one, if none of those that are known did.
     #[inline]
-    pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: u64) -> u32 {
+    pub(crate) fn of(&mut self, segment: &Segment, cell: u16, line: LineNumber) -> u32 {
         match self.known_of(segment, cell, line) {
             Some(id) => id,
             // A mirror whose end was accepted before.
@@ -125,18 +126,23 @@ impl WriterTable {
 
     /// As [`of`](Self::of); `None` for a line of no known mirror.
     #[inline]
-    pub(crate) fn known_of(&mut self, segment: &Segment, cell: u16, line: u64) -> Option<u32> {
+    pub(crate) fn known_of(
+        &mut self,
+        segment: &Segment,
+        cell: u16,
+        line: LineNumber,
+    ) -> Option<u32> {
         let index = usize::from(cell);
         if self.by_cell.len() <= index {
             self.by_cell.resize_with(segment.cells().len(), CellWriters::default);
         }
         // ORD epoch:B, acquire; pairs with epoch:A; a newer mirror's ticket and serial are seen
         // with its epoch.
-        let epoch = segment.cells()[index].reader.0.epoch.load(Acquire);
+        let epoch = LineNumber::new(segment.cells()[index].reader.0.epoch.load(Acquire));
         let known = &self.by_cell[index];
         if known.epoch == epoch
             && let Some(id) = known.present
-            && is_from(epoch, line)
+            && line.is_from(epoch)
         {
             return Some(id);
         }
@@ -147,21 +153,21 @@ impl WriterTable {
     /// known to have the cell last, and gives that mirror. (A mirror that came after it has other
     /// numbers: each leaves one out at its beginning.)
     #[inline]
-    pub(crate) fn next_line(&mut self, cell: u16, line: u64) -> Option<u32> {
+    pub(crate) fn next_line(&mut self, cell: u16, line: LineNumber) -> Option<u32> {
         let id = self.by_cell.get(usize::from(cell))?.present?;
         self.known.get_mut(id as usize)?.progress.note_next(line).then_some(id)
     }
 
     /// Line `line` of a mirror is void, and its number comes again; see
     /// [`Progress::expect_again`].
-    pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: u64) {
+    pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: LineNumber) {
         let Some(KnownWriter { progress, .. }) = self.get_mut(id) else { return };
         let Some(cell) = segment.cells().get(usize::from(progress.mirror.cell)) else { return };
-        progress.expect_again(line, cell.reader.0.delivered.load(Relaxed));
+        progress.expect_again(line, cell.delivered());
     }
 
     #[cold]
-    fn search(&mut self, segment: &Segment, newest: MirrorId, line: u64) -> Option<u32> {
+    fn search(&mut self, segment: &Segment, newest: MirrorId, line: LineNumber) -> Option<u32> {
         let MirrorId { cell, epoch } = newest;
         let index = usize::from(cell);
         if self.by_cell[index].epoch != epoch || self.by_cell[index].lineage.is_empty() {
@@ -198,9 +204,8 @@ impl WriterTable {
             }
             return id;
         }
-        let delivered = segment.cells()[index].reader.0.delivered.load(Relaxed);
         let (worker, label) = (serial as u32, label.into());
-        let progress = Progress::new(mirror, delivered);
+        let progress = Progress::new(mirror, segment.cells()[index].delivered());
         let writer = KnownWriter { worker, label, progress, ticket, end: None };
         if ticket.is_none() {
             self.make_room_for_unlisted(index, mirror.epoch);
@@ -217,7 +222,7 @@ impl WriterTable {
 
     /// Notes that a mirror without a ticket has come to a cell, and forgets the oldest of such
     /// mirrors where there are too many.
-    fn make_room_for_unlisted(&mut self, cell: usize, first: u64) {
+    fn make_room_for_unlisted(&mut self, cell: usize, first: LineNumber) {
         let cell = &mut self.by_cell[cell];
         cell.unlisted.push_back(first);
         if cell.unlisted.len() > MOST_UNLISTED
@@ -305,7 +310,7 @@ impl WriterTable {
         let Some(id) = self.by_mirror(segment, ticket, mirror) else {
             return self.note_never_opened(ticket, how);
         };
-        let lines = segment.tickets()[ticket as usize].lines.load(Relaxed);
+        let lines = LineNumber::new(segment.tickets()[ticket as usize].lines.load(Relaxed));
         if let Some(writer) = self.known.get_mut(id as usize)
             && writer.end.is_none()
         {
@@ -323,12 +328,10 @@ impl WriterTable {
     }
 
     /// The next end whose lines have all been decoded.
-    pub(crate) fn due(&mut self, cursor: u64, decoded: Decoded) -> Option<PendingEnd> {
+    pub(crate) fn due(&mut self, cursor: Position, decoded: Decoded) -> Option<PendingEnd> {
         let ready = |id: &u32| {
             let end = self.known.get(*id as usize).and_then(|writer| writer.end);
-            end.is_none_or(|end| {
-                decoded == Decoded::All || cursor.wrapping_sub(end.bound) as i64 >= 0
-            })
+            end.is_none_or(|end| decoded == Decoded::All || !cursor.is_before(end.bound))
         };
         let index = self.ended.iter().position(ready)?;
         self.take_due(index)
@@ -341,8 +344,7 @@ impl WriterTable {
             return None;
         }
         let epoch = self.known.get(id as usize)?.progress.mirror.epoch;
-        let is_before =
-            |other: &MirrorId| other.cell == cell && lines_between(other.epoch, epoch) > 0;
+        let is_before = |other: &MirrorId| other.cell == cell && other.epoch.lines_to(epoch) > 0;
         let had_cell = |other: &u32| {
             self.known.get(*other as usize).is_some_and(|writer| is_before(&writer.progress.mirror))
         };
@@ -397,7 +399,6 @@ impl WriterTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::LINE_MASK;
     use crate::segment::options::Options;
 
     #[test]
@@ -405,10 +406,10 @@ mod tests {
         let segment = Segment::anonymous(&Options::new()).expect("a segment");
         let mut writers = WriterTable::default();
         // Each line is of a mirror before all that are known, the cell's present one included.
-        let line = |mirror: u64| 0_u64.wrapping_sub(10 + 10 * mirror) & LINE_MASK;
+        let line = |mirror: u64| LineNumber::new(0_u64.wrapping_sub(10 + 10 * mirror));
         for mirror in 0..MOST_UNLISTED as u64 {
             let id = writers.of(&segment, 1, line(mirror));
-            assert_eq!(writers.of(&segment, 1, line(mirror) + 9), id, "its other lines");
+            assert_eq!(writers.of(&segment, 1, line(mirror).plus(9)), id, "its other lines");
         }
         assert_eq!(writers.known.len(), MOST_UNLISTED);
         assert_eq!(writers.by_cell[1].unlisted.len(), MOST_UNLISTED);

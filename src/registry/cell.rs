@@ -8,7 +8,7 @@
 use crate::error::{MirrorError, cannot};
 use crate::exchange::Spare;
 use crate::layout::sync::{Ordering, fence};
-use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL};
+use crate::layout::{Cell, LineNumber, MirrorId, Owner, READER_CELL};
 use crate::registry::reaper::{ReapOutcome, reap_cell};
 use crate::registry::ticket::{Label, SeatId};
 use crate::segment::{Lock, LockProbe, Segment};
@@ -56,6 +56,12 @@ impl Cell {
         self.writer.0.owner.store(owner as u64, Release);
     }
 
+    /// The number after the last line that was delivered.
+    #[inline]
+    pub(crate) fn delivered(&self) -> LineNumber {
+        LineNumber::new(self.reader.0.delivered.load(Relaxed))
+    }
+
     /// One more line was dropped. Called by the owner of the cell's lock.
     pub(crate) fn count_dropped(&self) {
         let dropped = &self.writer.0.dropped;
@@ -93,7 +99,7 @@ pub(crate) fn register(
     let cell = &segment.cells()[index];
     let lock = keep_cell(segment, probe, index)?;
     // One number is left out, so that a mirror without lines has an epoch of its own too.
-    let epoch = cell.pending().line.wrapping_add(1) & LINE_MASK;
+    let epoch = cell.pending().line.next();
     let mirror = MirrorId { cell: index as u16, epoch };
     let serial = match entry {
         MirrorKind::Ticket { serial: Some(serial), .. } => serial,
@@ -104,7 +110,7 @@ pub(crate) fn register(
     cell.reader.0.ticket.store(0, Relaxed);
     cell.set_pending(epoch, 0);
     // ORD epoch:A, release; pairs with epoch:B; the serial belongs to the epoch.
-    cell.reader.0.epoch.store(epoch, Release);
+    cell.reader.0.epoch.store(epoch.get(), Release);
     cell.set_owner(Owner::Live);
     // ORD register:A, release fence; pairs with kept:A; a process that sees a word of this mirror's
     // lines in the spare sees its epoch.

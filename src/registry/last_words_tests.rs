@@ -3,7 +3,7 @@
 use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Spare, checksum};
 use crate::layout::sync::Ordering::Relaxed;
-use crate::layout::{Hold, Pending, RingMode, SlotHeader, flag};
+use crate::layout::{Hold, LineNumber, Pending, Position, RingMode, SlotHeader, flag};
 use crate::segment::Segment;
 use crate::segment::options::Options;
 
@@ -17,14 +17,15 @@ fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
         ring.fill(&spare, 0, b"words");
         let header = SlotHeader {
             cell: header_cell,
-            line,
+            line: LineNumber::new(line),
             length: 5,
             flags: flag::FIRST,
             ..Default::default()
         };
         ring.write_header(&spare, &header);
-        cells[1].set_pending(7, 5);
-        assert_eq!(cells[1].pending(), Pending { line: 7, bytes: 5 });
+        let pending = Pending { line: LineNumber::new(7), bytes: 5 };
+        cells[1].set_pending(pending.line, 5);
+        assert_eq!(cells[1].pending(), pending);
         assert_eq!(
             publish_last_words(ring, cells, 1, RingMode::Lossless),
             Ok(speaks),
@@ -45,11 +46,17 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         let (ring, cells) = (segment.ring(), segment.cells());
         let mut spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
         let flags = if finished { flag::FIRST | flag::LAST } else { flag::FIRST };
-        let header =
-            SlotHeader { cell: 1, line: 7, time: 99, length: 5, flags, ..Default::default() };
+        let header = SlotHeader {
+            cell: 1,
+            line: LineNumber::new(7),
+            time: 99,
+            length: 5,
+            flags,
+            ..Default::default()
+        };
         ring.fill(&spare, 0, b"words");
         ring.write_header(&spare, &header);
-        cells[1].set_pending(7, if finished { 0 } else { 5 });
+        cells[1].set_pending(header.line, if finished { 0 } else { 5 });
         if finished {
             // It was about to be published, at a position that another writer got.
             ring.seal(&mut spare, &header, ring.sum(checksum::NONE, b"words"));
@@ -63,7 +70,7 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         }
         assert_eq!(publish_last_words(ring, cells, 1, RingMode::Lossless), Ok(true));
         let mut image = vec![0; ring.shape.slot_words];
-        let seen = ring.peek(0, &mut image);
+        let seen = ring.peek(Position(0), &mut image);
         let expected = if finished { flag::UNACKNOWLEDGED } else { flag::UNFINISHED };
         assert!(matches!(seen, ReadOutcome::Part(header) if header.is(expected)), "{seen:?}");
         assert_eq!(checksum::agrees(ring.shape, &image), !damaged, "{finished}, {flipped:?}");

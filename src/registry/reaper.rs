@@ -12,7 +12,7 @@ use crate::error::{MirrorError, ReadError, SystemError};
 use crate::exchange::Refused;
 use crate::exchange::settle::publish_last_words;
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, LINE_MASK, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
+use crate::layout::{Cell, LineNumber, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
 use crate::segment::Segment;
 use crate::segment::options::Policy;
 use crate::sys::process::peek_exit_status;
@@ -81,7 +81,8 @@ pub(crate) fn abandon_cell(segment: &Segment, index: usize) {
 /// Gives what its ticket says of its end, which may be more than that it died.
 fn note_death(segment: &Segment, index: usize) -> Option<TicketWord> {
     let cell = &segment.cells()[index];
-    let mirror = MirrorId { cell: index as u16, epoch: cell.reader.0.epoch.load(Relaxed) };
+    let epoch = LineNumber::new(cell.reader.0.epoch.load(Relaxed));
+    let mirror = MirrorId { cell: index as u16, epoch };
     let (live, error) = (TicketWord::Live(mirror), TicketWord::Error(mirror));
     let states = segment.used_tickets().iter().map(Ticket::state).enumerate();
     let (index, state) =
@@ -102,7 +103,7 @@ fn note_death(segment: &Segment, index: usize) -> Option<TicketWord> {
 /// As its writer would have done with a line for which there is no room.
 fn drop_last_words(cell: &Cell) {
     cell.count_dropped();
-    cell.set_pending(cell.pending().line.wrapping_add(1) & LINE_MASK, 0);
+    cell.set_pending(cell.pending().line.next(), 0);
 }
 
 /// Whether something was scarce that there may be again.

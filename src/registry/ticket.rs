@@ -17,7 +17,7 @@
 use crate::error::{MirrorError, cannot};
 use crate::exchange::park::count_event;
 use crate::layout::sync::{AtomicU64, Ordering};
-use crate::layout::{LABEL_BYTES, MirrorId, Ticket, TicketWord};
+use crate::layout::{LABEL_BYTES, LineNumber, MirrorId, Ticket, TicketWord};
 use crate::segment::{LockProbe, Parts, Segment, lock_of_ticket};
 use crate::sys::process::Process;
 
@@ -234,11 +234,11 @@ impl Segment {
         ticket: u32,
         mirror: MirrorId,
         end: TicketWord,
-        lines: u64,
+        lines: LineNumber,
         dropped: u64,
     ) {
         let entry = &self.tickets()[ticket as usize];
-        entry.lines.store(lines, Relaxed);
+        entry.lines.store(lines.get(), Relaxed);
         entry.dropped.store(dropped, Relaxed);
         if entry.change(TicketWord::Live(mirror), end) {
             self.note_event();

@@ -31,7 +31,9 @@ use rustix::fs::SealFlags;
 use crate::error::{AttachError, CreateError, MirrorError, SystemError, cannot};
 use crate::exchange::Ring;
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, RingMode, Ticket};
+use crate::layout::{
+    Cell, GEOMETRY_WORDS, Geometry, Header, Hold, MAGIC, Position, RingMode, Ticket,
+};
 use crate::segment::options::{Options, Policy, Timestamps, WakeUp};
 use crate::sys::fork;
 
@@ -210,7 +212,7 @@ impl Segment {
 
     fn initialise(&self) {
         let shape = self.geometry.shape();
-        let start = self.geometry.start_position;
+        let start = Position(self.geometry.start_position);
         for (index, entry) in self.ring().order.iter().enumerate() {
             entry.store(shape.first_entry(start, index).0, Ordering::Relaxed);
         }
@@ -219,8 +221,8 @@ impl Segment {
             cell.writer.0.hold.store(Hold::Held(slot).pack(0), Ordering::Relaxed);
         }
         let header = self.header();
-        header.next_position.0.store(start, Ordering::Relaxed);
-        header.read_position.0.store(start, Ordering::Relaxed);
+        header.next_position.0.store(start.0, Ordering::Relaxed);
+        header.read_position.0.store(start.0, Ordering::Relaxed);
         let mut words: [u64; GEOMETRY_WORDS] = bytemuck::cast(self.geometry);
         words[0] = u64::from_ne_bytes(MAGIC);
         for (to, word) in header.geometry.0.iter().zip(words).skip(1) {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 
 use crate::error::WriteError;
-use crate::layout::READER_CELL;
 use crate::layout::sync::Ordering;
+use crate::layout::{Position, READER_CELL};
 use crate::segment::Segment;
 use crate::segment::wake::WAKE_THRESHOLD;
 use crate::sys::futex::{self, PERIOD};
@@ -41,19 +41,19 @@ pub fn set_blocking_hook(around: fn(&mut dyn FnMut()) -> ControlFlow<()>) -> boo
 pub(crate) struct SpaceWait<'w> {
     /// The writer has waited for a reader before, and in vain: once is enough. How far the last
     /// one had come.
-    gone: &'w mut Option<u64>,
+    gone: &'w mut Option<Position>,
     /// Refused here, it found room further on and tried again.
-    found_room: Option<u64>,
+    found_room: Option<Position>,
     began: Option<Instant>,
     without_reader: Option<Instant>,
     /// How far the reader was at the last look.
-    read: Option<u64>,
+    read: Option<Position>,
     periods: u32,
     backoff: Backoff,
 }
 
 impl<'w> SpaceWait<'w> {
-    pub(crate) fn new(gone: &'w mut Option<u64>) -> Self {
+    pub(crate) fn new(gone: &'w mut Option<Position>) -> Self {
         Self {
             read: *gone,
             gone,
@@ -71,7 +71,7 @@ impl<'w> SpaceWait<'w> {
     ///
     /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::Cancelled`], when
     /// that is so.
-    pub(crate) fn wait(&mut self, segment: &Segment, position: u64) -> Result<(), WriteError> {
+    pub(crate) fn wait(&mut self, segment: &Segment, position: Position) -> Result<(), WriteError> {
         if segment.is_cut() {
             return Err(WriteError::CutShort);
         }
@@ -81,8 +81,8 @@ impl<'w> SpaceWait<'w> {
         }
         // Not for one free place: a writer that follows at the reader's heels fights it for every
         // word. Should the reader be slow, a period is the most that this costs.
-        let mut roomy = position
-            .wrapping_add((segment.ring().shape.positions() / WAKE_THRESHOLD).saturating_sub(1));
+        let mut roomy =
+            position.plus((segment.ring().shape.positions() / WAKE_THRESHOLD).saturating_sub(1));
         if let Some(refused) = self.found_room.take() {
             // At the same position again: the words further on are damaged, for a reader frees one
             // after the other.
@@ -137,7 +137,7 @@ impl<'w> SpaceWait<'w> {
         }
         // To a process that cannot ask, say because it has closed the ring's descriptor, a reader
         // lives that goes on.
-        let read = segment.header().read_position.0.load(Relaxed);
+        let read = Position(segment.header().read_position.0.load(Relaxed));
         let lives =
             segment.has_owner(READER_CELL).ok().flatten().unwrap_or(self.read != Some(read));
         self.read = Some(read);
@@ -159,6 +159,8 @@ impl<'w> SpaceWait<'w> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::layout::OrderEntry;
     use crate::registry::cell::MirrorKind;
@@ -168,15 +170,15 @@ mod tests {
     #[test]
     fn a_full_ring_in_which_a_later_place_seems_free_keeps_a_writer_no_longer_than_its_limit() {
         let limit = Duration::from_millis(1);
-        let segment =
-            Segment::anonymous(&Options::new().lines(8).block_limit(limit)).expect("a segment");
+        let options = Options::new().lines(8).block_limit(limit);
+        let segment = Arc::new(Segment::anonymous(&options).expect("a segment"));
         let mut writer = Writer::new(&segment, MirrorKind::Unlisted).expect("a cell");
         for _ in 0..8 {
-            writer.line(&segment, b"line", Style::default()).expect("room");
+            writer.line(b"line", Style::default()).expect("room");
         }
         // The place that the writer waits for.
         segment.ring().order[1].store(OrderEntry::free(1, 1).0, Relaxed);
-        let written = writer.line(&segment, b"one too many", Style::default());
+        let written = writer.line(b"one too many", Style::default());
         assert!(matches!(written, Err(WriteError::TimedOut(_))), "{written:?}");
     }
 }

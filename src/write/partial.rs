@@ -2,13 +2,12 @@
 //! longer than a slot.
 
 use super::partial_line::PartialLine;
-use super::publisher::{Fate, Outcome, Part, Style, stamp};
+use super::publisher::{Fate, Outcome, Part, Publisher, Style};
 use super::writer::Writer;
 use crate::error::WriteError;
 use crate::exchange::checksum;
 use crate::layout::flag;
 use crate::layout::sync::Ordering;
-use crate::segment::Segment;
 
 use Ordering::Relaxed;
 
@@ -16,16 +15,11 @@ impl Writer {
     /// Adds bytes to the unfinished line, which begins with them if there is none.
     // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
     #[inline(never)]
-    pub(crate) fn append(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
-        let ring = segment.ring();
+    pub(crate) fn append(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        let ring = self.publisher.segment.ring();
         let end = match &mut self.partial {
             None if bytes.len() <= self.fits => {
-                let mut begun = self.begin(segment, style);
+                let mut begun = self.begin(style);
                 (begun.at, begun.stored) = (bytes.len(), bytes.len() as u64);
                 let header = self.publisher.header(style, begun.time, 0, begun.at, flag::FIRST);
                 if ring.shape.has_checks() {
@@ -51,47 +45,42 @@ impl Writer {
                 );
                 end
             }
-            _ => return self.append_more(segment, bytes, style),
+            _ => return self.append_more(bytes, style),
         };
-        self.publisher.registration.cell(segment).set_pending(self.publisher.line, end);
+        self.publisher.cell().set_pending(self.publisher.line, end);
         Ok(())
     }
 
     #[inline]
-    fn begin(&self, segment: &Segment, style: Style) -> PartialLine {
+    fn begin(&self, style: Style) -> PartialLine {
         // A counter that all write to is as dear as the exchange itself, so only those have it
         // whose reader wants it.
         let order = match self.publisher.registration.ticket {
-            None => segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
+            None => self.publisher.segment.header().counts.0.unfinished.fetch_add(1, Relaxed),
             Some(_) => 0,
         };
-        PartialLine { style, order, time: stamp(segment), ..PartialLine::default() }
+        PartialLine { style, order, time: self.publisher.stamp(), ..PartialLine::default() }
     }
 
     /// The same for any piece of any line.
     #[inline(never)]
-    fn append_more(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
-        let ring = segment.ring();
-        let payload = ring.shape.payload();
-        let mut state = self.partial.unwrap_or_else(|| self.begin(segment, style));
-        let left = segment.geometry().max_line - state.stored;
+    fn append_more(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        let payload = self.publisher.segment.ring().shape.payload();
+        let mut state = self.partial.unwrap_or_else(|| self.begin(style));
+        let left = self.publisher.segment.geometry().max_line - state.stored;
         let (mut rest, over) = bytes.split_at(bytes.len().min(left as usize));
         state.cut += over.len() as u64;
         let mut failed = Ok(());
         while !rest.is_empty() {
             if state.at == payload && !state.cutting {
-                failed = self.part(segment, &mut state, 0);
+                failed = self.part(&mut state, 0);
             }
             if state.cutting {
                 state.cut += rest.len() as u64;
                 break;
             }
             let (now, later) = rest.split_at(rest.len().min(payload - state.at));
+            let ring = self.publisher.segment.ring();
             ring.fill(&self.publisher.spare, state.at, now);
             state.sum = ring.sum(state.sum, now);
             state.at += now.len();
@@ -100,12 +89,13 @@ impl Writer {
         }
         // For observers, and for the process that recovers what this one leaves when it dies.
         let flags = self.part_flags(&state);
+        let ring = self.publisher.segment.ring();
         ring.write_header(
             &self.publisher.spare,
             &self.publisher.header(state.style, state.time, state.parts, state.at, flags),
         );
         ring.mark_begun(&self.publisher.spare, state.order);
-        self.publisher.registration.cell(segment).set_pending(self.publisher.line, state.at);
+        self.publisher.cell().set_pending(self.publisher.line, state.at);
         self.partial = Some(state);
         failed
     }
@@ -124,20 +114,14 @@ impl Writer {
     }
 
     /// Publishes what is in the spare as a part of the line. If it cannot be, the line is cut here.
-    fn part(
-        &mut self,
-        segment: &Segment,
-        state: &mut PartialLine,
-        flags: u32,
-    ) -> Result<(), WriteError> {
+    fn part(&mut self, state: &mut PartialLine, flags: u32) -> Result<(), WriteError> {
         let header = {
             let flags = flags | self.part_flags(state);
             self.publisher.header(state.style, state.time, state.parts, state.at, flags)
         };
-        segment.ring().seal(&mut self.publisher.spare, &header, state.sum);
+        self.publisher.segment.ring().seal(&mut self.publisher.spare, &header, state.sum);
         let is_last = flags & flag::LAST != 0;
-        let outcome =
-            self.publisher.publish(segment, if is_last { Part::Last } else { Part::Inner });
+        let outcome = self.publisher.publish(if is_last { Part::Last } else { Part::Inner });
         if matches!(outcome, Ok(Outcome::Published)) {
             state.parts += 1;
         } else {
@@ -150,94 +134,86 @@ impl Writer {
 
     /// Ends the unfinished line; without one, this is an empty line in `style`.
     #[inline(never)]
-    pub(crate) fn finish(
-        &mut self,
-        segment: &Segment,
-        style: Style,
-        flags: u32,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn finish(&mut self, style: Style, flags: u32) -> Result<(), WriteError> {
         match &self.partial {
-            None => self.line(segment, &[], style),
+            None => self.line(&[], style),
             Some(begun) if begun.is_one_part() => {
                 let flags = flags | flag::FIRST | flag::LAST;
                 let header = self.publisher.header(begun.style, begun.time, 0, begun.at, flags);
                 let sum = begun.sum;
                 self.partial = None;
-                if segment.ring().shape.has_checks() {
-                    return self.publish_with_checksum(segment, &header, sum);
+                if self.publisher.segment.ring().shape.has_checks() {
+                    return self.publish_with_checksum(&header, sum);
                 }
-                segment.ring().write_header(&self.publisher.spare, &header);
-                self.publisher.publish_line::<false>(segment)
+                self.publisher
+                    .publish_line::<false>(|ring, spare| ring.write_header(spare, &header))
             }
-            Some(begun) => self.finish_parts(segment, *begun, flags),
+            Some(begun) => self.finish_parts(*begun, flags),
         }
     }
 
     /// The same for one of several parts, or of which something was cut.
     #[inline(never)]
-    fn finish_parts(
-        &mut self,
-        segment: &Segment,
-        mut state: PartialLine,
-        flags: u32,
-    ) -> Result<(), WriteError> {
+    fn finish_parts(&mut self, mut state: PartialLine, flags: u32) -> Result<(), WriteError> {
         if state.cutting && state.parts == 0 {
-            self.end_line(segment, Fate::Lost);
+            self.end_line(Fate::Lost);
             return Ok(());
         }
         let mut flags = flags | flag::LAST;
         let mut result = Ok(());
         if state.cut > 0 {
             let count = state.cut.to_ne_bytes();
-            if state.at + count.len() > segment.geometry().shape().payload() {
-                result = self.part(segment, &mut state, 0);
+            if state.at + count.len() > self.publisher.segment.geometry().shape().payload() {
+                result = self.part(&mut state, 0);
             }
             // Counted again: the part above may just have been cut too.
             let count = state.cut.to_ne_bytes();
-            segment.ring().fill(&self.publisher.spare, state.at, &count);
-            state.sum = segment.ring().sum(state.sum, &count);
+            let ring = self.publisher.segment.ring();
+            ring.fill(&self.publisher.spare, state.at, &count);
+            state.sum = ring.sum(state.sum, &count);
             state.at += count.len();
             flags |= flag::TRUNCATED;
         }
         if state.parts > 0 || !state.cutting {
             state.cutting = false;
-            result = result.and(self.part(segment, &mut state, flags));
+            result = result.and(self.part(&mut state, flags));
         }
         let fate = match (state.cutting, state.parts) {
             (false, _) => Fate::Published,
             (true, 0) => Fate::Lost,
             (true, _) => Fate::Cut,
         };
-        self.end_line(segment, fate);
+        self.end_line(fate);
         result
     }
 
     /// Forgets the unfinished line's bytes: what follows rewrites it.
-    pub(crate) fn rewrite(&mut self, segment: &Segment) {
+    pub(crate) fn rewrite(&mut self) {
         if let Some(state) = &mut self.partial {
             let PartialLine { style, order, time, parts, .. } = *state;
             *state = PartialLine { style, order, time, ..PartialLine::default() };
-            self.forget(segment, parts);
+            self.forget(parts);
         }
     }
 
     /// What stands in the spare is void, and so are the parts of the line that are in the ring.
-    pub(super) fn forget(&mut self, segment: &Segment, parts: u32) {
-        let cell = self.publisher.registration.cell(segment);
-        cell.set_pending(self.publisher.line, 0);
-        segment.ring().invalidate_snapshots(&cell.writer.0.hold, &mut self.publisher.spare);
+    pub(super) fn forget(&mut self, parts: u32) {
+        let Publisher { registration, segment, spare, line, .. } = &mut self.publisher;
+        let cell = registration.cell(segment);
+        cell.set_pending(*line, 0);
+        segment.ring().invalidate_snapshots(&cell.writer.0.hold, spare);
         if parts > 0 {
             self.voided = Some(self.publisher.line);
             let flags = flag::FIRST | flag::LAST | flag::FORGOTTEN;
             let header = self.publisher.header(Style::default(), 0, 0, 0, flags);
-            segment.ring().seal(&mut self.publisher.spare, &header, checksum::NONE);
+            self.publisher.segment.ring().seal(&mut self.publisher.spare, &header, checksum::NONE);
             // Where it finds no room, the parts that follow say the same.
-            let _ = self.publisher.publish(segment, Part::Inner);
+            let _ = self.publisher.publish(Part::Inner);
         }
     }
 
-    fn end_line(&mut self, segment: &Segment, fate: Fate) {
+    fn end_line(&mut self, fate: Fate) {
         self.partial = None;
-        self.publisher.end_line(segment, fate);
+        self.publisher.end_line(fate);
     }
 }

@@ -1,10 +1,12 @@
 //! One mirror's spare and line numbers: parts go from here into the ring.
 
+use std::sync::Arc;
+
 use super::backpressure::SpaceWait;
 use crate::error::{MirrorError, WriteError};
-use crate::exchange::{Refused, Spare};
+use crate::exchange::{Refused, Ring, Spare};
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, SlotHeader, flag};
+use crate::layout::{Cell, LineNumber, Owner, Position, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Stream};
 use crate::registry::cell::{MirrorKind, Registration, register};
 use crate::segment::Segment;
@@ -13,8 +15,9 @@ use crate::segment::wake::wake_reader;
 
 use Ordering::Relaxed;
 
-/// What a writer says about its lines.
+/// What a writer says about its lines. As large as a register, so that one instruction loads it.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(8))]
 pub(crate) struct Style {
     pub(crate) stream: Stream,
     pub(crate) level: Level,
@@ -56,16 +59,41 @@ pub(super) struct Publisher {
     pub(super) registration: Registration,
     pub(super) spare: Spare,
     /// The number of the line that is unfinished or comes next.
-    pub(super) line: u64,
+    pub(super) line: LineNumber,
     /// The last line found no room and no reader: how far the last reader had come.
-    reader_was_gone: Option<u64>,
+    reader_was_gone: Option<Position>,
+    /// Dropped after the lock on the cell, which the registration has.
+    pub(super) segment: Arc<Segment>,
 }
 
 impl Publisher {
-    pub(super) fn new(segment: &Segment, entry: MirrorKind) -> Result<Self, MirrorError> {
+    pub(super) fn new(segment: &Arc<Segment>, entry: MirrorKind) -> Result<Self, MirrorError> {
         let (registration, spare) = register(segment, entry)?;
         let line = registration.mirror.epoch;
-        Ok(Self { registration, spare, line, reader_was_gone: None })
+        let segment = Arc::clone(segment);
+        Ok(Self { registration, spare, line, reader_was_gone: None, segment })
+    }
+
+    /// The mirror's cell.
+    #[inline]
+    pub(super) fn cell(&self) -> &Cell {
+        self.registration.cell(&self.segment)
+    }
+
+    /// Gives the cell back; see [`Registration::leave`].
+    pub(super) fn leave(&mut self, owner: Owner) {
+        self.registration.leave(&self.segment, owner);
+    }
+
+    /// The time of a line's first byte, as its header has it.
+    #[inline]
+    pub(super) fn stamp(&self) -> u64 {
+        if self.segment.stamps() {
+            let created = self.segment.geometry().created;
+            1 + crate::sys::clock::since_1970().saturating_sub(created) / 1000
+        } else {
+            0
+        }
     }
 
     #[inline]
@@ -78,7 +106,7 @@ impl Publisher {
         flags: u32,
     ) -> SlotHeader {
         SlotHeader {
-            position: 0,
+            position: Position::default(),
             time,
             tag: style.tag,
             line: self.line,
@@ -97,128 +125,121 @@ impl Publisher {
     /// What the spare held is not pending any more from the exchange on. Were that noted only after
     /// the new spare is held, the process that finds this writer dead could take an older part of
     /// the same line, in the new spare, for its last words.
-    pub(super) fn publish(&mut self, segment: &Segment, part: Part) -> Result<Outcome, WriteError> {
-        match self.try_publish_any(segment, part) {
-            Ok(()) => published(segment),
-            Err(refused) => self.publish_later(segment, part, refused),
+    pub(super) fn publish(&mut self, part: Part) -> Result<Outcome, WriteError> {
+        match self.try_publish_any(part) {
+            Ok(()) => self.published(),
+            Err(refused) => self.publish_later(part, refused),
         }
     }
 
     #[inline]
-    fn try_publish_any(&mut self, segment: &Segment, part: Part) -> Result<(), Refused> {
-        if segment.ring().shape.has_checks() {
-            self.try_publish::<true>(segment, part)
+    fn try_publish_any(&mut self, part: Part) -> Result<(), Refused> {
+        if self.segment.ring().shape.has_checks() {
+            self.try_publish::<true>(part, |_, _| {})
         } else {
-            self.try_publish::<false>(segment, part)
+            self.try_publish::<false>(part, |_, _| {})
         }
     }
 
+    /// Publishes the spare once `fill` has put into it what it lacks.
     #[inline(always)]
     fn try_publish<const CHECKS: bool>(
         &mut self,
-        segment: &Segment,
         part: Part,
+        fill: impl FnOnce(&Ring<'_>, &mut Spare),
     ) -> Result<(), Refused> {
-        let cell = self.registration.cell(segment);
-        let line = self.line.wrapping_add(u64::from(part == Part::Last));
-        let (hold, mode) = (&cell.writer.0.hold, segment.mode());
-        let publish = segment.ring().publish_as::<CHECKS>(hold, &mut self.spare, mode, || {
-            cell.set_pending(line, 0);
-        });
-        publish.map(drop)
+        // For the common case a copy: what an `Arc` points to would be loaded again after each
+        // store.
+        let ring = *self.segment.ring();
+        fill(&ring, &mut self.spare);
+        let cell = self.registration.cell(&self.segment);
+        let line = self.line.plus(u64::from(part == Part::Last));
+        let (hold, mode) = (&cell.writer.0.hold, self.segment.mode());
+        let then = || cell.set_pending(line, 0);
+        match ring.publish_at_hint::<CHECKS>(hold, &mut self.spare, mode, then) {
+            Ok(_) => Ok(()),
+            Err(position) => {
+                let (ring, spare) = (self.segment.ring(), &mut self.spare);
+                ring.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then).map(drop)
+            }
+        }
     }
 
     #[cold]
-    fn publish_later(
-        &mut self,
-        segment: &Segment,
-        part: Part,
-        refused: Refused,
-    ) -> Result<Outcome, WriteError> {
-        segment.header().counts.0.found_full.fetch_add(1, Relaxed);
+    fn publish_later(&mut self, part: Part, refused: Refused) -> Result<Outcome, WriteError> {
+        self.segment.header().counts.0.found_full.fetch_add(1, Relaxed);
         let mut gone = self.reader_was_gone;
         let mut wait = SpaceWait::new(&mut gone);
-        let result = self.publish_when_there_is_space(segment, part, refused, &mut wait);
+        let result = self.publish_when_there_is_space(part, refused, &mut wait);
         self.reader_was_gone = gone.filter(|_| result.is_err());
         result
     }
 
     fn publish_when_there_is_space(
         &mut self,
-        segment: &Segment,
         part: Part,
         mut refused: Refused,
         wait: &mut SpaceWait<'_>,
     ) -> Result<Outcome, WriteError> {
         loop {
             match refused {
-                Refused::Damaged if segment.is_cut() => return Err(WriteError::CutShort),
+                Refused::Damaged if self.segment.is_cut() => return Err(WriteError::CutShort),
                 Refused::Damaged => return Err(WriteError::Damaged),
-                Refused::Full(_) if segment.policy() == Policy::DropNewest => {
+                Refused::Full(_) if self.segment.policy() == Policy::DropNewest => {
                     return Ok(Outcome::Dropped);
                 }
-                Refused::Full(position) => wait.wait(segment, position)?,
+                Refused::Full(position) => wait.wait(&self.segment, position)?,
             }
-            match self.try_publish_any(segment, part) {
-                Ok(()) => return published(segment),
+            match self.try_publish_any(part) {
+                Ok(()) => return self.published(),
                 Err(again) => refused = again,
             }
         }
     }
 
-    /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished`
-    /// any more.
+    /// Publishes the spare, in which a line stands that has no other parts once `fill` has put into
+    /// it what it lacks, and is not `unfinished` any more.
     // All that a whole line needs is to be one piece of code: a call costs as much as the
     // exchange's own steps.
     #[inline(always)]
     pub(super) fn publish_line<const CHECKS: bool>(
         &mut self,
-        segment: &Segment,
+        fill: impl FnOnce(&Ring<'_>, &mut Spare),
     ) -> Result<(), WriteError> {
-        match self.try_publish::<CHECKS>(segment, Part::Last) {
+        match self.try_publish::<CHECKS>(Part::Last, fill) {
             Ok(()) => {
-                let is_whole = wake_reader(segment);
-                self.line = self.line.wrapping_add(1) & LINE_MASK;
+                let is_whole = wake_reader(&self.segment);
+                self.line = self.line.next();
                 if is_whole { Ok(()) } else { Err(WriteError::CutShort) }
             }
-            Err(refused) => self.line_later(segment, refused),
+            Err(refused) => self.line_later(refused),
         }
     }
 
     /// The same for one that was refused at first.
     #[cold]
     #[inline(never)]
-    fn line_later(&mut self, segment: &Segment, refused: Refused) -> Result<(), WriteError> {
-        let outcome = self.publish_later(segment, Part::Last, refused);
+    fn line_later(&mut self, refused: Refused) -> Result<(), WriteError> {
+        let outcome = self.publish_later(Part::Last, refused);
         let published = matches!(outcome, Ok(Outcome::Published));
-        self.end_line(segment, if published { Fate::Published } else { Fate::Lost });
+        self.end_line(if published { Fate::Published } else { Fate::Lost });
         outcome.map(drop)
     }
 
     /// The line has its number for good, and `fate` says what became of it.
-    pub(super) fn end_line(&mut self, segment: &Segment, fate: Fate) {
-        self.line = self.line.wrapping_add(1) & LINE_MASK;
+    pub(super) fn end_line(&mut self, fate: Fate) {
+        self.line = self.line.next();
         if fate == Fate::Published {
             return;
         }
-        let cell = self.registration.cell(segment);
+        let cell = self.registration.cell(&self.segment);
         if fate == Fate::Lost {
             cell.count_dropped();
         }
         cell.set_pending(self.line, 0);
     }
-}
 
-fn published(segment: &Segment) -> Result<Outcome, WriteError> {
-    if wake_reader(segment) { Ok(Outcome::Published) } else { Err(WriteError::CutShort) }
-}
-
-/// The time of a line's first byte, as its header has it.
-#[inline]
-pub(super) fn stamp(segment: &Segment) -> u64 {
-    if segment.stamps() {
-        1 + crate::sys::clock::since_1970().saturating_sub(segment.geometry().created) / 1000
-    } else {
-        0
+    fn published(&self) -> Result<Outcome, WriteError> {
+        if wake_reader(&self.segment) { Ok(Outcome::Published) } else { Err(WriteError::CutShort) }
     }
 }

@@ -4,14 +4,16 @@
 //! line that is longer than a slot goes out in parts, each an ordinary exchange; the last one
 //! carries the flag.
 
+use std::sync::Arc;
+
 pub(crate) use super::publisher::Style;
 
 use super::partial_line::PartialLine;
-use super::publisher::{Publisher, stamp};
+use super::publisher::Publisher;
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
 use crate::layout::sync::Ordering;
-use crate::layout::{LINE_MASK, Owner, SlotHeader, TicketWord, flag};
+use crate::layout::{LineNumber, Owner, SlotHeader, TicketWord, flag};
 use crate::line::item::{Kind, Level};
 use crate::line::splitter::{LineSplitter, Piece, Pieces};
 use crate::registry::cell::{MirrorKind, Registration};
@@ -28,7 +30,7 @@ pub(crate) struct Writer {
     /// Bytes of the longest line that is one slot.
     pub(super) fits: usize,
     /// The last number of a line of which parts were published that are void.
-    pub(super) voided: Option<u64>,
+    pub(super) voided: Option<LineNumber>,
 }
 
 /// What mirrors of a ring make of the bytes written into them.
@@ -38,10 +40,16 @@ pub(crate) fn splitter(segment: &Segment) -> LineSplitter {
 }
 
 impl Writer {
-    pub(crate) fn new(segment: &Segment, entry: MirrorKind) -> Result<Self, MirrorError> {
+    pub(crate) fn new(segment: &Arc<Segment>, entry: MirrorKind) -> Result<Self, MirrorError> {
         let publisher = Publisher::new(segment, entry)?;
         let fits = segment.ring().shape.payload().min(segment.geometry().max_line as usize);
         Ok(Self { publisher, partial: None, splitter: splitter(segment), fits, voided: None })
+    }
+
+    /// The ring's memory.
+    #[inline]
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.publisher.segment
     }
 
     /// The mirror that writes here.
@@ -52,62 +60,45 @@ impl Writer {
 
     /// Writes any bytes: the splitter says where lines end.
     #[inline]
-    pub(crate) fn write(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn write(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         if self.splitter.holds_back() {
-            return self.write_split(segment, bytes, style);
+            return self.write_split(bytes, style);
         }
         // The common cases, in one look: a piece without an end, a line with its own, and an end.
         match memchr::memchr2(b'\n', b'\r', bytes) {
             None if bytes.is_empty() => Ok(()),
-            None => self.append(segment, bytes, style),
-            Some(0) if bytes == b"\n" => self.finish(segment, style, 0),
-            Some(end) if &bytes[end..] == b"\n" => self.line(segment, &bytes[..end], style),
-            Some(_) => self.write_split(segment, bytes, style),
+            None => self.append(bytes, style),
+            Some(0) if bytes == b"\n" => self.finish(style, 0),
+            Some(end) if &bytes[end..] == b"\n" => self.line(&bytes[..end], style),
+            Some(_) => self.write_split(bytes, style),
         }
     }
 
     #[inline(never)]
-    fn write_split(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
+    fn write_split(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         // Out of `self` and back, since the pieces borrow it.
         let mut splitter = core::mem::take(&mut self.splitter);
-        let result = self.write_pieces(segment, splitter.split(bytes), style);
+        let result = self.write_pieces(splitter.split(bytes), style);
         self.splitter = splitter;
         result
     }
 
-    fn write_pieces(
-        &mut self,
-        segment: &Segment,
-        mut pieces: Pieces<'_, '_>,
-        style: Style,
-    ) -> Result<(), WriteError> {
+    fn write_pieces(&mut self, mut pieces: Pieces<'_, '_>, style: Style) -> Result<(), WriteError> {
         let mut held = None;
         // The first failure; the lines after it are tried, and counted, all the same.
         let mut written = Ok(());
         loop {
             match (held.take(), pieces.next()) {
                 // The common case: a whole line, in one go.
-                (Some(bytes), Some(Piece::End)) => {
-                    written = written.and(self.line(segment, bytes, style))
-                }
-                (None, Some(Piece::End)) => written = written.and(self.finish(segment, style, 0)),
+                (Some(bytes), Some(Piece::End)) => written = written.and(self.line(bytes, style)),
+                (None, Some(Piece::End)) => written = written.and(self.finish(style, 0)),
                 (bytes, next) => {
                     if let Some(bytes) = bytes {
-                        written = written.and(self.append(segment, bytes, style));
+                        written = written.and(self.append(bytes, style));
                     }
                     match next {
                         Some(Piece::Bytes(more)) => held = Some(more),
-                        Some(Piece::Rewrite) => self.rewrite(segment),
+                        Some(Piece::Rewrite) => self.rewrite(),
                         Some(Piece::End) => unreachable!("matched above"),
                         None => return written,
                     }
@@ -117,15 +108,10 @@ impl Writer {
     }
 
     /// As [`write`](Self::write), but as many whole lines as fit in a slot go into it together.
-    pub(crate) fn write_packed(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn write_packed(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         // What a `\r` means there is the splitter's to say.
-        if segment.geometry().returns != 0 {
-            return self.write(segment, bytes, style);
+        if self.publisher.segment.geometry().returns != 0 {
+            return self.write(bytes, style);
         }
         let mut written = Ok(());
         let mut rest = bytes;
@@ -134,98 +120,82 @@ impl Writer {
             let last = memchr::memrchr(b'\n', &rest[..fitting]).unwrap_or(first);
             let (now, later) = rest.split_at(last + 1);
             written = written.and(if last == first {
-                self.line(segment, &now[..last], style)
+                self.line(&now[..last], style)
             } else {
-                self.line(segment, now, Style { kind: Kind::Packed, ..style })
+                self.line(now, Style { kind: Kind::Packed, ..style })
             });
             rest = later;
         }
-        if rest.is_empty() { written } else { written.and(self.append(segment, rest, style)) }
+        if rest.is_empty() { written } else { written.and(self.append(rest, style)) }
     }
 
     /// Publishes the unfinished line as it is, flagged, if there is one.
-    pub(crate) fn flush_partial(&mut self, segment: &Segment) -> Result<(), WriteError> {
-        self.end_unfinished(segment, flag::UNFINISHED)
+    pub(crate) fn flush_partial(&mut self) -> Result<(), WriteError> {
+        self.end_unfinished(flag::UNFINISHED)
     }
 
     /// Ends the unfinished line, if there is one: as if its end had been written, but for the
     /// flags.
-    pub(crate) fn end_unfinished(
-        &mut self,
-        segment: &Segment,
-        flags: u32,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn end_unfinished(&mut self, flags: u32) -> Result<(), WriteError> {
         if let Some(Piece::Bytes(bytes)) = self.splitter.finish() {
-            let added = self.append(segment, bytes, Style::default());
-            return added.and(self.finish(segment, Style::default(), flags));
+            let added = self.append(bytes, Style::default());
+            return added.and(self.finish(Style::default(), flags));
         }
         match self.partial {
-            Some(_) => self.finish(segment, Style::default(), flags),
+            Some(_) => self.finish(Style::default(), flags),
             None => Ok(()),
         }
     }
 
     /// Forgets the unfinished line. Its number goes to the next one.
-    pub(crate) fn discard_partial(&mut self, segment: &Segment) {
+    pub(crate) fn discard_partial(&mut self) {
         self.splitter.reset();
         let parts = self.partial.take().map_or(0, |begun| begun.parts);
-        self.forget(segment, parts);
+        self.forget(parts);
     }
 
     // --------------------------------------------------------------------------------- whole lines
 
     /// Writes a line, or what is missing of the unfinished one.
     #[inline]
-    pub(crate) fn line(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn line(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         if self.partial.is_some() || bytes.len() > self.fits {
             // Whatever happens, the line ends here: the next one must not be glued to it.
-            let added = self.append(segment, bytes, style);
-            return added.and(self.finish(segment, style, 0));
+            let added = self.append(bytes, style);
+            return added.and(self.finish(style, 0));
         }
-        if segment.ring().shape.has_checks() {
-            return self.line_with_checksum(segment, bytes, style);
+        if self.publisher.segment.ring().shape.has_checks() {
+            return self.line_with_checksum(bytes, style);
         }
-        self.put_line::<false>(segment, bytes, style)
+        self.put_line::<false>(bytes, style)
     }
 
     // Apart, so that it does not keep the code of a line without one from being one piece.
     #[inline(never)]
-    fn line_with_checksum(
-        &mut self,
-        segment: &Segment,
-        bytes: &[u8],
-        style: Style,
-    ) -> Result<(), WriteError> {
-        self.put_line::<true>(segment, bytes, style)
+    fn line_with_checksum(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        self.put_line::<true>(bytes, style)
     }
 
     #[inline(never)]
     pub(super) fn publish_with_checksum(
         &mut self,
-        segment: &Segment,
         header: &SlotHeader,
         payload: u32,
     ) -> Result<(), WriteError> {
-        segment.ring().seal(&mut self.publisher.spare, header, payload);
-        self.publisher.publish_line::<true>(segment)
+        self.publisher.publish_line::<true>(|ring, spare| ring.seal(spare, header, payload))
     }
 
     #[inline(always)]
     fn put_line<const CHECKS: bool>(
         &mut self,
-        segment: &Segment,
         bytes: &[u8],
         style: Style,
     ) -> Result<(), WriteError> {
-        let header =
-            self.publisher.header(style, stamp(segment), 0, bytes.len(), flag::FIRST | flag::LAST);
-        segment.ring().write_line::<CHECKS>(&mut self.publisher.spare, &header, bytes);
-        self.publisher.publish_line::<CHECKS>(segment)
+        let (time, flags) = (self.publisher.stamp(), flag::FIRST | flag::LAST);
+        let header = self.publisher.header(style, time, 0, bytes.len(), flags);
+        self.publisher.publish_line::<CHECKS>(|ring, spare| {
+            ring.write_line::<CHECKS>(spare, &header, bytes);
+        })
     }
 
     // ----------------------------------------------------------------------------- pieces of lines
@@ -233,20 +203,20 @@ impl Writer {
     // ----------------------------------------------------------------------------------------- end
 
     /// Ends the mirror. An unfinished line is published as it is.
-    pub(crate) fn end(&mut self, segment: &Segment, how: Finish) -> Result<(), WriteError> {
-        let mut result = self.flush_partial(segment);
+    pub(crate) fn end(&mut self, how: Finish) -> Result<(), WriteError> {
+        let mut result = self.flush_partial();
         let (word, owner) = match how {
             Finish::Eof => (TicketWord::Eof(self.publisher.registration.mirror), Owner::Free),
             Finish::Error(text) => {
                 let style = Style { kind: Kind::Error, level: Level::Error, ..Style::default() };
-                result = result.and(self.line(segment, text, style));
-                self.keep_error(segment, text, style);
+                result = result.and(self.line(text, style));
+                self.keep_error(text, style);
                 (TicketWord::Error(self.publisher.registration.mirror), Owner::KeepsError)
             }
         };
         if let Some(ticket) = self.publisher.registration.ticket {
-            let dropped = self.publisher.registration.cell(segment).writer.0.dropped.load(Relaxed);
-            segment.end_ticket(
+            let dropped = self.publisher.cell().writer.0.dropped.load(Relaxed);
+            self.publisher.segment.end_ticket(
                 ticket,
                 self.publisher.registration.mirror,
                 word,
@@ -254,19 +224,19 @@ impl Writer {
                 dropped,
             );
         }
-        self.publisher.registration.leave(segment, owner);
+        self.publisher.leave(owner);
         result
     }
 
     /// Leaves the error's first slot-full in the spare, for a reader that finds the line itself
     /// overwritten.
-    fn keep_error(&mut self, segment: &Segment, text: &[u8], style: Style) {
-        let ring = segment.ring();
+    fn keep_error(&mut self, text: &[u8], style: Style) {
+        let ring = self.publisher.segment.ring();
         let kept = &text[..text.len().min(ring.shape.payload())];
         ring.fill(&self.publisher.spare, 0, kept);
-        let mut header =
-            self.publisher.header(style, stamp(segment), 0, kept.len(), flag::FIRST | flag::LAST);
-        header.line = self.publisher.line.wrapping_sub(1) & LINE_MASK;
+        let (time, flags) = (self.publisher.stamp(), flag::FIRST | flag::LAST);
+        let mut header = self.publisher.header(style, time, 0, kept.len(), flags);
+        header.line = self.publisher.line.previous();
         ring.seal(&mut self.publisher.spare, &header, ring.sum(checksum::NONE, kept));
         // The position's word says how much of the text is missing here.
         ring.mark_kept(&self.publisher.spare, (text.len() - kept.len()) as u64);
@@ -276,15 +246,12 @@ impl Writer {
 #[cfg(test)]
 impl Writer {
     /// Publishes a part as no writer does.
-    pub(crate) fn forge(&mut self, segment: &Segment, part: u32, flags: u32, bytes: &[u8]) {
-        segment.ring().fill(&self.publisher.spare, 0, bytes);
+    pub(crate) fn forge(&mut self, part: u32, flags: u32, bytes: &[u8]) {
+        let ring = self.publisher.segment.ring();
+        ring.fill(&self.publisher.spare, 0, bytes);
         let header = self.publisher.header(Style::default(), 0, part, bytes.len(), flags);
-        segment.ring().seal(
-            &mut self.publisher.spare,
-            &header,
-            segment.ring().sum(checksum::NONE, bytes),
-        );
-        self.publisher.publish(segment, super::publisher::Part::Inner).expect("room");
+        ring.seal(&mut self.publisher.spare, &header, ring.sum(checksum::NONE, bytes));
+        self.publisher.publish(super::publisher::Part::Inner).expect("room");
     }
 }
 

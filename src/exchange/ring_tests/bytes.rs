@@ -12,7 +12,7 @@ proptest! {
         pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 0..12),
         stale in any::<u64>(),
     ) {
-        let heap = Heap::new(1, SLOT_HEADER_WORDS + words, 2, LAPS * 2 - 1);
+        let heap = Heap::new(1, SLOT_HEADER_WORDS + words, 2, Position(LAPS * 2 - 1));
         heap.slots.iter().for_each(|word| word.store(stale, Relaxed));
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         let mut whole = Vec::new();
@@ -21,7 +21,8 @@ proptest! {
             heap.ring().fill(&writer.spare, whole.len(), piece);
             whole.extend_from_slice(piece);
         }
-        let header = SlotHeader { length: whole.len() as u16, line: 77, ..SlotHeader::default() };
+        let (length, line) = (whole.len() as u16, LineNumber::new(77));
+        let header = SlotHeader { length, line, ..SlotHeader::default() };
         heap.ring().write_header(&writer.spare, &header);
         let published = heap.ring().publish(&heap.holds[1], &mut writer.spare, RingMode::Lossless, || ());
         prop_assert_eq!(published, Ok(heap.start));
@@ -63,7 +64,7 @@ proptest! {
 
 #[test]
 fn every_length_at_every_offset_comes_back() {
-    let heap = Heap::new(1, SLOT_HEADER_WORDS + 4, 1, 0);
+    let heap = Heap::new(1, SLOT_HEADER_WORDS + 4, 1, Position(0));
     let spare = heap.spare(0);
     let bytes: Vec<u8> = (1..=32).collect();
     for at in 0..=32 {
@@ -80,18 +81,24 @@ fn every_length_at_every_offset_comes_back() {
 #[test]
 #[should_panic(expected = "out of ")]
 fn bytes_that_do_not_fit_in_a_slot_panic_before_they_reach_the_next() {
-    let heap = Heap::new(1, SLOT_HEADER_WORDS + 1, 2, 0);
+    let heap = Heap::new(1, SLOT_HEADER_WORDS + 1, 2, Position(0));
     heap.ring().fill(&heap.spare(0), 1, &[1; 8]);
 }
 
 #[test]
 fn the_order_of_an_unfinished_line_stands_where_its_position_will_be() {
-    let heap = Heap::new(1, 5, 2, LAPS);
+    let heap = Heap::new(1, 5, 2, Position(LAPS));
     let mut writer = heap.writer(1);
     let slot = writer.spare.slot;
     heap.ring().mark_begun(&writer.spare, 42);
-    assert_eq!(peek_payload(&heap.ring(), slot, &mut []).map(|header| header.position), Some(42));
-    writer.write_at(LAPS);
-    assert_eq!(peek_payload(&heap.ring(), slot, &mut []).map(|header| header.position), Some(LAPS));
+    assert_eq!(
+        peek_payload(&heap.ring(), slot, &mut []).map(|header| header.position),
+        Some(Position(42))
+    );
+    writer.write_at(Position(LAPS));
+    assert_eq!(
+        peek_payload(&heap.ring(), slot, &mut []).map(|header| header.position),
+        Some(Position(LAPS))
+    );
     assert_eq!(peek_payload(&heap.ring(), 4, &mut []), None, "there is no slot 4");
 }

@@ -14,8 +14,8 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         assert!(!heap.ring().is_hole(start), "nothing is written yet");
         writer.write_at(start);
         assert!(!heap.ring().is_hole(start), "written");
-        assert!(!heap.ring().is_hole(start.wrapping_add(1)), "the next to be written");
-        writer.write_at(start.wrapping_add(1));
+        assert!(!heap.ring().is_hole(start.next()), "the next to be written");
+        writer.write_at(start.next());
         let slot = heap.entry(start).slot();
         heap.set_entry(start, OrderEntry::free(heap.shape.lap(start), slot));
         assert_eq!(reader.peek(), ReadOutcome::Empty);
@@ -25,10 +25,10 @@ fn a_position_that_went_back_to_free_under_a_filled_one_is_a_hole_and_can_be_ski
         assert!(!heap.ring().is_hole(start), "skipped");
         assert_eq!(reader.peek(), ReadOutcome::Passed(1));
         heap.assert_slots_conserved();
-        reader.position = start.wrapping_add(1);
+        reader.position = start.next();
         assert_eq!(reader.next(false), Some((1, 1)));
         for line in 2..10 {
-            writer.write_at(start.wrapping_add(line));
+            writer.write_at(start.plus(line));
             assert_eq!(reader.next(false), Some((1, line)));
         }
         heap.assert_slots_conserved();
@@ -55,7 +55,7 @@ fn a_skipped_line_keeps_its_slot_in_the_ring_and_is_not_delivered() {
 
 #[test]
 fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
-    let start = LAPS * 4 - 1;
+    let start = Position(LAPS * 4 - 1);
     for full in [false, true] {
         for slot in [6, 0xff_ffff] {
             let heap = Heap::new(2, 6, 2, start);
@@ -75,7 +75,7 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
             heap.ring().skip(start, RingMode::Lossless);
             assert!(heap.ring().has_slot(heap.entry(start).slot()));
             assert_eq!(reader.peek(), ReadOutcome::Passed(1));
-            reader.position = reader.position.wrapping_add(1);
+            reader.position = reader.position.next();
             writer.write_at(reader.position);
             assert_eq!(reader.next(false), Some((1, 0)));
         }
@@ -85,10 +85,10 @@ fn an_index_that_no_slot_has_is_damage_for_all_and_gone_after_a_skip() {
 #[test]
 fn a_wrong_position_or_length_in_a_slot_is_damage_and_only_the_entry_is_needed_to_take_it() {
     for (word, value) in [(0, 12), (3, 17 << 24), (3, u64::MAX)] {
-        let heap = Heap::new(2, 6, 2, 11);
+        let heap = Heap::new(2, 6, 2, Position(11));
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
-        writer.write_at(11);
-        let slot = heap.entry(11).slot();
+        writer.write_at(Position(11));
+        let slot = heap.entry(Position(11)).slot();
         heap.ring().slot(slot).unwrap()[word].store(value, Relaxed);
         assert_eq!(reader.peek(), ReadOutcome::Damaged);
         assert!(reader.take(false));
@@ -102,7 +102,7 @@ fn entries_that_send_a_writer_round_in_circles_are_found_to_be_damaged() {
         let heap = Heap::new(1, 5, 2, start);
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         // Says: fill this one, but the one before it is not filled; and that one says: go on here.
-        let before = start.wrapping_sub(1);
+        let before = start.previous();
         heap.set_entry(before, OrderEntry::full(heap.shape.lap(before).wrapping_sub(2), 0));
         assert_eq!(writer.write(false), Err(Refused::Damaged));
         assert_eq!(writer.write(true), Err(Refused::Damaged));
@@ -120,19 +120,15 @@ fn the_oldest_line_is_found_by_the_hint_and_the_hint_is_believed_only_where_entr
         let heap = Heap::new(2, 6, 2, start);
         let mut writer = heap.writer(1);
         (0..7).for_each(|_| assert!(writer.write(true).is_ok()));
-        let oldest = start.wrapping_add(3);
+        let oldest = start.plus(3);
         assert_eq!(heap.ring().oldest_after(start), oldest);
         assert_eq!(heap.ring().oldest_after(oldest), oldest);
-        assert_eq!(
-            heap.ring().oldest_after(oldest.wrapping_add(1)),
-            oldest.wrapping_add(1),
-            "it never goes back"
-        );
+        assert_eq!(heap.ring().oldest_after(oldest.next()), oldest.next(), "it never goes back");
         // The hint is one after that of the last line.
-        let next = start.wrapping_add(7);
+        let next = start.plus(7);
         for (off, expected) in [(-1_i64, 2), (-4, 0), (-20, 0), (1, 0), (3, 0), (4, 0), (400, 0)] {
-            heap.next_position.store(next.wrapping_add(off as u64), Relaxed);
-            let expected = start.wrapping_add(expected);
+            heap.next_position.store(next.plus(off as u64).0, Relaxed);
+            let expected = start.plus(expected);
             assert_eq!(heap.ring().oldest_after(start), expected, "a hint that is {off} off");
         }
     }
@@ -143,10 +139,10 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
     for start in starts(2) {
         let heap = Heap::new(2, 6, 2, start);
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
-        (0..4).for_each(|line| writer.write_at(start.wrapping_add(line)));
+        (0..4).for_each(|line| writer.write_at(start.plus(line)));
         // A reader that lands with a margin after an overrun leaves lines behind; an observer takes
         // none.
-        reader.position = start.wrapping_add(4);
+        reader.position = start.plus(4);
         assert_eq!(reader.peek(), ReadOutcome::Stale);
         assert!(
             !heap.ring().is_hole(reader.position) && !heap.ring().is_filled_at(reader.position)
@@ -159,7 +155,7 @@ fn a_line_of_the_lap_before_that_was_not_taken_is_stale_and_no_damage() {
 #[test]
 fn lines_are_delivered_after_any_word_was_in_the_hint() {
     for hint in [1 << 63, u64::MAX, LAPS << 2, (LAPS << 2) + 1] {
-        let heap = Heap::new(2, 6, 2, 5);
+        let heap = Heap::new(2, 6, 2, Position(5));
         heap.next_position.store(hint, Relaxed);
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         assert!(writer.write(false).is_ok());
@@ -169,7 +165,7 @@ fn lines_are_delivered_after_any_word_was_in_the_hint() {
 
 #[test]
 fn a_skip_leaves_alone_what_overwrote_the_damaged_position() {
-    let heap = Heap::new(1, 6, 2, LAPS * 2 - 1);
+    let heap = Heap::new(1, 6, 2, Position(LAPS * 2 - 1));
     let (mut writer, mut reader) = (heap.writer(1), heap.reader());
     (0..3).for_each(|_| assert!(writer.write(true).is_ok()));
     heap.ring().skip(heap.start, RingMode::Overwriting);
@@ -178,7 +174,7 @@ fn a_skip_leaves_alone_what_overwrote_the_damaged_position() {
 }
 
 /// Words of an order ring: anything, or something close to what belongs there.
-fn hostile_entry(shape: Shape, start: u64) -> impl Strategy<Value = u64> {
+fn hostile_entry(shape: Shape, start: Position) -> impl Strategy<Value = u64> {
     let lap = shape.lap(start);
     prop_oneof![
         1 => any::<u64>(),
@@ -205,7 +201,7 @@ proptest! {
         let heap = Heap::new(order_bits, 6, 3, start);
         heap.order.iter().zip(order).for_each(|(entry, word)| entry.store(word, Relaxed));
         heap.slots.iter().zip(slots).for_each(|(slot, word)| slot.store(word, Relaxed));
-        heap.next_position.store(start.wrapping_add(hint), Relaxed);
+        heap.next_position.store(start.plus(hint).0, Relaxed);
         let ring = heap.ring();
         let (mut writer, mut reader) = (heap.writer(1), heap.reader());
         for overwrite in [false, true, true] {
@@ -213,7 +209,7 @@ proptest! {
             prop_assert!(ring.has_slot(writer.spare.slot));
         }
         for (off, what) in looks {
-            reader.position = start.wrapping_add(off as u64);
+            reader.position = start.plus(off as u64);
             let position = reader.position;
             match what {
                 0 => { reader.peek(); }
@@ -241,9 +237,9 @@ proptest! {
         // One lap of skipping makes every entry free in the lap after it, which is a sound ring.
         for _ in 0..heap.positions() {
             heap.ring().skip(reader.position, RingMode::Lossless);
-            reader.position = reader.position.wrapping_add(1);
+            reader.position = reader.position.next();
         }
-        heap.next_position.store(start, Relaxed);
+        heap.next_position.store(start.0, Relaxed);
         let mut writer = heap.writer(1);
         for line in 0..heap.positions() {
             prop_assert_eq!(reader.peek(), ReadOutcome::Empty);
@@ -251,7 +247,7 @@ proptest! {
             prop_assert_eq!(writer.write(false), Ok(reader.position));
             // Two entries may have named one slot, so the line may be another's, but it is there.
             prop_assert_ne!(reader.peek(), ReadOutcome::Empty, "line {}", line);
-            reader.position = reader.position.wrapping_add(1);
+            reader.position = reader.position.next();
         }
     }
 }

@@ -9,7 +9,7 @@ use super::publish::Plan;
 use super::spare::*;
 use super::take::*;
 use super::*;
-use crate::layout::{Hold, RingMode, SLOT_HEADER_WORDS, SlotHeader};
+use crate::layout::{Hold, LineNumber, Position, RingMode, SLOT_HEADER_WORDS, SlotHeader};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -37,11 +37,11 @@ struct Heap {
     next_position: AtomicU64,
     holds: Vec<AtomicU64>,
     shape: Shape,
-    start: u64,
+    start: Position,
 }
 
 impl Heap {
-    fn new(order_bits: u32, slot_words: usize, cells: usize, start: u64) -> Self {
+    fn new(order_bits: u32, slot_words: usize, cells: usize, start: Position) -> Self {
         let shape = Shape { order_bits, slot_words, check_bytes: 0 };
         let positions = 1 << order_bits;
         Self {
@@ -49,7 +49,7 @@ impl Heap {
                 .map(|index| AtomicU64::new(shape.first_entry(start, index).0))
                 .collect(),
             slots: (0..(positions + cells) * slot_words).map(|_| AtomicU64::new(0)).collect(),
-            next_position: AtomicU64::new(start),
+            next_position: AtomicU64::new(start.0),
             holds: (0..cells)
                 .map(|c| AtomicU64::new(Hold::Held((positions + c) as u32).pack(0)))
                 .collect(),
@@ -70,11 +70,11 @@ impl Heap {
         Spare::of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
     }
 
-    fn entry(&self, position: u64) -> OrderEntry {
+    fn entry(&self, position: Position) -> OrderEntry {
         OrderEntry(self.ring().entry(position).load(Relaxed))
     }
 
-    fn set_entry(&self, position: u64, entry: OrderEntry) {
+    fn set_entry(&self, position: Position, entry: OrderEntry) {
         self.ring().entry(position).store(entry.0, Relaxed);
     }
 
@@ -109,10 +109,10 @@ fn content(shape: Shape, cell: usize, line: u64) -> (SlotHeader, Vec<u8>) {
     };
     let length = (random() % (shape.payload() as u64 + 1)) as usize;
     let header = SlotHeader {
-        position: 0,
+        position: Position(0),
         time: random() >> 16,
         tag: random() as u16,
-        line,
+        line: LineNumber::new(line),
         cell: cell as u16,
         level: random() as u8 & 0xf,
         part: random() as u32 & 0xff_ffff,
@@ -124,8 +124,8 @@ fn content(shape: Shape, cell: usize, line: u64) -> (SlotHeader, Vec<u8>) {
 
 #[track_caller]
 fn assert_whole(shape: Shape, found: &SlotHeader, payload: &[u8]) {
-    let (header, bytes) = content(shape, found.cell.into(), found.line);
-    assert_eq!(SlotHeader { position: 0, ..*found }, header);
+    let (header, bytes) = content(shape, found.cell.into(), found.line.get());
+    assert_eq!(SlotHeader { position: Position(0), ..*found }, header);
     assert_eq!(&payload[..usize::from(found.length)], bytes);
 }
 
@@ -137,7 +137,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&mut self, overwrite: bool) -> Result<u64, Refused> {
+    fn write(&mut self, overwrite: bool) -> Result<Position, Refused> {
         let ring = self.heap.ring();
         let (header, bytes) = content(self.heap.shape, self.cell, self.line);
         ring.fill(&self.spare, 0, &bytes);
@@ -163,28 +163,28 @@ impl Writer<'_> {
 
     /// Writes a line that goes where the test expects it.
     #[track_caller]
-    fn write_at(&mut self, position: u64) {
+    fn write_at(&mut self, position: Position) {
         assert_eq!(self.write(false), Ok(position));
     }
 }
 
 struct Reader<'a> {
     heap: &'a Heap,
-    position: u64,
+    position: Position,
     /// Positions whose lines were overwritten.
     passed: u64,
     payload: Vec<u8>,
 }
 
 /// Looks at a position, and gives the payload as bytes.
-fn peek(ring: Ring<'_>, position: u64, payload: &mut [u8]) -> ReadOutcome {
+fn peek(ring: Ring<'_>, position: Position, payload: &mut [u8]) -> ReadOutcome {
     let mut image = vec![0; SLOT_HEADER_WORDS + payload.len() / 8];
     let seen = ring.peek(position, &mut image);
     payload.copy_from_slice(bytemuck::cast_slice(&image[SLOT_HEADER_WORDS..]));
     seen
 }
 
-fn prefetch(ring: &Ring<'_>, position: u64) {
+fn prefetch(ring: &Ring<'_>, position: Position) {
     let run = ring.run(position);
     ring.prefetch(&run.words[0], run.full);
 }
@@ -208,8 +208,8 @@ impl Reader<'_> {
                     assert_eq!(header.position, self.position);
                     assert_whole(self.heap.shape, &header, &self.payload);
                     if self.take(overwrite) {
-                        self.position = self.position.wrapping_add(1);
-                        return Some((header.cell.into(), header.line));
+                        self.position = self.position.next();
+                        return Some((header.cell.into(), header.line.get()));
                     }
                     assert!(overwrite, "no other reader takes a line");
                 }
@@ -218,13 +218,12 @@ impl Reader<'_> {
                     assert!(overwrite, "a line was lost");
                     // That position, `laps` later, is filled, so the oldest line is less than a lap
                     // before it.
-                    let oldest =
-                        self.heap.shape.after_laps(self.position, laps as i64 - 1).wrapping_add(1);
-                    self.passed += oldest.wrapping_sub(self.position);
+                    let oldest = self.heap.shape.after_laps(self.position, laps as i64 - 1).next();
+                    self.passed += oldest.since(self.position);
                     self.position = oldest;
                 }
                 seen @ (ReadOutcome::Stale | ReadOutcome::Damaged) => {
-                    panic!("{seen:?} at {:#x}", self.position)
+                    panic!("{seen:?} at {:?}", self.position)
                 }
             }
         }
@@ -233,7 +232,7 @@ impl Reader<'_> {
 
 /// Positions from which a short run crosses the overflow of the laps or of the position itself, or
 /// neither; at index 0 and elsewhere.
-fn starts(order_bits: u32) -> [u64; 9] {
+fn starts(order_bits: u32) -> [Position; 9] {
     let n = 1_u64 << order_bits;
     let overflow = LAPS << order_bits;
     [
@@ -247,4 +246,5 @@ fn starts(order_bits: u32) -> [u64; 9] {
         u64::MAX,
         u64::MAX - n - n / 2,
     ]
+    .map(Position)
 }

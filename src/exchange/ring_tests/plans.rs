@@ -39,11 +39,11 @@ fn place_decides_every_row_of_its_table_in_every_lap() {
                     Free => SlotState::Free,
                     Oldest => SlotState::Oldest,
                     Elsewhere(laps, more) => {
-                        SlotState::Elsewhere(shape.after_laps(position, laps).wrapping_add(more))
+                        SlotState::Elsewhere(shape.after_laps(position, laps).plus(more))
                     }
                 };
                 let found = slot_state(shape, entry, position);
-                assert_eq!(found, expected, "{laps} laps, full: {full}, at {position:#x}");
+                assert_eq!(found, expected, "{laps} laps, full: {full}, at {position:?}");
             }
         }
     }

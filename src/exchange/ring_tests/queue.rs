@@ -48,10 +48,10 @@ proptest! {
                     }
                     queue.push_back((cell, line));
                     prop_assert_eq!(writer.write(overwrite), Ok(next));
-                    next = next.wrapping_add(1);
+                    next = next.next();
                 }
                 Step::Take => prop_assert_eq!(reader.next(true), queue.pop_front()),
-                Step::MoveHint(off) => heap.next_position.store(next.wrapping_add(off as u64), Relaxed),
+                Step::MoveHint(off) => heap.next_position.store(next.plus(off as u64).0, Relaxed),
             }
             prop_assert!(!heap.ring().is_hole(reader.position));
             heap.assert_slots_conserved();

@@ -17,21 +17,22 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
         assert!(!wakes(&sleeps), "once");
         assert!(!may_sleep_at(&heap.ring(), &sleeps, start), "a line is there");
         assert!(!wakes(&sleeps), "the announcement was taken back");
-        assert!(may_sleep_at(&heap.ring(), &sleeps, start.wrapping_add(1)));
+        assert!(may_sleep_at(&heap.ring(), &sleeps, start.next()));
     }
 }
 
 /// Whether a reader that has seen no event may sleep at `position`, in a ring in which there was
 /// none.
-pub(super) fn may_sleep_at(ring: &Ring<'_>, sleeps: &AtomicU32, position: u64) -> bool {
+pub(super) fn may_sleep_at(ring: &Ring<'_>, sleeps: &AtomicU32, position: Position) -> bool {
     may_sleep(&Awaited { ring, position, events: &AtomicU64::new(0), seen_events: 0 }, sleeps)
 }
 
 #[test]
 fn a_reader_does_not_sleep_beside_an_event_that_it_has_not_seen() {
-    let heap = Heap::new(1, 5, 2, 0);
+    let heap = Heap::new(1, 5, 2, Position(0));
     let (ring, sleeps, events) = (heap.ring(), AtomicU32::new(0), AtomicU64::new(7));
-    let awaited = |seen_events| Awaited { ring: &ring, position: 0, events: &events, seen_events };
+    let awaited =
+        |seen_events| Awaited { ring: &ring, position: Position(0), events: &events, seen_events };
     assert!(may_sleep(&awaited(7), &sleeps));
     count_event(&events);
     assert!(wakes(&sleeps));
@@ -52,7 +53,7 @@ fn wakes(sleeps: &AtomicU32) -> bool {
 
 #[test]
 fn one_that_stands_still_before_it_wakes_the_reader_keeps_no_other_from_it() {
-    let heap = Heap::new(1, 5, 2, LAPS * 2 - 1);
+    let heap = Heap::new(1, 5, 2, Position(LAPS * 2 - 1));
     let sleeps = AtomicU32::new(0);
     assert!(may_sleep_at(&heap.ring(), &sleeps, heap.start));
     wake_sleeper(&sleeps, || {
@@ -67,7 +68,7 @@ fn one_that_stands_still_before_it_wakes_the_reader_keeps_no_other_from_it() {
 
 #[test]
 fn a_reader_does_not_sleep_at_a_position_that_was_overwritten() {
-    let heap = Heap::new(1, 5, 2, LAPS * 2 - 1);
+    let heap = Heap::new(1, 5, 2, Position(LAPS * 2 - 1));
     let mut writer = heap.writer(1);
     (0..3).for_each(|_| assert!(writer.write(true).is_ok()));
     assert!(!may_sleep_at(&heap.ring(), &AtomicU32::new(0), heap.start));

@@ -20,7 +20,7 @@ fn pause(tries: &mut u32) {
 
 /// Writers and a reader at the same time, each writer `lines` lines; then nothing may be lost,
 /// doubled, mixed or out of its writer's order, and each slot is in one place.
-fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: u64) {
+fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: Position) {
     let heap = Heap::new(order_bits, 10, writers + 1, start);
     thread::scope(|scope| {
         for cell in 1..=writers {
@@ -31,7 +31,7 @@ fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: u64) {
                 while writer.line < lines {
                     match writer.write(false) {
                         Ok(position) => {
-                            let since = position.wrapping_sub(writer.heap.start);
+                            let since = position.since(writer.heap.start);
                             assert!(last < Some(since), "a writer's positions rise");
                             last = Some(since);
                         }
@@ -51,7 +51,7 @@ fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: u64) {
                     None => {
                         assert!(
                             !heap.ring().is_hole(reader.position),
-                            "a hole at {:#x}",
+                            "a hole at {:?}",
                             reader.position
                         );
                         pause(&mut tries);
@@ -62,29 +62,29 @@ fn stress_lossless(order_bits: u32, writers: usize, lines: u64, start: u64) {
             delivered[cell] += 1;
         }
         assert_eq!(reader.next(false), None);
-        assert_eq!(reader.position, start.wrapping_add(lines * writers as u64));
+        assert_eq!(reader.position, start.plus(lines * writers as u64));
     });
     heap.assert_slots_conserved();
 }
 
 #[test]
 fn two_writers_lose_nothing_in_a_ring_of_two() {
-    stress_lossless(1, 2, 50_000, LAPS * 2 - 1001);
+    stress_lossless(1, 2, 50_000, Position(LAPS * 2 - 1001));
 }
 
 #[test]
 fn three_writers_lose_nothing_in_a_ring_of_four() {
-    stress_lossless(2, 3, 40_000, LAPS * 4 - 1001);
+    stress_lossless(2, 3, 40_000, Position(LAPS * 4 - 1001));
 }
 
 #[test]
 fn four_writers_lose_nothing_in_a_ring_of_sixteen() {
-    stress_lossless(4, 4, 50_000, u64::MAX - 1001);
+    stress_lossless(4, 4, 50_000, Position(u64::MAX - 1001));
 }
 
 /// Writers that overwrite, a reader, and an observer that takes nothing. What the reader gets is
 /// whole and in order; each position was delivered or overwritten; what the observer sees is whole.
-fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
+fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: Position) {
     let heap = Heap::new(order_bits, 10, writers + 1, start);
     let running = AtomicUsize::new(writers);
     let drained = AtomicBool::new(false);
@@ -105,14 +105,14 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
             while !drained.load(Acquire) {
                 back = (back + 1) % (heap.positions() + 2);
                 // Before the hint, so filled (I5).
-                let position = heap.next_position.load(Relaxed).wrapping_sub(1 + back);
-                if position.wrapping_sub(start) > lines * writers as u64 {
+                let position = heap.ring().hint().minus(1 + back);
+                if position.since(start) > lines * writers as u64 {
                     continue;
                 }
                 match peek(heap.ring(), position, &mut payload) {
                     ReadOutcome::Part(header) => assert_whole(heap.shape, &header, &payload),
                     ReadOutcome::Passed(_) => {}
-                    seen => panic!("{seen:?} at {position:#x}"),
+                    seen => panic!("{seen:?} at {position:?}"),
                 }
                 thread::yield_now();
             }
@@ -137,7 +137,7 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
         }
         drained.store(true, Release);
         let all = lines * writers as u64;
-        assert_eq!(reader.position, start.wrapping_add(all), "no position is left over");
+        assert_eq!(reader.position, start.plus(all), "no position is left over");
         assert_eq!(delivered + reader.passed, all, "each position was delivered or overwritten");
         assert!(delivered > 0);
     });
@@ -146,15 +146,15 @@ fn stress_overwriting(order_bits: u32, writers: usize, lines: u64, start: u64) {
 
 #[test]
 fn two_overwriting_writers_give_whole_lines_in_order_in_a_ring_of_two() {
-    stress_overwriting(1, 2, 60_000, LAPS * 2 - 1001);
+    stress_overwriting(1, 2, 60_000, Position(LAPS * 2 - 1001));
 }
 
 #[test]
 fn three_overwriting_writers_give_whole_lines_in_order_in_a_ring_of_eight() {
-    stress_overwriting(3, 3, 50_000, u64::MAX - 1001);
+    stress_overwriting(3, 3, 50_000, Position(u64::MAX - 1001));
 }
 
 #[test]
 fn four_overwriting_writers_give_whole_lines_in_order_in_a_ring_of_sixteen() {
-    stress_overwriting(4, 4, 50_000, LAPS * 16 - 1001);
+    stress_overwriting(4, 4, 50_000, Position(LAPS * 16 - 1001));
 }

@@ -38,11 +38,11 @@ proptest! {
 
     #[test]
     fn laps_and_positions_overflow_together(shape in shapes(), position: u64, near in -2000..2000_i64, laps in -9..9_i64) {
-        for position in [position, (near as u64) << shape.order_bits, near as u64] {
+        for position in [position, (near as u64) << shape.order_bits, near as u64].map(Position) {
             let later = shape.after_laps(position, laps);
             prop_assert_eq!(shape.index(later), shape.index(position));
             prop_assert_eq!(OrderEntry::full(shape.lap(later), 0).laps_since(shape.lap(position)), laps);
-            let next = position.wrapping_add(1);
+            let next = position.next();
             let wraps = shape.index(next) == 0;
             prop_assert_eq!(shape.index(next), if wraps { 0 } else { shape.index(position) + 1 });
             let laps_on = OrderEntry::free(shape.lap(next), 0).laps_since(shape.lap(position));
@@ -53,12 +53,12 @@ proptest! {
     #[test]
     fn a_new_ring_is_free_from_its_start_and_consumed_before(order_bits in 1..9_u32, start: u64, back in 0..600_u64) {
         let shape = Shape { order_bits, slot_words: 8, check_bytes: 0 };
-        for start in [start, 0_u64.wrapping_sub(back), back] {
+        for start in [start, 0_u64.wrapping_sub(back), back].map(Position) {
             for ahead in 0..shape.positions() {
-                let position = start.wrapping_add(ahead);
+                let position = start.plus(ahead);
                 let entry = shape.first_entry(start, shape.index(position));
                 prop_assert_eq!(entry, OrderEntry::free(shape.lap(position), shape.index(position) as u32));
-                let before = position.wrapping_sub(shape.positions());
+                let before = position.minus(shape.positions());
                 prop_assert_eq!(entry.laps_since(shape.lap(before)), 1, "the position a lap before was consumed");
             }
         }
@@ -68,7 +68,7 @@ proptest! {
 #[test]
 fn a_ring_that_starts_just_below_overflow_crosses_it() {
     let shape = Shape { order_bits: 2, slot_words: 8, check_bytes: 0 };
-    let start = 0_u64.wrapping_sub(3); // the second entry of the last lap
+    let start = Position(0).minus(3); // the second entry of the last lap
     let last = shape.lap(start);
     assert_eq!(last, LAP_MASK);
     let entries: Vec<_> = (0..4).map(|index| shape.first_entry(start, index)).collect();

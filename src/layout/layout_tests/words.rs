@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::layout::ticket::NUMBER_MASK;
 
 /// Compares the diagrams below a heading with what the code packs. `code` has, for each field, a
 /// word in which that field alone is all ones.
@@ -70,7 +71,7 @@ fn the_docs_draw_the_hold_word() {
 
 #[test]
 fn the_docs_draw_the_pending_word() {
-    let pack = |line, bytes| Pending { line, bytes }.pack();
+    let pack = |line, bytes| Pending { line: LineNumber::new(line), bytes }.pack();
     compare_diagrams(
         "### Pending word",
         &[("line", pack(u64::MAX, 0)), ("bytes", pack(0, u16::MAX))],
@@ -79,7 +80,8 @@ fn the_docs_draw_the_pending_word() {
 
 #[test]
 fn the_docs_draw_the_ticket_word() {
-    let opening = |cell, epoch| TicketWord::Opening(MirrorId { cell, epoch }).pack();
+    let opening =
+        |cell, epoch| TicketWord::Opening(MirrorId { cell, epoch: LineNumber::new(epoch) }).pack();
     let fields = [
         ("state", 0xf << 60), // no state has all four bits
         ("cell", opening(0, 0) ^ opening(0xfff, 0)),
@@ -95,7 +97,7 @@ fn the_docs_draw_the_words_of_a_slot_header() {
         ("position", u64::MAX),
         ("time", SlotHeader { time: u64::MAX, ..zero }.time_word()),
         ("tag", SlotHeader { tag: u16::MAX, ..zero }.time_word()),
-        ("line", SlotHeader { line: u64::MAX, ..zero }.line_word()),
+        ("line", SlotHeader { line: LineNumber::new(u64::MAX), ..zero }.line_word()),
         ("cell", SlotHeader { cell: u16::MAX, ..zero }.line_word()),
         ("level", SlotHeader { level: u8::MAX, ..zero }.line_word()),
         ("part", SlotHeader { part: u32::MAX, ..zero }.part_word()),
@@ -231,14 +233,14 @@ proptest! {
     }
 
     #[test]
-    fn a_pending_word_comes_back_as_it_was(line in 0..=LINE_MASK, bytes: u16) {
-        let pending = Pending { line, bytes };
+    fn a_pending_word_comes_back_as_it_was(line: u64, bytes: u16) {
+        let pending = Pending { line: LineNumber::new(line), bytes };
         prop_assert_eq!(Pending::unpack(pending.pack()), pending);
     }
 
     #[test]
-    fn a_ticket_comes_back_as_it_was(cell in 0..MAX_CELLS as u16, number in 0..=LINE_MASK) {
-        let mirror = MirrorId { cell, epoch: number };
+    fn a_ticket_comes_back_as_it_was(cell in 0..MAX_CELLS as u16, number in 0..=NUMBER_MASK) {
+        let mirror = MirrorId { cell, epoch: LineNumber::new(number) };
         let words = [
             TicketWord::Free,
             TicketWord::Reserved(number),
@@ -268,30 +270,32 @@ proptest! {
             prop_assert!(word >> 60 > 9);
         }
         let header = SlotHeader::unpack(words);
-        prop_assert_eq!([header.position, header.time_word(), header.line_word(), header.part_word()], words);
+        prop_assert_eq!([header.position.0, header.time_word(), header.line_word(), header.part_word()], words);
     }
 
     #[test]
     fn a_slot_header_comes_back_as_it_was(
-        (position, time, tag) in (any::<u64>(), 0..=LINE_MASK, any::<u16>()),
-        (line, cell, level) in (0..=LINE_MASK, 0..MAX_CELLS as u16, 0..16_u8),
+        (position, time, tag) in (any::<u64>(), 0..1_u64 << 48, any::<u16>()),
+        (line, cell, level) in (any::<u64>(), 0..MAX_CELLS as u16, 0..16_u8),
         (part, length, flags) in (0..1_u32 << 24, any::<u16>(), 0..1_u32 << 24),
     ) {
+        let line = LineNumber::new(line);
+        let position = Position(position);
         let header = SlotHeader { position, time, tag, line, cell, level, part, length, flags };
-        let words = [header.position, header.time_word(), header.line_word(), header.part_word()];
+        let words = [header.position.0, header.time_word(), header.line_word(), header.part_word()];
         prop_assert_eq!(SlotHeader::unpack(words), header);
         prop_assert_eq!(header.is(flag::LAST), flags & 2 != 0);
     }
 
     #[test]
     fn a_slot_header_number_that_is_too_great_harms_no_other(time: u64, line: u64, cell: u16, level: u8, part: u32) {
-        let header = SlotHeader { time, line, cell, level, part, tag: 1, length: 2, flags: 3, position: 4 };
-        let words = [header.position, header.time_word(), header.line_word(), header.part_word()];
+        let line = LineNumber::new(line);
+        let header = SlotHeader { time, line, cell, level, part, tag: 1, length: 2, flags: 3, position: Position(4) };
+        let words = [header.position.0, header.time_word(), header.line_word(), header.part_word()];
         let found = SlotHeader::unpack(words);
         let low = |number: u64, bits: u32| number & ((1 << bits) - 1);
         let expected = SlotHeader {
             time: low(time, 48),
-            line: low(line, 48),
             cell: low(cell.into(), 12) as u16,
             level: low(level.into(), 4) as u8,
             part: low(part.into(), 24) as u32,

@@ -1,0 +1,88 @@
+//! The number of a line.
+
+/// Line numbers have 48 bits.
+const MASK: u64 = (1 << 48) - 1;
+
+/// The number of a line among those of its cell, 48 bits of it: after the greatest come 0 and the
+/// others again.
+///
+/// So there is no order of all of them, and no `<`: of two, one is ahead of the other if it is so
+/// by less than half of all numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct LineNumber(u64);
+
+impl LineNumber {
+    /// The number that the low 48 bits of `number` are.
+    #[inline]
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number & MASK)
+    }
+
+    /// Its 48 bits.
+    #[inline]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    #[inline]
+    pub(crate) const fn previous(self) -> Self {
+        Self::new(self.0.wrapping_sub(1))
+    }
+
+    /// The number `lines` lines on.
+    #[inline]
+    pub(crate) const fn plus(self, lines: u64) -> Self {
+        Self::new(self.0.wrapping_add(lines))
+    }
+
+    /// How many lines `later` is ahead of this one; 0 if it is behind.
+    #[inline]
+    pub(crate) const fn lines_to(self, later: Self) -> u64 {
+        let ahead = later.0.wrapping_sub(self.0) & MASK;
+        if ahead > MASK / 2 { 0 } else { ahead }
+    }
+
+    /// Whether it is line `first` or comes after it.
+    #[inline]
+    pub(crate) const fn is_from(self, first: Self) -> bool {
+        self.0.wrapping_sub(first.0) & MASK <= MASK / 2
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const FIRST: LineNumber = LineNumber::new(0);
+    const LAST: LineNumber = LineNumber::new(MASK);
+
+    #[test]
+    fn numbers_begin_again_after_the_greatest() {
+        assert_eq!((LAST.get(), LAST.next(), FIRST.previous()), ((1 << 48) - 1, FIRST, LAST));
+        assert_eq!(LAST.plus(7).get(), 6);
+        assert_eq!(FIRST.plus(u64::MAX), LAST, "bits beyond the 48 do not count");
+        assert_eq!(LineNumber::new(u64::MAX), LAST);
+        assert_eq!(LineNumber::new(5).next().previous(), LineNumber::new(5));
+    }
+
+    #[test]
+    fn a_line_number_is_ahead_by_less_than_half_of_all_numbers_or_else_behind() {
+        let half = MASK / 2;
+        for from in [0, 1, half, MASK].map(LineNumber::new) {
+            for ahead in [0, 1, half] {
+                assert_eq!(from.lines_to(from.plus(ahead)), ahead);
+                assert!(from.plus(ahead).is_from(from));
+            }
+            for behind in [half + 1, MASK] {
+                assert_eq!(from.lines_to(from.plus(behind)), 0);
+                assert!(!from.plus(behind).is_from(from));
+            }
+        }
+    }
+}
