@@ -13,6 +13,30 @@ use Ordering::Relaxed;
 const BLOCK: usize = 4;
 const BLOCK_BYTES: usize = 8 * BLOCK;
 
+/// Stores `bytes` from `to` on, as whole lines come. What follows in the last word is left as it was
+/// or becomes zero; no other word changes.
+///
+/// # Safety
+///
+/// So many bytes, and the rest of the last word, are at `to`, for as long as the call takes.
+#[inline(always)]
+pub(crate) unsafe fn store_whole(to: *const AtomicU64, bytes: &[u8]) {
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    if bytes.len() >= block::LEAST {
+        // SAFETY: the caller's.
+        return unsafe { block::store_overlapping(to, bytes) };
+    }
+    // SAFETY: as above.
+    let words = unsafe { core::slice::from_raw_parts(to, bytes.len().div_ceil(8)) };
+    store_short(words, bytes);
+}
+
+// Apart, so that it does not keep the code of other lines from being one piece.
+#[inline(never)]
+fn store_short(words: &[AtomicU64], bytes: &[u8]) {
+    store_bytes(words, 0, bytes);
+}
+
 /// Stores `bytes` from byte `at` of `words` on. What follows in the last word becomes zero.
 ///
 /// # Panics
@@ -122,7 +146,8 @@ mod block {
     //! bytes alone, as here where slots have checksums, they say no more than that it may be made
     //! in several accesses. So nothing rests on it: a word that was copied while its owner wrote
     //! it is thrown away, since the entry, or the change count of the spare, is another by then
-    //! (observe:B, unfinished:B), and no word is used before that was looked at.
+    //! (observe:B, unfinished:B), and no word is used before that was looked at. Nor does anything
+    //! rest on which of two stores that overlap comes first: both have the same bytes there.
 
     use core::arch::asm;
     use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
@@ -144,6 +169,85 @@ mod block {
                 second = in(xmm_reg) second,
                 options(nostack, preserves_flags),
             );
+        }
+    }
+
+    /// The fewest bytes that are stored with the last ones overlapping those before.
+    pub(super) const LEAST: usize = 16;
+
+    /// Stores 16 bytes, from byte `at` of both on: any address.
+    ///
+    /// # Safety
+    ///
+    /// Both have so many bytes; what `to` points to are bytes of atomics.
+    #[inline(always)]
+    unsafe fn store_16(to: *mut u8, from: *const u8, at: usize) {
+        // SAFETY: the caller's; neither needs an alignment.
+        unsafe {
+            let value = _mm_loadu_si128(from.add(at).cast());
+            asm!(
+                "movups [{to} + {at}], {value}",
+                to = in(reg) to,
+                at = in(reg) at,
+                value = in(xmm_reg) value,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// The same for 64 bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for 16.
+    #[inline(always)]
+    unsafe fn store_64(to: *mut u8, from: *const u8, at: usize) {
+        // SAFETY: as for 16.
+        unsafe {
+            let value = |index| _mm_loadu_si128(from.add(at).cast::<__m128i>().add(index));
+            asm!(
+                "movups [{to} + {at}], {first}",
+                "movups [{to} + {at} + 16], {second}",
+                "movups [{to} + {at} + 32], {third}",
+                "movups [{to} + {at} + 48], {fourth}",
+                to = in(reg) to,
+                at = in(reg) at,
+                first = in(xmm_reg) value(0),
+                second = in(xmm_reg) value(1),
+                third = in(xmm_reg) value(2),
+                fourth = in(xmm_reg) value(3),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// Stores at least [`LEAST`] bytes: the last ones overlap those before, whatever their number.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room for them.
+    #[inline(always)]
+    pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) {
+        let (to, from, length) = (to.cast_mut().cast::<u8>(), bytes.as_ptr(), bytes.len());
+        // SAFETY: in each case there are so many bytes from the first on, and before the end.
+        unsafe {
+            if length >= 64 {
+                let last = length - 64;
+                let mut at = 0;
+                while at < last {
+                    store_64(to, from, at);
+                    at += 64;
+                }
+                store_64(to, from, last);
+            } else {
+                let last = length - 16;
+                let mut at = 0;
+                while at < last {
+                    store_16(to, from, at);
+                    at += 16;
+                }
+                store_16(to, from, last);
+            }
         }
     }
 
@@ -188,9 +292,10 @@ mod portable {
     }
 }
 
-/// Tells the processor to fetch what is at `at`, to write it if `WRITE`.
+/// Tells the processor to fetch a cache line, `LINE` lines after what is at `at`, to write it if
+/// `WRITE`.
 #[inline(always)]
-pub(crate) fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
+pub(crate) fn prefetch<const WRITE: bool, const LINE: usize>(at: *const AtomicU64) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     {
         // SAFETY: a prefetch never faults and changes nothing, whatever the address. In assembly,
@@ -198,9 +303,19 @@ pub(crate) fn prefetch<const WRITE: bool>(at: *const AtomicU64) {
         // where `prefetchw` does nothing worse than nothing.
         unsafe {
             if WRITE {
-                core::arch::asm!("prefetchw [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+                core::arch::asm!(
+                    "prefetchw [{at} + {offset}]",
+                    at = in(reg) at,
+                    offset = const 64 * LINE,
+                    options(readonly, nostack, preserves_flags),
+                );
             } else {
-                core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(readonly, nostack, preserves_flags));
+                core::arch::asm!(
+                    "prefetcht0 [{at} + {offset}]",
+                    at = in(reg) at,
+                    offset = const 64 * LINE,
+                    options(readonly, nostack, preserves_flags),
+                );
             }
         }
     }

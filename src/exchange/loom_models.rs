@@ -100,7 +100,7 @@ impl Heap {
     }
 
     fn spare(&self, cell: usize) -> Spare {
-        Spare::of(self.hold(cell).load(Relaxed)).expect("no exchange is under way")
+        self.ring().spare_of(self.hold(cell).load(Relaxed)).expect("no exchange is under way")
     }
 
     /// Fills the spare with the line `line` of the writer in `cell`.

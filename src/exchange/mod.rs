@@ -80,8 +80,13 @@ pub(crate) struct Ring<'a> {
     /// The tail hint (I5).
     pub(crate) next_position: &'a AtomicU64,
     pub(crate) shape: Shape,
-    /// How many slots there are.
-    slot_count: usize,
+    /// The bits of a position that say in which entry it stands.
+    mask: u64,
+    /// Words of a slot, and how many slots there are.
+    slot_words: usize,
+    slot_count: u64,
+    /// Bytes of a slot's payload.
+    payload_bytes: usize,
 }
 
 /// What an entry says about a position.
@@ -137,7 +142,7 @@ fn is_filled(shape: Shape, entry: OrderEntry, position: Position) -> bool {
 impl<'a> Ring<'a> {
     /// # Panics
     ///
-    /// If there is not one entry for each position.
+    /// If there is not one entry for each position, or no room for a slot's header.
     pub(crate) fn new(
         order: &'a [AtomicU64],
         slots: &'a [AtomicU64],
@@ -145,7 +150,11 @@ impl<'a> Ring<'a> {
         shape: Shape,
     ) -> Self {
         assert_eq!(order.len() as u64, shape.positions());
-        Self { order, slots, next_position, shape, slot_count: slots.len() / shape.slot_words }
+        assert!(shape.slot_words >= shape.header_words());
+        let (mask, slot_words) = (shape.positions() - 1, shape.slot_words);
+        let slot_count = (slots.len() / slot_words) as u64;
+        let payload_bytes = shape.payload();
+        Self { order, slots, next_position, shape, mask, slot_words, slot_count, payload_bytes }
     }
 
     /// The tail hint (I5).
@@ -156,7 +165,8 @@ impl<'a> Ring<'a> {
 
     #[inline]
     fn entry(&self, position: Position) -> &'a AtomicU64 {
-        &self.order[self.shape.index(position)]
+        // SAFETY: `new` has seen that there is an entry for each position of a lap.
+        unsafe { self.order.get_unchecked((position.0 & self.mask) as usize) }
     }
 
     /// The words of a slot; `None` for an index that no slot has.
@@ -169,7 +179,7 @@ impl<'a> Ring<'a> {
     /// Checks an index that came from shared memory.
     #[inline]
     pub(crate) fn has_slot(&self, slot: u32) -> bool {
-        (slot as usize) < self.slot_count
+        u64::from(slot) < self.slot_count
     }
 
     /// Whether something stands at `position`, also for the reader's last look before it sleeps.
@@ -183,10 +193,10 @@ impl<'a> Ring<'a> {
     fn prefetch_slot<const WRITE: bool>(&self, entry: OrderEntry) {
         // Not checked: an address of nothing is fetched from nowhere.
         let start = self.slots.as_ptr().wrapping_add(entry.slot() as usize * self.shape.slot_words);
-        prefetch::<WRITE>(start);
-        prefetch::<WRITE>(start.wrapping_add(8));
+        prefetch::<WRITE, 0>(start);
+        prefetch::<WRITE, 1>(start);
         if self.shape.slot_words > 16 {
-            prefetch::<WRITE>(start.wrapping_add(16));
+            prefetch::<WRITE, 2>(start);
         }
     }
 }

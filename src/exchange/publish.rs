@@ -20,6 +20,17 @@ pub(super) enum Plan {
     Refuse(Refused),
 }
 
+/// Where a writer may put its spare.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'r> {
+    position: Position,
+    /// Its entry, the word of that when it is free in this lap, but for its slot, and what was
+    /// found there.
+    word: &'r AtomicU64,
+    free: OrderEntry,
+    found: OrderEntry,
+}
+
 /// Why a spare was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -61,45 +72,58 @@ impl Ring<'_> {
         mode: RingMode,
         then: impl Fn(),
     ) -> Result<Position, Refused> {
-        self.publish_at_hint::<CHECKS>(hold, spare, mode, &then)
-            .or_else(|position| self.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then))
+        match self.publish_next::<CHECKS>(hold, spare, mode, &then) {
+            Some(position) => Ok(position),
+            None => self.publish_at_tail::<CHECKS>(hold, spare, mode, then),
+        }
     }
 
     /// The first part of [`publish`](Self::publish), for a caller that knows whether slots have
-    /// checksums, and the common case: the hint is right, and no other writer is at that position.
-    /// The other part has to follow where this gives that position as an error.
+    /// checksums, and the common case: after the position that the owner filled last no other
+    /// writer has come. [`publish_at_tail`](Self::publish_at_tail) has to follow a `None`.
     #[inline(always)]
-    pub(crate) fn publish_at_hint<const CHECKS: bool>(
+    pub(crate) fn publish_next<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
         mode: RingMode,
         then: impl Fn(),
-    ) -> Result<Position, Position> {
-        let position = self.hint();
-        if let Plan::Exchange(entry) = self.plan(position, mode, spare.next)
-            && self.exchange::<CHECKS>(hold, spare, position, entry, then)
-        {
-            return Ok(position);
-        }
-        Err(position)
+    ) -> Option<Position> {
+        let next = spare.next?;
+        let place = self.open_at(next, mode)?;
+        self.exchange::<CHECKS>(hold, spare, &place, then).then_some(next)
     }
 
-    /// The other part: from `position` on, wherever the next position is.
-    #[cold]
+    /// The place of `position`, if a writer that has itself filled the one before it may exchange
+    /// it: what [`plan`](Self::plan) finds in the common case, in one comparison.
+    #[inline(always)]
+    fn open_at(&self, position: Position, mode: RingMode) -> Option<Place<'_>> {
+        let (word, free) = (self.entry(position), OrderEntry::free(self.shape.lap(position), 0));
+        // Relaxed: the exchange reads the same word (I1), and acquires what came before it.
+        let found = OrderEntry(word.load(Relaxed));
+        // Of the same lap, free, and of a slot that is one: nothing else is less than so many more
+        // than that lap's first free word.
+        let slot = found.0.wrapping_sub(free.0);
+        // Or the line of the lap before stands there.
+        let is_open = slot < self.slot_count
+            || mode == RingMode::Overwriting
+                && slot.wrapping_add(OrderEntry::FULL_TO_FREE) < self.slot_count;
+        is_open.then_some(Place { position, word, free, found })
+    }
+
+    /// The other part: from the hint on, wherever the next position is.
     #[inline(never)]
-    pub(crate) fn publish_elsewhere<const CHECKS: bool>(
+    pub(crate) fn publish_at_tail<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
         mode: RingMode,
-        position: Position,
         then: impl Fn(),
     ) -> Result<Position, Refused> {
-        let refused = self.walk::<CHECKS>(hold, spare, mode, position, then);
-        // An exchange that failed, here or at the hint, left its intent behind; a refusal without
-        // one changed nothing.
-        if refused.is_err() && Spare::of(hold.load(Relaxed)).is_none() {
+        let refused = self.walk::<CHECKS>(hold, spare, mode, then);
+        // An exchange that failed, here or before, left its intent behind; a refusal without one
+        // changed nothing.
+        if refused.is_err() && matches!(Hold::unpack(hold.load(Relaxed)).0, Hold::Intent(..)) {
             self.hold_spare(hold, spare);
         }
         refused
@@ -110,15 +134,15 @@ impl Ring<'_> {
         hold: &AtomicU64,
         spare: &mut Spare,
         mode: RingMode,
-        mut position: Position,
         then: impl Fn(),
     ) -> Result<Position, Refused> {
+        let mut position = self.hint();
         // A walk along a sound ring is short: this bounds one along words that make no sense.
         for _ in 0..8 * self.shape.positions() + 0x1_0000 {
             match self.plan(position, mode, spare.next) {
                 Plan::GoOn(other) => position = other,
-                Plan::Exchange(entry) => {
-                    if self.exchange::<CHECKS>(hold, spare, position, entry, &then) {
+                Plan::Exchange(found) => {
+                    if self.exchange::<CHECKS>(hold, spare, &self.place(position, found), &then) {
                         return Ok(position);
                     }
                     // The same position again: the reader may have consumed the old entry, and a
@@ -128,6 +152,13 @@ impl Ring<'_> {
             }
         }
         Err(Refused::Damaged)
+    }
+
+    /// `position`, at which this entry was found.
+    #[inline]
+    pub(super) fn place(&self, position: Position, found: OrderEntry) -> Place<'_> {
+        let free = OrderEntry::free(self.shape.lap(position), 0);
+        Place { position, word: self.entry(position), free, found }
     }
 
     /// What a writer that wants to publish does at `position`, and has itself filled the one before
@@ -160,33 +191,35 @@ impl Ring<'_> {
         }
     }
 
-    /// Swaps the spare for what `entry` says is at `position`; `false` if it is not there any more.
+    /// Swaps the spare for what was found at `place`, which is a slot that the ring has; `false` if
+    /// it is not there any more.
     #[inline(always)]
     pub(super) fn exchange<const CHECKS: bool>(
         &self,
         hold: &AtomicU64,
         spare: &mut Spare,
-        position: Position,
-        entry: OrderEntry,
+        place: &Place<'_>,
         then: impl Fn(),
     ) -> bool {
+        let Place { position, word, free, found } = *place;
+        let (old, new) = (spare.slot, found.slot());
         self.mark::<CHECKS>(spare, position.0);
         // ORD publish:D, release; pairs with recover:A; the spare is complete when the intent is
         // seen, and the intent is seen by every process that sees the exchange.
-        hold.store(spare.word(Hold::Intent(spare.slot, entry.slot())), Release);
-        let filled = OrderEntry::full(self.shape.lap(position), spare.slot);
+        hold.store(spare.word(Hold::Intent(old, new)), Release);
+        let filled = free.filled_with(old);
         // ORD publish:E, SeqCst; pairs with peek:A, publish:A and sleep:B; the slot's words are
         // visible to every process that sees the entry. AcqRel fails against a reader that falls
         // asleep: wake:A could be read before.
-        if self.entry(position).compare_exchange(entry.0, filled.0, SeqCst, Relaxed).is_err() {
+        if word.compare_exchange(found.0, filled.0, SeqCst, Relaxed).is_err() {
             return false;
         }
         let next = position.next();
-        (spare.slot, spare.next) = (entry.slot(), Some(next));
+        (spare.slot, spare.start, spare.next) = (new, self.start_of(new), Some(next));
         then();
         // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees
         // the exchange.
-        hold.store(spare.word(Hold::Held(spare.slot)), Release);
+        hold.store(spare.word(Hold::Held(new)), Release);
         // ORD publish:G, release fence; pairs with observe:B; before the first store into the new
         // spare: a process that sees such a store sees that the entry changed.
         fence(Release);

@@ -29,7 +29,8 @@ fn resolve_hold(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Resolve
     // done before it wrote this is seen.
     let (hold, changes) = Hold::unpack(word.load(Acquire));
     let Hold::Intent(given, wanted) = hold else {
-        return Spare::of(word.load(Relaxed)).map(|spare| ResolvedSpare { spare, finished: false });
+        let spare = ring.spare_of(word.load(Relaxed));
+        return spare.map(|spare| ResolvedSpare { spare, finished: false });
     };
     let exchanged =
         (0..ATTEMPTS).find_map(|_| exchange_completed(ring, cells, index, given, wanted))?;
@@ -41,7 +42,7 @@ fn resolve_hold(ring: &Ring<'_>, cells: &[Cell], index: usize) -> Option<Resolve
     let settled = Hold::Held(slot).pack(changes.wrapping_add(1));
     // ORD settle:A, release; pairs with recover:A; as publish:F.
     word.store(settled, Release);
-    Spare::of(settled).map(|spare| ResolvedSpare { spare, finished: !exchanged })
+    ring.spare_of(settled).map(|spare| ResolvedSpare { spare, finished: !exchanged })
 }
 
 /// Whether the dead cell's exchange of `given` for `wanted` happened; `None` if nothing decides it
@@ -119,7 +120,7 @@ pub(crate) fn publish_last_words(
     let ResolvedSpare { mut spare, finished } =
         resolve_hold(ring, cells, index).ok_or(Refused::Damaged)?;
     let pending = cell.pending();
-    let header = peek_payload(ring, spare.slot, &mut []).ok_or(Refused::Damaged)?;
+    let header = peek_payload(ring, spare.slot(), &mut []).ok_or(Refused::Damaged)?;
     let is_own = usize::from(header.cell) == index && header.line == pending.line;
     let length = if finished { header.length } else { pending.bytes };
     if !is_own || (!finished && pending.bytes == 0) || usize::from(length) > ring.shape.payload() {
@@ -154,7 +155,7 @@ fn seal(ring: &Ring<'_>, spare: &mut Spare, header: &SlotHeader, finished: bool)
         ring.write_header(spare, header);
     }
     let sums =
-        ring.copy(spare.slot, &mut image).then(|| checksum::without_position(&image)).flatten();
+        ring.copy(spare.slot(), &mut image).then(|| checksum::without_position(&image)).flatten();
     match sums {
         Some((payload, agrees)) if agrees || !finished => ring.seal(spare, header, payload),
         sums => {

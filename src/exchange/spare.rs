@@ -2,18 +2,26 @@
 
 use super::Ring;
 use super::checksum;
-use super::copy::{load_bytes, store_bytes};
+use super::copy::{load_bytes, store_bytes, store_whole};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
 use crate::layout::{
-    CHECK_WORD, Cell, Hold, LineNumber, Pending, Position, SLOT_HEADER_WORDS, SlotHeader,
+    CHANGES_SHIFT, CHECK_WORD, Cell, Hold, LineNumber, Pending, Position, SLOT_HEADER_WORDS,
+    SlotHeader,
 };
 
 use Ordering::{Acquire, Relaxed, Release};
 
-/// A cell's slot, as its owner knows it.
+/// What makes the next of a change count where the hold word has it.
+pub(super) const CHANGE: u64 = 1 << CHANGES_SHIFT;
+
+/// A cell's slot, as its owner knows it: one of the ring that it was taken from, and used with that
+/// alone.
 #[derive(Debug)]
 pub(crate) struct Spare {
-    pub(crate) slot: u32,
+    pub(super) slot: u32,
+    /// Where its words begin among those of all slots.
+    pub(super) start: usize,
+    /// The change count, where the hold word has it.
     pub(super) changes: u64,
     /// The position after the one that the owner filled last, if it has filled one.
     pub(super) next: Option<Position>,
@@ -22,21 +30,16 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// The spare of a cell whose hold word is this; `None` while it is undecided.
-    pub(crate) fn of(hold: u64) -> Option<Self> {
-        match Hold::unpack(hold) {
-            (Hold::Held(slot), changes) => {
-                Some(Self { slot, changes, next: None, sum: checksum::NONE })
-            }
-            (Hold::Intent(..), _) => None,
-        }
+    /// Which of the ring's slots it is.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The word that says `hold`, with a new change count.
     #[inline]
     pub(super) fn word(&mut self, hold: Hold) -> u64 {
-        self.changes = self.changes.wrapping_add(1);
-        hold.pack(self.changes)
+        self.changes = self.changes.wrapping_add(CHANGE);
+        self.changes | hold.pack(0)
     }
 }
 
@@ -56,6 +59,27 @@ impl Cell {
 }
 
 impl<'a> Ring<'a> {
+    /// The spare of a cell whose hold word is this; `None` while it is undecided, and for a slot
+    /// that the ring does not have.
+    pub(crate) fn spare_of(&self, hold: u64) -> Option<Spare> {
+        match Hold::unpack(hold) {
+            (Hold::Held(slot), changes) if self.has_slot(slot) => Some(Spare {
+                slot,
+                start: self.start_of(slot),
+                changes: changes << CHANGES_SHIFT,
+                next: None,
+                sum: checksum::NONE,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Where the words of a slot begin.
+    #[inline]
+    pub(super) fn start_of(&self, slot: u32) -> usize {
+        slot as usize * self.slot_words
+    }
+
     /// Puts payload bytes into the owner's spare, from byte `at` on.
     ///
     /// # Panics
@@ -74,13 +98,13 @@ impl<'a> Ring<'a> {
 
     /// Puts the header's words except the position into the owner's spare.
     pub(crate) fn write_header(&self, spare: &Spare, header: &SlotHeader) {
-        store_header(self.own(spare), header);
+        store_header(self.head(spare), header);
     }
 
     /// The same for a spare that is going to be published, with the sum of its payload.
     #[inline]
     pub(crate) fn seal(&self, spare: &mut Spare, header: &SlotHeader, payload: u32) {
-        store_header(self.own(spare), header);
+        store_header(self.head(spare), header);
         if self.shape.has_checks() {
             spare.sum = checksum::with_header_apart(payload, header);
         }
@@ -105,8 +129,12 @@ impl<'a> Ring<'a> {
         header: &SlotHeader,
         bytes: &[u8],
     ) {
-        let words = self.own(spare);
-        store_bytes(&words[SLOT_HEADER_WORDS + usize::from(CHECKS)..], 0, bytes);
+        assert!(bytes.len() <= self.payload_bytes, "the line fits in a slot");
+        let words = self.head(spare);
+        // SAFETY: a slot has room for so many bytes after its header.
+        unsafe {
+            store_whole(words.as_ptr().add(SLOT_HEADER_WORDS + usize::from(CHECKS)), bytes);
+        }
         store_header(words, header);
         if CHECKS {
             // Of the caller's bytes: what stands in the segment may be changed by others.
@@ -116,7 +144,7 @@ impl<'a> Ring<'a> {
 
     /// Puts the order of an unfinished line where its position will be.
     pub(crate) fn mark_begun(&self, spare: &Spare, order: u64) {
-        self.own(spare)[0].store(order, Relaxed);
+        self.head(spare)[0].store(order, Relaxed);
     }
 
     /// Puts another number there, of a spare that was sealed and stays: its checksum is that of a
@@ -131,10 +159,9 @@ impl<'a> Ring<'a> {
 
     #[inline]
     pub(super) fn mark<const CHECKS: bool>(&self, spare: &Spare, position: u64) {
-        let words = self.own(spare);
-        words[0].store(position, Relaxed);
+        self.head(spare)[0].store(position, Relaxed);
         if CHECKS {
-            words[CHECK_WORD].store(checksum::word(spare.sum, position), Relaxed);
+            self.own(spare)[CHECK_WORD].store(checksum::word(spare.sum, position), Relaxed);
         }
     }
 
@@ -153,15 +180,24 @@ impl<'a> Ring<'a> {
         hold.store(spare.word(Hold::Held(spare.slot)), Release);
     }
 
+    /// The header's words of a spare.
+    #[inline]
+    fn head(&self, spare: &Spare) -> &'a [AtomicU64; SLOT_HEADER_WORDS] {
+        // SAFETY: as in `own`; `new` has seen that a slot has a header.
+        unsafe { &*self.slots.as_ptr().add(spare.start).cast() }
+    }
+
     #[inline]
     pub(super) fn own(&self, spare: &Spare) -> &'a [AtomicU64] {
-        self.slot(spare.slot).expect("a spare's index was checked when it was taken")
+        // SAFETY: a spare is made by `spare_of` and changed by `exchange`, of slots that this ring
+        // has and whose words are all there, as `new` has counted.
+        unsafe { self.slots.get_unchecked(spare.start..spare.start + self.slot_words) }
     }
 }
 
-#[inline]
-fn store_header(slot: &[AtomicU64], header: &SlotHeader) {
-    let [_, time, line, part] = slot.first_chunk().expect("a slot has a header");
+#[inline(always)]
+fn store_header(slot: &[AtomicU64; SLOT_HEADER_WORDS], header: &SlotHeader) {
+    let [_, time, line, part] = slot;
     time.store(header.time_word(), Relaxed);
     line.store(header.line_word(), Relaxed);
     part.store(header.part_word(), Relaxed);

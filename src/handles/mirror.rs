@@ -172,7 +172,7 @@ impl LineProcMirror {
     ///
     /// As [`write_line`](Self::write_line).
     pub fn send_warning(&mut self, text: &str) -> Result<(), WriteError> {
-        self.group_of(Kind::Warning, Level::Warn)?.write(text.as_bytes())
+        self.group_of(self.style.kind(Kind::Warning).level(Level::Warn))?.write(text.as_bytes())
     }
 
     /// Begins a group of lines, which arrives as one [`GroupedMessage`](crate::GroupedMessage),
@@ -192,12 +192,11 @@ impl LineProcMirror {
     ///
     /// As [`write_line`](Self::write_line).
     pub fn group(&mut self) -> Result<Group<'_>, WriteError> {
-        self.group_of(Kind::Text, self.style.level)
+        self.group_of(self.style.kind(Kind::Text))
     }
 
-    fn group_of(&mut self, kind: Kind, level: Level) -> Result<Group<'_>, WriteError> {
+    fn group_of(&mut self, style: Style) -> Result<Group<'_>, WriteError> {
         self.flush_partial()?;
-        let style = Style { kind, level, ..self.style };
         Ok(Group { mirror: self, style, open: true })
     }
 
@@ -205,19 +204,19 @@ impl LineProcMirror {
 
     /// The stream that the next lines belong to. [`Stream::Stdout`] at first.
     pub fn set_stream(&mut self, stream: Stream) -> &mut Self {
-        self.style.stream = stream;
+        self.style = self.style.stream(stream);
         self
     }
 
     /// The level of the next lines. [`Level::None`] at first.
     pub fn set_level(&mut self, level: Level) -> &mut Self {
-        self.style.level = level;
+        self.style = self.style.level(level);
         self
     }
 
     /// A number that the next lines carry; its meaning is yours. 0 at first.
     pub fn set_tag(&mut self, tag: u16) -> &mut Self {
-        self.style.tag = tag;
+        self.style = self.style.tag(tag);
         self
     }
 

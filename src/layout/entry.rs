@@ -15,6 +15,10 @@ const FULL_BIT: u64 = 1 << SLOT_INDEX_BITS;
 pub(crate) struct OrderEntry(pub(crate) u64);
 
 impl OrderEntry {
+    /// What lies between the word of a slot that a lap has filled and that of the same slot freed
+    /// for the next lap.
+    pub(crate) const FULL_TO_FREE: u64 = FULL_BIT;
+
     /// Set to `{ lap, free, slot }`: the position of that lap may be filled, and `slot` is what is
     /// there.
     #[inline]
@@ -26,6 +30,11 @@ impl OrderEntry {
     #[inline]
     pub(crate) fn full(lap: u64, slot: u32) -> Self {
         Self(Self::free(lap, slot).0 | FULL_BIT)
+    }
+    /// From the word of a free entry, without a slot, that of the same lap filled with this one.
+    #[inline]
+    pub(crate) fn filled_with(self, slot: u32) -> Self {
+        Self(self.0 | FULL_BIT | u64::from(slot))
     }
     #[inline]
     pub(crate) fn slot(self) -> u32 {

@@ -3,6 +3,9 @@
 use super::LineNumber;
 use super::entry::SLOT_MASK;
 
+/// Where the change count begins in the word of a [`Hold`].
+pub(crate) const CHANGES_SHIFT: u32 = 49;
+
 /// Which slot a cell owns: `changes:15 | intent:1 | b:24 | a:24`.
 ///
 /// The change count lets a process that judges a dead cell know that the word did not move
@@ -23,14 +26,14 @@ impl Hold {
             Hold::Held(a) => (0, a, 0),
             Hold::Intent(a, b) => (1, a, b),
         };
-        changes << 49 | intent << 48 | u64::from(b) << 24 | u64::from(a)
+        changes << CHANGES_SHIFT | intent << 48 | u64::from(b) << 24 | u64::from(a)
     }
     #[inline]
     pub(crate) fn unpack(word: u64) -> (Self, u64) {
         let a = (word & SLOT_MASK) as u32;
         let b = (word >> 24 & SLOT_MASK) as u32;
         let hold = if word >> 48 & 1 == 0 { Hold::Held(a) } else { Hold::Intent(a, b) };
-        (hold, word >> 49)
+        (hold, word >> CHANGES_SHIFT)
     }
 }
 
@@ -43,10 +46,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    #[inline]
     pub(crate) fn pack(self) -> u64 {
-        self.line.get() << 16 | u64::from(self.bytes)
+        self.line.word() | u64::from(self.bytes)
     }
     pub(crate) fn unpack(word: u64) -> Self {
-        Self { line: LineNumber::new(word >> 16), bytes: word as u16 }
+        Self { line: LineNumber::of_word(word), bytes: word as u16 }
     }
 }

@@ -1,7 +1,8 @@
 //! The number of a line.
 
-/// Line numbers have 48 bits.
-const MASK: u64 = (1 << 48) - 1;
+/// Line numbers have 48 bits: the upper ones of a word, as slots and cells have them, so that what
+/// comes after the greatest is what the word makes of it.
+const SHIFT: u32 = 16;
 
 /// The number of a line among those of its cell, 48 bits of it: after the greatest come 0 and the
 /// others again.
@@ -16,13 +17,25 @@ impl LineNumber {
     /// The number that the low 48 bits of `number` are.
     #[inline]
     pub(crate) const fn new(number: u64) -> Self {
-        Self(number & MASK)
+        Self(number << SHIFT)
+    }
+
+    /// The one that stands in the upper 48 bits of a word.
+    #[inline]
+    pub(crate) const fn of_word(word: u64) -> Self {
+        Self::new(word >> SHIFT)
+    }
+
+    /// A word with it in its upper 48 bits, and zeros.
+    #[inline]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
     }
 
     /// Its 48 bits.
     #[inline]
     pub(crate) const fn get(self) -> u64 {
-        self.0
+        self.0 >> SHIFT
     }
 
     #[inline]
@@ -32,26 +45,25 @@ impl LineNumber {
 
     #[inline]
     pub(crate) const fn previous(self) -> Self {
-        Self::new(self.0.wrapping_sub(1))
+        Self(self.0.wrapping_sub(1 << SHIFT))
     }
 
     /// The number `lines` lines on.
     #[inline]
     pub(crate) const fn plus(self, lines: u64) -> Self {
-        Self::new(self.0.wrapping_add(lines))
+        Self(self.0.wrapping_add(lines << SHIFT))
     }
 
     /// How many lines `later` is ahead of this one; 0 if it is behind.
     #[inline]
     pub(crate) const fn lines_to(self, later: Self) -> u64 {
-        let ahead = later.0.wrapping_sub(self.0) & MASK;
-        if ahead > MASK / 2 { 0 } else { ahead }
+        if later.is_from(self) { later.0.wrapping_sub(self.0) >> SHIFT } else { 0 }
     }
 
     /// Whether it is line `first` or comes after it.
     #[inline]
     pub(crate) const fn is_from(self, first: Self) -> bool {
-        self.0.wrapping_sub(first.0) & MASK <= MASK / 2
+        self.0.wrapping_sub(first.0) as i64 >= 0
     }
 }
 
@@ -59,6 +71,7 @@ impl LineNumber {
 mod tests {
     use super::*;
 
+    const MASK: u64 = (1 << 48) - 1;
     const FIRST: LineNumber = LineNumber::new(0);
     const LAST: LineNumber = LineNumber::new(MASK);
 

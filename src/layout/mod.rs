@@ -20,7 +20,7 @@ mod ticket;
 pub(crate) use entry::OrderEntry;
 pub(crate) use geometry::{GEOMETRY_WORDS, Geometry, RingMode, Shape};
 pub(crate) use header::{Cell, Header, ReaderWords, SegmentCounters, Ticket};
-pub(crate) use hold::{Hold, Pending};
+pub(crate) use hold::{CHANGES_SHIFT, Hold, Pending};
 pub(crate) use line_number::LineNumber;
 pub(crate) use position::Position;
 pub(crate) use slot::{CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SlotHeader, flag};

@@ -70,7 +70,7 @@ impl SlotHeader {
     }
     #[inline]
     pub(crate) fn line_word(&self) -> u64 {
-        self.line.get() << 16 | u64::from(self.cell & 0xfff) << 4 | u64::from(self.level & 0xf)
+        self.line.word() | u64::from(self.cell & 0xfff) << 4 | u64::from(self.level & 0xf)
     }
     #[inline]
     pub(crate) fn part_word(&self) -> u64 {
@@ -94,7 +94,7 @@ impl SlotHeader {
     /// What the third word says.
     #[inline]
     pub(crate) fn cell_and_line(word: u64) -> (u16, LineNumber) {
-        ((word >> 4 & 0xfff) as u16, LineNumber::new(word >> 16))
+        ((word >> 4 & 0xfff) as u16, LineNumber::of_word(word))
     }
     /// Bytes of payload, by the fourth.
     #[inline]

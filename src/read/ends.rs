@@ -4,7 +4,6 @@
 //! missing.
 
 use crate::error::ReadError;
-use crate::exchange::Spare;
 use crate::exchange::checksum;
 use crate::layout::sync::{Ordering, fence};
 use crate::layout::{LineNumber, MirrorId, Owner, Position, SlotHeader};
@@ -171,10 +170,10 @@ fn kept_slot(segment: &Segment, mirror: MirrorId) -> Option<Vec<u64>> {
     }
     // ORD kept:B, acquire; pairs with publish:F and settle:A; the words that the owner left in the
     // slot.
-    let spare = Spare::of(cell.writer.0.hold.load(Acquire))?;
     let ring = segment.ring();
+    let spare = ring.spare_of(cell.writer.0.hold.load(Acquire))?;
     let mut image = vec![0; ring.shape.slot_words];
-    let is_sound = ring.copy(spare.slot, &mut image);
+    let is_sound = ring.copy(spare.slot(), &mut image);
     // ORD kept:A, acquire fence; pairs with register:A; a new mirror of the cell sets its epoch and
     // owner before it writes into the spare.
     fence(Acquire);

@@ -165,9 +165,7 @@ fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spar
             }
             // ORD register:B, acquire; pairs with publish:F and settle:A; what the owner before did
             // with the slot is seen.
-            if let Some(spare) = Spare::of(cell.writer.0.hold.load(Acquire))
-                && segment.ring().has_slot(spare.slot)
-            {
+            if let Some(spare) = segment.ring().spare_of(cell.writer.0.hold.load(Acquire)) {
                 return Ok(Some((index, spare)));
             }
             segment.release_cell(probe, index);
@@ -179,7 +177,8 @@ fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spar
 impl Registration {
     #[inline]
     pub(crate) fn is_of_this_process(&self) -> bool {
-        self.token == fork::token()
+        // A page that was wiped has none of any process's.
+        fork::is_token(self.token)
     }
 
     #[inline]

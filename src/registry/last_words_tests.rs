@@ -1,7 +1,7 @@
 //! What is published for a writer that died, in a real segment.
 
 use crate::exchange::settle::publish_last_words;
-use crate::exchange::{ReadOutcome, Spare, checksum};
+use crate::exchange::{ReadOutcome, checksum};
 use crate::layout::sync::Ordering::Relaxed;
 use crate::layout::{Hold, LineNumber, Pending, Position, RingMode, SlotHeader, flag};
 use crate::segment::Segment;
@@ -13,7 +13,7 @@ fn a_line_of_another_cell_or_of_another_number_is_nobodys_last_words() {
     for (header_cell, line, speaks) in [(1, 7, true), (2, 7, false), (1, 6, false)] {
         let segment = Segment::anonymous(&Options::new().lines(4).mirrors(2)).expect("a segment");
         let (ring, cells) = (segment.ring(), segment.cells());
-        let spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
+        let spare = ring.spare_of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
         ring.fill(&spare, 0, b"words");
         let header = SlotHeader {
             cell: header_cell,
@@ -44,7 +44,7 @@ fn last_words_agree_unless_a_finished_line_did_not() {
         let segment = Segment::anonymous(&Options::new().lines(4).mirrors(2).checksums(true))
             .expect("a segment");
         let (ring, cells) = (segment.ring(), segment.cells());
-        let mut spare = Spare::of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
+        let mut spare = ring.spare_of(cells[1].writer.0.hold.load(Relaxed)).expect("it has a slot");
         let flags = if finished { flag::FIRST | flag::LAST } else { flag::FIRST };
         let header = SlotHeader {
             cell: 1,
@@ -62,10 +62,10 @@ fn last_words_agree_unless_a_finished_line_did_not() {
             ring.seal(&mut spare, &header, ring.sum(checksum::NONE, b"words"));
             ring.mark_kept(&spare, 123);
             let wanted = crate::layout::OrderEntry(ring.order[0].load(Relaxed)).slot();
-            cells[1].writer.0.hold.store(Hold::Intent(spare.slot, wanted).pack(1), Relaxed);
+            cells[1].writer.0.hold.store(Hold::Intent(spare.slot(), wanted).pack(1), Relaxed);
         }
         if let Some(word) = flipped {
-            let word = &ring.slots[spare.slot as usize * ring.shape.slot_words + word];
+            let word = &ring.slots[spare.slot() as usize * ring.shape.slot_words + word];
             word.store(word.load(Relaxed) ^ 1 << 20, Relaxed);
         }
         assert_eq!(publish_last_words(ring, cells, 1, RingMode::Lossless), Ok(true));

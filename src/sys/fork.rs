@@ -36,7 +36,7 @@ pub(crate) fn prepare() -> io::Result<()> {
     // SAFETY: the mapping above; its content is still zero, so a wipe changes nothing.
     let wiped = unsafe { madvise(page, bytes, Advice::LinuxWipeOnFork) };
     let ours = wiped.map_err(io::Error::from).map(|()| {
-        // ORD page:A, AcqRel; pairs with page:B and page:C; the page is mapped, and marked to be
+        // ORD page:A, AcqRel; pairs with page:B, page:C and page:D; the page is mapped, and marked to be
         // wiped.
         let raced = PAGE.compare_exchange(
             ptr::null_mut(),
@@ -67,6 +67,15 @@ pub(crate) fn token() -> u64 {
         0 => renew(word),
         token => token,
     }
+}
+
+/// Whether this is [`token`]: one comparison if it is.
+#[inline]
+pub(crate) fn is_token(token: u64) -> bool {
+    // SAFETY: as there.
+    // ORD page:D, acquire; pairs with page:A; the page is mapped.
+    let word = unsafe { &*PAGE.load(Ordering::Acquire) };
+    word.load(Ordering::Relaxed) == token
 }
 
 #[cold]

@@ -17,7 +17,7 @@ impl Writer {
     #[inline(never)]
     pub(crate) fn append(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         let ring = self.publisher.segment.ring();
-        let end = match &mut self.partial {
+        let end = match self.partial.get_mut() {
             None if bytes.len() <= self.fits => {
                 let mut begun = self.begin(style);
                 (begun.at, begun.stored) = (bytes.len(), bytes.len() as u64);
@@ -30,7 +30,7 @@ impl Writer {
                     ring.write_line::<false>(&mut self.publisher.spare, &header, bytes);
                 }
                 ring.mark_begun(&self.publisher.spare, begun.order);
-                self.partial = Some(begun);
+                self.partial.set(begun);
                 bytes.len()
             }
             Some(begun) if begun.is_one_part() && begun.at + bytes.len() <= self.fits => {
@@ -66,7 +66,7 @@ impl Writer {
     #[inline(never)]
     fn append_more(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         let payload = self.publisher.segment.ring().shape.payload();
-        let mut state = self.partial.unwrap_or_else(|| self.begin(style));
+        let mut state = self.partial.get().copied().unwrap_or_else(|| self.begin(style));
         let left = self.publisher.segment.geometry().max_line - state.stored;
         let (mut rest, over) = bytes.split_at(bytes.len().min(left as usize));
         state.cut += over.len() as u64;
@@ -96,13 +96,13 @@ impl Writer {
         );
         ring.mark_begun(&self.publisher.spare, state.order);
         self.publisher.cell().set_pending(self.publisher.line, state.at);
-        self.partial = Some(state);
+        self.partial.set(state);
         failed
     }
 
     /// Adds `bytes` to the number of bytes omitted from the current line.
     pub(crate) fn cut(&mut self, bytes: u64) {
-        if let Some(state) = &mut self.partial {
+        if let Some(state) = self.partial.get_mut() {
             state.cut += bytes;
         }
     }
@@ -135,13 +135,13 @@ impl Writer {
     /// Ends the unfinished line; without one, this is an empty line in `style`.
     #[inline(never)]
     pub(crate) fn finish(&mut self, style: Style, flags: u32) -> Result<(), WriteError> {
-        match &self.partial {
+        match self.partial.get() {
             None => self.line(&[], style),
             Some(begun) if begun.is_one_part() => {
                 let flags = flags | flag::FIRST | flag::LAST;
                 let header = self.publisher.header(begun.style, begun.time, 0, begun.at, flags);
                 let sum = begun.sum;
-                self.partial = None;
+                self.partial.take();
                 if self.publisher.segment.ring().shape.has_checks() {
                     return self.publish_with_checksum(&header, sum);
                 }
@@ -189,7 +189,7 @@ impl Writer {
 
     /// Forgets the unfinished line's bytes: what follows rewrites it.
     pub(crate) fn rewrite(&mut self) {
-        if let Some(state) = &mut self.partial {
+        if let Some(state) = self.partial.get_mut() {
             let PartialLine { style, order, time, parts, .. } = *state;
             *state = PartialLine { style, order, time, ..PartialLine::default() };
             self.forget(parts);
@@ -198,8 +198,7 @@ impl Writer {
 
     /// What stands in the spare is void, and so are the parts of the line that are in the ring.
     pub(super) fn forget(&mut self, parts: u32) {
-        let Publisher { registration, segment, spare, line, .. } = &mut self.publisher;
-        let cell = registration.cell(segment);
+        let Publisher { cell, segment, spare, line, .. } = &mut self.publisher;
         cell.set_pending(*line, 0);
         segment.ring().invalidate_snapshots(&cell.writer.0.hold, spare);
         if parts > 0 {
@@ -213,7 +212,7 @@ impl Writer {
     }
 
     fn end_line(&mut self, fate: Fate) {
-        self.partial = None;
+        self.partial.take();
         self.publisher.end_line(fate);
     }
 }

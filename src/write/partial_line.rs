@@ -28,3 +28,50 @@ impl PartialLine {
         self.parts == 0 && self.cut == 0
     }
 }
+
+/// The line that a writer has begun, if there is one.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    line: Option<PartialLine>,
+    /// A line of fewer bytes is one copy and one exchange: none is while another is unfinished.
+    short_below: usize,
+    /// The same when no line is unfinished.
+    usually: usize,
+}
+
+impl Unfinished {
+    /// None yet. A line of fewer than `short_below` bytes goes the short way where none is
+    /// unfinished.
+    pub(super) fn none(short_below: usize) -> Self {
+        Self { line: None, short_below, usually: short_below }
+    }
+
+    /// Whether a whole line of so many bytes goes the short way now. One comparison: each line
+    /// asks.
+    #[inline]
+    pub(super) fn lets_by(&self, bytes: usize) -> bool {
+        bytes < self.short_below
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Option<&PartialLine> {
+        self.line.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> Option<&mut PartialLine> {
+        self.line.as_mut()
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, line: PartialLine) {
+        (self.line, self.short_below) = (Some(line), 0);
+    }
+
+    /// There is none any more.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<PartialLine> {
+        self.short_below = self.usually;
+        self.line.take()
+    }
+}

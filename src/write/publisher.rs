@@ -1,5 +1,6 @@
 //! One mirror's spare and line numbers: parts go from here into the ring.
 
+use core::ptr;
 use std::sync::Arc;
 
 use super::backpressure::SpaceWait;
@@ -15,14 +16,48 @@ use crate::segment::wake::wake_reader;
 
 use Ordering::Relaxed;
 
-/// What a writer says about its lines. As large as a register, so that one instruction loads it.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a writer says about its lines, as headers have it. As large as a register, so that one
+/// instruction loads it.
+#[derive(Clone, Copy, Debug)]
 #[repr(align(8))]
 pub(crate) struct Style {
-    pub(crate) stream: Stream,
-    pub(crate) level: Level,
-    pub(crate) tag: u16,
-    pub(crate) kind: Kind,
+    /// Stream and kind, where the flags have them.
+    flags: u32,
+    level: u16,
+    tag: u16,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { flags: 0, level: 0, tag: 0 }
+            .stream(Stream::default())
+            .kind(Kind::default())
+            .level(Level::default())
+    }
+}
+
+impl Style {
+    #[must_use]
+    pub(crate) const fn stream(self, stream: Stream) -> Self {
+        let others = self.flags & !(3 << flag::STREAM_SHIFT);
+        Self { flags: others | (stream as u32) << flag::STREAM_SHIFT, ..self }
+    }
+
+    #[must_use]
+    pub(crate) const fn kind(self, kind: Kind) -> Self {
+        let others = self.flags & !(7 << flag::KIND_SHIFT);
+        Self { flags: others | (kind as u32) << flag::KIND_SHIFT, ..self }
+    }
+
+    #[must_use]
+    pub(crate) const fn level(self, level: Level) -> Self {
+        Self { level: level as u16, ..self }
+    }
+
+    #[must_use]
+    pub(crate) const fn tag(self, tag: u16) -> Self {
+        Self { tag, ..self }
+    }
 }
 
 /// What became of a line.
@@ -62,6 +97,8 @@ pub(super) struct Publisher {
     pub(super) line: LineNumber,
     /// The last line found no room and no reader: how far the last reader had come.
     reader_was_gone: Option<Position>,
+    /// The mirror's cell, in the mapping that `segment` keeps.
+    pub(super) cell: &'static Cell,
     /// Dropped after the lock on the cell, which the registration has.
     pub(super) segment: Arc<Segment>,
 }
@@ -71,13 +108,16 @@ impl Publisher {
         let (registration, spare) = register(segment, entry)?;
         let line = registration.mirror.epoch;
         let segment = Arc::clone(segment);
-        Ok(Self { registration, spare, line, reader_was_gone: None, segment })
+        // SAFETY: it lies in the segment's mapping, which lives as long as `segment`; that is
+        // dropped with this value, and no longer reference to the cell is given out.
+        let cell = unsafe { &*ptr::from_ref(registration.cell(&segment)) };
+        Ok(Self { registration, spare, line, reader_was_gone: None, cell, segment })
     }
 
     /// The mirror's cell.
     #[inline]
     pub(super) fn cell(&self) -> &Cell {
-        self.registration.cell(&self.segment)
+        self.cell
     }
 
     /// Gives the cell back; see [`Registration::leave`].
@@ -114,9 +154,7 @@ impl Publisher {
             level: style.level as u8,
             part,
             length: length as u16,
-            flags: flags
-                | (style.stream as u32) << flag::STREAM_SHIFT
-                | (style.kind as u32) << flag::KIND_SHIFT,
+            flags: flags | style.flags,
         }
     }
 
@@ -148,21 +186,16 @@ impl Publisher {
         part: Part,
         fill: impl FnOnce(&Ring<'_>, &mut Spare),
     ) -> Result<(), Refused> {
-        // For the common case a copy: what an `Arc` points to would be loaded again after each
-        // store.
-        let ring = *self.segment.ring();
-        fill(&ring, &mut self.spare);
-        let cell = self.registration.cell(&self.segment);
-        let line = self.line.plus(u64::from(part == Part::Last));
+        let ring = self.segment.ring();
+        fill(ring, &mut self.spare);
+        let (cell, line) = (self.cell, self.line.plus(u64::from(part == Part::Last)));
         let (hold, mode) = (&cell.writer.0.hold, self.segment.mode());
         let then = || cell.set_pending(line, 0);
-        match ring.publish_at_hint::<CHECKS>(hold, &mut self.spare, mode, then) {
-            Ok(_) => Ok(()),
-            Err(position) => {
-                let (ring, spare) = (self.segment.ring(), &mut self.spare);
-                ring.publish_elsewhere::<CHECKS>(hold, spare, mode, position, then).map(drop)
-            }
+        if ring.publish_next::<CHECKS>(hold, &mut self.spare, mode, then).is_some() {
+            return Ok(());
         }
+        let (ring, spare) = (self.segment.ring(), &mut self.spare);
+        ring.publish_at_tail::<CHECKS>(hold, spare, mode, then).map(drop)
     }
 
     #[cold]
@@ -232,7 +265,7 @@ impl Publisher {
         if fate == Fate::Published {
             return;
         }
-        let cell = self.registration.cell(&self.segment);
+        let cell = self.cell();
         if fate == Fate::Lost {
             cell.count_dropped();
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub(crate) use super::publisher::Style;
 
-use super::partial_line::PartialLine;
+use super::partial_line::Unfinished;
 use super::publisher::Publisher;
 use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
@@ -25,7 +25,7 @@ use Ordering::Relaxed;
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(super) publisher: Publisher,
-    pub(super) partial: Option<PartialLine>,
+    pub(super) partial: Unfinished,
     splitter: LineSplitter,
     /// Bytes of the longest line that is one slot.
     pub(super) fits: usize,
@@ -43,7 +43,10 @@ impl Writer {
     pub(crate) fn new(segment: &Arc<Segment>, entry: MirrorKind) -> Result<Self, MirrorError> {
         let publisher = Publisher::new(segment, entry)?;
         let fits = segment.ring().shape.payload().min(segment.geometry().max_line as usize);
-        Ok(Self { publisher, partial: None, splitter: splitter(segment), fits, voided: None })
+        // The long way has time stamps and checksums too.
+        let is_plain = !segment.stamps() && !segment.ring().shape.has_checks();
+        let partial = Unfinished::none(if is_plain { fits + 1 } else { 0 });
+        Ok(Self { publisher, partial, splitter: splitter(segment), fits, voided: None })
     }
 
     /// The ring's memory.
@@ -116,13 +119,13 @@ impl Writer {
         let mut written = Ok(());
         let mut rest = bytes;
         while let Some(first) = memchr::memchr(b'\n', rest) {
-            let fitting = if self.partial.is_some() { 0 } else { rest.len().min(self.fits) };
+            let fitting = if self.partial.get().is_some() { 0 } else { rest.len().min(self.fits) };
             let last = memchr::memrchr(b'\n', &rest[..fitting]).unwrap_or(first);
             let (now, later) = rest.split_at(last + 1);
             written = written.and(if last == first {
                 self.line(&now[..last], style)
             } else {
-                self.line(now, Style { kind: Kind::Packed, ..style })
+                self.line(now, style.kind(Kind::Packed))
             });
             rest = later;
         }
@@ -141,7 +144,7 @@ impl Writer {
             let added = self.append(bytes, Style::default());
             return added.and(self.finish(Style::default(), flags));
         }
-        match self.partial {
+        match self.partial.get() {
             Some(_) => self.finish(Style::default(), flags),
             None => Ok(()),
         }
@@ -159,21 +162,31 @@ impl Writer {
     /// Writes a line, or what is missing of the unfinished one.
     #[inline]
     pub(crate) fn line(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
-        if self.partial.is_some() || bytes.len() > self.fits {
+        if self.partial.lets_by(bytes.len()) {
+            self.plain_line(bytes, style, 0)
+        } else {
+            self.long_way(bytes, style)
+        }
+    }
+
+    // One piece of code, and the only one for a line without a checksum: a call costs as much as
+    // the exchange's own steps.
+    #[inline(never)]
+    fn plain_line(&mut self, bytes: &[u8], style: Style, time: u64) -> Result<(), WriteError> {
+        self.put_line::<false>(bytes, style, time)
+    }
+
+    #[inline(never)]
+    fn long_way(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        if self.partial.get().is_some() || bytes.len() > self.fits {
             // Whatever happens, the line ends here: the next one must not be glued to it.
             let added = self.append(bytes, style);
             return added.and(self.finish(style, 0));
         }
         if self.publisher.segment.ring().shape.has_checks() {
-            return self.line_with_checksum(bytes, style);
+            return self.put_line::<true>(bytes, style, self.publisher.stamp());
         }
-        self.put_line::<false>(bytes, style)
-    }
-
-    // Apart, so that it does not keep the code of a line without one from being one piece.
-    #[inline(never)]
-    fn line_with_checksum(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
-        self.put_line::<true>(bytes, style)
+        self.plain_line(bytes, style, self.publisher.stamp())
     }
 
     #[inline(never)]
@@ -190,8 +203,9 @@ impl Writer {
         &mut self,
         bytes: &[u8],
         style: Style,
+        time: u64,
     ) -> Result<(), WriteError> {
-        let (time, flags) = (self.publisher.stamp(), flag::FIRST | flag::LAST);
+        let flags = flag::FIRST | flag::LAST;
         let header = self.publisher.header(style, time, 0, bytes.len(), flags);
         self.publisher.publish_line::<CHECKS>(|ring, spare| {
             ring.write_line::<CHECKS>(spare, &header, bytes);
@@ -208,7 +222,7 @@ impl Writer {
         let (word, owner) = match how {
             Finish::Eof => (TicketWord::Eof(self.publisher.registration.mirror), Owner::Free),
             Finish::Error(text) => {
-                let style = Style { kind: Kind::Error, level: Level::Error, ..Style::default() };
+                let style = Style::default().kind(Kind::Error).level(Level::Error);
                 result = result.and(self.line(text, style));
                 self.keep_error(text, style);
                 (TicketWord::Error(self.publisher.registration.mirror), Owner::KeepsError)

@@ -2,6 +2,7 @@
 //! is.
 
 use super::*;
+use crate::layout::CHANGES_SHIFT;
 
 #[test]
 fn lines_come_in_order_over_many_laps_and_across_their_overflow() {
@@ -146,10 +147,17 @@ fn the_hold_word_changes_with_each_step_and_survives_the_overflow_of_its_count()
 }
 
 #[test]
-fn an_undecided_hold_word_names_no_spare() {
-    assert!(Spare::of(Hold::Intent(1, 2).pack(3)).is_none());
-    let spare = Spare::of(Hold::Held(5).pack(9)).unwrap();
-    assert_eq!((spare.slot, spare.changes), (5, 9));
+fn a_hold_word_that_is_undecided_or_of_no_slot_names_no_spare() {
+    let heap = Heap::new(2, 5, 3, Position(0));
+    let ring = heap.ring();
+    assert!(ring.spare_of(Hold::Intent(1, 2).pack(3)).is_none());
+    let spare = ring.spare_of(Hold::Held(5).pack(9)).unwrap();
+    assert_eq!((spare.slot, spare.start, spare.changes), (5, 25, 9 << CHANGES_SHIFT));
+    let slots = (ring.slots.len() / 5) as u32;
+    assert!(ring.spare_of(Hold::Held(slots - 1).pack(0)).is_some());
+    for none in [slots, slots + 1, (1 << 24) - 1] {
+        assert!(ring.spare_of(Hold::Held(none).pack(0)).is_none());
+    }
 }
 
 /// The ABA: what the writer saw is there again, but for the lap. With laps of two bits the word
@@ -170,7 +178,10 @@ fn a_writer_that_stood_still_for_laps_does_not_take_a_later_place_for_its_own() 
             assert_eq!(reader.next(overwrite), Some((1, line)));
             let now = heap.entry(start);
             met += u32::from((now.slot(), now.is_full()) == (seen.slot(), seen.is_full()));
-            let exchanged = ring.exchange::<false>(&heap.holds[2], &mut still, start, seen, || ());
+            let exchanged = {
+                let place = ring.place(start, seen);
+                ring.exchange::<false>(&heap.holds[2], &mut still, &place, || ())
+            };
             assert!(!exchanged, "into {now:?}, which was {seen:?}");
         }
         assert!(met >= 8, "the slot came back {met} times");

@@ -67,7 +67,7 @@ impl Heap {
     }
 
     fn spare(&self, cell: usize) -> Spare {
-        Spare::of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
+        self.ring().spare_of(self.holds[cell].load(Relaxed)).expect("no exchange is under way")
     }
 
     fn entry(&self, position: Position) -> OrderEntry {
