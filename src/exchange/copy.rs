@@ -13,8 +13,8 @@ use Ordering::Relaxed;
 const BLOCK: usize = 4;
 const BLOCK_BYTES: usize = 8 * BLOCK;
 
-/// Stores `bytes` from `to` on, as whole lines come. What follows in the last word is left as it was
-/// or becomes zero; no other word changes.
+/// Stores `bytes` from `to` on, as whole lines come. What follows in the last word is left as it
+/// was or becomes zero; no other word changes.
 ///
 /// # Safety
 ///

@@ -1,5 +1,6 @@
 //! Publishing: a spare goes into the order ring, in exchange for another.
 
+use super::spare::Next;
 use super::{Ring, SlotState, Spare, is_filled, slot_state};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
 use crate::layout::{Hold, OrderEntry, Position, RingMode};
@@ -79,8 +80,9 @@ impl Ring<'_> {
     }
 
     /// The first part of [`publish`](Self::publish), for a caller that knows whether slots have
-    /// checksums, and the common case: after the position that the owner filled last no other
-    /// writer has come. [`publish_at_tail`](Self::publish_at_tail) has to follow a `None`.
+    /// checksums, and the common case of one that writes alone: after the position that it filled
+    /// last no other writer has come. [`publish_at_tail`](Self::publish_at_tail) has to follow a
+    /// `None`.
     #[inline(always)]
     pub(crate) fn publish_next<const CHECKS: bool>(
         &self,
@@ -89,7 +91,7 @@ impl Ring<'_> {
         mode: RingMode,
         then: impl Fn(),
     ) -> Option<Position> {
-        let next = spare.next?;
+        let Next::Alone(next) = spare.next else { return None };
         let place = self.open_at(next, mode)?;
         self.exchange::<CHECKS>(hold, spare, &place, then).then_some(next)
     }
@@ -120,13 +122,19 @@ impl Ring<'_> {
         mode: RingMode,
         then: impl Fn(),
     ) -> Result<Position, Refused> {
-        let refused = self.walk::<CHECKS>(hold, spare, mode, then);
-        // An exchange that failed, here or before, left its intent behind; a refusal without one
-        // changed nothing.
-        if refused.is_err() && matches!(Hold::unpack(hold.load(Relaxed)).0, Hold::Intent(..)) {
-            self.hold_spare(hold, spare);
+        let last = spare.next.position();
+        let published = self.walk::<CHECKS>(hold, spare, mode, then);
+        match published {
+            Ok(position) if last != Some(position) => spare.next = Next::Among(position.next()),
+            Ok(_) => {}
+            // An exchange that failed, here or before, left its intent behind; a refusal without
+            // one changed nothing.
+            Err(_) if matches!(Hold::unpack(hold.load(Relaxed)).0, Hold::Intent(..)) => {
+                self.hold_spare(hold, spare);
+            }
+            Err(_) => {}
         }
-        refused
+        published
     }
 
     fn walk<const CHECKS: bool>(
@@ -139,7 +147,7 @@ impl Ring<'_> {
         let mut position = self.hint();
         // A walk along a sound ring is short: this bounds one along words that make no sense.
         for _ in 0..8 * self.shape.positions() + 0x1_0000 {
-            match self.plan(position, mode, spare.next) {
+            match self.plan(position, mode, spare.next.position()) {
                 Plan::GoOn(other) => position = other,
                 Plan::Exchange(found) => {
                     if self.exchange::<CHECKS>(hold, spare, &self.place(position, found), &then) {
@@ -215,7 +223,7 @@ impl Ring<'_> {
             return false;
         }
         let next = position.next();
-        (spare.slot, spare.start, spare.next) = (new, self.start_of(new), Some(next));
+        (spare.slot, spare.start, spare.next) = (new, self.start_of(new), Next::Alone(next));
         then();
         // ORD publish:F, release; pairs with recover:A; a process that sees the new spare held sees
         // the exchange.

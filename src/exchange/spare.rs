@@ -14,6 +14,26 @@ use Ordering::{Acquire, Relaxed, Release};
 /// What makes the next of a change count where the hold word has it.
 pub(super) const CHANGE: u64 = 1 << CHANGES_SHIFT;
 
+/// The position after the one that the owner of a spare filled last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It has filled none.
+    None,
+    /// No other writer had come between its last two: it may look here first.
+    Alone(Position),
+    /// Others had: they have been here by now, probably.
+    Among(Position),
+}
+
+impl Next {
+    pub(super) fn position(self) -> Option<Position> {
+        match self {
+            Next::None => None,
+            Next::Alone(next) | Next::Among(next) => Some(next),
+        }
+    }
+}
+
 /// A cell's slot, as its owner knows it: one of the ring that it was taken from, and used with that
 /// alone.
 #[derive(Debug)]
@@ -23,8 +43,8 @@ pub(crate) struct Spare {
     pub(super) start: usize,
     /// The change count, where the hold word has it.
     pub(super) changes: u64,
-    /// The position after the one that the owner filled last, if it has filled one.
-    pub(super) next: Option<Position>,
+    /// The position after the one that the owner filled last.
+    pub(super) next: Next,
     /// The sum of what the slot has, without the position, where slots have checksums.
     pub(super) sum: u32,
 }
@@ -67,7 +87,7 @@ impl<'a> Ring<'a> {
                 slot,
                 start: self.start_of(slot),
                 changes: changes << CHANGES_SHIFT,
-                next: None,
+                next: Next::None,
                 sum: checksum::NONE,
             }),
             _ => None,

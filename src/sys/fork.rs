@@ -36,8 +36,8 @@ pub(crate) fn prepare() -> io::Result<()> {
     // SAFETY: the mapping above; its content is still zero, so a wipe changes nothing.
     let wiped = unsafe { madvise(page, bytes, Advice::LinuxWipeOnFork) };
     let ours = wiped.map_err(io::Error::from).map(|()| {
-        // ORD page:A, AcqRel; pairs with page:B, page:C and page:D; the page is mapped, and marked to be
-        // wiped.
+        // ORD page:A, AcqRel; pairs with page:B, page:C and page:D; the page is mapped, and marked
+        // to be wiped.
         let raced = PAGE.compare_exchange(
             ptr::null_mut(),
             page.cast(),

@@ -17,10 +17,10 @@ use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestam
 /// Lines of one case.
 const LINES: usize = 1024;
 /// Instructions for each line.
-const WRITE: u64 = 290;
-const PIECES: u64 = 660;
-const TAKE: u64 = 608;
-const BATCH: u64 = 294;
+const WRITE: u64 = 190;
+const PIECES: u64 = 443;
+const TAKE: u64 = 580;
+const BATCH: u64 = 281;
 
 /// Fails a case that takes more than 3 % more than this for each line.
 fn at_most(base: u64) -> LibraryBenchmarkConfig {
