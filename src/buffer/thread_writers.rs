@@ -133,7 +133,7 @@ impl ThreadKind {
     fn is_of_this_process(&self) -> bool {
         match self {
             Self::Own(writer) => writer.registration().is_of_this_process(),
-            Self::Shared { token } => *token == fork::token(),
+            Self::Shared { token } => fork::is_token(*token),
         }
     }
 }

@@ -228,27 +228,34 @@ mod block {
     /// `to` has room for them.
     #[inline(always)]
     pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) {
-        let (to, from, length) = (to.cast_mut().cast::<u8>(), bytes.as_ptr(), bytes.len());
-        // SAFETY: in each case there are so many bytes from the first on, and before the end.
+        // SAFETY: the caller's, and there are as many bytes as a step has.
         unsafe {
-            if length >= 64 {
-                let last = length - 64;
-                let mut at = 0;
-                while at < last {
-                    store_64(to, from, at);
-                    at += 64;
-                }
-                store_64(to, from, last);
+            if bytes.len() >= 64 {
+                store_in_steps::<64>(to, bytes, |to, from, at| store_64(to, from, at));
             } else {
-                let last = length - 16;
-                let mut at = 0;
-                while at < last {
-                    store_16(to, from, at);
-                    at += 16;
-                }
-                store_16(to, from, last);
+                store_in_steps::<LEAST>(to, bytes, |to, from, at| store_16(to, from, at));
             }
         }
+    }
+
+    /// The same, by a function that stores `STEP` bytes from an offset on.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room for the bytes, which are at least `STEP`.
+    #[inline(always)]
+    unsafe fn store_in_steps<const STEP: usize>(
+        to: *const AtomicU64,
+        bytes: &[u8],
+        store: impl Fn(*mut u8, *const u8, usize),
+    ) {
+        let (to, from, last) = (to.cast_mut().cast(), bytes.as_ptr(), bytes.len() - STEP);
+        let mut at = 0;
+        while at < last {
+            store(to, from, at);
+            at += STEP;
+        }
+        store(to, from, last);
     }
 
     #[inline(always)]
@@ -326,6 +333,25 @@ pub(crate) fn prefetch<const WRITE: bool, const LINE: usize>(at: *const AtomicU6
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    /// Of every length: the bytes, and no word before or after them.
+    #[test]
+    fn a_whole_lines_bytes_are_stored_and_no_other_word_changes() {
+        const WORDS: usize = 40;
+        const OLD: u64 = 0xa5a5_a5a5_a5a5_a5a5;
+        let bytes: [u8; 8 * WORDS] = core::array::from_fn(|index| (index * 7 + 1) as u8);
+        for length in 0..=8 * WORDS {
+            let words: [AtomicU64; WORDS + 2] = core::array::from_fn(|_| AtomicU64::new(OLD));
+            // SAFETY: there are so many words from the second on.
+            unsafe { store_whole(words[1..].as_ptr(), &bytes[..length]) };
+            let stored: Vec<u64> = words.iter().map(|word| word.load(Relaxed)).collect();
+            let payload = &bytemuck::cast_slice::<_, u8>(&stored[1..])[..length];
+            assert_eq!(payload, &bytes[..length], "{length} bytes");
+            let after = 1 + length.div_ceil(8);
+            let is_old = |word: &u64| *word == OLD;
+            assert!(is_old(&stored[0]) && stored[after..].iter().all(is_old), "{length} bytes");
+        }
+    }
 
     /// What is compiled here is one of two; both do the same with the same bytes.
     #[test]

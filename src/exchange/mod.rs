@@ -80,6 +80,8 @@ pub(crate) struct Ring<'a> {
     /// The tail hint (I5).
     pub(crate) next_position: &'a AtomicU64,
     pub(crate) shape: Shape,
+    // What follows is known by `shape`, and found once. What is not checked again rests on it: no
+    // other code changes it.
     /// The bits of a position that say in which entry it stands.
     mask: u64,
     /// Words of a slot, and how many slots there are.

@@ -150,12 +150,10 @@ impl<'a> Ring<'a> {
         bytes: &[u8],
     ) {
         assert!(bytes.len() <= self.payload_bytes, "the line fits in a slot");
-        let words = self.head(spare);
+        let payload = SLOT_HEADER_WORDS + usize::from(CHECKS);
         // SAFETY: a slot has room for so many bytes after its header.
-        unsafe {
-            store_whole(words.as_ptr().add(SLOT_HEADER_WORDS + usize::from(CHECKS)), bytes);
-        }
-        store_header(words, header);
+        unsafe { store_whole(self.own(spare).as_ptr().add(payload), bytes) };
+        store_header(self.head(spare), header);
         if CHECKS {
             // Of the caller's bytes: what stands in the segment may be changed by others.
             spare.sum = checksum::with_header(checksum::append(checksum::NONE, bytes), header);

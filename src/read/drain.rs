@@ -107,7 +107,7 @@ impl Drain {
     /// Refuses in a forked child.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), ReadError> {
-        if self.token == fork::token() { Ok(()) } else { Err(ReadError::Forked) }
+        if fork::is_token(self.token) { Ok(()) } else { Err(ReadError::Forked) }
     }
 
     /// Whether everything has come: nothing is queued, and no mirror is open or has an end to

@@ -177,7 +177,6 @@ fn take_cell(segment: &Segment, probe: &LockProbe) -> Result<Option<(usize, Spar
 impl Registration {
     #[inline]
     pub(crate) fn is_of_this_process(&self) -> bool {
-        // A page that was wiped has none of any process's.
         fork::is_token(self.token)
     }
 

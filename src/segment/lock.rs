@@ -132,7 +132,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // In a forked child neither the mapping nor the thread exists, and something else may be at
         // its address.
-        if self.token == fork::token() {
+        if fork::is_token(self.token) {
             // SAFETY: taken here alone, and once.
             unsafe { ManuallyDrop::take(&mut self.kept) }.give_back();
         }

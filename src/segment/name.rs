@@ -183,7 +183,7 @@ impl Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        if self.token == fork::token() && is_at(&path_of(&self.name), self.file) {
+        if fork::is_token(self.token) && is_at(&path_of(&self.name), self.file) {
             let _ = rustix::fs::unlink(path_of(&self.name));
         }
     }

@@ -69,7 +69,8 @@ pub(crate) fn token() -> u64 {
     }
 }
 
-/// Whether this is [`token`]: one comparison if it is.
+/// Whether this, which [`token`] gave once, is this process's. A page that was wiped has none of
+/// any process's.
 #[inline]
 pub(crate) fn is_token(token: u64) -> bool {
     // SAFETY: as there.

@@ -145,8 +145,8 @@ impl Writer {
                 if self.publisher.segment.ring().shape.has_checks() {
                     return self.publish_with_checksum(&header, sum);
                 }
-                self.publisher
-                    .publish_line::<false>(|ring, spare| ring.write_header(spare, &header))
+                self.publisher.segment.ring().write_header(&self.publisher.spare, &header);
+                self.publisher.publish_line::<false>()
             }
             Some(begun) => self.finish_parts(*begun, flags),
         }

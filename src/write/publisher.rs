@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::backpressure::SpaceWait;
 use crate::error::{MirrorError, WriteError};
-use crate::exchange::{Refused, Ring, Spare};
+use crate::exchange::{Refused, Spare};
 use crate::layout::sync::Ordering;
 use crate::layout::{Cell, LineNumber, Owner, Position, SlotHeader, flag};
 use crate::line::item::{Kind, Level, Stream};
@@ -173,28 +173,21 @@ impl Publisher {
     #[inline]
     fn try_publish_any(&mut self, part: Part) -> Result<(), Refused> {
         if self.segment.ring().shape.has_checks() {
-            self.try_publish::<true>(part, |_, _| {})
+            self.try_publish::<true>(part)
         } else {
-            self.try_publish::<false>(part, |_, _| {})
+            self.try_publish::<false>(part)
         }
     }
 
-    /// Publishes the spare once `fill` has put into it what it lacks.
     #[inline(always)]
-    fn try_publish<const CHECKS: bool>(
-        &mut self,
-        part: Part,
-        fill: impl FnOnce(&Ring<'_>, &mut Spare),
-    ) -> Result<(), Refused> {
-        let ring = self.segment.ring();
-        fill(ring, &mut self.spare);
+    fn try_publish<const CHECKS: bool>(&mut self, part: Part) -> Result<(), Refused> {
         let (cell, line) = (self.cell, self.line.plus(u64::from(part == Part::Last)));
         let (hold, mode) = (&cell.writer.0.hold, self.segment.mode());
         let then = || cell.set_pending(line, 0);
-        if ring.publish_next::<CHECKS>(hold, &mut self.spare, mode, then).is_some() {
+        let (ring, spare) = (self.segment.ring(), &mut self.spare);
+        if ring.publish_next::<CHECKS>(hold, spare, mode, then).is_some() {
             return Ok(());
         }
-        let (ring, spare) = (self.segment.ring(), &mut self.spare);
         ring.publish_at_tail::<CHECKS>(hold, spare, mode, then).map(drop)
     }
 
@@ -230,16 +223,13 @@ impl Publisher {
         }
     }
 
-    /// Publishes the spare, in which a line stands that has no other parts once `fill` has put into
-    /// it what it lacks, and is not `unfinished` any more.
+    /// Publishes the spare, in which a line stands that has no other parts, and is not `unfinished`
+    /// any more.
     // All that a whole line needs is to be one piece of code: a call costs as much as the
     // exchange's own steps.
     #[inline(always)]
-    pub(super) fn publish_line<const CHECKS: bool>(
-        &mut self,
-        fill: impl FnOnce(&Ring<'_>, &mut Spare),
-    ) -> Result<(), WriteError> {
-        match self.try_publish::<CHECKS>(Part::Last, fill) {
+    pub(super) fn publish_line<const CHECKS: bool>(&mut self) -> Result<(), WriteError> {
+        match self.try_publish::<CHECKS>(Part::Last) {
             Ok(()) => {
                 let is_whole = wake_reader(&self.segment);
                 self.line = self.line.next();

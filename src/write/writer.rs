@@ -195,7 +195,8 @@ impl Writer {
         header: &SlotHeader,
         payload: u32,
     ) -> Result<(), WriteError> {
-        self.publisher.publish_line::<true>(|ring, spare| ring.seal(spare, header, payload))
+        self.publisher.segment.ring().seal(&mut self.publisher.spare, header, payload);
+        self.publisher.publish_line::<true>()
     }
 
     #[inline(always)]
@@ -207,9 +208,9 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let flags = flag::FIRST | flag::LAST;
         let header = self.publisher.header(style, time, 0, bytes.len(), flags);
-        self.publisher.publish_line::<CHECKS>(|ring, spare| {
-            ring.write_line::<CHECKS>(spare, &header, bytes);
-        })
+        let (ring, spare) = (self.publisher.segment.ring(), &mut self.publisher.spare);
+        ring.write_line::<CHECKS>(spare, &header, bytes);
+        self.publisher.publish_line::<CHECKS>()
     }
 
     // ----------------------------------------------------------------------------- pieces of lines

@@ -11,6 +11,14 @@ use crate::transport::{Mode, Reading};
 /// compiler knows.
 pub const LENGTHS: [usize; 5] = [32, 100, 256, 1000, 4000];
 
+/// Lines that every transport should have room for, unless others are asked for: also of results
+/// that do not say it.
+pub const ROOM: usize = 4096;
+
+fn room() -> usize {
+    ROOM
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
@@ -22,6 +30,13 @@ pub enum Measure {
     Memory,
     /// System calls per line, of all threads and processes.
     Syscalls,
+}
+
+impl Measure {
+    /// Whether its figures depend on how far the processors are apart.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Measure::Throughput | Measure::Paced)
+    }
 }
 
 /// What is measured.
@@ -44,6 +59,7 @@ pub struct Case {
     pub bytes: usize,
     /// Lines that the transport should have room for.
     #[arg(long)]
+    #[serde(default = "room")]
     pub room: usize,
     /// Seconds after which it is given up.
     #[arg(long)]

@@ -37,7 +37,7 @@ mod supervise;
 mod transport;
 mod transports;
 
-use case::{Case, LENGTHS, Measure, Named};
+use case::{Case, LENGTHS, Measure, Named, ROOM};
 use report::{Machine, Results};
 use supervise::Group;
 use transport::{Kind, Mode, Reading};
@@ -96,7 +96,7 @@ struct RunArgs {
     #[arg(long, value_delimiter = ',', default_value = "100")]
     bytes: Vec<usize>,
     /// Lines that each transport should have room for
-    #[arg(long, default_value = "4096", value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    #[arg(long, default_value_t = ROOM as u32, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
     room: u32,
     /// Nanoseconds of a round trip of a cache line from which on processors are far from each
     /// other: repetitions of one distance are compared with each other, and no others

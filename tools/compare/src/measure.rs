@@ -114,8 +114,7 @@ fn try_measure<const N: usize, T: Transport<N>>(
     with_writers: impl FnOnce(&T, &Plan, &mut dyn FnMut()) -> Result<(), String>,
 ) -> Result<Figures, String> {
     let paced = (case.measure == Measure::Paced).then(Clock::calibrated);
-    let is_timed = matches!(case.measure, Measure::Throughput | Measure::Paced);
-    let round_trip = || is_timed.then(round_trip_ns).flatten();
+    let round_trip = || case.measure.is_timed().then(round_trip_ns).flatten();
     // Nothing but the reader's loop: who makes no lines for others starts no writers.
     let writers = if T::KIND == Kind::Alone { 0 } else { case.writers };
     let each = case.each();

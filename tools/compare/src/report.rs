@@ -15,7 +15,8 @@ pub struct Results {
     pub machine: Machine,
     /// Seconds since 1970.
     pub when: u64,
-    /// Nanoseconds of a round trip from which on processors are far.
+    /// Nanoseconds of a round trip from which on processors are far; nothing where it is not timed.
+    #[serde(default)]
     pub far_ns: f64,
     pub measured: Vec<Measured>,
 }
@@ -183,9 +184,7 @@ impl Results {
             (near, far) if near >= far => Distance::Near,
             _ => Distance::Far,
         };
-        let is_timed =
-            |one: &Measured| matches!(one.case.measure, Measure::Throughput | Measure::Paced);
-        let at = |one: &Measured| match is_timed(one) {
+        let at = |one: &Measured| match one.case.measure.is_timed() {
             true => one.at(usual, self.far_ns),
             false => one.clone(),
         };
@@ -370,6 +369,7 @@ fn one_a_row(rows: &[&Measured]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::ROOM;
     use crate::distance::RoundTrips;
 
     fn measured(kind: Kind, outcomes: Vec<Outcome>) -> Measured {
@@ -381,7 +381,7 @@ mod tests {
             writers: 2,
             lines: 1000,
             bytes: 100,
-            room: 4096,
+            room: ROOM,
             limit: 5,
         };
         Measured { kind, case, outcomes }
@@ -438,5 +438,18 @@ mod tests {
         let text = serde_json::to_string(&results).expect("JSON");
         let again: Results = serde_json::from_str(&text).expect("the same");
         assert_eq!(again.tables(), results.tables());
+    }
+
+    /// As outside/python_queues.py writes them, and as `compare` did.
+    #[test]
+    fn results_without_distances_and_room_can_be_read_too() {
+        let text = r#"{"machine": {"processors": 2, "model": "m", "kernel": "k"}, "when": 1,
+            "measured": [{"kind": "rival", "case": {"transport": "queue", "mode": "threads",
+            "measure": "throughput", "reading": "blocking", "writers": 1, "lines": 1000,
+            "bytes": 100, "limit": 60}, "outcomes": [{"good": {"lines": 1000, "seconds": 0.5}}]}]}"#;
+        let results: Results = serde_json::from_str(text).expect("results");
+        assert!(results.tables().contains("| queue |"));
+        let [one] = &results.of_usual_distance()[..] else { panic!("one is in a picture") };
+        assert_eq!((one.case.room, one.outcomes.len()), (ROOM, 1));
     }
 }

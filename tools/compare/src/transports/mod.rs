@@ -39,44 +39,43 @@ pub struct Listed {
 }
 
 macro_rules! transports {
-    (threads { $($thread:literal $in_threads:ty,)* } processes { $($process:literal $in_processes:ty,)* }) => {
+    (
+        threads { $($thread:literal $in_threads:ty,)* }
+        processes { $($process:literal $in_processes:ty,)* }
+        both { $($both:literal $in_both:ty,)* }
+    ) => {
         /// All of them, in the order in which they are measured and shown.
         pub const ALL: &[Listed] = &[
-            $({
-                const N: usize = 100;
-                Listed {
-                    name: $thread,
-                    mode: Mode::Threads,
-                    kind: <$in_threads as Transport<N>>::KIND,
-                    reading: <$in_threads as Transport<N>>::READING,
-                    keeps: <$in_threads as Transport<N>>::KEEPS,
-                }
-            },)*
-            $({
-                const N: usize = 100;
-                Listed {
-                    name: $process,
-                    mode: Mode::Processes,
-                    kind: <$in_processes as Transport<N>>::KIND,
-                    reading: <$in_processes as Transport<N>>::READING,
-                    keeps: <$in_processes as Transport<N>>::KEEPS,
-                }
-            },)*
+            $(listed!(Threads, $thread, $in_threads),)*
+            $(listed!(Threads, $both, $in_both),)*
+            $(listed!(Processes, $process, $in_processes),)*
+            $(listed!(Processes, $both, $in_both),)*
         ];
 
         /// Measures the transport that the case names, with lines of `N` bytes.
         fn measure<const N: usize>(case: &Case) -> Outcome {
             match (case.mode, case.transport.as_str()) {
-                $((Mode::Threads, $thread) => {
-                    threads::<N, $in_threads>(case)
-                })*
-                $((Mode::Processes, $process) => {
-                    processes::<N, $in_processes>(case)
-                })*
+                $((Mode::Threads, $thread) => threads::<N, $in_threads>(case),)*
+                $((Mode::Threads, $both) => threads::<N, $in_both>(case),)*
+                $((Mode::Processes, $process) => processes::<N, $in_processes>(case),)*
+                $((Mode::Processes, $both) => processes::<N, $in_both>(case),)*
                 (_, other) => Outcome::Fault(format!("there is no transport {other} in this mode")),
             }
         }
     };
+}
+
+macro_rules! listed {
+    ($mode:ident, $name:literal, $transport:ty) => {{
+        const N: usize = 100;
+        Listed {
+            name: $name,
+            mode: Mode::$mode,
+            kind: <$transport as Transport<N>>::KIND,
+            reading: <$transport as Transport<N>>::READING,
+            keeps: <$transport as Transport<N>>::KEEPS,
+        }
+    }};
 }
 
 transports! {
@@ -96,19 +95,6 @@ transports! {
         "kanal" channels::Kanal<N>,
         "rtrb" rtrb::Rtrb<N>,
         "mutex + deque" mutex_deque::MutexDeque<N>,
-        // Those for processes: threads may use them too.
-        "shaq" shaq::Shaq<N>,
-        "mspc_ipc" mspc_ipc::MspcIpc<N>,
-        "iceoryx2" iceoryx2::Iceoryx2<N>,
-        "shared mutex" shared_mutex::SharedMutex<N>,
-        "pipe" kernel::Pipe<N>,
-        "seqpacket" kernel::Seqpacket,
-        "ipmpsc" ipmpsc::Ipmpsc,
-        "cloudtoid" cloudtoid::Cloudtoid,
-        "promisqs" promisqs::Promisqs<N>,
-        "ipc-channel" ipc_channel::IpcChannel,
-        "append to a file" kernel::Append,
-        "POSIX queue" kernel::MessageQueue,
         "faulty: loses" faulty::Loses<N>,
         "faulty: doubles" faulty::Doubles<N>,
         "faulty: tears" faulty::Tears<N>,
@@ -119,6 +105,10 @@ transports! {
     processes {
         "copy + fetch_add" limits::Counted<N>,
         "linering" linering::Linering<N>,
+        "faulty: hangs" faulty::Hangs<N>,
+    }
+    // Those for processes, which threads may use too.
+    both {
         "shaq" shaq::Shaq<N>,
         "mspc_ipc" mspc_ipc::MspcIpc<N>,
         "iceoryx2" iceoryx2::Iceoryx2<N>,
@@ -131,7 +121,6 @@ transports! {
         "ipc-channel" ipc_channel::IpcChannel,
         "append to a file" kernel::Append,
         "POSIX queue" kernel::MessageQueue,
-        "faulty: hangs" faulty::Hangs<N>,
     }
 }
 
