@@ -198,6 +198,7 @@ pub use crate::{
     handles::observer::Observer,
     handles::reader::{Batch, Reader},
     handles::seat::Seat,
+    handles::waker::Waker,
     line::item::{End, Ended, Item, Kind, Level, Line, LossCause, Lost, Stream},
     line::splitter::{LineSplitter, Piece, Pieces},
     segment::options::{Options, Policy, Timestamps, WakeUp},

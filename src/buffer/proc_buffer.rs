@@ -175,7 +175,7 @@ impl LineProcBuffer {
         let began = Instant::now();
         loop {
             let mut store = self.drained()?;
-            if store.drain.is_over() {
+            if store.drain.is_idle() {
                 return Ok(Some(core::mem::take(&mut store.ends).into()));
             }
             if !self.pause(store, began, limit)? {
@@ -205,7 +205,7 @@ impl LineProcBuffer {
         store.drain.reap_dead()?;
         let wanted = store.drain.wanted();
         drop(store);
-        match park::pause(self.ring.segment(), wanted, left, Patience::Spin) {
+        match park::pause(self.ring.segment(), wanted, left, Patience::Spin, None) {
             Err(ReadError::Interrupted) if !self.interruptible.load(Relaxed) => {}
             paused => paused?,
         }
@@ -226,7 +226,7 @@ impl LineProcBuffer {
                     return Ok(store.messages.back().cloned());
                 }
             }
-            if store.drain.is_over() {
+            if store.drain.is_idle() {
                 return Ok(None);
             }
             self.pause(store, began, None)?;

@@ -9,3 +9,4 @@ pub(crate) mod observer;
 pub(crate) mod reader;
 pub(crate) mod seat;
 mod trace;
+pub(crate) mod waker;

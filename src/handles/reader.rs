@@ -1,9 +1,12 @@
 //! [`Reader`]: drains a ring's lines in their one order.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::waker::Waker;
 use crate::error::ReadError;
 use crate::line::item::Item;
 use crate::read::drain::Drain;
@@ -15,7 +18,11 @@ use crate::segment::Segment;
 /// An item is accepted by asking for the next one or by [`commit`](Self::commit), never by being
 /// returned: a reader that dies, or is dropped, leaves what it had not accepted to the next one.
 ///
-/// As an iterator it gives owned items, waits, and ends when every mirror has ended.
+/// **The end**: a ring is over when seats and mirrors were made in it and all of them have ended.
+/// Before the first one the reader waits, so it may be started before its writers. In a service, in
+/// which no mirror may be open for a moment, [`keep_open`](Self::keep_open) has it wait for ever.
+///
+/// As an iterator it gives owned items, waits, and ends when the ring is over.
 #[doc(alias("receiver", "consumer"))]
 #[must_use = "a ring without a reader fills up"]
 #[derive(Debug)]
@@ -25,21 +32,31 @@ pub struct Reader {
     handed: usize,
     patience: Patience,
     interruptible: bool,
+    keeps_open: bool,
+    /// A call with a time limit has said that the ring is over.
+    told_over: bool,
+    woken: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
+        let drain = Drain::open(segment)?;
+        // An event loop may poll before its first look.
+        park::arm_pipe(segment, drain.wanted());
         Ok(Self {
-            drain: Drain::open(segment)?,
+            drain,
             handed: 0,
             patience: Patience::Spin,
             interruptible: false,
+            keeps_open: false,
+            told_over: false,
+            woken: Arc::default(),
         })
     }
 
-    /// The next item; waits for it. `None` once every seat and mirror has ended and everything was
-    /// handed out (at once, if there was none).
+    /// The next item; waits for it, and for the first mirror. `None` once every seat and mirror has
+    /// ended and everything was handed out, and where a [`Waker`] ended the wait.
     ///
     /// Accepts the item before. No system call while items are there.
     ///
@@ -57,11 +74,7 @@ impl Reader {
     }
 
     /// The next item if there is one now. Never waits. `None` also when every mirror has ended:
-    /// [`is_over`](Self::is_over) tells.
-    ///
-    /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes
-    /// readable when the next line comes. Poll it with a time limit (a second, say) and call
-    /// this then too: a mirror that is killed makes nothing readable.
+    /// [`is_over`](Self::is_over) tells. See [`poll_fd`](Self::poll_fd) for event loops.
     ///
     /// # Errors
     ///
@@ -89,14 +102,30 @@ impl Reader {
             self.drain.reap_dead()?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the
             // caller sleep.
-            if park::arm(self.drain.segment(), self.drain.wanted()) {
+            if park::arm_pipe(self.drain.segment(), self.drain.wanted()) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// The next item, or `None` if none has come for `limit`, or every mirror has ended.
+    /// The next item, or `None` if none has come for `limit`, or a [`Waker`] ended the wait.
+    ///
+    /// That the ring is over, which [`is_over`](Self::is_over) tells, is said once without waiting:
+    /// the first such call gives `None` at once, further ones wait, since mirrors may come. So a
+    /// loop around this never spins.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant};
+    /// # use linering::{LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut reader = ring.reader()?;
+    /// drop(ring.mirror()?);
+    /// let limit = Duration::from_secs(60);
+    /// assert_eq!(reader.recv_timeout(limit)?.unwrap().to_string(), "-- worker 0 ended --");
+    /// assert!(reader.recv_timeout(limit)?.is_none() && reader.is_over());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -107,8 +136,9 @@ impl Reader {
         Ok(self.hand_out())
     }
 
-    /// Waits until an item is there, for `limit` at most: `false` if none has come, or every mirror
-    /// has ended. With no time it never waits, and says whether the next call would.
+    /// Waits until an item is there, for `limit` at most: `false` if none has come, as in
+    /// [`recv_timeout`](Self::recv_timeout). With no time it never waits, and says whether the next
+    /// call would.
     ///
     /// Accepts what was handed out before.
     ///
@@ -122,7 +152,7 @@ impl Reader {
     }
 
     /// The next items, as many as are there (64 at most); waits for the first. Empty once every
-    /// mirror has ended.
+    /// seat and mirror has ended, and where a [`Waker`] ended the wait.
     ///
     /// Accepts what was handed out before by other calls; the batch itself is accepted by
     /// [`Batch::commit`] alone, and comes again if it is dropped.
@@ -134,6 +164,133 @@ impl Reader {
         self.commit()?;
         self.wait_for_some(None)?;
         Ok(Batch { reader: self })
+    }
+
+    /// The same for `limit` at most: empty if nothing has come, as in
+    /// [`recv_timeout`](Self::recv_timeout). For a drain that has other things to do now and then.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use linering::{LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut reader = ring.reader()?;
+    /// let mut mirror = ring.mirror()?;
+    /// assert!(reader.batch_timeout(Duration::from_millis(1))?.is_empty());
+    /// mirror.write_line(b"a line")?;
+    /// let batch = reader.batch_timeout(Duration::from_secs(60))?;
+    /// assert_eq!(batch.len(), 1);
+    /// batch.commit();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn batch_timeout(&mut self, limit: Duration) -> Result<Batch<'_>, ReadError> {
+        self.commit()?;
+        self.wait_for_some(Some(limit))?;
+        Ok(Batch { reader: self })
+    }
+
+    /// Looks for dead mirrors now. Reading does so by itself, but ten times a second at most: after
+    /// this, the last words and the end of each process that was dead before are there to be read.
+    /// (Last words for which a full ring has no room come once there is some: read, and call this
+    /// again.)
+    ///
+    /// A system call for each open mirror, and a few for each dead one.
+    ///
+    /// ```
+    /// # use linering::{LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut reader = ring.reader()?;
+    /// let seat = ring.seat()?;
+    /// // SAFETY: the child writes a line, and is killed.
+    /// match unsafe { libc::fork() } {
+    ///     0 => {
+    ///         seat.open().unwrap().write_line(b"the last words").unwrap();
+    ///         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    ///     }
+    ///     child => assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child),
+    /// }
+    /// reader.poll_deaths()?;
+    /// let mut seen = Vec::new();
+    /// while let Some(item) = reader.try_recv()? {
+    ///     seen.push(item.to_string());
+    /// }
+    /// assert_eq!(seen[0], "the last words");
+    /// assert_eq!(seen.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child;
+    /// [`MirrorError::DescriptorClosed`](crate::MirrorError::DescriptorClosed): no death will be
+    /// seen any more.
+    pub fn poll_deaths(&mut self) -> Result<(), ReadError> {
+        self.drain.check()?;
+        self.drain.reap_dead_now()
+    }
+
+    /// Whether the ring is never over, so that the reader waits for mirrors that come and go. False
+    /// at first. A [`Waker`] ends a wait then.
+    ///
+    /// ```
+    /// # use linering::{LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut reader = ring.reader()?;
+    /// reader.keep_open(true);
+    /// let waker = reader.waker();
+    /// let drain = std::thread::spawn(move || {
+    ///     let mut lines = 0;
+    ///     while let Ok(Some(item)) = reader.recv() {
+    ///         lines += usize::from(item.line().is_some());
+    ///     }
+    ///     lines
+    /// });
+    /// for _ in 0..3 {
+    ///     // Between two of these no mirror is open.
+    ///     ring.mirror()?.write_line(b"a line")?;
+    /// }
+    /// // Ends a wait, so everything that was written is read before.
+    /// waker.wake();
+    /// assert_eq!(drain.join().unwrap(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_open(&mut self, keeps_open: bool) {
+        self.keeps_open = keeps_open;
+    }
+
+    /// What ends this reader's wait from another thread.
+    pub fn waker(&self) -> Waker {
+        Waker::new(self.drain.segment(), &self.woken)
+    }
+
+    /// The descriptor for an event loop: the read end of the wake-up pipe. `None` without
+    /// [`WakeUp::Pipe`](crate::WakeUp::Pipe), and where the process that made the ring was gone
+    /// before this one attached: nothing could be polled then.
+    ///
+    /// It is readable whenever an item is there, and stays so until
+    /// [`try_recv`](Self::try_recv) has given `None`; so a loop may stop early, with items left.
+    /// (In an event loop that tells changes alone, such as tokio's or mio's: go on until `None`.)
+    /// That it is readable does not mean that an item is there. Poll it with a time limit (a
+    /// second, say), and call `try_recv` then too: a mirror that is killed makes nothing readable.
+    ///
+    /// ```
+    /// # use linering::{LineRing, Options, WakeUp};
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// let ring = LineRing::new(Options::new().wake_up(WakeUp::Pipe))?;
+    /// let mut reader = ring.reader()?;
+    /// ring.mirror()?.write_line(b"a line")?;
+    /// let pipe = reader.poll_fd().ok_or("no pipe")?;
+    /// assert_eq!(poll(&mut [PollFd::new(&pipe, PollFlags::IN)], None)?, 1);
+    /// assert_eq!(reader.try_recv()?.unwrap().to_string(), "a line");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("as_fd", "as_raw_fd", "fileno"))]
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.drain.segment().pipe().map(|pipe| pipe.read_end())
     }
 
     /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which
@@ -165,10 +322,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether every seat and mirror has ended and everything was accepted, as far as the last call
-    /// saw.
+    /// Whether there were seats or mirrors, ever, and all of them have ended and everything was
+    /// accepted, as far as the last call saw. New mirrors may come all the same.
     pub fn is_over(&self) -> bool {
-        self.handed == 0 && self.drain.is_over()
+        self.is_idle() && self.drain.has_begun()
+    }
+
+    /// Whether no seat or mirror is open and everything was accepted, as far as the last call saw.
+    /// Unlike [`is_over`](Self::is_over) also before the first one.
+    pub fn is_idle(&self) -> bool {
+        self.handed == 0 && self.drain.is_idle()
     }
 
     #[inline]
@@ -178,10 +341,26 @@ impl Reader {
         item
     }
 
-    /// Waits until something is queued, everything is over, or `limit` has passed.
+    /// Whether the caller is to be told now that the ring is over.
+    fn tells_over(&mut self, is_limited: bool) -> bool {
+        let is_over = !self.keeps_open && self.is_over();
+        let was_told = std::mem::replace(&mut self.told_over, is_over);
+        is_over && !(is_limited && was_told)
+    }
+
+    /// Waits until something is queued, the ring is over, the reader is woken, or `limit` has
+    /// passed.
     fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
         let mut began = None;
-        while !self.fill()? && !self.drain.is_over() {
+        while !self.fill()? {
+            if self.tells_over(limit.is_some()) {
+                return Ok(());
+            }
+            if self.woken.swap(false, Relaxed) {
+                // What was written before it was woken comes first.
+                self.fill()?;
+                return Ok(());
+            }
             let left = match limit {
                 None => Duration::MAX,
                 Some(limit) => {
@@ -189,15 +368,17 @@ impl Reader {
                 }
             };
             if left.is_zero() {
-                break;
+                return Ok(());
             }
             let wanted = self.drain.wanted();
-            match park::pause(self.drain.segment(), wanted, left, self.patience) {
+            let segment = self.drain.segment();
+            match park::pause(segment, wanted, left, self.patience, Some(&self.woken)) {
                 Err(ReadError::Interrupted) if !self.interruptible => {}
                 paused => paused?,
             }
             self.drain.reap_dead()?;
         }
+        self.told_over = false;
         Ok(())
     }
 }
@@ -207,21 +388,6 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.recv().map(|item| item.map(Item::into_owned)).transpose()
-    }
-}
-
-/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe), or
-/// where the process that made the ring was gone before this one attached, the ring's own
-/// descriptor, which is always readable.
-impl AsFd for Reader {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        let segment = self.drain.segment();
-        match segment.pipe() {
-            Some(pipe) => pipe.read_end(),
-            // SAFETY: open for as long as the segment is, unless other code of this process closed
-            // it, against which no borrowed descriptor is safe.
-            None => unsafe { BorrowedFd::borrow_raw(segment.descriptor()) },
-        }
     }
 }
 
@@ -239,7 +405,8 @@ impl Batch<'_> {
         self.reader.drain.queued()
     }
 
-    /// Whether there is none: every mirror has ended.
+    /// Whether there is none: the ring is over, the time limit has passed, or a [`Waker`] ended the
+    /// wait.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

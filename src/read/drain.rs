@@ -110,13 +110,18 @@ impl Drain {
         if fork::is_token(self.token) { Ok(()) } else { Err(ReadError::Forked) }
     }
 
-    /// Whether everything has come: nothing is queued, and no mirror is open or has an end to
-    /// report.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether everything has come: nothing is queued, and no seat or mirror is open or has an end
+    /// to report. Also before the first.
+    pub(crate) fn is_idle(&self) -> bool {
         self.is_drained()
             && self.backlog.writers.open == 0
             && !self.backlog.writers.has_pending_ends()
             && self.ends.has_seen_events(&self.segment)
+    }
+
+    /// Whether a seat or a mirror was made in the ring, ever: that is an event, once it counts.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.ends.seen_events != 0
     }
 
     /// Whether something is queued, or the next position is before this one.
@@ -132,6 +137,11 @@ impl Drain {
     /// Tries the locks of live mirrors; see [`EndReporter::reap_dead`].
     pub(crate) fn reap_dead(&mut self) -> Result<(), ReadError> {
         self.ends.reap_dead(&self.segment, &mut self.backlog.writers)
+    }
+
+    /// The same at once, however short ago they were tried.
+    pub(crate) fn reap_dead_now(&mut self) -> Result<(), ReadError> {
+        self.ends.reap_dead_now(&self.segment, &mut self.backlog.writers)
     }
 
     /// What was put together of the line of `cell` whose last part has not come.

@@ -37,7 +37,7 @@ fn items_to_the_end(drain: &mut Drain) -> Vec<String> {
     let mut all = Vec::new();
     loop {
         all.extend(items(drain));
-        if drain.is_over() {
+        if drain.is_idle() {
             return all;
         }
         drain.reap_dead().expect("the descriptor is open");

@@ -75,6 +75,17 @@ impl EndReporter {
         writers.read_tickets(segment);
         result
     }
+
+    /// As [`reap_dead`](Self::reap_dead), also if that was done just now.
+    pub(crate) fn reap_dead_now(
+        &mut self,
+        segment: &Segment,
+        writers: &mut WriterTable,
+    ) -> Result<(), ReadError> {
+        let result = self.reaper.look(segment);
+        writers.read_tickets(segment);
+        result
+    }
 }
 
 /// Queues the ends whose lines have all been decoded, given that those before `position` have.
