@@ -76,7 +76,7 @@ impl LineProcMirror {
 
     /// Runs `action` on the writer, after everything that has to be checked before a write.
     #[inline]
-    fn with<R>(
+    pub(super) fn with<R>(
         &mut self,
         action: impl FnOnce(&mut Writer, Style) -> Result<R, WriteError>,
     ) -> Result<R, WriteError> {
@@ -237,8 +237,9 @@ impl LineProcMirror {
         self.end(Finish::Eof)
     }
 
-    /// Ends the mirror with an error: its text, those of its sources, and a backtrace if
-    /// `RUST_BACKTRACE` asks for one, as one group. A second end is ignored.
+    /// Ends the mirror with an error: its text, those of its sources, and a backtrace of this call
+    /// if `RUST_BACKTRACE` asks for one, as one group on [`Stream::Stderr`]. A second end is
+    /// ignored.
     ///
     /// # Errors
     ///

@@ -1,17 +1,16 @@
 //! [`Reader`]: drains a ring's lines in their one order.
 
-use std::os::fd::BorrowedFd;
+use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::waker::Waker;
 use crate::error::ReadError;
 use crate::line::item::Item;
 use crate::read::drain::Drain;
 use crate::read::park::{self, Patience};
 use crate::segment::Segment;
+use crate::sys::futex::PERIOD;
 
 /// The ring's one reader: drains lines in their one order.
 ///
@@ -27,15 +26,17 @@ use crate::segment::Segment;
 #[must_use = "a ring without a reader fills up"]
 #[derive(Debug)]
 pub struct Reader {
-    drain: Drain,
+    pub(super) drain: Drain,
     /// Queued items that were handed out and not accepted yet.
     handed: usize,
-    patience: Patience,
-    interruptible: bool,
-    keeps_open: bool,
+    pub(super) patience: Patience,
+    pub(super) interruptible: bool,
+    /// The longest sleep.
+    pub(super) period: Duration,
+    pub(super) keeps_open: bool,
     /// A call with a time limit has said that the ring is over.
-    told_over: bool,
-    woken: Arc<AtomicBool>,
+    pub(super) told_over: bool,
+    pub(super) woken: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -49,6 +50,7 @@ impl Reader {
             handed: 0,
             patience: Patience::Spin,
             interruptible: false,
+            period: PERIOD,
             keeps_open: false,
             told_over: false,
             woken: Arc::default(),
@@ -56,7 +58,7 @@ impl Reader {
     }
 
     /// The next item; waits for it, and for the first mirror. `None` once every seat and mirror has
-    /// ended and everything was handed out, and where a [`Waker`] ended the wait.
+    /// ended and everything was handed out, and where a [`Waker`](crate::Waker) ended the wait.
     ///
     /// Accepts the item before. No system call while items are there.
     ///
@@ -90,7 +92,8 @@ impl Reader {
     }
 
     /// Queues what is there; `false` if nothing is.
-    fn fill(&mut self) -> Result<bool, ReadError> {
+    pub(super) fn fill(&mut self) -> Result<bool, ReadError> {
+        self.drain.segment().read_by.note();
         let is_queued = self.drain.fill();
         // What was queued then may be no line.
         if self.drain.segment().is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
@@ -109,14 +112,15 @@ impl Reader {
         Ok(())
     }
 
-    /// The next item, or `None` if none has come for `limit`, or a [`Waker`] ended the wait.
+    /// The next item, or `None` if none has come for `limit`, or a [`Waker`](crate::Waker) ended
+    /// the wait.
     ///
     /// That the ring is over, which [`is_over`](Self::is_over) tells, is said once without waiting:
     /// the first such call gives `None` at once, further ones wait, since mirrors may come. So a
     /// loop around this never spins.
     ///
     /// ```
-    /// # use std::time::{Duration, Instant};
+    /// # use std::time::Duration;
     /// # use linering::{LineRing, Options};
     /// let ring = LineRing::new(Options::new())?;
     /// let mut reader = ring.reader()?;
@@ -152,7 +156,7 @@ impl Reader {
     }
 
     /// The next items, as many as are there (64 at most); waits for the first. Empty once every
-    /// seat and mirror has ended, and where a [`Waker`] ended the wait.
+    /// seat and mirror has ended, and where a [`Waker`](crate::Waker) ended the wait.
     ///
     /// Accepts what was handed out before by other calls; the batch itself is accepted by
     /// [`Batch::commit`] alone, and comes again if it is dropped.
@@ -164,133 +168,6 @@ impl Reader {
         self.commit()?;
         self.wait_for_some(None)?;
         Ok(Batch { reader: self })
-    }
-
-    /// The same for `limit` at most: empty if nothing has come, as in
-    /// [`recv_timeout`](Self::recv_timeout). For a drain that has other things to do now and then.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use linering::{LineRing, Options};
-    /// let ring = LineRing::new(Options::new())?;
-    /// let mut reader = ring.reader()?;
-    /// let mut mirror = ring.mirror()?;
-    /// assert!(reader.batch_timeout(Duration::from_millis(1))?.is_empty());
-    /// mirror.write_line(b"a line")?;
-    /// let batch = reader.batch_timeout(Duration::from_secs(60))?;
-    /// assert_eq!(batch.len(), 1);
-    /// batch.commit();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn batch_timeout(&mut self, limit: Duration) -> Result<Batch<'_>, ReadError> {
-        self.commit()?;
-        self.wait_for_some(Some(limit))?;
-        Ok(Batch { reader: self })
-    }
-
-    /// Looks for dead mirrors now. Reading does so by itself, but ten times a second at most: after
-    /// this, the last words and the end of each process that was dead before are there to be read.
-    /// (Last words for which a full ring has no room come once there is some: read, and call this
-    /// again.)
-    ///
-    /// A system call for each open mirror, and a few for each dead one.
-    ///
-    /// ```
-    /// # use linering::{LineRing, Options};
-    /// let ring = LineRing::new(Options::new())?;
-    /// let mut reader = ring.reader()?;
-    /// let seat = ring.seat()?;
-    /// // SAFETY: the child writes a line, and is killed.
-    /// match unsafe { libc::fork() } {
-    ///     0 => {
-    ///         seat.open().unwrap().write_line(b"the last words").unwrap();
-    ///         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    ///     }
-    ///     child => assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child),
-    /// }
-    /// reader.poll_deaths()?;
-    /// let mut seen = Vec::new();
-    /// while let Some(item) = reader.try_recv()? {
-    ///     seen.push(item.to_string());
-    /// }
-    /// assert_eq!(seen[0], "the last words");
-    /// assert_eq!(seen.len(), 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Forked`] in a forked child;
-    /// [`MirrorError::DescriptorClosed`](crate::MirrorError::DescriptorClosed): no death will be
-    /// seen any more.
-    pub fn poll_deaths(&mut self) -> Result<(), ReadError> {
-        self.drain.check()?;
-        self.drain.reap_dead_now()
-    }
-
-    /// Whether the ring is never over, so that the reader waits for mirrors that come and go. False
-    /// at first. A [`Waker`] ends a wait then.
-    ///
-    /// ```
-    /// # use linering::{LineRing, Options};
-    /// let ring = LineRing::new(Options::new())?;
-    /// let mut reader = ring.reader()?;
-    /// reader.keep_open(true);
-    /// let waker = reader.waker();
-    /// let drain = std::thread::spawn(move || {
-    ///     let mut lines = 0;
-    ///     while let Ok(Some(item)) = reader.recv() {
-    ///         lines += usize::from(item.line().is_some());
-    ///     }
-    ///     lines
-    /// });
-    /// for _ in 0..3 {
-    ///     // Between two of these no mirror is open.
-    ///     ring.mirror()?.write_line(b"a line")?;
-    /// }
-    /// // Ends a wait, so everything that was written is read before.
-    /// waker.wake();
-    /// assert_eq!(drain.join().unwrap(), 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn keep_open(&mut self, keeps_open: bool) {
-        self.keeps_open = keeps_open;
-    }
-
-    /// What ends this reader's wait from another thread.
-    pub fn waker(&self) -> Waker {
-        Waker::new(self.drain.segment(), &self.woken)
-    }
-
-    /// The descriptor for an event loop: the read end of the wake-up pipe. `None` without
-    /// [`WakeUp::Pipe`](crate::WakeUp::Pipe), and where the process that made the ring was gone
-    /// before this one attached: nothing could be polled then.
-    ///
-    /// It is readable whenever an item is there, and stays so until
-    /// [`try_recv`](Self::try_recv) has given `None`; so a loop may stop early, with items left.
-    /// (In an event loop that tells changes alone, such as tokio's or mio's: go on until `None`.)
-    /// That it is readable does not mean that an item is there. Poll it with a time limit (a
-    /// second, say), and call `try_recv` then too: a mirror that is killed makes nothing readable.
-    ///
-    /// ```
-    /// # use linering::{LineRing, Options, WakeUp};
-    /// use rustix::event::{PollFd, PollFlags, poll};
-    ///
-    /// let ring = LineRing::new(Options::new().wake_up(WakeUp::Pipe))?;
-    /// let mut reader = ring.reader()?;
-    /// ring.mirror()?.write_line(b"a line")?;
-    /// let pipe = reader.poll_fd().ok_or("no pipe")?;
-    /// assert_eq!(poll(&mut [PollFd::new(&pipe, PollFlags::IN)], None)?, 1);
-    /// assert_eq!(reader.try_recv()?.unwrap().to_string(), "a line");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias("as_fd", "as_raw_fd", "fileno"))]
-    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.drain.segment().pipe().map(|pipe| pipe.read_end())
     }
 
     /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which
@@ -340,47 +217,6 @@ impl Reader {
         self.handed = usize::from(item.is_some());
         item
     }
-
-    /// Whether the caller is to be told now that the ring is over.
-    fn tells_over(&mut self, is_limited: bool) -> bool {
-        let is_over = !self.keeps_open && self.is_over();
-        let was_told = std::mem::replace(&mut self.told_over, is_over);
-        is_over && !(is_limited && was_told)
-    }
-
-    /// Waits until something is queued, the ring is over, the reader is woken, or `limit` has
-    /// passed.
-    fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
-        let mut began = None;
-        while !self.fill()? {
-            if self.tells_over(limit.is_some()) {
-                return Ok(());
-            }
-            if self.woken.swap(false, Relaxed) {
-                // What was written before it was woken comes first.
-                self.fill()?;
-                return Ok(());
-            }
-            let left = match limit {
-                None => Duration::MAX,
-                Some(limit) => {
-                    limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed())
-                }
-            };
-            if left.is_zero() {
-                return Ok(());
-            }
-            let wanted = self.drain.wanted();
-            let segment = self.drain.segment();
-            match park::pause(segment, wanted, left, self.patience, Some(&self.woken)) {
-                Err(ReadError::Interrupted) if !self.interruptible => {}
-                paused => paused?,
-            }
-            self.drain.reap_dead()?;
-        }
-        self.told_over = false;
-        Ok(())
-    }
 }
 
 impl Iterator for Reader {
@@ -398,28 +234,43 @@ pub struct Batch<'r> {
     reader: &'r mut Reader,
 }
 
-impl Batch<'_> {
+impl<'r> Batch<'r> {
+    /// Of what is queued.
+    pub(super) fn of(reader: &'r mut Reader) -> Self {
+        Self { reader }
+    }
+
     /// How many items there are.
     #[inline]
     pub fn len(&self) -> usize {
         self.reader.drain.queued()
     }
 
-    /// Whether there is none: the ring is over, the time limit has passed, or a [`Waker`] ended the
-    /// wait.
+    /// Whether there is none: the ring is over, the time limit has passed, or a
+    /// [`Waker`](crate::Waker) ended the wait.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The items, in order.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        self.reader.drain.items()
+    pub fn iter(&self) -> impl FusedIterator<Item = Item<'_>> {
+        self.reader.drain.items().fuse()
     }
 
     /// Accepts all of them.
     pub fn commit(self) {
         let all = self.len();
         self.reader.drain.accept(all);
+    }
+}
+
+/// `for item in &batch`: the items, in order. They are accepted by [`Batch::commit`].
+impl<'b> IntoIterator for &'b Batch<'_> {
+    type Item = Item<'b>;
+    type IntoIter = Box<dyn Iterator<Item = Item<'b>> + 'b>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
     }
 }

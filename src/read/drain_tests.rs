@@ -105,7 +105,7 @@ fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
         // Its lock is gone, and nothing was said.
         drop(writer);
         let all = items_to_the_end(&mut drain);
-        assert!(all.iter().any(|item| item.contains("died")), "{case}: {all:?}");
+        assert!(all.iter().any(|item| item.contains("is gone, no EOF")), "{case}: {all:?}");
     }
 }
 
@@ -120,7 +120,7 @@ fn a_ticket_of_a_cell_that_does_not_exist_ends() {
     assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
     drop(writer);
     let all = items_to_the_end(&mut drain);
-    assert!(all.iter().any(|item| item.contains("died")), "{all:?}");
+    assert!(all.iter().any(|item| item.contains("is gone, no EOF")), "{all:?}");
 }
 
 #[test]

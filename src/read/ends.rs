@@ -123,7 +123,9 @@ pub(crate) fn report_end(
     }
     report_gap(backlog, segment, position, pending);
     let exit = ticket.filter(|_| end == End::Died).and_then(|ticket| exit_of(segment, ticket));
-    backlog.push(position, Event::Ended { writer, end, exit });
+    let process = ticket.and_then(|ticket| segment.tickets()[ticket as usize].process());
+    let process = process.map(|process| process.number());
+    backlog.push(position, Event::Ended { writer, end, process, exit });
 }
 
 /// Queues the loss of what is missing before an end, and its error if that was kept.

@@ -20,7 +20,7 @@ use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
 use crate::segment::wake::wake_reader;
-use crate::sys::futex::{self, PERIOD, timespec};
+use crate::sys::futex::{self, timespec};
 
 use Ordering::{Relaxed, SeqCst};
 
@@ -55,8 +55,8 @@ impl Wanted {
     }
 }
 
-/// Waits until what is `wanted` may have come, or `woken` was set and the reader woken: at most a
-/// period, at most `limit`.
+/// Waits until what is `wanted` may have come, or `woken` was set and the reader woken: at most
+/// `limit`, which is a period at most.
 pub(crate) fn pause(
     segment: &Segment,
     wanted: Wanted,
@@ -84,7 +84,7 @@ pub(crate) fn pause(
     // ORD woken:B, SeqCst; pairs with woken:A; either this sees that the reader is to wake, or its
     // waker sees that it sleeps.
     let is_woken = woken.is_some_and(|woken| woken.load(SeqCst));
-    let time = if is_woken { Duration::ZERO } else { limit.min(PERIOD) };
+    let time = if is_woken { Duration::ZERO } else { limit };
     let slept = match segment.pipe() {
         None => {
             let slept = futex::wait(sleeps, ASLEEP, time);

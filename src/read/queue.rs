@@ -67,7 +67,7 @@ pub(crate) enum Event {
     /// Lines that will not come; `next` is the number of the line after them.
     Lost { writer: u32, lines: u64, next: LineNumber },
     /// A mirror's end.
-    Ended { writer: u32, end: End, exit: Option<ExitStatus> },
+    Ended { writer: u32, end: End, process: Option<u32>, exit: Option<ExitStatus> },
     /// The end of a seat that was never opened.
     NeverOpened { ticket: u32, worker: u32, label: Arc<str>, end: End },
     /// A position at which no writer left what stands there.
@@ -243,15 +243,17 @@ fn event_item<'d>(segment: &Segment, writers: &'d WriterTable, event: &'d Event)
                 if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
             Item::Lost(Lost { writer_id: worker, label, lines: *lines, cause })
         }
-        Event::Ended { writer, end, exit } => {
+        Event::Ended { writer, end, process, exit } => {
             let (writer_id, label) = name(writers, *writer);
             let progress = writers.get(*writer).map(|known| &known.progress);
             let cell = progress.map(|progress| progress.mirror.cell);
             let (lines, lost) = progress.map_or((0, 0), |progress| (progress.lines, progress.lost));
-            Item::Ended(Ended { writer_id, cell, label, end: *end, lines, lost, exit: *exit })
+            let (end, process, exit) = (*end, *process, *exit);
+            Item::Ended(Ended { writer_id, process, cell, label, end, lines, lost, exit })
         }
         Event::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
             writer_id: *worker,
+            process: None,
             cell: None,
             label: Cow::Borrowed(label),
             end: *end,

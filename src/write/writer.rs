@@ -14,7 +14,7 @@ use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
 use crate::layout::sync::Ordering;
 use crate::layout::{LineNumber, Owner, SlotHeader, TicketWord, flag};
-use crate::line::item::{Kind, Level};
+use crate::line::item::{Kind, Level, Stream};
 use crate::line::splitter::{LineSplitter, Piece, Pieces};
 use crate::registry::cell::{MirrorKind, Registration};
 use crate::segment::Segment;
@@ -75,6 +75,11 @@ impl Writer {
             Some(end) if &bytes[end..] == b"\n" => self.line(&bytes[..end], style),
             Some(_) => self.write_split(bytes, style),
         }
+    }
+
+    /// Whether a `\r` waits for what follows it.
+    pub(super) fn holds_back(&self) -> bool {
+        self.splitter.holds_back()
     }
 
     #[inline(never)]
@@ -223,7 +228,8 @@ impl Writer {
         let (word, owner) = match how {
             Finish::Eof => (TicketWord::Eof(self.publisher.registration.mirror), Owner::Free),
             Finish::Error(text) => {
-                let style = Style::default().kind(Kind::Error).level(Level::Error);
+                let style = Style::default().stream(Stream::Stderr);
+                let style = style.kind(Kind::Error).level(Level::Error);
                 result = result.and(self.line(text, style));
                 self.keep_error(text, style);
                 (TicketWord::Error(self.publisher.registration.mirror), Owner::KeepsError)

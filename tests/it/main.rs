@@ -29,6 +29,7 @@ mod policies;
 mod proc_buffer;
 #[cfg(feature = "rotate")]
 mod rotate;
+mod service;
 #[cfg(feature = "workers")]
 mod soak;
 mod storm;

@@ -323,3 +323,44 @@ static SIGNALS: AtomicU32 = AtomicU32::new(0);
 extern "C" fn count_signal(_: libc::c_int) {
     SIGNALS.fetch_add(1, SeqCst);
 }
+
+/// How often this thread has slept.
+fn sleeps() -> i64 {
+    // SAFETY: a plain C struct, for which zeros are valid, and which lives during the call.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage.ru_nvcsw
+    }
+}
+
+#[test]
+fn a_reader_with_longer_sleeps_wakes_less_often_and_as_soon_as_a_line_comes() {
+    for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
+        let ring = ring(small(8, Policy::Block).wake_up(wake_up));
+        let mut reader = reader(&ring);
+        let mut mirror = mirror(&ring);
+        let limit = Duration::from_millis(400);
+        let wakes = |reader: &mut Reader| {
+            let before = sleeps();
+            assert!(!reader.wait_timeout(limit).expect("ours"));
+            sleeps() - before
+        };
+        let often = wakes(&mut reader);
+        reader.set_longest_sleep(Duration::from_secs(600));
+        let seldom = wakes(&mut reader);
+        assert!(4 * seldom <= often, "{seldom} and {often} times");
+        for _ in 0..100 {
+            thread::scope(|scope| {
+                scope.spawn(|| write(&mut mirror, "line"));
+                // Not after a sleep: it would hang.
+                assert_eq!(reader.recv().expect("ours").expect("a line").to_string(), "line");
+            });
+        }
+        let waker = reader.waker();
+        thread::scope(|scope| {
+            scope.spawn(|| waker.wake());
+            assert!(reader.batch().expect("ours").is_empty());
+        });
+    }
+}

@@ -71,7 +71,7 @@ impl Ring {
         })
     }
 
-    /// Reserves a seat, with a label of at most 24 bytes.
+    /// Reserves a seat, with a label, of which 24 bytes are kept.
     fn seat(&self, label: &str) -> PyResult<ReservedSeat> {
         self.0
             .seat_labelled(label)
