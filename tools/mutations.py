@@ -288,15 +288,15 @@ LONGEST = 20
 
 def cargo(command, patience=None):
     """Runs a test; None if it did not end."""
-    # Not optimised: these tests are quick, and are built once for each guard.
-    environment = dict(
-        os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0", CARGO_PROFILE_TEST_OPT_LEVEL="0"
-    )
+    environment = dict(os.environ, CARGO_TARGET_DIR=TARGET, RUST_BACKTRACE="0")
     arguments = ["cargo", "test", "--offline", "-p", "linering"]
     if command[0] == LOOM:
         environment |= {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": os.path.join(TARGET, "loom")}
-        arguments += ["--release", "--lib"]
+        arguments += ["--lib"]
         command = command[1:]
+    else:
+        # Not optimised: these tests are quick, and are built once for each guard.
+        environment["CARGO_PROFILE_TEST_OPT_LEVEL"] = "0"
     run = subprocess.Popen(
         [*arguments, *command], cwd=COPY, env=environment, text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

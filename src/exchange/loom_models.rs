@@ -2,7 +2,7 @@
 //! values that a load may return under the memory model.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --lib loom_models
+//! RUSTFLAGS="--cfg loom" cargo test --lib loom_models
 //! ```
 //!
 //! Every model has a ring of two entries that starts at the last position before the laps overflow,
