@@ -265,7 +265,7 @@ impl Watch {
             }
         }
         // The end of a worker that was sent the same signal is known for what it is then.
-        if !self.signals.is_undecided() {
+        if !self.signals.is_undecided() || self.supervisor.was_stopped() {
             let ends = self.supervisor.system.reap();
             self.supervisor.ended(self.now(), &ends);
         }

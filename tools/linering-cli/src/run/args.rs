@@ -312,6 +312,7 @@ impl Args {
             timestamps: self.timestamps || self.format == Format::Short,
             color: false,
             caret: false,
+            sgr: self.color == clap::ColorChoice::Always,
         };
         let (out, err) = (io::stdout(), io::stderr());
         let out_look =

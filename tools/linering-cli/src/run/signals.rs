@@ -98,14 +98,19 @@ impl AsFd for Signals {
 
 /// Stops, as a terminal's key would have it, until this process is continued.
 pub fn stop_here() {
+    raise_plain(SIGTSTP);
+}
+
+/// Raises a signal as if it had no handler.
+fn raise_plain(signal: i32) {
     // SAFETY: plain C structs, for which zeros are valid, which live during the calls. What is
     // changed is set back.
     unsafe {
         let (mut plain, mut former): (libc::sigaction, libc::sigaction) = (zeroed(), zeroed());
         plain.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(SIGTSTP, &raw const plain, &raw mut former);
-        libc::raise(SIGTSTP);
-        libc::sigaction(SIGTSTP, &raw const former, null_mut());
+        libc::sigaction(signal, &raw const plain, &raw mut former);
+        libc::raise(signal);
+        libc::sigaction(signal, &raw const former, null_mut());
     }
 }
 
@@ -115,7 +120,7 @@ pub fn die_of(signal: i32) {
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     // It is no fault of ours.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    raise_plain(signal);
 }
 
 fn is_ignored(signal: i32) -> bool {

@@ -157,17 +157,20 @@ impl System for Processes {
         let Some((pid, named)) = Pid::from_raw(process).zip(Signal::from_named_raw(signal)) else {
             return;
         };
-        let group = rustix::process::getpgid(Some(pid)).ok();
+        let group = tree::group_of(process);
         let was_sent = match reach {
             Reach::Us => false,
-            Reach::Group => group == Some(rustix::process::getpgrp()),
+            Reach::Group => group == tree::group_of(0),
             Reach::All => true,
         };
         if was_sent {
             return;
         }
+        // In a session of its own it would not heed a terminal's stop.
+        let is_apart = tree::session_of(process) != tree::session_of(0);
+        let named = if signal == SIGTSTP && is_apart { Signal::STOP } else { named };
         // It is ours and was not reaped: the number is its own. One that has ended takes no harm.
-        let _ = if matches!(signal, SIGTSTP | SIGCONT) && group == Some(pid) {
+        let _ = if matches!(signal, SIGTSTP | SIGCONT) && group == process {
             rustix::process::kill_process_group(pid, named)
         } else {
             rustix::process::kill_process(pid, named)
@@ -176,7 +179,7 @@ impl System for Processes {
 
     fn tell_all(&mut self, scope: Scope, signal: i32, reach: Reach) -> Walk {
         let mut walk = Walk::default();
-        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let group = tree::group_of(0);
         let found = self.processes(scope);
         if found.is_empty() {
             // Perhaps there is no /proc.

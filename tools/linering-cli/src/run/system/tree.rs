@@ -67,6 +67,18 @@ pub fn job_of(process: &Process) -> Option<usize> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
+/// A process's group; of 0, our own. 0 if that is outside of our namespace.
+pub fn group_of(process: i32) -> i32 {
+    // SAFETY: a plain system call.
+    unsafe { libc::getpgid(process) }
+}
+
+/// A process's session, in the same way.
+pub fn session_of(process: i32) -> i32 {
+    // SAFETY: a plain system call.
+    unsafe { libc::getsid(process) }
+}
+
 /// Signals a process, and no other that has its number by now.
 pub fn tell(process: &Process, signal: i32) -> Result<(), Errno> {
     let number = process.id.number;

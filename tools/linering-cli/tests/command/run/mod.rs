@@ -9,7 +9,12 @@ mod formats;
 mod lines;
 mod losses;
 mod outputs;
+mod processes;
 mod ring;
+mod signals;
+mod stops;
+mod terminal;
+mod told;
 mod workers;
 
 fn linering(args: &[&str]) -> Command {
