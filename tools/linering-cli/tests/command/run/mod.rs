@@ -13,6 +13,7 @@ mod processes;
 mod ring;
 mod signals;
 mod stops;
+mod storm;
 mod terminal;
 mod told;
 mod workers;
