@@ -4,6 +4,7 @@
 mod args;
 mod drain;
 mod end;
+mod job_log;
 mod jobs;
 mod losses;
 mod mailbox;
@@ -30,6 +31,7 @@ use signal_hook::consts::SIGTSTP;
 use crate::failure::{Failure, note};
 pub use args::Args;
 use drain::{Desk, Drain, Printed};
+use job_log::JobLog;
 use mailbox::Mailbox;
 use printer::{Printer, Told};
 use progress::Progress;
@@ -92,6 +94,9 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     turn_sigbus_into_errors().map_err(refused("watch for signals"))?;
     // A FIFO may wait for its reader here, and a signal ends that.
     let sinks = args.sinks()?;
+    let log =
+        |path| JobLog::create(path, &jobs).map_err(|error| Failure::of_path("write", path, &error));
+    let log = args.joblog.as_deref().map(log).transpose()?;
     let ring = ring::make(args, plan.at_once)?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
@@ -107,7 +112,7 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let printer = Printer::new(args.style(jobs.len()), sinks, names, progress);
     let drain = Drain {
         reader,
-        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone()),
+        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log),
         wants_table: args.summary,
         is_alone,
         outlives: args.outlives(),

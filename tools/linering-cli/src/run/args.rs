@@ -128,6 +128,10 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     pub color: clap::ColorChoice,
 
+    /// Write what became of each job to this file, with the columns of GNU parallel's
+    #[arg(long, value_name = "FILE")]
+    pub joblog: Option<PathBuf>,
+
     /// Say on the terminal how far it is
     #[arg(long)]
     pub progress: bool,

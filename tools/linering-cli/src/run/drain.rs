@@ -9,11 +9,12 @@ use linering::{Item, ReadError, Reader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Letter;
+use super::job_log::JobLog;
 use super::losses::Losses;
 use super::mailbox::Mailbox;
 use super::printer::{Printer, Told};
 use super::summary::Summary;
-use super::supervisor::Verdict;
+use super::supervisor::{Report, Verdict};
 use crate::failure::note;
 
 /// What the printer's thread has.
@@ -36,6 +37,7 @@ pub struct Desk {
     printer: Printer,
     summary: Summary,
     told: Mailbox<Told>,
+    log: Option<JobLog>,
     losses: Losses,
     failures: usize,
     last_end: Option<Instant>,
@@ -114,9 +116,15 @@ impl Drain {
 }
 
 impl Desk {
-    pub fn new(printer: Printer, summary: Summary, told: Mailbox<Told>) -> Self {
-        let losses = Losses::default();
-        Self { printer, summary, told, losses, failures: 0, last_end: None, is_finishing: false }
+    pub fn new(
+        printer: Printer,
+        summary: Summary,
+        told: Mailbox<Told>,
+        log: Option<JobLog>,
+    ) -> Self {
+        let (losses, failures) = (Losses::default(), 0);
+        let (last_end, is_finishing) = (None, false);
+        Self { printer, summary, told, log, losses, failures, last_end, is_finishing }
     }
 
     /// Takes in what it was told.
@@ -131,11 +139,23 @@ impl Desk {
                     let is_failure = matches!(report.kind, Verdict::Failed | Verdict::TimedOut);
                     self.failures += usize::from(is_failure);
                     self.summary.ended(&report);
+                    self.log(&report);
                     self.printer.worker_ended(report);
                 }
                 Told::Note(sentence) => self.printer.aside(|| note(sentence)),
                 Told::Finish => self.is_finishing = true,
             }
+        }
+    }
+
+    /// Adds an end to the log, if there is one; one that cannot be written is named and left.
+    fn log(&mut self, report: &Report) {
+        let received = self.summary.bytes_of(report.job);
+        let Some(log) = &mut self.log else { return };
+        if let Err(error) = log.add(report, received) {
+            let path = log.path().to_owned();
+            self.printer.fail(format_args!("cannot write {}: {error}", path.display()));
+            self.log = None;
         }
     }
 

@@ -238,6 +238,12 @@ impl Printer {
         self.sinks.iter().enumerate().all(|(index, sink)| index == ERR || sink.is_dead())
     }
 
+    /// Something else of the run cannot be written.
+    pub fn fail(&mut self, sentence: impl std::fmt::Display) {
+        self.failed = true;
+        self.aside(|| note(sentence));
+    }
+
     /// Whether something could not be written.
     pub fn has_failed(&self) -> bool {
         self.failed || self.sinks.iter().any(Sink::has_failed)

@@ -6,6 +6,7 @@ use crate::common;
 
 mod ends;
 mod formats;
+mod jobs;
 mod lines;
 mod losses;
 mod outputs;

@@ -148,14 +148,12 @@ fn two_signals_end_it_though_its_outputs_take_nothing() {
                 "fifo" => Some(file(fifo.clone())),
                 _ => Some(terminal.open()),
             };
-            let mut run = processes::of_with(command, |command| match &to {
-                Some(to) => {
-                    command.stdout(to.try_clone().expect("a descriptor"));
-                    if case == "stderr too" {
-                        command.stderr(to.try_clone().expect("a descriptor"));
-                    }
+            let mut run = processes::of_with(command, |command| {
+                let Some(to) = &to else { return };
+                command.stdout(to.try_clone().expect("a descriptor"));
+                if case == "stderr too" {
+                    command.stderr(to.try_clone().expect("a descriptor"));
                 }
-                None => {}
             });
             until("workers", || {
                 run.processes().iter().filter(|one| one.name == "yes").count() == 4

@@ -37,7 +37,9 @@ fn an_end_is_told_while_the_others_run_on() {
                 assert_eq!((&record["worker"], &record["msg"]), (&1.into(), &told.into()));
                 assert_eq!(record[field.0].to_string(), field.1, "{record}");
             }
-            assert!(run.processes().iter().filter(|process| process.name == "flock").count() == 2);
+            until("the others", || {
+                run.processes().iter().filter(|process| process.name == "flock").count() == 2
+            });
             drop(gate);
             assert_eq!(run.end().0.code(), Some(1));
         }
