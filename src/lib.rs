@@ -200,6 +200,7 @@ pub use crate::{
     handles::seat::Seat,
     line::item::{End, Ended, Item, Kind, Level, Line, LossCause, Lost, Stream},
     line::splitter::{LineSplitter, Piece, Pieces},
+    read::item_ref::{ItemRef, LineRef, OtherRef},
     segment::options::{Options, Policy, Timestamps, WakeUp},
     segment::{RingName, turn_sigbus_into_errors},
     write::backpressure::set_blocking_hook,

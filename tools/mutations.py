@@ -151,8 +151,7 @@ MUTATIONS = [
      "let is_own = true;",
      [*LIB, "last_words_tests"]),
     ("what is delivered is noted before it is taken", False, "src/read/queue.rs",
-     "            note_delivered(segment, cell, line.next());",
-     "            let _ = (cell, line);",
+     "    note_delivered_before(segment, cell, line.next());", "    let _ = (cell, line);",
      test("every_instruction", "a_reader_that_dies")),
     ("an end that is collected twice is counted once", False, "src/registry/ticket.rs",
      "_ => noted & !(PROCESS | COUNTED),", "_ => count.load(Relaxed).wrapping_add(1),",
@@ -242,15 +241,14 @@ MUTATIONS = [
      "if sleeps.load(SeqCst) != ASLEEP { true } else { wake_now(sleeps, wake) }",
      [*LIB, "exchange::tests::sleeping::one_that_stands_still"]),
     ("ends are collected after the lines before them are taken", True, "src/read/drain.rs",
-     '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n'
+     '        if let Some(end_position) = queue.note_delivered(count, &self.segment, writers) {\n'
      '            self.take(end_position);\n        }\n'
      '        // After the lines before them are taken: should they come again, their mirrors are '
-     'still known.\n'
+     'still\n        // known.\n'
      '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n',
-     '        // After the lines before them are taken: should they come again, their mirrors are '
-     'still known.\n'
+     '        let end = queue.note_delivered(count, &self.segment, writers);\n'
      '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n'
-     '        if let Some(end_position) = self.backlog.queue.end_position(count) {\n'
+     '        if let Some(end_position) = end {\n'
      '            self.take(end_position);\n        }\n',
      test("crash", "what_comes_again")),
     ("what a reader died in the middle of collecting is collected first", True, "src/read/drain.rs",

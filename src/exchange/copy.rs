@@ -22,9 +22,9 @@ const BLOCK_BYTES: usize = 8 * BLOCK;
 #[inline(always)]
 pub(crate) unsafe fn store_whole(to: *const AtomicU64, bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-    if bytes.len() >= block::LEAST {
-        // SAFETY: the caller's.
-        return unsafe { block::store_overlapping(to, bytes) };
+    // SAFETY: the caller's.
+    if unsafe { block::store_overlapping(to, bytes) } {
+        return;
     }
     // SAFETY: as above.
     let words = unsafe { core::slice::from_raw_parts(to, bytes.len().div_ceil(8)) };
@@ -105,28 +105,32 @@ pub(crate) fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
     }
 }
 
-/// Loads the words that `bytes` bytes from the start of `from` take, and the rest of the last
-/// block; `false` if there are fewer, or less room for them.
-#[inline]
-pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], bytes: usize) -> bool {
-    let (blocks, _) = from.as_chunks::<BLOCK>();
-    let (to_blocks, _) = to.as_chunks_mut::<BLOCK>();
-    let whole = bytes.div_ceil(BLOCK_BYTES);
-    let (Some(blocks), Some(to_blocks)) = (blocks.get(..whole), to_blocks.get_mut(..whole)) else {
-        return load_each(from, to, bytes.div_ceil(8));
-    };
-    for (to, from) in to_blocks.iter_mut().zip(blocks) {
-        load_block(from, to);
+/// Loads `bytes` bytes from `from` on, as whole lines are read, and perhaps what follows in the
+/// last word. No word after that changes.
+///
+/// # Safety
+///
+/// So many bytes, and the rest of the last word, are at both, for as long as the call takes; what
+/// is at `to` is the caller's alone.
+#[inline(always)]
+pub(crate) unsafe fn load_whole(from: *const AtomicU64, to: *mut u64, bytes: usize) {
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    // SAFETY: the caller's.
+    if unsafe { block::load_overlapping(from, to, bytes) } {
+        return;
     }
-    true
+    let words = bytes.div_ceil(8);
+    // SAFETY: as above.
+    let (from, to) = unsafe {
+        (core::slice::from_raw_parts(from, words), core::slice::from_raw_parts_mut(to, words))
+    };
+    load_short(from, to);
 }
 
-/// The payloads of models and tests are not whole blocks.
-#[cold]
-fn load_each(from: &[AtomicU64], to: &mut [u64], words: usize) -> bool {
-    let (Some(from), Some(to)) = (from.get(..words), to.get_mut(..words)) else { return false };
+// Apart, as `store_short` is.
+#[inline(never)]
+fn load_short(from: &[AtomicU64], to: &mut [u64]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Relaxed));
-    true
 }
 
 /// Loads four words.
@@ -172,8 +176,8 @@ mod block {
         }
     }
 
-    /// The fewest bytes that are stored with the last ones overlapping those before.
-    pub(super) const LEAST: usize = 16;
+    /// The fewest bytes that are copied with the last ones overlapping those before.
+    const LEAST: usize = 16;
 
     /// Stores 16 bytes, from byte `at` of both on: any address.
     ///
@@ -221,41 +225,103 @@ mod block {
         }
     }
 
-    /// Stores at least [`LEAST`] bytes: the last ones overlap those before, whatever their number.
+    /// Stores at least [`LEAST`] bytes, the last ones over those before, whatever their number;
+    /// `false`, and nothing is done, if there are fewer.
     ///
     /// # Safety
     ///
     /// `to` has room for them.
     #[inline(always)]
-    pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) {
-        // SAFETY: the caller's, and there are as many bytes as a step has.
-        unsafe {
-            if bytes.len() >= 64 {
-                store_in_steps::<64>(to, bytes, |to, from, at| store_64(to, from, at));
-            } else {
-                store_in_steps::<LEAST>(to, bytes, |to, from, at| store_16(to, from, at));
-            }
-        }
+    pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) -> bool {
+        let (to, from) = (to.cast_mut().cast(), bytes.as_ptr());
+        // SAFETY: the caller's, and each step is within the bytes.
+        in_steps::<64>(bytes.len(), |at| unsafe { store_64(to, from, at) })
+            // SAFETY: as above.
+            || in_steps::<LEAST>(bytes.len(), |at| unsafe { store_16(to, from, at) })
     }
 
-    /// The same, by a function that stores `STEP` bytes from an offset on.
+    /// Loads as many, in the same way.
     ///
     /// # Safety
     ///
-    /// `to` has room for the bytes, which are at least `STEP`.
+    /// So many are at both; those at `to` are the caller's alone.
     #[inline(always)]
-    unsafe fn store_in_steps<const STEP: usize>(
-        to: *const AtomicU64,
-        bytes: &[u8],
-        store: impl Fn(*mut u8, *const u8, usize),
-    ) {
-        let (to, from, last) = (to.cast_mut().cast(), bytes.as_ptr(), bytes.len() - STEP);
+    pub(super) unsafe fn load_overlapping(
+        from: *const AtomicU64,
+        to: *mut u64,
+        bytes: usize,
+    ) -> bool {
+        let (from, to) = (from.cast(), to.cast());
+        // SAFETY: as for storing.
+        in_steps::<64>(bytes, |at| unsafe { load_64(from, to, at) })
+            // SAFETY: as above.
+            || in_steps::<LEAST>(bytes, |at| unsafe { load_16(from, to, at) })
+    }
+
+    /// Copies `bytes` bytes by a function that copies `STEP` from an offset on; `false` if there
+    /// are fewer.
+    #[inline(always)]
+    fn in_steps<const STEP: usize>(bytes: usize, copy: impl Fn(usize)) -> bool {
+        let Some(last) = bytes.checked_sub(STEP) else { return false };
         let mut at = 0;
         while at < last {
-            store(to, from, at);
+            copy(at);
             at += STEP;
         }
-        store(to, from, last);
+        copy(last);
+        true
+    }
+
+    /// Loads 16 bytes, from byte `at` of both on: any address.
+    ///
+    /// # Safety
+    ///
+    /// Both have so many bytes; those that `from` points to are of atomics.
+    #[inline(always)]
+    unsafe fn load_16(from: *const u8, to: *mut u8, at: usize) {
+        let value: __m128i;
+        // SAFETY: the caller's; neither needs an alignment.
+        unsafe {
+            asm!(
+                "movups {value}, [{from} + {at}]",
+                from = in(reg) from,
+                at = in(reg) at,
+                value = lateout(xmm_reg) value,
+                options(nostack, preserves_flags, readonly),
+            );
+            _mm_storeu_si128(to.add(at).cast(), value);
+        }
+    }
+
+    /// The same for 64 bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for 16.
+    #[inline(always)]
+    unsafe fn load_64(from: *const u8, to: *mut u8, at: usize) {
+        let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
+        // SAFETY: as for 16.
+        unsafe {
+            asm!(
+                "movups {first}, [{from} + {at}]",
+                "movups {second}, [{from} + {at} + 16]",
+                "movups {third}, [{from} + {at} + 32]",
+                "movups {fourth}, [{from} + {at} + 48]",
+                from = in(reg) from,
+                at = in(reg) at,
+                first = out(xmm_reg) first,
+                second = out(xmm_reg) second,
+                third = out(xmm_reg) third,
+                fourth = out(xmm_reg) fourth,
+                options(nostack, preserves_flags, readonly),
+            );
+            let to = to.add(at).cast::<__m128i>();
+            _mm_storeu_si128(to, first);
+            _mm_storeu_si128(to.add(1), second);
+            _mm_storeu_si128(to.add(2), third);
+            _mm_storeu_si128(to.add(3), fourth);
+        }
     }
 
     #[inline(always)]
@@ -350,6 +416,25 @@ mod tests {
             let after = 1 + length.div_ceil(8);
             let is_old = |word: &u64| *word == OLD;
             assert!(is_old(&stored[0]) && stored[after..].iter().all(is_old), "{length} bytes");
+        }
+    }
+
+    /// Of every length, from every place that a payload can have: the bytes, and no word after
+    /// them.
+    #[test]
+    fn a_whole_lines_bytes_are_loaded_and_no_word_after_them_changes() {
+        const WORDS: usize = 40;
+        const OLD: u64 = 0xa5a5_a5a5_a5a5_a5a5;
+        let bytes: [u8; 8 * WORDS] = core::array::from_fn(|index| (index * 7 + 1) as u8);
+        let words: [AtomicU64; WORDS] = core::array::from_fn(|index| {
+            AtomicU64::new(u64::from_ne_bytes(*bytes[8 * index..].first_chunk().expect("room")))
+        });
+        for length in 0..=8 * WORDS {
+            let mut loaded = [OLD; WORDS + 1];
+            // SAFETY: there are so many words at both.
+            unsafe { load_whole(words.as_ptr(), loaded.as_mut_ptr(), length) };
+            assert_eq!(bytemuck::cast_slice::<_, u8>(&loaded)[..length], bytes[..length]);
+            assert!(loaded[length.div_ceil(8)..].iter().all(|word| *word == OLD), "{length} bytes");
         }
     }
 

@@ -129,8 +129,7 @@ impl Heap {
     }
 
     fn take(&self, position: Position, overwrite: bool) -> bool {
-        let run = self.ring().run(position);
-        self.ring().take(&run.words[0], &run, mode(overwrite))
+        self.ring().take(position, mode(overwrite))
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.

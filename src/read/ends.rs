@@ -84,9 +84,6 @@ pub(crate) fn report_ends(
     position: Position,
     decoded: Decoded,
 ) {
-    if !backlog.writers.has_pending_ends() {
-        return;
-    }
     while let Some(pending) = backlog.writers.due(position, decoded) {
         report_end(backlog, segment, position, &pending);
     }

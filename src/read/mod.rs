@@ -8,6 +8,7 @@ mod backlog;
 pub(crate) mod decode;
 pub(crate) mod drain;
 mod ends;
+pub(crate) mod item_ref;
 pub(crate) mod lineage;
 mod named_writers;
 pub(crate) mod park;

@@ -195,9 +195,7 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
-        let ring = self.heap.ring();
-        let run = ring.run(self.position);
-        ring.take(&run.words[0], &run, mode(overwrite))
+        self.heap.ring().take(self.position, mode(overwrite))
     }
 
     /// The next line, checked and taken: its writer's cell and its number.
