@@ -112,7 +112,7 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let printer = Printer::new(args.style(jobs.len()), sinks, names, progress);
     let drain = Drain {
         reader,
-        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log),
+        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log, plan.at_once),
         wants_table: args.summary,
         is_alone,
         outlives: args.outlives(),

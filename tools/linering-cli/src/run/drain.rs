@@ -39,6 +39,8 @@ pub struct Desk {
     told: Mailbox<Told>,
     log: Option<JobLog>,
     losses: Losses,
+    /// At a time.
+    workers: usize,
     failures: usize,
     last_end: Option<Instant>,
     is_finishing: bool,
@@ -53,11 +55,12 @@ pub struct Printed {
     pub has_lost: bool,
 }
 
-/// How long an idle reader sleeps before it looks for writers that were killed.
+/// How long an idle reader sleeps before it looks for writers that were killed; longer with more
+/// than 100 workers, since a look takes longer then.
 const IDLE: Duration = Duration::from_secs(1);
-/// The same after a worker has ended, and for how long.
+/// The same after a worker has ended, and how many such sleeps there are.
 const WATCHFUL: Duration = Duration::from_millis(100);
-const WATCH: Duration = Duration::from_secs(1);
+const WATCHFUL_SLEEPS: u32 = 10;
 
 /// Starts the thread. Its last letter says what became of the lines.
 pub fn start(drain: Drain) -> io::Result<()> {
@@ -121,10 +124,11 @@ impl Desk {
         summary: Summary,
         told: Mailbox<Told>,
         log: Option<JobLog>,
+        workers: usize,
     ) -> Self {
         let (losses, failures) = (Losses::default(), 0);
         let (last_end, is_finishing) = (None, false);
-        Self { printer, summary, told, log, losses, failures, last_end, is_finishing }
+        Self { printer, summary, told, log, losses, workers, failures, last_end, is_finishing }
     }
 
     /// Takes in what it was told.
@@ -195,8 +199,11 @@ impl Desk {
     /// Sleeps until there is something to do.
     fn wait(&self, reader: &Reader, due: Option<Instant>) {
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let is_watchful = self.last_end.is_some_and(|end| end.elapsed() < WATCH);
-        let idle = if is_watchful { WATCHFUL } else { IDLE };
+        let hundreds = (self.workers as u32).div_ceil(100).max(1);
+        let (watchful, idle) = (WATCHFUL * hundreds, IDLE * hundreds);
+        let is_watchful =
+            self.last_end.is_some_and(|end| end.elapsed() < watchful * WATCHFUL_SLEEPS);
+        let idle = if is_watchful { watchful } else { idle };
         let limit = [due, self.losses.due_in()].into_iter().flatten().fold(idle, Duration::min);
         let mut polled =
             [PollFd::new(reader, PollFlags::IN), PollFd::new(&self.told, PollFlags::IN)];

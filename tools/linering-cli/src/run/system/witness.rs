@@ -99,12 +99,14 @@ impl AsFd for Witnesses {
 /// None stays behind.
 impl Drop for Witnesses {
     fn drop(&mut self) {
+        // Both first, so that they end at the same time.
         for id in self.ids.iter().flatten() {
-            // SAFETY: plain system calls on a child that was not reaped.
-            unsafe {
-                libc::kill(*id, libc::SIGKILL);
-                libc::waitpid(*id, core::ptr::null_mut(), 0);
-            }
+            // SAFETY: a plain system call on a child that was not reaped.
+            unsafe { libc::kill(*id, libc::SIGKILL) };
+        }
+        for id in self.ids.iter().flatten() {
+            // SAFETY: as above.
+            unsafe { libc::waitpid(*id, core::ptr::null_mut(), 0) };
         }
     }
 }
