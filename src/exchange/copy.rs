@@ -23,12 +23,34 @@ const BLOCK_BYTES: usize = 8 * BLOCK;
 pub(crate) unsafe fn store_whole(to: *const AtomicU64, bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     // SAFETY: the caller's.
-    if unsafe { block::store_overlapping(to, bytes) } {
+    if unsafe { block::store_overlapping(to.cast_mut().cast(), bytes) } {
         return;
     }
     // SAFETY: as above.
     let words = unsafe { core::slice::from_raw_parts(to, bytes.len().div_ceil(8)) };
     store_short(words, bytes);
+}
+
+/// Stores `bytes` from byte `at` of `to` on, as the pieces of a line come. What follows in the last
+/// word is left as it was or becomes zero; nothing else changes.
+///
+/// # Safety
+///
+/// There are so many bytes, and the rest of the last word, for as long as the call takes.
+#[inline(always)]
+pub(crate) unsafe fn store_piece(to: *const AtomicU64, at: usize, bytes: &[u8]) {
+    // SAFETY: the caller's.
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    unsafe {
+        block::store_any(to.cast_mut().cast::<u8>().add(at), bytes);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    // SAFETY: as above.
+    store_bytes(
+        unsafe { core::slice::from_raw_parts(to, (at + bytes.len()).div_ceil(8)) },
+        at,
+        bytes,
+    );
 }
 
 // Apart, so that it does not keep the code of other lines from being one piece.
@@ -199,6 +221,66 @@ mod block {
         }
     }
 
+    /// The same for 8 bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for 16.
+    #[inline(always)]
+    unsafe fn store_8(to: *mut u8, from: *const u8, at: usize) {
+        // SAFETY: as for 16.
+        unsafe {
+            let value = from.add(at).cast::<u64>().read_unaligned();
+            asm!(
+                "mov qword ptr [{to} + {at}], {value}",
+                to = in(reg) to,
+                at = in(reg) at,
+                value = in(reg) value,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// The same for 4 bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for 16.
+    #[inline(always)]
+    unsafe fn store_4(to: *mut u8, from: *const u8, at: usize) {
+        // SAFETY: as for 16.
+        unsafe {
+            let value = from.add(at).cast::<u32>().read_unaligned();
+            asm!(
+                "mov dword ptr [{to} + {at}], {value:e}",
+                to = in(reg) to,
+                at = in(reg) at,
+                value = in(reg) value,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// The same for one byte.
+    ///
+    /// # Safety
+    ///
+    /// As for 16.
+    #[inline(always)]
+    unsafe fn store_1(to: *mut u8, from: *const u8, at: usize) {
+        // SAFETY: as for 16.
+        unsafe {
+            let value = from.add(at).read();
+            asm!(
+                "mov byte ptr [{to} + {at}], {value}",
+                to = in(reg) to,
+                at = in(reg) at,
+                value = in(reg_byte) value,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
     /// The same for 64 bytes.
     ///
     /// # Safety
@@ -230,14 +312,32 @@ mod block {
     ///
     /// # Safety
     ///
-    /// `to` has room for them.
+    /// `to` has room for them: any address, of bytes of atomics.
     #[inline(always)]
-    pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) -> bool {
-        let (to, from) = (to.cast_mut().cast(), bytes.as_ptr());
+    pub(super) unsafe fn store_overlapping(to: *mut u8, bytes: &[u8]) -> bool {
+        let from = bytes.as_ptr();
         // SAFETY: the caller's, and each step is within the bytes.
         in_steps::<64>(bytes.len(), |at| unsafe { store_64(to, from, at) })
             // SAFETY: as above.
             || in_steps::<LEAST>(bytes.len(), |at| unsafe { store_16(to, from, at) })
+    }
+
+    /// Stores any number of bytes in that way.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store_overlapping`].
+    #[inline(always)]
+    pub(super) unsafe fn store_any(to: *mut u8, bytes: &[u8]) {
+        let from = bytes.as_ptr();
+        // SAFETY: the caller's, and each step is within the bytes.
+        let _ = unsafe { store_overlapping(to, bytes) }
+            // SAFETY: as above.
+            || in_steps::<8>(bytes.len(), |at| unsafe { store_8(to, from, at) })
+            // SAFETY: as above.
+            || in_steps::<4>(bytes.len(), |at| unsafe { store_4(to, from, at) })
+            // SAFETY: as above.
+            || in_steps::<1>(bytes.len(), |at| unsafe { store_1(to, from, at) });
     }
 
     /// Loads as many, in the same way.
@@ -416,6 +516,25 @@ mod tests {
             let after = 1 + length.div_ceil(8);
             let is_old = |word: &u64| *word == OLD;
             assert!(is_old(&stored[0]) && stored[after..].iter().all(is_old), "{length} bytes");
+        }
+    }
+
+    /// Of every length, from every byte on: the bytes, none before them, and no word after them.
+    #[test]
+    fn a_pieces_bytes_are_stored_and_none_before_them_change() {
+        const WORDS: usize = 12;
+        let bytes: [u8; 8 * WORDS] = core::array::from_fn(|index| (index * 7 + 1) as u8);
+        for (at, length) in (0..24).flat_map(|at| (0..=8 * WORDS - at).map(move |to| (at, to))) {
+            let words: [AtomicU64; WORDS] = core::array::from_fn(|_| AtomicU64::new(u64::MAX));
+            // SAFETY: there is room from there on.
+            unsafe { store_piece(words.as_ptr(), at, &bytes[..length]) };
+            let stored = words.map(|word| word.load(Relaxed));
+            let stored: &[u8] = bytemuck::cast_slice(&stored);
+            let end = at + length;
+            assert_eq!(stored[at..end], bytes[..length], "{length} bytes at {at}");
+            let is_old = |bytes: &[u8]| bytes.iter().all(|byte| *byte == u8::MAX);
+            let after = end.next_multiple_of(8);
+            assert!(is_old(&stored[..at]) && is_old(&stored[after..]), "{length} bytes at {at}");
         }
     }
 

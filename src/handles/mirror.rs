@@ -74,6 +74,15 @@ impl LineProcMirror {
         })
     }
 
+    /// The writer, if it is this process's and was not told to stop: the state of things before
+    /// nearly each write.
+    #[inline(always)]
+    fn ready(&mut self) -> Option<&mut Writer> {
+        let writer = self.writer.as_mut()?;
+        let is_ready = writer.registration().is_of_this_process() && !is_stopped(writer.segment());
+        is_ready.then_some(writer)
+    }
+
     /// Runs `action` on the writer, after everything that has to be checked before a write.
     #[inline]
     fn with<R>(
@@ -81,28 +90,44 @@ impl LineProcMirror {
         action: impl FnOnce(&mut Writer, Style) -> Result<R, WriteError>,
     ) -> Result<R, WriteError> {
         let style = self.style;
-        let writer = match &mut self.writer {
-            None => return Err(WriteError::Ended),
-            Some(writer) if writer.registration().is_of_this_process() => writer,
-            Some(_) => self.register_child()?,
-        };
+        match self.ready() {
+            Some(writer) => action(writer, style),
+            None => action(self.make_ready()?, style),
+        }
+    }
+
+    /// What [`ready`](Self::ready) gives, or why there is none: after the end, after a stop, in a
+    /// forked child.
+    #[cold]
+    fn make_ready(&mut self) -> Result<&mut Writer, WriteError> {
+        if self.is_inherited() {
+            self.register_child()?;
+        }
+        let writer = self.writer.as_mut().ok_or(WriteError::Ended)?;
         let segment = writer.segment();
-        if segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0 {
+        if is_stopped(segment) {
             return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
         }
-        action(writer, style)
+        Ok(writer)
     }
 
     /// In a forked child: the parent's cell and spare are the parent's.
     #[cold]
-    fn register_child(&mut self) -> Result<&mut Writer, WriteError> {
+    fn register_child(&mut self) -> Result<(), WriteError> {
         let style = self.style;
         *self = Self::open(&self.segment, None, self.label)?;
         self.style = style;
-        self.writer.as_mut().ok_or(WriteError::Ended)
+        Ok(())
     }
 
     // --------------------------------------------------------------------------------------- write
+
+    /// Writes any bytes when the writer is not [`ready`](Self::ready).
+    #[cold]
+    fn write_unready(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let style = self.style;
+        self.make_ready()?.write_other_io(bytes, style)
+    }
 
     /// Writes one line, `bytes`, as it is; it ends the unfinished line if there is one.
     ///
@@ -302,19 +327,26 @@ impl LineProcMirror {
     }
 }
 
+#[inline(always)]
+fn is_stopped(segment: &Segment) -> bool {
+    segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0
+}
+
 /// Splits on `\n`; what comes after the last one is the unfinished line.
 impl io::Write for LineProcMirror {
     /// Writes all of `bytes`, or fails.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|writer, style| writer.write(bytes, style))?;
+        self.write_all(bytes)?;
         Ok(bytes.len())
     }
 
     /// As `write`, which writes all.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Ok(self.with(|writer, style| writer.write(bytes, style))?)
+        let style = self.style;
+        let Some(writer) = self.ready() else { return self.write_unready(bytes) };
+        if writer.add_piece(bytes) { Ok(()) } else { writer.write_other_io(bytes, style) }
     }
 
     /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
