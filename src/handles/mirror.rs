@@ -3,14 +3,11 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
-use crate::line::format;
 use crate::line::item::{Kind, Level, Stream};
 use crate::registry::cell::MirrorKind;
 use crate::registry::ticket::{Label, SeatId};
@@ -42,7 +39,7 @@ pub struct LineProcMirror {
     /// The number that its lines carry.
     serial: u64,
     label: Label,
-    style: Style,
+    pub(super) style: Style,
     /// `None` after the end.
     writer: Option<Writer>,
 }
@@ -77,7 +74,7 @@ impl LineProcMirror {
     /// The writer, if it is this process's and was not told to stop: the state of things before
     /// nearly each write.
     #[inline(always)]
-    fn ready(&mut self) -> Option<&mut Writer> {
+    pub(super) fn ready(&mut self) -> Option<&mut Writer> {
         let writer = self.writer.as_mut()?;
         let is_ready = writer.registration().is_of_this_process() && !is_stopped(writer.segment());
         is_ready.then_some(writer)
@@ -99,7 +96,7 @@ impl LineProcMirror {
     /// What [`ready`](Self::ready) gives, or why there is none: after the end, after a stop, in a
     /// forked child.
     #[cold]
-    fn make_ready(&mut self) -> Result<&mut Writer, WriteError> {
+    pub(super) fn make_ready(&mut self) -> Result<&mut Writer, WriteError> {
         if self.is_inherited() {
             self.register_child()?;
         }
@@ -121,13 +118,6 @@ impl LineProcMirror {
     }
 
     // --------------------------------------------------------------------------------------- write
-
-    /// Writes any bytes when the writer is not [`ready`](Self::ready).
-    #[cold]
-    fn write_unready(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let style = self.style;
-        self.make_ready()?.write_other_io(bytes, style)
-    }
 
     /// Writes one line, `bytes`, as it is; it ends the unfinished line if there is one.
     ///
@@ -330,36 +320,6 @@ impl LineProcMirror {
 #[inline(always)]
 fn is_stopped(segment: &Segment) -> bool {
     segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0
-}
-
-/// Splits on `\n`; what comes after the last one is the unfinished line.
-impl io::Write for LineProcMirror {
-    /// Writes all of `bytes`, or fails.
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    /// As `write`, which writes all.
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let style = self.style;
-        let Some(writer) = self.ready() else { return self.write_unready(bytes) };
-        if writer.add_piece(bytes) { Ok(()) } else { writer.write_other_io(bytes, style) }
-    }
-
-    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
-    /// If a formatter panics, what it gave before is written.
-    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
-        format::write_fmt(arguments, |bytes| self.write_all(bytes))
-    }
-
-    /// Does nothing: what was written is in the ring already, and the unfinished line is in the
-    /// segment.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// An EOF, unless it has ended or was inherited and not used.

@@ -147,9 +147,7 @@ fn what_was_looked_at_when_its_caller_stopped_comes_to_the_next_reader() {
         reader.commit().expect("ours");
         let stop = AssertUnwindSafe(|| {
             let seen = if in_batch {
-                let batch = reader.batch().expect("ours");
-                let last = batch.iter_ref().nth(2).map(|item| item.to_string());
-                last
+                reader.batch().expect("ours").iter_ref().nth(2).map(|item| item.to_string())
             } else {
                 reader.recv_ref().expect("ours").map(|item| item.to_string())
             };
