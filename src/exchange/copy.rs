@@ -23,12 +23,34 @@ const BLOCK_BYTES: usize = 8 * BLOCK;
 pub(crate) unsafe fn store_whole(to: *const AtomicU64, bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     // SAFETY: the caller's.
-    if unsafe { block::store_overlapping(to, bytes) } {
+    if unsafe { block::store_overlapping(to.cast_mut().cast(), bytes) } {
         return;
     }
     // SAFETY: as above.
     let words = unsafe { core::slice::from_raw_parts(to, bytes.len().div_ceil(8)) };
     store_short(words, bytes);
+}
+
+/// Stores `bytes` from byte `at` of `to` on, as the pieces of a line come. What follows in the last
+/// word is left as it was or becomes zero; nothing else changes.
+///
+/// # Safety
+///
+/// There are so many bytes, and the rest of the last word, for as long as the call takes.
+#[inline(always)]
+pub(crate) unsafe fn store_piece(to: *const AtomicU64, at: usize, bytes: &[u8]) {
+    // SAFETY: the caller's.
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    unsafe {
+        block::store_any(to.cast_mut().cast::<u8>().add(at), bytes);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    // SAFETY: as above.
+    store_bytes(
+        unsafe { core::slice::from_raw_parts(to, (at + bytes.len()).div_ceil(8)) },
+        at,
+        bytes,
+    );
 }
 
 // Apart, so that it does not keep the code of other lines from being one piece.
@@ -140,209 +162,7 @@ pub(crate) fn load_block(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
 }
 
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-mod block {
-    //! Two words at a time: of all that is done for a line, copying it takes the most.
-    //!
-    //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data
-    //! race. Is each word of such an access whole? AMD (Architecture Programmer's Manual, volume 2,
-    //! 7.3.2) and Intel (Software Developer's Manual, volume 3A, "Guaranteed Atomic Operations")
-    //! say so of aligned accesses of 16 bytes on processors with AVX. Of one that is aligned to 8
-    //! bytes alone, as here where slots have checksums, they say no more than that it may be made
-    //! in several accesses. So nothing rests on it: a word that was copied while its owner wrote
-    //! it is thrown away, since the entry, or the change count of the spare, is another by then
-    //! (observe:B, unfinished:B), and no word is used before that was looked at. Nor does anything
-    //! rest on which of two stores that overlap comes first: both have the same bytes there.
-
-    use core::arch::asm;
-    use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
-
-    use super::{AtomicU64, BLOCK, BLOCK_BYTES};
-
-    #[inline(always)]
-    pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
-        let from = from.as_ptr().cast::<__m128i>();
-        // SAFETY: both are as long as two of these; the loads need no alignment, and of the stores
-        // atomics may be shared.
-        unsafe {
-            let (first, second) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
-            asm!(
-                "movups [{to}], {first}",
-                "movups [{to} + 16], {second}",
-                to = in(reg) to.as_ptr(),
-                first = in(xmm_reg) first,
-                second = in(xmm_reg) second,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// The fewest bytes that are copied with the last ones overlapping those before.
-    const LEAST: usize = 16;
-
-    /// Stores 16 bytes, from byte `at` of both on: any address.
-    ///
-    /// # Safety
-    ///
-    /// Both have so many bytes; what `to` points to are bytes of atomics.
-    #[inline(always)]
-    unsafe fn store_16(to: *mut u8, from: *const u8, at: usize) {
-        // SAFETY: the caller's; neither needs an alignment.
-        unsafe {
-            let value = _mm_loadu_si128(from.add(at).cast());
-            asm!(
-                "movups [{to} + {at}], {value}",
-                to = in(reg) to,
-                at = in(reg) at,
-                value = in(xmm_reg) value,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// The same for 64 bytes.
-    ///
-    /// # Safety
-    ///
-    /// As for 16.
-    #[inline(always)]
-    unsafe fn store_64(to: *mut u8, from: *const u8, at: usize) {
-        // SAFETY: as for 16.
-        unsafe {
-            let value = |index| _mm_loadu_si128(from.add(at).cast::<__m128i>().add(index));
-            asm!(
-                "movups [{to} + {at}], {first}",
-                "movups [{to} + {at} + 16], {second}",
-                "movups [{to} + {at} + 32], {third}",
-                "movups [{to} + {at} + 48], {fourth}",
-                to = in(reg) to,
-                at = in(reg) at,
-                first = in(xmm_reg) value(0),
-                second = in(xmm_reg) value(1),
-                third = in(xmm_reg) value(2),
-                fourth = in(xmm_reg) value(3),
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// Stores at least [`LEAST`] bytes, the last ones over those before, whatever their number;
-    /// `false`, and nothing is done, if there are fewer.
-    ///
-    /// # Safety
-    ///
-    /// `to` has room for them.
-    #[inline(always)]
-    pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) -> bool {
-        let (to, from) = (to.cast_mut().cast(), bytes.as_ptr());
-        // SAFETY: the caller's, and each step is within the bytes.
-        in_steps::<64>(bytes.len(), |at| unsafe { store_64(to, from, at) })
-            // SAFETY: as above.
-            || in_steps::<LEAST>(bytes.len(), |at| unsafe { store_16(to, from, at) })
-    }
-
-    /// Loads as many, in the same way.
-    ///
-    /// # Safety
-    ///
-    /// So many are at both; those at `to` are the caller's alone.
-    #[inline(always)]
-    pub(super) unsafe fn load_overlapping(
-        from: *const AtomicU64,
-        to: *mut u64,
-        bytes: usize,
-    ) -> bool {
-        let (from, to) = (from.cast(), to.cast());
-        // SAFETY: as for storing.
-        in_steps::<64>(bytes, |at| unsafe { load_64(from, to, at) })
-            // SAFETY: as above.
-            || in_steps::<LEAST>(bytes, |at| unsafe { load_16(from, to, at) })
-    }
-
-    /// Copies `bytes` bytes by a function that copies `STEP` from an offset on; `false` if there
-    /// are fewer.
-    #[inline(always)]
-    fn in_steps<const STEP: usize>(bytes: usize, copy: impl Fn(usize)) -> bool {
-        let Some(last) = bytes.checked_sub(STEP) else { return false };
-        let mut at = 0;
-        while at < last {
-            copy(at);
-            at += STEP;
-        }
-        copy(last);
-        true
-    }
-
-    /// Loads 16 bytes, from byte `at` of both on: any address.
-    ///
-    /// # Safety
-    ///
-    /// Both have so many bytes; those that `from` points to are of atomics.
-    #[inline(always)]
-    unsafe fn load_16(from: *const u8, to: *mut u8, at: usize) {
-        let value: __m128i;
-        // SAFETY: the caller's; neither needs an alignment.
-        unsafe {
-            asm!(
-                "movups {value}, [{from} + {at}]",
-                from = in(reg) from,
-                at = in(reg) at,
-                value = lateout(xmm_reg) value,
-                options(nostack, preserves_flags, readonly),
-            );
-            _mm_storeu_si128(to.add(at).cast(), value);
-        }
-    }
-
-    /// The same for 64 bytes.
-    ///
-    /// # Safety
-    ///
-    /// As for 16.
-    #[inline(always)]
-    unsafe fn load_64(from: *const u8, to: *mut u8, at: usize) {
-        let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
-        // SAFETY: as for 16.
-        unsafe {
-            asm!(
-                "movups {first}, [{from} + {at}]",
-                "movups {second}, [{from} + {at} + 16]",
-                "movups {third}, [{from} + {at} + 32]",
-                "movups {fourth}, [{from} + {at} + 48]",
-                from = in(reg) from,
-                at = in(reg) at,
-                first = out(xmm_reg) first,
-                second = out(xmm_reg) second,
-                third = out(xmm_reg) third,
-                fourth = out(xmm_reg) fourth,
-                options(nostack, preserves_flags, readonly),
-            );
-            let to = to.add(at).cast::<__m128i>();
-            _mm_storeu_si128(to, first);
-            _mm_storeu_si128(to.add(1), second);
-            _mm_storeu_si128(to.add(2), third);
-            _mm_storeu_si128(to.add(3), fourth);
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn load(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
-        let (first, second): (__m128i, __m128i);
-        let to = to.as_mut_ptr().cast::<__m128i>();
-        // SAFETY: as above.
-        unsafe {
-            asm!(
-                "movups {first}, [{from}]",
-                "movups {second}, [{from} + 16]",
-                from = in(reg) from.as_ptr(),
-                first = lateout(xmm_reg) first,
-                second = lateout(xmm_reg) second,
-                options(nostack, preserves_flags, readonly),
-            );
-            _mm_storeu_si128(to, first);
-            _mm_storeu_si128(to.add(1), second);
-        }
-    }
-}
+mod block;
 
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
 use portable as block;
@@ -416,6 +236,25 @@ mod tests {
             let after = 1 + length.div_ceil(8);
             let is_old = |word: &u64| *word == OLD;
             assert!(is_old(&stored[0]) && stored[after..].iter().all(is_old), "{length} bytes");
+        }
+    }
+
+    /// Of every length, from every byte on: the bytes, none before them, and no word after them.
+    #[test]
+    fn a_pieces_bytes_are_stored_and_none_before_them_change() {
+        const WORDS: usize = 12;
+        let bytes: [u8; 8 * WORDS] = core::array::from_fn(|index| (index * 7 + 1) as u8);
+        for (at, length) in (0..24).flat_map(|at| (0..=8 * WORDS - at).map(move |to| (at, to))) {
+            let words: [AtomicU64; WORDS] = core::array::from_fn(|_| AtomicU64::new(u64::MAX));
+            // SAFETY: there is room from there on.
+            unsafe { store_piece(words.as_ptr(), at, &bytes[..length]) };
+            let stored = words.map(|word| word.load(Relaxed));
+            let stored: &[u8] = bytemuck::cast_slice(&stored);
+            let end = at + length;
+            assert_eq!(stored[at..end], bytes[..length], "{length} bytes at {at}");
+            let is_old = |bytes: &[u8]| bytes.iter().all(|byte| *byte == u8::MAX);
+            let after = end.next_multiple_of(8);
+            assert!(is_old(&stored[..at]) && is_old(&stored[after..]), "{length} bytes at {at}");
         }
     }
 

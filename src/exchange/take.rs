@@ -148,8 +148,8 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// The slot of an entry that is full in the lap of `full`, in one comparison: no other word, and
-    /// none of a slot that the ring does not have, differs so little.
+    /// The slot of an entry that is full in the lap of `full`, in one comparison: no other word,
+    /// and none of a slot that the ring does not have, differs so little.
     #[inline(always)]
     fn slot_of(&self, entry: OrderEntry, full: OrderEntry) -> Option<usize> {
         let slot = entry.0 ^ full.0;
@@ -221,11 +221,17 @@ impl<'a> Ring<'a> {
         if length > self.payload_bytes {
             return false;
         }
+        let mut bytes = check_bytes + length;
+        if check_bytes > 0 {
+            // In steps that do not overlap: the sum that is taken next would wait for those that
+            // do, each of whose stores has a part of what one of its loads wants.
+            bytes = bytes.next_multiple_of(16).min(8 * (self.slot_words - SLOT_HEADER_WORDS));
+        }
         // SAFETY: a slot's words are its header, perhaps a checksum, and a payload of at least so
         // many bytes; that many are at both.
         unsafe {
             let (from, to) = (from.add(SLOT_HEADER_WORDS), image.add(SLOT_HEADER_WORDS));
-            load_whole(from, to, check_bytes + length);
+            load_whole(from, to, bytes);
         }
         true
     }

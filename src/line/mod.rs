@@ -2,6 +2,7 @@
 //!
 //! Imports no room. Nothing here knows of a ring.
 
+pub(crate) mod ends;
 pub(crate) mod format;
 pub(crate) mod item;
 #[cfg(feature = "rotate")]

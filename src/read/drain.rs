@@ -22,19 +22,18 @@ use crate::read::Decoded;
 use crate::read::assembly::Collected;
 use crate::read::backlog::Backlog;
 use crate::read::ends::{EndReporter, report_ends};
+use crate::read::event::{Event, note_delivered};
 use crate::read::item_ref::ItemRef;
 use crate::read::park::Wanted;
-use crate::read::queue::{Event, Items, note_delivered};
+use crate::read::place::{BATCH, batch, start};
+use crate::read::queue::Items;
 use crate::registry::cell::keep_cell;
 use crate::segment::options::Policy;
 use crate::segment::wake;
 use crate::segment::{Lock, Segment};
 use crate::sys::fork;
 
-use Ordering::{Acquire, Relaxed, Release};
-
-/// Entries that are decoded at a time, at most.
-const BATCH: usize = 64;
+use Ordering::{Relaxed, Release};
 
 /// The one reader's state.
 #[derive(Debug)]
@@ -383,28 +382,6 @@ impl Drain {
             self.skip_damaged();
         }
     }
-}
-
-/// The position at which a new reader begins: behind what the reader before it accepted.
-fn start(segment: &Segment) -> Position {
-    // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
-    let accepted = Position(segment.header().read_position.0.load(Acquire));
-    let (tail, positions) = (segment.ring().tail(), segment.ring().shape.positions());
-    // Damaged, if it is ahead of what was written, or so far behind that it must have been
-    // overwritten.
-    if accepted != tail && !accepted.is_before(tail) {
-        tail
-    } else if tail.since(accepted) > positions && !segment.overwrites() {
-        tail.minus(positions)
-    } else {
-        accepted
-    }
-}
-
-/// How many entries are decoded at a time: no more than a quarter of a small ring, so that its
-/// writers can go on meanwhile.
-fn batch(segment: &Segment) -> usize {
-    BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
 }
 
 #[cfg(test)]

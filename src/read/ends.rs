@@ -11,7 +11,7 @@ use crate::line::item::End;
 use crate::read::Decoded;
 use crate::read::assembly::{Long, image_of};
 use crate::read::backlog::Backlog;
-use crate::read::queue::Event;
+use crate::read::event::Event;
 use crate::read::writers::{PendingEnd, WriterTable};
 use crate::registry::reaper::{Reaper, exit_of};
 use crate::segment::Segment;

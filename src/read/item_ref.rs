@@ -7,7 +7,7 @@ use crate::layout::{Position, SlotHeader, flag};
 use crate::line::item::{Item, Kind, Level, Line, Stream, lines_of};
 use crate::read::assembly::trailer;
 use crate::read::decode::{line_of, time_of};
-use crate::read::queue::{Event, event_item};
+use crate::read::event::{Event, event_item};
 use crate::read::writers::WriterTable;
 use crate::segment::Segment;
 

@@ -6,7 +6,8 @@ use crate::layout::{Position, READER_CELL, SlotHeader, flag};
 use crate::read::assembly::{DamagedPart, NO_WRITER};
 use crate::read::backlog::Backlog;
 use crate::read::ends::report_end;
-use crate::read::queue::{Event, Tail};
+use crate::read::event::Event;
+use crate::read::queue::Tail;
 use crate::read::writers::WriterTable;
 use crate::segment::Segment;
 
@@ -59,7 +60,9 @@ impl<'b> Lines<'b> {
     fn end(&mut self, position: Position) {
         let count = position.since(self.first) as u32;
         if count > 0 {
-            self.writers.note_lines(self.writer, count);
+            if let Some(known) = self.writers.get_mut(self.writer) {
+                known.progress.note_lines(count.into());
+            }
             self.queue.push_lines(self.first, self.writer, count);
             self.first = position;
         }

@@ -158,14 +158,6 @@ impl WriterTable {
         (self.get(id)?.progress.expected == line).then_some(id)
     }
 
-    /// Notes that the next lines of a mirror have come, so many.
-    #[inline]
-    pub(crate) fn note_lines(&mut self, id: u32, lines: u32) {
-        if let Some(known) = self.get_mut(id) {
-            known.progress.note_lines(lines.into());
-        }
-    }
-
     /// Line `line` of a mirror is void, and its number comes again; see
     /// [`Progress::expect_again`].
     pub(crate) fn expect_again(&mut self, segment: &Segment, id: u32, line: LineNumber) {

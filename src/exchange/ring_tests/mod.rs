@@ -19,6 +19,7 @@ mod hint;
 mod many_laps;
 mod plans;
 mod queue;
+mod runs;
 mod sleeping;
 mod threads;
 
