@@ -199,6 +199,7 @@ pub use crate::{
     line::item::{End, Ended, Item, Kind, Level, Line, LossCause, Lost, Stream},
     line::meta::Meta,
     line::splitter::{LineSplitter, Piece, Pieces},
+    read::item_ref::{ItemRef, LineRef, OtherRef},
     segment::options::{Options, Policy, Timestamps, WakeUp},
     segment::{RingName, turn_sigbus_into_errors},
     service::drain_guard::{DrainGuard, Totals},

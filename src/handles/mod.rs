@@ -5,6 +5,7 @@
 
 pub(crate) mod line_ring;
 pub(crate) mod mirror;
+mod mirror_write;
 pub(crate) mod observer;
 pub(crate) mod reader;
 mod reader_waits;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::ReadError;
 use crate::line::item::Item;
 use crate::read::drain::Drain;
+use crate::read::item_ref::ItemRef;
 use crate::read::park::{self, Patience};
 use crate::segment::Segment;
 use crate::sys::futex::PERIOD;
@@ -27,8 +28,8 @@ use crate::sys::futex::PERIOD;
 #[derive(Debug)]
 pub struct Reader {
     pub(super) drain: Drain,
-    /// Queued items that were handed out and not accepted yet.
-    handed: usize,
+    /// The first queued item was handed out, and not accepted yet.
+    handed: bool,
     pub(super) patience: Patience,
     pub(super) interruptible: bool,
     /// The longest sleep.
@@ -47,7 +48,7 @@ impl Reader {
         park::arm_pipe(segment, drain.wanted());
         Ok(Self {
             drain,
-            handed: 0,
+            handed: false,
             patience: Patience::Spin,
             interruptible: false,
             period: PERIOD,
@@ -68,9 +69,63 @@ impl Reader {
     /// [`set_interruptible`](Self::set_interruptible) asked for it.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        Ok(self.recv_ref()?.map(ItemRef::to_item))
+    }
+
+    /// As [`recv`](Self::recv), but a line of one slot is not made an [`Item`] of, which costs as
+    /// much as all else: it is looked at where the reader copied it to.
+    ///
+    /// It is accepted as an item of `recv` is: by the next call, or by [`commit`](Self::commit).
+    /// A caller that stops before, be it by an error of its own or by a panic, and drops the
+    /// reader, leaves it to the next one.
+    ///
+    /// ```
+    /// use linering::{ItemRef, LineRing, Options};
+    /// use std::io::Write;
+    ///
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # mirror.write_line(b"hello")?;
+    /// # drop(mirror);
+    /// # let mut log = Vec::new();
+    /// let mut reader = ring.reader()?;
+    /// while let Some(item) = reader.recv_ref()? {
+    ///     match item {
+    ///         ItemRef::Line(line) => log.write_all(line.bytes())?,
+    ///         // Longer lines, losses, ends.
+    ///         ItemRef::Other(other) => write!(log, "{}", other.to_item())?,
+    ///     }
+    ///     log.write_all(b"\n")?;
+    /// }
+    /// # assert_eq!(log, b"hello\n-- worker 0 ended --\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[doc(alias("visit", "borrow"))]
+    #[inline]
+    pub fn recv_ref(&mut self) -> Result<Option<ItemRef<'_>>, ReadError> {
         self.commit()?;
         if self.drain.queued() == 0 {
             self.wait_for_some(None)?;
+        }
+        Ok(self.hand_out())
+    }
+
+    /// As [`recv_ref`](Self::recv_ref), without waiting: `None` as from
+    /// [`try_recv`](Self::try_recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    #[doc(alias = "try_visit")]
+    #[inline]
+    pub fn try_recv_ref(&mut self) -> Result<Option<ItemRef<'_>>, ReadError> {
+        self.commit()?;
+        if self.drain.queued() == 0 {
+            self.reap_some()?;
         }
         Ok(self.hand_out())
     }
@@ -84,11 +139,7 @@ impl Reader {
     #[doc(alias = "non_blocking")]
     #[inline]
     pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
-        self.commit()?;
-        if self.drain.queued() == 0 {
-            self.reap_some()?;
-        }
-        Ok(self.hand_out())
+        Ok(self.try_recv_ref()?.map(ItemRef::to_item))
     }
 
     /// Queues what is there; `false` if nothing is.
@@ -137,7 +188,7 @@ impl Reader {
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
         self.wait_for_some(Some(limit))?;
-        Ok(self.hand_out())
+        Ok(self.hand_out().map(ItemRef::to_item))
     }
 
     /// Waits until an item is there, for `limit` at most: `false` if none has come, as in
@@ -192,9 +243,8 @@ impl Reader {
     #[inline]
     pub fn commit(&mut self) -> Result<(), ReadError> {
         self.drain.check()?;
-        if self.handed > 0 {
-            self.drain.accept(self.handed);
-            self.handed = 0;
+        if core::mem::take(&mut self.handed) {
+            self.drain.accept_first();
         }
         Ok(())
     }
@@ -208,13 +258,13 @@ impl Reader {
     /// Whether no seat or mirror is open and everything was accepted, as far as the last call saw.
     /// Unlike [`is_over`](Self::is_over) also before the first one.
     pub fn is_idle(&self) -> bool {
-        self.handed == 0 && self.drain.is_idle()
+        !self.handed && self.drain.is_idle()
     }
 
     #[inline]
-    fn hand_out(&mut self) -> Option<Item<'_>> {
-        let item = self.drain.next_item();
-        self.handed = usize::from(item.is_some());
+    fn hand_out(&mut self) -> Option<ItemRef<'_>> {
+        let item = self.drain.next_ref();
+        self.handed = item.is_some();
         item
     }
 }
@@ -255,7 +305,32 @@ impl<'r> Batch<'r> {
     /// The items, in order.
     #[inline]
     pub fn iter(&self) -> impl FusedIterator<Item = Item<'_>> {
-        self.reader.drain.items().fuse()
+        self.iter_ref().map(ItemRef::to_item)
+    }
+
+    /// The items, in order, of which lines of one slot are looked at where the reader copied them
+    /// to: less than half the work. Stopping early accepts nothing, as with [`iter`](Self::iter).
+    ///
+    /// ```
+    /// use linering::{ItemRef, LineRing, Options};
+    ///
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # mirror.write_line(b"hello")?;
+    /// let mut reader = ring.reader()?;
+    /// let batch = reader.batch()?;
+    /// for item in batch.iter_ref() {
+    ///     if let ItemRef::Line(line) = item {
+    ///         assert_eq!(line.bytes(), b"hello");
+    ///     }
+    /// }
+    /// batch.commit();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("visit", "lines"))]
+    #[inline]
+    pub fn iter_ref(&self) -> impl FusedIterator<Item = ItemRef<'_>> {
+        self.reader.drain.items()
     }
 
     /// Accepts all of them.

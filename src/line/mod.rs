@@ -2,6 +2,7 @@
 //!
 //! Imports `error` alone. Nothing here knows of a ring.
 
+pub(crate) mod ends;
 pub(crate) mod format;
 pub(crate) mod item;
 pub(crate) mod meta;

@@ -451,8 +451,10 @@ fn a_reader_that_is_overrun_again_before_it_got_a_line_lands_behind_a_margin() {
         drain.inherited = Position(0);
         drain.overrun = again;
         assert!(drain.fill());
-        let positions: Vec<_> =
-            drain.items().filter_map(|item| item.line().map(|line| line.position)).collect();
+        let positions: Vec<_> = drain
+            .items()
+            .filter_map(|item| item.to_item().line().map(|line| line.position))
+            .collect();
         assert_eq!(positions.first(), Some(&first));
         assert!(!drain.overrun, "it got lines");
     }

@@ -11,7 +11,7 @@ use crate::line::item::End;
 use crate::read::Decoded;
 use crate::read::assembly::{Long, image_of};
 use crate::read::backlog::Backlog;
-use crate::read::queue::Event;
+use crate::read::event::Event;
 use crate::read::writers::{PendingEnd, WriterTable};
 use crate::registry::reaper::{Reaper, exit_of};
 use crate::segment::Segment;
@@ -95,9 +95,6 @@ pub(crate) fn report_ends(
     position: Position,
     decoded: Decoded,
 ) {
-    if !backlog.writers.has_pending_ends() {
-        return;
-    }
     while let Some(pending) = backlog.writers.due(position, decoded) {
         report_end(backlog, segment, position, &pending);
     }

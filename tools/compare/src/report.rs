@@ -169,8 +169,8 @@ impl Results {
         match self.round_trips(rows, Distance::Changed).len() / 2 {
             0 => String::new(),
             times => format!(
-                "\nIn {times} repetitions the distance of the processors changed: they are in no \
-                 table.\n"
+                "\nRepetitions during which the distance of the processors changed, and which are \
+                 in no table: {times}.\n"
             ),
         }
     }
@@ -414,7 +414,7 @@ mod tests {
         assert!(near.contains("processors near (55.0 ns a round trip, 50.0..60.0)"), "{text}");
         assert!(near.contains("| one | 10.0 |"), "{text}");
         assert!(far.contains("| one | 2.00 |"), "{text}");
-        assert!(far.contains("In 1 repetitions the distance of the processors changed"), "{text}");
+        assert!(far.contains("changed, and which are in no table: 1."), "{text}");
     }
 
     #[test]
