@@ -1,10 +1,12 @@
 //! [`RotatingFile`]: where a draining side puts its lines.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Metadata};
+use std::io::ErrorKind::{self, NotFound, PermissionDenied};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::sys::file::FileLock;
 
@@ -12,8 +14,11 @@ use crate::sys::file::FileLock;
 ///
 /// When the next line would make `FILE` longer than the limit, `FILE.1` becomes `FILE.2` and so on,
 /// `FILE` becomes `FILE.1`, and a new `FILE` is begun; the oldest of more than `keep` old ones is
-/// gone. Lines are never divided: one that is longer than the limit has a file of its own. Nothing
-/// is buffered: what a write returned for is in the file.
+/// gone, and so are those that a larger `keep` has left. The new file has the permissions of the
+/// one before, and its owner if the process may give it that. Lines are never divided: one that is
+/// longer than the limit has a file of its own. Nothing is buffered: what a write returned for is
+/// in the file. A file that may be written and not read is appended to; whether its last line has
+/// an end is not known then.
 ///
 /// **Others** may rename the file, take it away or cut it: logrotate does. Before each write that
 /// begins a line this looks where the path leads, which is one system call, and goes on there. So
@@ -42,8 +47,11 @@ use crate::sys::file::FileLock;
 pub struct RotatingFile {
     path: PathBuf,
     limit: u64,
+    longest: Option<Duration>,
     keep: u32,
     file: File,
+    /// When it was begun, as far as the file system knows.
+    born: SystemTime,
     /// Where the path led when it was opened; `None` if that is no regular file, which is
     /// not renamed.
     inode: Option<(u64, u64)>,
@@ -79,9 +87,27 @@ impl RotatingFile {
             );
         }
         let (open, torn, stale) = (false, true, false);
-        let mut log = Self { path, limit, keep, file, inode, size: 0, open, torn, stale };
+        let (longest, born) = (None, SystemTime::now());
+        let mut log =
+            Self { path, limit, longest, keep, file, born, inode, size: 0, open, torn, stale };
         log.mend()?;
         Ok(log)
+    }
+
+    /// Begins a new file with the first line that comes so long after the file was begun, too.
+    /// `None` at first: its size alone matters. When a file was begun is what the file system says;
+    /// where it does not know, the file counts as begun when it was opened.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut log = linering::RotatingFile::open(folder.path().join("log"), 10_000_000, 7)?;
+    /// log.set_longest_time(Some(Duration::from_secs(24 * 60 * 60)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_longest_time(&mut self, time: Option<Duration>) {
+        self.longest = time;
     }
 
     /// Opens the path anew, which may lead elsewhere by now: between two lines, so in the middle of
@@ -119,6 +145,7 @@ impl RotatingFile {
     fn mend(&mut self) -> io::Result<()> {
         let data = self.file.metadata()?;
         self.size = data.len();
+        self.born = data.created().unwrap_or_else(|_| SystemTime::now());
         if data.is_file() && self.size > 0 && self.last_byte()?.is_some_and(|last| last != b'\n') {
             self.append(b"\n").1?;
         }
@@ -129,7 +156,8 @@ impl RotatingFile {
     /// `None` if another has renamed or cut the file just now: then it is for that one to see to.
     fn last_byte(&self) -> io::Result<Option<u8>> {
         let mut reader = match File::open(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // Or it may be written and not read: a log of which others see no line.
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(None),
             other => other?,
         };
         let data = reader.metadata()?;
@@ -171,6 +199,11 @@ impl RotatingFile {
             for number in (1..free.unwrap_or(self.keep)).rev() {
                 fs::rename(self.old(number), self.old(number + 1))?;
             }
+            // From the last one, so that none is left behind a gap if this is killed meanwhile.
+            let end = (self.keep + 1..).find(|number| !self.old(*number).exists());
+            for number in (self.keep + 1..end.unwrap_or(0)).rev() {
+                fs::remove_file(self.old(number))?;
+            }
             match fs::rename(&self.path, self.old(1)) {
                 // Another process took it away.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -178,8 +211,18 @@ impl RotatingFile {
             }
         }
         drop(lock);
+        let before = self.file.metadata()?;
+        // Not more than before, from the beginning.
+        if let Ok(file) = append_to(&self.path, true, before.mode() & 0o777) {
+            inherit(&file, &before);
+        }
         self.go_on_at_path()?;
         Ok(true)
+    }
+
+    fn is_old(&self) -> bool {
+        self.longest
+            .is_some_and(|longest| self.born.elapsed().is_ok_and(|elapsed| elapsed >= longest))
     }
 
     fn old(&self, number: u32) -> PathBuf {
@@ -191,13 +234,39 @@ impl RotatingFile {
 
 /// With the device and inode of a regular file.
 fn append(path: &Path) -> io::Result<(File, Option<(u64, u64)>)> {
-    let file = File::options().append(true).create(true).open(path)?;
+    let file = append_to(path, false, 0o666)?;
     let data = file.metadata()?;
     Ok((file, data.is_file().then_some((data.dev(), data.ino()))))
 }
 
+fn append_to(path: &Path, is_new: bool, mode: u32) -> io::Result<File> {
+    File::options().append(true).create(true).create_new(is_new).mode(mode).open(path)
+}
+
+/// Gives a new file the owner and the permissions of the one before, as far as that is allowed.
+fn inherit(file: &File, before: &Metadata) {
+    let _ = fchown(file, None, Some(before.gid()));
+    let _ = fchown(file, Some(before.uid()), None);
+    // After that: a new owner may take permissions away.
+    let _ = file.set_permissions(before.permissions());
+}
+
 impl RotatingFile {
-    /// Writes as much as it can: how many bytes, and why not more. Goes on after them next time.
+    /// Writes as much as it can: how many bytes, and why not more. The next call is to go on after
+    /// them: what this has begun it does not begin anew, as [`write`](Write::write) does after a
+    /// failure.
+    ///
+    /// ```
+    /// let folder = tempfile::tempdir()?;
+    /// let mut log = linering::RotatingFile::open(folder.path().join("log"), 1_000_000, 5)?;
+    /// let (written, result) = log.write_some(b"a line\n");
+    /// assert_eq!((written, result.is_ok()), (7, true));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_some(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        self.put(bytes)
+    }
+
     pub(super) fn put(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         let mut done = 0;
         let result = self.put_from(bytes, &mut done);
@@ -212,6 +281,9 @@ impl RotatingFile {
             let rest = &bytes[*done..];
             if !self.open && (*done == 0 || self.stale) {
                 self.follow()?;
+                if self.size > 0 && self.inode.is_some() && self.is_old() {
+                    self.rotate()?;
+                }
             }
             let room = self.limit.saturating_sub(self.size);
             let fits = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));

@@ -1,8 +1,10 @@
 //! Files that rotate: every line is in one of them, once, wherever their writers are killed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use linering::RotatingFile;
 use tempfile::TempDir;
@@ -67,6 +69,68 @@ fn the_oldest_go() {
         written(folder.path(), 2, 3, &[&format!("{number}\n")]);
     }
     assert_eq!(contents(folder.path()), ["6\n", "7\n", "8\n", "9\n"]);
+}
+
+#[test]
+fn fewer_that_stay_make_the_rest_go() {
+    let folder = folder();
+    for number in 0..6 {
+        written(folder.path(), 2, 9, &[&format!("{number}\n")]);
+    }
+    written(folder.path(), 2, 2, &["6\n"]);
+    assert_eq!(contents(folder.path()), ["4\n", "5\n", "6\n"]);
+}
+
+#[test]
+fn a_new_file_has_the_permissions_of_the_one_before() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    for mode in [0o600, 0o640, 0o666] {
+        written(folder.path(), 2, 2, &["1\n"]);
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("ours");
+        written(folder.path(), 2, 2, &["2\n"]);
+        assert_eq!(fs::metadata(&path).expect("it").mode() & 0o7777, mode);
+        assert_eq!(fs::read_to_string(&path).expect("it"), "2\n");
+    }
+}
+
+#[test]
+fn a_file_that_may_be_written_and_not_read_is_appended_to() {
+    // Where a user without rights gets at it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("ours");
+    fs::write(&path, "before\n").expect("a file");
+    fs::set_permissions(&path, Permissions::from_mode(0o222)).expect("ours");
+    let child = fork(|| {
+        // SAFETY: a plain system call. It fails where this user has no special rights anyway.
+        let _ = unsafe { libc::setuid(65_534) };
+        if File::open(&path).is_ok() {
+            return 1;
+        }
+        let Ok(mut log) = RotatingFile::open(&path, u64::MAX, 1) else { return 2 };
+        u8::from(log.write_all(b"after\n").is_err()) * 3
+    });
+    child.succeeds();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
+    assert_eq!(fs::read_to_string(&path).expect("it"), "before\nafter\n");
+}
+
+#[test]
+fn time_makes_room_too() {
+    for (longest, expected) in [
+        (None, vec!["1\n2\n"]),
+        (Some(Duration::ZERO), vec!["1\n", "2\n"]),
+        (Some(Duration::MAX), vec!["1\n2\n"]),
+    ] {
+        let folder = folder();
+        for text in [b"1\n", b"2\n"] {
+            let mut log = RotatingFile::open(folder.path().join("log"), 1000, 2).expect("a log");
+            log.set_longest_time(longest);
+            log.write_all(text).expect("room");
+        }
+        assert_eq!(contents(folder.path()), expected, "{longest:?}");
+    }
 }
 
 #[test]

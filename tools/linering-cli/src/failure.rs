@@ -5,6 +5,9 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
 /// Exit code after SIGINT or SIGTERM.
 pub const INTERRUPTED: u8 = 130;
 
@@ -56,6 +59,22 @@ impl fmt::Display for Failure {
 
 /// A note on stderr. A failure to write it cannot be reported anywhere.
 pub fn note(text: impl fmt::Display) {
-    use io::Write;
-    let _ = writeln!(io::stderr(), "linering: {text}");
+    tell(&format!("linering: {text}\n"));
+}
+
+/// Writes text to stderr, all of it: another process may have made that one that does not wait.
+pub fn tell(text: &str) {
+    let stderr = rustix::stdio::stderr();
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(stderr, rest) {
+            Ok(written) if written > 0 => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                // Whatever it says, the next write says more.
+                let _ = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None);
+            }
+            _ => return,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use linering::Item;
 
 use crate::failure::{Failure, note};
-use crate::output::{Clock, Format, Look, Sink, is_colored, own};
+use crate::output::{Clock, Format, Look, Sink, Times, is_colored, own};
 
 /// Prints items.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl ItemPrinter {
         Ok(Self {
             sink: Sink::new("the standard output", look, own(&out)?),
             look,
-            clock: Clock::default(),
+            clock: Clock::new(Times::Utc),
         })
     }
 
@@ -66,12 +66,12 @@ impl ItemPrinter {
     /// Writes out what was added; `false` if that is not possible any more.
     pub fn flush(&mut self) -> bool {
         self.sink.flush();
-        !self.sink.is_dead()
+        self.is_alive()
     }
 
     /// Whether more can be printed, as far as is known.
     pub fn is_alive(&self) -> bool {
-        !self.sink.is_dead()
+        !self.sink.is_dead() && !self.sink.has_failed()
     }
 
     /// Ends it. It is no failure if the reader of stdout has gone.

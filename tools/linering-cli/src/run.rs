@@ -18,10 +18,13 @@ mod spool;
 mod summary;
 mod supervisor;
 mod system;
+mod unsaid;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use linering::turn_sigbus_into_errors;
@@ -40,6 +43,7 @@ use signals::Signals;
 use summary::Summary;
 use supervisor::{Outcome, Supervisor, System as _, Verdict};
 use system::{Launcher, Processes, Witnesses};
+use unsaid::Unsaid;
 
 /// The exit code for a failure of ours, wrong usage included.
 pub const OURS: u8 = 125;
@@ -57,6 +61,8 @@ pub enum Letter {
     Unread,
     /// Something that goes on without what failed.
     Failed(String),
+    /// What the printer could not say in time was said.
+    Said,
     /// The last one of the printer.
     Printed(Result<Printed, String>),
 }
@@ -88,15 +94,26 @@ fn refused(doing: &'static str) -> impl Fn(io::Error) -> Failure {
 
 fn try_run(args: &Args) -> Result<Ending, Failure> {
     let jobs = args.jobs()?;
-    let plan = args.plan(jobs.len())?;
     // Forked, while there is one thread and nothing that they must not keep.
     let witnesses = Witnesses::start().map_err(refused("start"))?;
     turn_sigbus_into_errors().map_err(refused("watch for signals"))?;
+    let style = args.style(&jobs)?;
+    let (log, done) = match &args.joblog {
+        None => (None, BTreeSet::new()),
+        Some(path) if args.resume => {
+            let (log, done) = JobLog::resume(path, &jobs)?;
+            (Some(log), done)
+        }
+        Some(path) => {
+            let log = JobLog::create(path, &jobs);
+            let log = log.map_err(|error| Failure::of_path("write", path, &error))?;
+            (Some(log), BTreeSet::new())
+        }
+    };
+    let plan = args.plan(jobs.len(), done)?;
+    let inputs = args.inputs(jobs.len())?;
     // A FIFO may wait for its reader here, and a signal ends that.
     let sinks = args.sinks()?;
-    let log =
-        |path| JobLog::create(path, &jobs).map_err(|error| Failure::of_path("write", path, &error));
-    let log = args.joblog.as_deref().map(log).transpose()?;
     let ring = ring::make(args, plan.at_once)?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
@@ -109,7 +126,8 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let is_alone = jobs.len() == 1;
     let names = jobs.iter().map(|job| job.name.clone()).collect();
     let progress = Progress::new(args.progress, jobs.len());
-    let printer = Printer::new(args.style(jobs.len()), sinks, names, progress);
+    let unsaid = Unsaid::default();
+    let printer = Printer::new(style, sinks, names, progress, unsaid.clone());
     let drain = Drain {
         reader,
         desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log, plan.at_once),
@@ -119,15 +137,16 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
         letters: letters.clone(),
     };
     let pump = pump::start(&ring, args.reads(plan.at_once), orders.clone(), letters.clone())?;
-    let launcher = Launcher::new(ring, jobs, args.outputs(), plan.at_once);
-    let processes = Processes::new(launcher, witnesses, orders.clone(), told.clone());
+    let launcher = Launcher::new(ring, jobs, args.outputs(), inputs, plan.at_once);
+    let processes =
+        Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone());
     let processes = processes.map_err(refused("adopt processes"))?;
     drain::start(drain).map_err(refused("print"))?;
 
     let linger = plan.linger;
     let supervisor = Supervisor::new(plan, processes);
-    let mut watch =
-        Watch { began: Instant::now(), signals, letters, supervisor, printed: None, failed: false };
+    let (began, printed, failed, saying) = (Instant::now(), None, false, 0);
+    let mut watch = Watch { began, signals, letters, unsaid, saying, supervisor, printed, failed };
     watch.run();
     orders.put(Order::Finish);
     watch.finish(&told, linger);
@@ -187,6 +206,9 @@ struct Watch {
     began: Instant,
     signals: Signals,
     letters: Mailbox<Letter>,
+    unsaid: Unsaid,
+    /// Threads that say something.
+    saying: usize,
     supervisor: Supervisor<Processes>,
     /// The printer's last letter.
     printed: Option<Result<Printed, String>>,
@@ -213,7 +235,7 @@ impl Watch {
         // When writers of the ring itself are waited for no longer, and when nothing is.
         let mut finish_at = linger.map(|linger| began + linger.max(OUTPUT_PATIENCE));
         let mut leave_at = None;
-        while self.printed.is_none() || !self.supervisor.is_over() {
+        while self.printed.is_none() || self.saying > 0 || !self.supervisor.is_over() {
             let now = self.now();
             if self.supervisor.was_stopped() {
                 finish_at = finish_at.or(Some(now + OUTPUT_PATIENCE));
@@ -233,9 +255,26 @@ impl Watch {
         }
     }
 
+    /// Has said what the printer has not, in a thread of its own: stderr may take nothing either.
+    fn say_what_is_late(&mut self) {
+        let late = self.unsaid.take_late();
+        if late.is_empty() {
+            return;
+        }
+        let letters = self.letters.clone();
+        let say = move || {
+            late.iter().for_each(note);
+            letters.put(Letter::Said);
+        };
+        if thread::Builder::new().name("notes".to_owned()).spawn(say).is_ok() {
+            self.saying += 1;
+        }
+    }
+
     /// Sleeps until something happens, and takes it in.
     fn wait(&mut self, limit: Option<Duration>) {
-        let limit = [limit, self.signals.due_in()].into_iter().flatten().min();
+        let limits = [limit, self.signals.due_in(), self.unsaid.due_in()];
+        let limit = limits.into_iter().flatten().min();
         // Up to the next millisecond, so that it is due then.
         let limit = limit.map(|limit| limit.saturating_add(Duration::from_micros(100)));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
@@ -251,8 +290,10 @@ impl Watch {
                 signals::stop_here();
             }
         }
+        self.say_what_is_late();
         for letter in self.letters.take() {
             match letter {
+                Letter::Said => self.saying -= 1,
                 Letter::OutputEnded(job) => self.supervisor.output_ended(self.now(), job),
                 Letter::Unread => self.supervisor.unread(),
                 Letter::Failed(sentence) => {

@@ -37,6 +37,37 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     seconds().or_else(|| humantime::parse_duration(text).ok()).ok_or_else(|| expected.to_owned())
 }
 
+/// When a file rotates: a size, a time, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// In bytes.
+    pub size: Option<u64>,
+    pub time: Option<Duration>,
+}
+
+impl Rotation {
+    /// Parses a size, a time with its unit, or both with a comma between them.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut rotation = Self { size: None, time: None };
+        for part in text.split(',') {
+            match (bytes(part), humantime::parse_duration(part)) {
+                (Ok(size), _) if rotation.size.is_none() => rotation.size = Some(size),
+                (Err(_), Ok(time)) if rotation.time.is_none() && !time.is_zero() => {
+                    rotation.time = Some(time);
+                }
+                _ => {
+                    return Err(
+                        "expected a size, at least 1, such as 10M, a time, such as 1d, or \
+                                both: 10M,1d"
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+        Ok(rotation)
+    }
+}
+
 /// A time after which something is done, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub Option<Duration>);
@@ -56,6 +87,24 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rotation_has_a_size_a_time_or_both() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (text, size, time) in [
+            ("10M", Some(10 << 20), None),
+            ("100", Some(100), None),
+            ("1d", None, Some(day)),
+            ("10k,1day", Some(10 << 10), Some(day)),
+            ("90min,1G", Some(1 << 30), Some(Duration::from_secs(90 * 60))),
+        ] {
+            assert_eq!(Rotation::parse(text), Ok(Rotation { size, time }), "{text}");
+        }
+        for text in ["", "0", "0s", "1M,2M", "1d,2d", "often", "-1", "1M,"] {
+            let refused = Rotation::parse(text);
+            assert!(refused.is_err_and(|error| error.contains("10M,1d")), "{text}");
+        }
+    }
 
     #[test]
     fn times_have_units_or_are_seconds() {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use jiff::tz::TimeZone;
 use linering::{Kind, Level, Line, Stream};
 use serde::Serialize;
 
@@ -17,23 +18,58 @@ pub enum Format {
     Json,
 }
 
-/// A time as RFC 3339 has it. Remembers the last one: stamps are coarse, so many lines have the
-/// same.
-#[derive(Debug, Default)]
+/// How times are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Times {
+    /// As RFC 3339 has them, in UTC
+    #[default]
+    Utc,
+    /// In the time zone that TZ names, or else this machine's
+    Local,
+    /// Seconds since the start
+    Elapsed,
+}
+
+/// Shows times. Remembers the last one: stamps are coarse, so many lines have the same.
+#[derive(Debug)]
 pub struct Clock {
+    times: Times,
+    zone: TimeZone,
+    began: SystemTime,
     last: Option<SystemTime>,
     text: String,
 }
 
 impl Clock {
+    /// A clock that starts now.
+    pub fn new(times: Times) -> Self {
+        let zone = if times == Times::Local { TimeZone::system() } else { TimeZone::UTC };
+        Self { times, zone, began: SystemTime::now(), last: None, text: String::new() }
+    }
+
     pub fn text(&mut self, time: SystemTime) -> &str {
         if self.last != Some(time) {
             self.last = Some(time);
-            // A time that a calendar cannot name was not taken by a clock.
-            self.text = jiff::Timestamp::try_from(time)
-                .map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"));
+            self.text = self.shown(time);
         }
         &self.text
+    }
+
+    fn shown(&self, time: SystemTime) -> String {
+        if self.times == Times::Elapsed {
+            // A coarse stamp may be of a little before.
+            let elapsed = time.duration_since(self.began).unwrap_or_default();
+            return format!("{:8.3}", elapsed.as_secs_f64());
+        }
+        // A time that a calendar cannot name was not taken by a clock.
+        let Ok(time) = jiff::Timestamp::try_from(time) else { return "-".to_owned() };
+        match self.times {
+            Times::Local => {
+                let zoned = time.to_zoned(self.zone.clone());
+                zoned.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+            }
+            _ => format!("{time:.3}"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use linering::RotatingFile;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,6 +24,9 @@ pub struct Sink {
     look: Look,
     page: Page,
     state: State,
+    /// Lines that were not kept since it cannot be written.
+    missing: u64,
+    has_failed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +34,25 @@ enum State {
     Fine,
     /// Its reader has gone.
     Unread,
-    /// It cannot be written, which was said.
-    Failed,
+    /// It cannot be written since then, which was said; it is tried again.
+    Failing {
+        since: Instant,
+        again_at: Instant,
+    },
 }
 
+/// How long after a write that failed the next is tried.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// After so long a sink that cannot be written is as good as one without a reader, where no other
+/// can be written either.
+const HOPE: Duration = Duration::from_secs(5);
+
 /// What a sink writes to.
-pub trait Output: Write + Send {
+pub trait Output: Send {
+    /// Writes as much as it can: how many bytes, and why not more. The next call goes on there.
+    fn put(&mut self, bytes: &[u8]) -> (usize, io::Result<()>);
+
     /// Its descriptor, if its reader may be slow or gone.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -43,16 +60,32 @@ pub trait Output: Write + Send {
 }
 
 impl Output for File {
+    /// Waits where a pipe does not.
+    fn put(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.write(&bytes[done..]) {
+                Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => done += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Whatever it says, the next write says more.
+                    let _ = poll(&mut [PollFd::new(&*self, PollFlags::OUT)], None);
+                }
+                Err(error) => return (done, Err(error)),
+            }
+        }
+        (done, Ok(()))
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
     }
 }
 
-impl Output for RotatingFile {}
-
-impl<O: Output + ?Sized> Output for Box<O> {
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        (**self).descriptor()
+impl Output for RotatingFile {
+    fn put(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        self.write_some(bytes)
     }
 }
 
@@ -64,22 +97,43 @@ impl Sink {
             look,
             page: Page::default(),
             state: State::Fine,
+            missing: 0,
+            has_failed: false,
         }
     }
 
     /// Adds what `add` puts on the page.
     #[inline]
     pub fn add(&mut self, add: impl FnOnce(&mut Page)) {
-        if self.state != State::Fine {
+        if self.state == State::Unread {
             return;
         }
+        let before = self.page.text.len();
         add(&mut self.page);
         let length = self.page.text.len();
         if length >= BLOCK {
+            if self.state != State::Fine {
+                return self.make_room(before);
+            }
             // Whole lines: another of our outputs may be the same file.
             let whole = length / BLOCK * BLOCK;
             let end = memchr::memrchr(b'\n', &self.page.text[..whole]);
             self.write(end.map_or(length, |end| end + 1));
+        }
+    }
+
+    /// While it cannot be written: tries again, or forgets what was added after `before`.
+    #[cold]
+    fn make_room(&mut self, before: usize) {
+        self.write(before);
+        if !matches!(self.state, State::Failing { .. }) {
+            return;
+        }
+        let before = before.min(self.page.text.len());
+        if self.page.text.len() >= BLOCK {
+            let ends = memchr::memchr_iter(b'\n', &self.page.text[before..]).count();
+            self.missing += ends as u64;
+            self.page.text.truncate(before);
         }
     }
 
@@ -90,18 +144,42 @@ impl Sink {
         }
     }
 
+    /// Writes so much of the page out; what cannot be written stays on it.
     fn write(&mut self, bytes: usize) {
-        if self.state == State::Fine {
-            self.state = match write_all(&mut self.to, &self.page.text[..bytes]) {
-                Ok(()) => State::Fine,
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => State::Unread,
-                Err(error) => {
-                    note(format_args!("cannot write {}: {error}", self.name));
-                    State::Failed
-                }
-            };
+        if matches!(self.state, State::Failing { again_at, .. } if Instant::now() < again_at) {
+            return;
         }
-        self.page.text.drain(..bytes);
+        let (written, result) = self.to.put(&self.page.text[..bytes]);
+        self.page.text.drain(..written);
+        self.state = match result {
+            Ok(()) => {
+                self.go_on();
+                State::Fine
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.page.text.clear();
+                State::Unread
+            }
+            Err(error) => {
+                let since = match self.state {
+                    State::Failing { since, .. } => since,
+                    _ => {
+                        note(format_args!("cannot write {}: {error}", self.name));
+                        Instant::now()
+                    }
+                };
+                self.has_failed = true;
+                State::Failing { since, again_at: Instant::now() + RETRY }
+            }
+        };
+    }
+
+    /// Says what is missing, if it could not be written for a while.
+    fn go_on(&mut self) {
+        if matches!(self.state, State::Failing { .. }) {
+            let missing = core::mem::take(&mut self.missing);
+            note(format_args!("{} is written again: {missing} lines are missing", self.name));
+        }
     }
 
     /// Finds out whether it still has a reader, though nothing is written now.
@@ -122,33 +200,20 @@ impl Sink {
         self.look
     }
 
-    /// Whether it cannot be written any more, because its reader has gone or a write has failed.
+    /// Whether it has no reader any more, or could not be written for so long that there is no
+    /// hope.
     pub fn is_dead(&self) -> bool {
-        self.state != State::Fine
-    }
-
-    pub fn has_failed(&self) -> bool {
-        self.state == State::Failed
-    }
-}
-
-/// As the method of that name, but waits where a pipe does not.
-fn write_all(to: &mut impl Output, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match to.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if let Some(descriptor) = to.descriptor() {
-                    // Whatever it says, the next write says more.
-                    let _ = poll(&mut [PollFd::new(&descriptor, PollFlags::OUT)], None);
-                }
-            }
-            Err(error) => return Err(error),
+        match self.state {
+            State::Fine => false,
+            State::Unread => true,
+            State::Failing { since, .. } => since.elapsed() >= HOPE,
         }
     }
-    to.flush()
+
+    /// Whether a write has failed, now or before.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
+    }
 }
 
 impl fmt::Debug for Sink {

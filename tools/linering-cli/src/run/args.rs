@@ -1,5 +1,6 @@
 //! The options of `linering run`, and what follows from them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
@@ -12,11 +13,11 @@ use super::jobs;
 use super::plan::{Halt, Plan, Restarts};
 use super::printer::Style;
 use super::pump::Reads;
-use super::system::{Job, Outputs};
+use super::system::{Inputs, Job, Outputs};
 use crate::failure::Failure;
 use crate::on_full::OnFull;
-use crate::output::{Format, Look, Sink, Template, is_colored, own};
-use crate::value_parser::{Limit, bytes, duration, within};
+use crate::output::{Format, Look, Sink, Template, Times, is_colored, own};
+use crate::value_parser::{Limit, Rotation, duration, within};
 
 /// Run commands, every line of their output whole and in one order
 ///
@@ -34,7 +35,8 @@ pub struct Args {
 
     /// Run each line of this file as a command of its own, with sh -c, instead of copies of one
     ///
-    /// All at the same time. Empty lines and those that begin with # are left out.
+    /// All at the same time, or -j N; - is standard input. Empty lines and those that begin with #
+    /// are left out.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "command"])]
     pub commands: Option<PathBuf>,
 
@@ -46,8 +48,8 @@ pub struct Args {
 
     /// Run the command once for each line of this file, which is one argument; - is standard input
     ///
-    /// It stands where the command has {}, or else at its end. As many run at a time as there are
-    /// processors, unless -j says otherwise.
+    /// It stands where the command has {}, or else at its end; {#} is its number from 1, {worker}
+    /// from 0. As many run at a time as there are processors, unless -j says otherwise.
     #[arg(long, value_name = "FILE", requires = "command")]
     #[arg(conflicts_with_all = ["workers", "commands", "procfile"])]
     pub args: Option<PathBuf>,
@@ -90,6 +92,12 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_enum)]
     pub restart: Option<Restart>,
 
+    /// Which worker reads the standard input: none, all (each gets a copy) or its number
+    ///
+    /// One alone does, several do not. For "all" it is read to its end before any is started.
+    #[arg(long, value_name = "WHO", value_parser = Stdin::parse)]
+    pub stdin: Option<Stdin>,
+
     /// Standard output and standard error through one pipe: in the order in which they are written
     #[arg(long, conflicts_with = "pty")]
     pub merge: bool,
@@ -110,9 +118,16 @@ pub struct Args {
     #[arg(default_missing_value = "[{worker}] ", value_parser = Template::parse)]
     pub tag: Option<Template>,
 
-    /// Begin each line with the time of its first byte
-    #[arg(long)]
-    pub timestamps: bool,
+    /// Print the lines of these workers alone: 0,2-4,web; all are kept (--output, --results)
+    #[arg(long, value_name = "WORKERS")]
+    pub show: Option<String>,
+
+    /// Begin each line with the time of its first byte: utc (the default), local or elapsed
+    ///
+    /// "local" heeds TZ; "elapsed" is in seconds since the start.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "utc", value_enum)]
+    pub timestamps: Option<Times>,
 
     /// How lines are printed
     #[arg(short = 'o', long, value_enum, default_value = "cat")]
@@ -132,6 +147,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub joblog: Option<PathBuf>,
 
+    /// Go on with the job log, and leave out what succeeded according to it
+    #[arg(long, requires = "joblog")]
+    pub resume: bool,
+
+    /// Keep each worker's output as it is in files of this folder too: WORKER.stdout, WORKER.stderr
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+
     /// Say on the terminal how far it is
     #[arg(long)]
     pub progress: bool,
@@ -142,11 +165,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Begin a new output file when it has SIZE bytes; the old one becomes FILE.1
+    /// Begin a new output file when it has SIZE bytes, or after a time; the old one becomes FILE.1
     ///
-    /// K, M and G stand for 1024, 1024² and 1024³ bytes. Lines are never divided.
-    #[arg(long, value_name = "SIZE", requires = "output", value_parser = bytes)]
-    pub rotate: Option<u64>,
+    /// 10M, 1d or both: 10M,1d. K, M and G stand for 1024, 1024² and 1024³ bytes; a time has its
+    /// unit: 90min, 12h, 1d. Lines are never divided, and no empty file is made.
+    #[arg(long, value_name = "SIZE", requires = "output", value_parser = Rotation::parse)]
+    pub rotate: Option<Rotation>,
 
     /// Old output files that stay, 1 to 1000000
     #[arg(long, value_name = "N", default_value = "5", requires = "rotate", value_parser = within(1, 1_000_000))]
@@ -167,9 +191,9 @@ pub struct Args {
     #[arg(long)]
     pub summary: bool,
 
-    /// Lines (or parts of long lines) that the ring holds
-    #[arg(long, value_name = "N", default_value = "2048")]
-    pub lines: usize,
+    /// Lines (or parts of long lines) that the ring holds: 2048, or 512 for one worker
+    #[arg(long, value_name = "N")]
+    pub lines: Option<usize>,
 
     /// Bytes of one slot of the ring; a longer line takes several
     #[arg(long, value_name = "N", default_value = "2048")]
@@ -201,6 +225,17 @@ Examples:
   linering run -n 4 --tag -- sh -c 'echo worker $LINERING_WORKER of $LINERING_WORKERS'
   seq 1000000 | linering run -- cat
   ls *.png | linering run -j 4 --args - -- optipng {}
+      where one typed: ls *.png | parallel -j4 --line-buffer optipng {}
+      or: ls *.png | xargs -P4 -n1 optipng
+  linering run --procfile Procfile --restart on-failure
+      where one typed: foreman start
+  linering run --tag --commands - <<< $'npm run css\nnpm run js'
+      where one typed: concurrently 'npm run css' 'npm run js'
+  linering run -n 4 --halt --tag --results logs -- python -u train.py
+      where one typed: torchrun --nproc-per-node 4 --log-dir logs train.py
+      (the number of a copy is in LINERING_WORKER, and not in RANK)
+  linering run -j 8 --args list --joblog log --resume -- ./job
+      where one typed: parallel -j8 --joblog log --resume-failed ./job :::: list
 
 A program that shows nothing until it ends holds its lines back, since it writes to a pipe: --pty
 gives it a terminal; or use stdbuf -oL, python -u, grep --line-buffered.
@@ -212,6 +247,25 @@ WINCH, TSTP and CONT are passed on to the workers.
 Exit code: of one worker, its own (128+n after signal n); of several, how many failed (100 at most);
 124 if one alone took too long, 125 if this command fails, or for wrong usage, 126 if the command
 cannot be run, 127 if it was not found.";
+
+/// Which worker reads the standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    None,
+    All,
+    One(usize),
+}
+
+impl Stdin {
+    fn parse(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("none", _) => Ok(Self::None),
+            ("all", _) => Ok(Self::All),
+            (_, Ok(worker)) => Ok(Self::One(worker)),
+            _ => Err("expected none, all, or a worker's number".to_owned()),
+        }
+    }
+}
 
 /// When a worker is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -229,9 +283,16 @@ const LONG_LINES: usize = 16 << 20;
 pub const MAX_WORKERS: usize = 1000;
 
 impl Args {
+    /// Slots of the ring. Making one takes its time, and what does not fit into that of one worker
+    /// waits in its pipe.
+    pub fn lines(&self, workers: usize) -> usize {
+        let is_small = workers == 1 && self.on_full == OnFull::Block && !self.outlives();
+        self.lines.unwrap_or(if is_small { 512 } else { 2048 })
+    }
+
     /// How the pump reads. A ring that overwrites holds a line of half its bytes at most.
     pub fn reads(&self, workers: usize) -> Reads {
-        let half = self.lines.saturating_mul(self.line_bytes.saturating_sub(32)) / 2;
+        let half = self.lines(workers).saturating_mul(self.line_bytes.saturating_sub(32)) / 2;
         let most = if self.on_full == OnFull::Overwrite { half.max(2) } else { usize::MAX };
         let at_once = (most / 2).min(1 << 16);
         let slack = if most == usize::MAX { 4 } else { 0 };
@@ -245,7 +306,7 @@ impl Args {
     }
 
     /// What the supervisor keeps to.
-    pub fn plan(&self, jobs: usize) -> Result<Plan, Failure> {
+    pub fn plan(&self, jobs: usize, done: BTreeSet<usize>) -> Result<Plan, Failure> {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = match self.jobs_at_once {
             Some(at_once) => at_once,
@@ -263,6 +324,7 @@ impl Args {
         let most = on.map_or(0, |_| self.retries.unwrap_or(u32::MAX));
         Ok(Plan {
             jobs,
+            done,
             at_once: at_once.min(jobs),
             delay: self.delay.unwrap_or_default(),
             timeout: self.timeout,
@@ -275,6 +337,14 @@ impl Args {
 
     /// What each worker runs.
     pub fn jobs(&self) -> Result<Vec<Job>, Failure> {
+        let lists = [&self.commands, &self.procfile, &self.args];
+        let is_read = lists.into_iter().flatten().any(|path| path.as_os_str() == "-");
+        if is_read && !matches!(self.stdin, None | Some(Stdin::None)) {
+            return Err(Failure::Usage(
+                "found --stdin for a worker and a list from -, expected one use of standard input"
+                    .to_owned(),
+            ));
+        }
         if let Some(path) = &self.commands {
             return jobs::of_lines(path);
         }
@@ -298,22 +368,74 @@ impl Args {
         }
     }
 
-    pub fn style(&self, workers: usize) -> Style {
+    /// What the standard input of each worker is.
+    pub fn inputs(&self, jobs: usize) -> Result<Inputs, Failure> {
+        let refused = |error| {
+            Failure::Failed(format!("cannot keep the standard input for all workers: {error}"))
+        };
+        Ok(match self.stdin {
+            None if jobs == 1 => Inputs::One(0),
+            None | Some(Stdin::None) => Inputs::None,
+            Some(Stdin::One(job)) if job < jobs => Inputs::One(job),
+            Some(Stdin::One(job)) => {
+                return Err(Failure::Usage(format!(
+                    "found --stdin {job}, expected a worker's number, less than {jobs}"
+                )));
+            }
+            Some(Stdin::All) => {
+                let mut file = tempfile::tempfile().map_err(refused)?;
+                io::copy(&mut io::stdin(), &mut file).map_err(refused)?;
+                Inputs::All(file)
+            }
+        })
+    }
+
+    /// Which workers' lines are printed.
+    fn shown(&self, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
+        let Some(list) = &self.show else { return Ok(vec![true; jobs.len()]) };
+        let mut shown = vec![false; jobs.len()];
+        for part in list.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let named = jobs.iter().position(|job| job.name == part);
+            let range = match (named, first.parse::<usize>(), last.parse::<usize>()) {
+                (Some(index), ..) => index..=index,
+                (None, Ok(first), Ok(last)) if first <= last && last < jobs.len() => first..=last,
+                _ => {
+                    return Err(Failure::Usage(format!(
+                        "found --show {part}, expected a worker's name or number, less than {}, or \
+                         a range: 0-3",
+                        jobs.len()
+                    )));
+                }
+            };
+            shown[range].fill(true);
+        }
+        Ok(shown)
+    }
+
+    pub fn style(&self, jobs: &[Job]) -> Result<Style, Failure> {
+        if let Some(folder) = &self.results {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Failure::of_path("make", folder, &error))?;
+        }
         let is_named = self.format == Format::Short || self.procfile.is_some();
         let tag = self.tag.clone().or_else(|| is_named.then(Template::of_worker));
-        Style {
+        Ok(Style {
             tag,
-            alone: workers == 1,
+            alone: jobs.len() == 1,
             group: self.group,
             merged: is_one_file(&io::stdout(), &io::stderr()),
-        }
+            times: self.timestamps.unwrap_or_default(),
+            shown: self.shown(jobs)?,
+            results: self.results.clone(),
+        })
     }
 
     /// Stdout, stderr, and the file if there is one.
     pub fn sinks(&self) -> Result<Vec<Sink>, Failure> {
         let plain = Look {
             format: self.format,
-            timestamps: self.timestamps || self.format == Format::Short,
+            timestamps: self.timestamps.is_some() || self.format == Format::Short,
             color: false,
             caret: false,
             sgr: self.color == clap::ColorChoice::Always,
@@ -328,9 +450,10 @@ impl Args {
             Sink::new("the standard error", err_look, own(&err)?),
         ];
         if let Some(path) = &self.output {
-            let limit = self.rotate.unwrap_or(u64::MAX);
+            let limit = self.rotate.and_then(|rotation| rotation.size).unwrap_or(u64::MAX);
             let file = RotatingFile::open(path, limit, self.keep as u32);
-            let file = file.map_err(|error| Failure::of_path("write", path, &error))?;
+            let mut file = file.map_err(|error| Failure::of_path("write", path, &error))?;
+            file.set_longest_time(self.rotate.and_then(|rotation| rotation.time));
             sinks.push(Sink::new(path.display().to_string(), plain, file));
         }
         Ok(sinks)

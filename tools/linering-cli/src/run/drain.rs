@@ -1,7 +1,7 @@
 //! The printer's thread: what is in the ring goes to the printer, and so does what is told of the
 //! workers.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::mailbox::Mailbox;
 use super::printer::{Printer, Told};
 use super::summary::Summary;
 use super::supervisor::{Report, Verdict};
-use crate::failure::note;
+use crate::failure::{note, tell};
 
 /// What the printer's thread has.
 #[derive(Debug)]
@@ -55,10 +55,11 @@ pub struct Printed {
     pub has_lost: bool,
 }
 
-/// How long an idle reader sleeps before it looks for writers that were killed; longer with more
-/// than 100 workers, since a look takes longer then.
-const IDLE: Duration = Duration::from_secs(1);
-/// The same after a worker has ended, and how many such sleeps there are.
+/// How long an idle reader sleeps before it looks for lines whose writer was stopped before it
+/// would have woken the reader, and for writers that were killed.
+const IDLE: Duration = Duration::from_millis(500);
+/// The same after a worker has ended (longer with more than 100 workers, since a look takes longer
+/// then), and how many such sleeps there are.
 const WATCHFUL: Duration = Duration::from_millis(100);
 const WATCHFUL_SLEEPS: u32 = 10;
 
@@ -110,8 +111,7 @@ impl Drain {
         desk.printer.finish();
         desk.losses.tell(note);
         if wants_table || desk.failures > 0 && !is_alone {
-            // A failure to write it cannot be reported anywhere.
-            let _ = io::stderr().write_all(desk.summary.table().as_bytes());
+            tell(&desk.summary.table());
         }
         let (has_failed, has_lost) = (desk.printer.has_failed(), desk.summary.any_lost());
         Ok(Printed { has_failed, has_lost })
@@ -138,15 +138,15 @@ impl Desk {
                 Told::Started { worker, process, mirrors } => {
                     self.printer.started(worker, process, mirrors);
                 }
-                Told::Ended(report) => {
+                Told::Ended(report, sentence) => {
                     self.last_end = Some(Instant::now());
                     let is_failure = matches!(report.kind, Verdict::Failed | Verdict::TimedOut);
                     self.failures += usize::from(is_failure);
                     self.summary.ended(&report);
                     self.log(&report);
-                    self.printer.worker_ended(report);
+                    self.printer.worker_ended(report, sentence);
                 }
-                Told::Note(sentence) => self.printer.aside(|| note(sentence)),
+                Told::Note(sentence) => self.printer.say(sentence),
                 Told::Finish => self.is_finishing = true,
             }
         }
@@ -200,10 +200,10 @@ impl Desk {
     fn wait(&self, reader: &Reader, due: Option<Instant>) {
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let hundreds = (self.workers as u32).div_ceil(100).max(1);
-        let (watchful, idle) = (WATCHFUL * hundreds, IDLE * hundreds);
+        let watchful = WATCHFUL * hundreds;
         let is_watchful =
             self.last_end.is_some_and(|end| end.elapsed() < watchful * WATCHFUL_SLEEPS);
-        let idle = if is_watchful { watchful } else { idle };
+        let idle = if is_watchful { watchful.min(IDLE) } else { IDLE };
         let limit = [due, self.losses.due_in()].into_iter().flatten().fold(idle, Duration::min);
         let mut polled = vec![PollFd::new(&self.told, PollFlags::IN)];
         polled.extend(reader.poll_fd().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));

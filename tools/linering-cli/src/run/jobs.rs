@@ -5,6 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
+use memchr::memmem;
+
 use super::system::Job;
 use crate::failure::Failure;
 
@@ -44,20 +46,12 @@ pub fn of_procfile(path: &Path) -> Result<Vec<Job>, Failure> {
 
 /// Each line of a file is an argument of the command, in the place of {} or at its end.
 pub fn of_arguments(path: &Path, command: &[OsString]) -> Result<Vec<Job>, Failure> {
-    let text = if path == Path::new("-") {
-        let mut text = Vec::new();
-        io::stdin()
-            .read_to_end(&mut text)
-            .map_err(|error| Failure::of_path("read", path, &error))?;
-        text
-    } else {
-        read(path)?
-    };
-    let has_place = command.iter().any(|word| find(word.as_bytes()).is_some());
+    let text = read(path)?;
+    let has_place = command.iter().any(|word| memmem::find(word.as_bytes(), b"{}").is_some());
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let job = |(number, line): (usize, &[u8])| {
         let mut command: Vec<OsString> =
-            command.iter().map(|word| filled(word.as_bytes(), line)).collect();
+            command.iter().map(|word| filled(word.as_bytes(), number, line)).collect();
         if !has_place {
             command.push(OsStr::from_bytes(line).to_owned());
         }
@@ -66,24 +60,32 @@ pub fn of_arguments(path: &Path, command: &[OsString]) -> Result<Vec<Job>, Failu
     some(lines.enumerate().map(job).collect(), path, "arguments")
 }
 
-fn find(word: &[u8]) -> Option<usize> {
-    memchr::memmem::find(word, b"{}")
-}
-
-/// The word with the argument for each {}.
-fn filled(mut word: &[u8], argument: &[u8]) -> OsString {
+/// The word with the argument for each {}, its number from 1 for {#}, and from 0 for {worker}.
+fn filled(mut word: &[u8], number: usize, argument: &[u8]) -> OsString {
+    let (count, worker) = ((number + 1).to_string(), number.to_string());
+    let places: [(&[u8], &[u8]); 3] =
+        [(b"{}", argument), (b"{#}", count.as_bytes()), (b"{worker}", worker.as_bytes())];
     let mut whole = Vec::new();
-    while let Some(at) = find(word) {
+    while let Some(at) = memchr::memchr(b'{', word) {
         whole.extend_from_slice(&word[..at]);
-        whole.extend_from_slice(argument);
-        word = &word[at + 2..];
+        word = &word[at..];
+        let place = places.iter().find(|(place, _)| word.starts_with(place));
+        let (place, value) = place.unwrap_or(&(b"{", b"{"));
+        whole.extend_from_slice(value);
+        word = &word[place.len()..];
     }
     whole.extend_from_slice(word);
     OsString::from_vec(whole)
 }
 
+/// What is in a file, or comes from the standard input.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::of_path("read", path, &error))
+    let mut text = Vec::new();
+    let read = match path.to_str() {
+        Some("-") => io::stdin().read_to_end(&mut text).map(|_| text),
+        _ => std::fs::read(path),
+    };
+    read.map_err(|error| Failure::of_path("read", path, &error))
 }
 
 /// Lines that are not empty and do not begin with #.

@@ -1,6 +1,7 @@
 //! What the supervisor keeps to: how many jobs there are, how many at a time, and what follows
 //! from their ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use signal_hook::consts::SIGTERM;
@@ -9,6 +10,8 @@ use signal_hook::consts::SIGTERM;
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub jobs: usize,
+    /// Those that were done before, and are not started.
+    pub done: BTreeSet<usize>,
     /// Jobs at a time.
     pub at_once: usize,
     /// Between two starts.
@@ -21,6 +24,13 @@ pub struct Plan {
     pub kill_after: Option<Duration>,
     /// From a worker's end to the closing of its output; `None`: never.
     pub linger: Option<Duration>,
+}
+
+impl Plan {
+    /// The first job from this one on that was not done before.
+    pub fn next_to_do(&self, from: usize) -> usize {
+        (from..self.jobs).find(|job| !self.done.contains(job)).unwrap_or(self.jobs)
+    }
 }
 
 /// When a job is started again.

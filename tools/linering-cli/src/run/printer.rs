@@ -1,6 +1,8 @@
 //! From the ring to stdout, stderr and a file; each worker's lines together, if that is asked for.
 
+use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,8 +11,11 @@ use linering::{Line, Stream};
 use super::progress::Progress;
 use super::spool::Spool;
 use super::supervisor::{Report, Verdict};
-use crate::failure::note;
-use crate::output::{Clock, EndRecord, Format, Page, Sink, Template, json_end, stream_name};
+use super::unsaid::Unsaid;
+use crate::failure::{Failure, note};
+use crate::output::{
+    Clock, EndRecord, Format, Look, Page, Sink, Template, Times, json_end, stream_name,
+};
 
 /// What is printed besides the lines themselves.
 #[derive(Debug)]
@@ -23,6 +28,11 @@ pub struct Style {
     /// Stdout and stderr are the same file: one page for both keeps their lines whole, and in
     /// their order.
     pub merged: bool,
+    pub times: Times,
+    /// Whether a worker's lines are printed, or go to files alone.
+    pub shown: Vec<bool>,
+    /// A folder for each worker's output as it is.
+    pub results: Option<PathBuf>,
 }
 
 /// What the printer is told of the workers.
@@ -30,10 +40,10 @@ pub struct Style {
 pub enum Told {
     /// A worker has begun, and writes through so many mirrors.
     Started { worker: usize, process: u32, mirrors: usize },
-    /// It has ended.
-    Ended(Report),
-    /// To be said.
-    Note(String),
+    /// It has ended; what takes the sentence that says so, if there is one.
+    Ended(Report, Option<u64>),
+    /// To be said: what takes the sentence.
+    Note(u64),
     /// Nothing more comes, even if the ring is not over.
     Finish,
 }
@@ -46,10 +56,13 @@ pub struct Printer {
     style: Style,
     /// What each worker is called.
     names: Arc<[String]>,
+    /// Characters of the longest tag.
+    tag_width: usize,
     clock: Clock,
     workers: Vec<Worker>,
     /// Ends that wait for their workers' last lines, until then.
-    ends: Vec<(Instant, Report)>,
+    ends: Vec<(Instant, Report, Option<u64>)>,
+    unsaid: Unsaid,
     progress: Progress,
     /// Something was not kept as it should have been, which was said.
     failed: bool,
@@ -61,8 +74,33 @@ struct Worker {
     tags: [String; 2],
     /// What it has printed, if that waits for its end.
     spool: Option<Spool>,
+    /// Files for its stdout and its stderr, while some of its mirrors are open.
+    results: Option<[Sink; 2]>,
+    /// It has begun such files.
+    has_results: bool,
     /// Mirrors of its that have not ended: its pipes, and its seat.
     open: usize,
+}
+
+/// How lines look in the files of one worker.
+const PLAIN: Look =
+    Look { format: Format::Cat, timestamps: false, color: false, caret: false, sgr: false };
+
+/// Opens a worker's files in a folder, anew unless it goes on.
+fn results_in(folder: &Path, name: &str, goes_on: bool) -> Result<[Sink; 2], Failure> {
+    let open = |stream: &str| {
+        let path = folder.join(format!("{name}.{stream}"));
+        let mut options = File::options();
+        let file = options.create(true).append(true).open(&path).and_then(|file| {
+            if !goes_on {
+                file.set_len(0)?;
+            }
+            Ok(file)
+        });
+        let file = file.map_err(|error| Failure::of_path("write", &path, &error))?;
+        Ok(Sink::new(path.display().to_string(), PLAIN, file))
+    };
+    Ok([open("stdout")?, open("stderr")?])
 }
 
 /// How long an end waits to be told for its worker's last lines.
@@ -73,32 +111,64 @@ const ERR: usize = 1;
 
 impl Printer {
     /// `sinks` are stdout, stderr, and more that get every line.
-    pub fn new(style: Style, sinks: Vec<Sink>, names: Arc<[String]>, progress: Progress) -> Self {
+    pub fn new(
+        style: Style,
+        sinks: Vec<Sink>,
+        names: Arc<[String]>,
+        progress: Progress,
+        unsaid: Unsaid,
+    ) -> Self {
         let workers = names.iter().map(|_| Worker::default()).collect();
-        let (clock, ends) = (Clock::default(), Vec::new());
-        Self { sinks, style, names, clock, workers, ends, progress, failed: false }
+        let (clock, ends) = (Clock::new(style.times), Vec::new());
+        let lengths = names.iter().enumerate().map(|(worker, name)| {
+            let fill = |tag: &Template| tag.fill(worker, name, "stdout", 0).chars().count();
+            style.tag.as_ref().map_or(0, fill)
+        });
+        let tag_width = lengths.max().unwrap_or(0);
+        Self {
+            tag_width,
+            sinks,
+            style,
+            names,
+            clock,
+            workers,
+            ends,
+            unsaid,
+            progress,
+            failed: false,
+        }
     }
 
     /// A worker has begun, again perhaps.
     pub fn started(&mut self, worker: usize, process: u32, mirrors: usize) {
-        let Self { style, names, workers, sinks, .. } = self;
+        let Self { style, names, workers, sinks, tag_width, .. } = self;
         let tag = |stream| {
-            let fill = |tag: &Template| tag.fill(worker, &names[worker], stream, process);
+            let fill = |tag: &Template| {
+                let tag = tag.fill(worker, &names[worker], stream, process);
+                format!("{tag:<tag_width$}")
+            };
             style.tag.as_ref().map_or(String::new(), fill)
         };
         let known = &mut workers[worker];
         known.tags = [Stream::Stdout, Stream::Stderr].map(|stream| tag(stream_name(stream)));
         known.spool = known.spool.take().or_else(|| style.group.then(|| Spool::new(sinks.len())));
         known.open += mirrors;
+        if let Some(folder) = style.results.as_ref().filter(|_| known.results.is_none()) {
+            match results_in(folder, &names[worker], known.has_results) {
+                Ok(results) => known.results = Some(results),
+                Err(sentence) => self.fail(sentence),
+            }
+            self.workers[worker].has_results = true;
+        }
     }
 
     /// A worker has ended, which is told after its last line.
-    pub fn worker_ended(&mut self, report: Report) {
+    pub fn worker_ended(&mut self, report: Report, sentence: Option<u64>) {
         if !matches!(report.kind, Verdict::Again) {
             self.progress.ended();
         }
         if report.kind != Verdict::Success {
-            self.ends.push((Instant::now() + END_PATIENCE, report));
+            self.ends.push((Instant::now() + END_PATIENCE, report, sentence));
         }
     }
 
@@ -109,36 +179,38 @@ impl Printer {
         }
         let now = Instant::now();
         let mut index = 0;
-        while let Some((due, report)) = self.ends.get(index).copied() {
+        while let Some((due, report, sentence)) = self.ends.get(index).copied() {
             let is_due = due <= now || self.workers[report.job].open == 0;
             if is_due {
                 self.ends.remove(index);
-                self.tell_end(report);
+                self.tell_end(report, sentence);
             } else {
                 index += 1;
             }
         }
-        self.ends.iter().map(|(due, _)| *due).min()
+        self.ends.iter().map(|(due, ..)| *due).min()
     }
 
-    fn tell_end(&mut self, Report { job, end, kind, .. }: Report) {
+    fn tell_end(&mut self, report: Report, number: Option<u64>) {
         let Self { sinks, clock, names, .. } = self;
-        let name = &names[job];
-        let sentence = match kind {
-            Verdict::TimedOut => format!("worker {name} was out of time and {}", end.predicate()),
-            Verdict::Again => format!("worker {name} {}: started again", end.predicate()),
-            _ => format!("worker {name} {}", end.predicate()),
-        };
-        let (time, how) = (SystemTime::now(), end.how());
-        let record = EndRecord { time, worker: job, how, msg: &sentence };
+        let sentence = report.sentence(&names[report.job]);
+        let (time, how) = (SystemTime::now(), report.end.how());
+        let record = EndRecord { time, worker: report.job, how, msg: &sentence };
         for (index, sink) in sinks.iter_mut().enumerate() {
             if sink.look().format == Format::Json && index != ERR {
                 sink.add(|page| json_end(&mut page.text, clock, &record));
             }
         }
-        if kind != Verdict::Excused {
-            self.aside(|| note(sentence));
+        if let Some(number) = number {
+            self.say(number);
         }
+    }
+
+    /// Says a sentence, after what was to be printed before, unless that took too long and it was
+    /// said.
+    pub fn say(&mut self, number: u64) {
+        let unsaid = self.unsaid.clone();
+        self.aside(|| unsaid.take(number).into_iter().for_each(note));
     }
 
     /// Prints a worker's line, or keeps it for the worker's end.
@@ -147,16 +219,23 @@ impl Printer {
         let Self { sinks, clock, workers, style, .. } = self;
         let is_err = line.stream == Stream::Stderr;
         let (tag, mut spool) = match worker.and_then(|worker| workers.get_mut(worker)) {
-            Some(Worker { tags, spool, .. }) => (&*tags[usize::from(is_err)], spool.as_mut()),
+            Some(Worker { tags, spool, results, .. }) => {
+                if let Some(results) = results {
+                    let add = |page: &mut Page| page.line(&PLAIN, clock, worker, "", line);
+                    results[usize::from(is_err)].add(add);
+                }
+                (&*tags[usize::from(is_err)], spool.as_mut())
+            }
             None => ("", None),
         };
+        let is_shown = worker.is_none_or(|worker| style.shown.get(worker) != Some(&false));
         let mut kept = Ok(());
         for (index, sink) in sinks.iter_mut().enumerate() {
             let look = sink.look();
             let is_all_to_out = style.merged || look.format == Format::Json;
             let gets = match index {
-                OUT => !is_err || is_all_to_out,
-                ERR => is_err && !is_all_to_out,
+                OUT => is_shown && (!is_err || is_all_to_out),
+                ERR => is_shown && is_err && !is_all_to_out,
                 _ => true,
             };
             if !gets {
@@ -179,6 +258,10 @@ impl Printer {
         let known = &mut self.workers[index];
         known.open = known.open.saturating_sub(1);
         if known.open == 0 {
+            if let Some(mut results) = known.results.take() {
+                results.iter_mut().for_each(Sink::flush);
+                self.failed |= results.iter().any(Sink::has_failed);
+            }
             self.replay(index, true);
         }
     }
@@ -205,8 +288,12 @@ impl Printer {
     }
 
     pub fn flush(&mut self) {
-        let Self { sinks, progress, .. } = self;
+        let Self { sinks, progress, workers, .. } = self;
         progress.aside(|| sinks.iter_mut().for_each(Sink::flush));
+        if self.style.results.is_some() {
+            let results = workers.iter_mut().filter_map(|worker| worker.results.as_mut());
+            results.flatten().for_each(Sink::flush);
+        }
     }
 
     /// Runs `print`, which prints on stderr, after what was to be printed before.

@@ -12,9 +12,9 @@ pub fn make(args: &Args, workers: usize) -> Result<LineRing, Failure> {
     // The pump cuts before a line is too long, by a read at most.
     let Reads { at_once, cut, slack, .. } = args.reads(workers);
     let max_line = cut + at_once + slack;
-    let is_timed = args.timestamps || args.format != Format::Cat;
+    let is_timed = args.timestamps.is_some() || args.format != Format::Cat;
     let options = Options::new()
-        .lines(args.lines)
+        .lines(args.lines(workers))
         .line_bytes(args.line_bytes)
         .policy(args.on_full.into())
         .timestamps(if is_timed { Timestamps::Coarse } else { Timestamps::Off })

@@ -54,6 +54,20 @@ pub struct Report {
     /// What it took.
     pub took: Duration,
     pub attempt: u32,
+    /// It was told to end before.
+    pub was_told: bool,
+}
+
+impl Report {
+    /// What is said of a job of this name.
+    pub fn sentence(&self, name: &str) -> String {
+        let end = self.end.predicate();
+        match self.kind {
+            Verdict::TimedOut => format!("worker {name} was out of time and {end}"),
+            Verdict::Again => format!("worker {name} {end}: started again"),
+            _ => format!("worker {name} {end}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +107,12 @@ pub trait System {
 const MOMENT: Duration = Duration::from_millis(200);
 /// A second one within this time is meant to kill.
 const HURRY: Duration = Duration::from_secs(5);
-/// How often descendants are looked at while they are to end.
+/// How often descendants are looked at while they are to end: so often at first,
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// and so often if that takes long.
+const LOOK_SELDOM: Duration = Duration::from_secs(1);
+/// By this part of the time that it has taken the next look comes later.
+const LOOK_LATER: u32 = 20;
 /// How long killed processes are waited for.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a worker's output may stay open after its end before it is said why.
@@ -109,6 +127,7 @@ const STEADY: Duration = Duration::from_secs(60);
 struct Stop {
     /// What they were told.
     signal: i32,
+    since: Duration,
     kill_at: Option<Duration>,
     killed: Option<Duration>,
     look_at: Duration,
@@ -117,7 +136,19 @@ struct Stop {
 impl Stop {
     fn new(signal: i32, now: Duration, plan: &Plan) -> Self {
         let kill_at = plan.kill_after.map(|after| now + after);
-        Self { signal, kill_at, killed: None, look_at: now }
+        Self { signal, since: now, kill_at, killed: None, look_at: now }
+    }
+
+    /// Says when they are looked at again.
+    fn look_again(&mut self, now: Duration) {
+        let since = self.killed.unwrap_or(self.since);
+        let gap = (now.saturating_sub(since) / LOOK_LATER).clamp(LOOK_EVERY, LOOK_SELDOM);
+        let deadline = match self.killed {
+            Some(killed) => Some(killed + KILL_PATIENCE),
+            None => self.kill_at,
+        };
+        let deadline = deadline.filter(|deadline| *deadline > now);
+        self.look_at = deadline.map_or(now + gap, |deadline| deadline.min(now + gap));
     }
 }
 
@@ -187,10 +218,11 @@ pub struct Supervisor<S> {
 
 impl<S: System> Supervisor<S> {
     pub fn new(plan: Plan, system: S) -> Self {
+        let next = plan.next_to_do(0);
         Self {
             system,
             plan,
-            next: 0,
+            next,
             next_start: Duration::ZERO,
             active: BTreeMap::new(),
             again: Vec::new(),
@@ -271,7 +303,8 @@ impl<S: System> Supervisor<S> {
             self.successes += usize::from(kind == Verdict::Success);
             self.outcome.last = Some((end, kind));
         }
-        self.system.report(Report { job, end, kind, took, attempt });
+        let was_told = self.told.contains(&job);
+        self.system.report(Report { job, end, kind, took, attempt, was_told });
         self.finish_if_over(now, job);
     }
 
@@ -358,7 +391,6 @@ impl<S: System> Supervisor<S> {
         let Some(mut stop) = self.stop.filter(|stop| stop.look_at <= now && !self.is_swept) else {
             return;
         };
-        stop.look_at = now + LOOK_EVERY;
         if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) {
             stop.killed = Some(now);
             stop.signal = SIGKILL;
@@ -367,6 +399,7 @@ impl<S: System> Supervisor<S> {
             // Background jobs of a shell ignore what a terminal sends.
             stop.signal = TOLD;
         }
+        stop.look_again(now);
         let walk = self.system.tell_all(Scope::All, stop.signal, Reach::Us);
         self.told.extend(walk.told);
         let are_awaited = self.active.values().any(|active| active.ended.is_none());
@@ -390,10 +423,11 @@ impl<S: System> Supervisor<S> {
         let Some(active) = self.active.get_mut(&job) else { return };
         let is_due = |stop: &Stop| !active.is_swept && stop.look_at <= now;
         let Some(mut stop) = active.timed_out.filter(is_due) else { return };
-        stop.look_at = now + LOOK_EVERY;
-        if stop.kill_at.is_some_and(|at| at <= now) {
+        if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) {
+            stop.killed = Some(now);
             stop.signal = SIGKILL;
         }
+        stop.look_again(now);
         active.timed_out = Some(stop);
         let walk = self.system.tell_all(Scope::Job(job), stop.signal, Reach::Us);
         if walk.left == 0 && self.active.get(&job).is_some_and(|active| active.ended.is_some()) {
@@ -490,8 +524,9 @@ impl<S: System> Supervisor<S> {
                     (job, attempt)
                 }
                 None => {
-                    self.next += 1;
-                    (self.next - 1, 0)
+                    let job = self.next;
+                    self.next = self.plan.next_to_do(job + 1);
+                    (job, 0)
                 }
             };
             match self.system.start(job) {

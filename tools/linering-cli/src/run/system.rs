@@ -18,9 +18,10 @@ use super::end::End;
 use super::mailbox::Mailbox;
 use super::printer::Told;
 use super::pump::Order;
-use super::supervisor::{NotStarted, Reach, Report, Scope, System, Walk};
+use super::supervisor::{NotStarted, Reach, Report, Scope, System, Verdict, Walk};
+use super::unsaid::Unsaid;
 
-pub use launch::{Launcher, Outputs};
+pub use launch::{Inputs, Launcher, Outputs};
 pub use witness::Witnesses;
 
 /// What one job runs.
@@ -38,6 +39,7 @@ pub struct Processes {
     witnesses: Witnesses,
     pump: Mailbox<Order>,
     printer: Mailbox<Told>,
+    unsaid: Unsaid,
     /// The worker of each job that was not reaped yet.
     workers: HashMap<usize, i32>,
     jobs: HashMap<i32, usize>,
@@ -55,6 +57,7 @@ impl Processes {
         witnesses: Witnesses,
         pump: Mailbox<Order>,
         printer: Mailbox<Told>,
+        unsaid: Unsaid,
     ) -> io::Result<Self> {
         // What a worker leaves behind becomes ours.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -63,6 +66,7 @@ impl Processes {
             witnesses,
             pump,
             printer,
+            unsaid,
             workers: HashMap::new(),
             jobs: HashMap::new(),
             pipes: HashMap::new(),
@@ -245,11 +249,13 @@ impl System for Processes {
     }
 
     fn report(&mut self, report: Report) {
-        self.printer.put(Told::Ended(report));
+        let is_told = !matches!(report.kind, Verdict::Success | Verdict::Excused);
+        let sentence = || self.unsaid.put(report.sentence(self.launcher.name(report.job)));
+        self.printer.put(Told::Ended(report, is_told.then(sentence)));
     }
 
     fn note(&mut self, sentence: String) {
-        self.printer.put(Told::Note(sentence));
+        self.printer.put(Told::Note(self.unsaid.put(sentence)));
     }
 }
 

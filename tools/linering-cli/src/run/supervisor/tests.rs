@@ -79,6 +79,7 @@ impl System for Fake {
 fn plan(jobs: usize) -> Plan {
     Plan {
         jobs,
+        done: BTreeSet::new(),
         at_once: jobs,
         delay: Duration::ZERO,
         timeout: None,
@@ -441,6 +442,17 @@ fn an_end_by_a_closed_pipe_is_no_failure_once_the_output_is_unread() {
         test.ends(1, end);
         assert_eq!(test.did(), [Close(ALL), Did::Reported(1, kind)]);
     }
+}
+
+#[test]
+fn what_was_done_before_is_not_started() {
+    let mut test = Test::new(Plan { done: BTreeSet::from([0, 2, 4]), ..plan(5) });
+    assert_eq!(test.did(), [Start(1), Start(3)]);
+    test.ends(1, exited(0));
+    test.ends(3, exited(0));
+    assert!(test.supervisor.is_over());
+    let all = Test::new(Plan { done: BTreeSet::from([0, 1]), ..plan(2) });
+    assert!(all.supervisor.is_over());
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Starting a worker: its pipes or its terminal, its environment, and what the kernel does to it if
 //! this process is killed.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -31,12 +32,34 @@ pub enum Outputs {
     Terminal,
 }
 
+/// What workers read.
+#[derive(Debug)]
+pub enum Inputs {
+    None,
+    /// One has our standard input.
+    One(usize),
+    /// Each reads this file from its beginning.
+    All(File),
+}
+
+impl Inputs {
+    fn of(&self, job: usize) -> io::Result<Stdio> {
+        Ok(match self {
+            Self::One(one) if *one == job => Stdio::inherit(),
+            // An offset of its own.
+            Self::All(file) => File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into(),
+            _ => Stdio::null(),
+        })
+    }
+}
+
 /// What a worker is started with.
 #[derive(Debug)]
 pub struct Launcher {
     ring: LineRing,
     jobs: Vec<Job>,
     outputs: Outputs,
+    inputs: Inputs,
     /// The limit of descriptors that workers have, if ours was raised.
     former: Option<Rlimit>,
 }
@@ -59,10 +82,22 @@ struct Ends {
 }
 
 impl Launcher {
-    pub fn new(ring: LineRing, jobs: Vec<Job>, outputs: Outputs, at_once: usize) -> Self {
-        // Two pipes for each, and what starting one takes for a moment.
-        let former = raise_descriptors(2 * at_once as u64 + 64);
-        Self { ring, jobs, outputs, former }
+    pub fn new(
+        ring: LineRing,
+        jobs: Vec<Job>,
+        outputs: Outputs,
+        inputs: Inputs,
+        at_once: usize,
+    ) -> Self {
+        // Two pipes for each, what is kept of its output or files for that, and what starting one
+        // takes for a moment.
+        let former = raise_descriptors(4 * at_once as u64 + 64);
+        Self { ring, jobs, outputs, inputs, former }
+    }
+
+    /// What a job is called.
+    pub fn name(&self, job: usize) -> &str {
+        &self.jobs[job].name
     }
 
     pub fn has_terminals(&self) -> bool {
@@ -91,7 +126,8 @@ impl Launcher {
             .env("LINERING_WORKERS", count.to_string())
             .env("LINERING_SEAT", seat.to_string());
         let seat = Arc::new(KeptSeat(seat));
-        worker.stdin(if count == 1 { Stdio::inherit() } else { Stdio::null() });
+        let input = self.inputs.of(job);
+        worker.stdin(input.map_err(|error| failed("open a worker's standard input", &error))?);
         let ends = self.ends().map_err(|error| failed("make a worker's pipes", &error))?;
         worker.stdout(ends.out).stderr(ends.err);
         let (us, former) = (std::process::id(), self.former);

@@ -206,3 +206,20 @@ fn json_divides_no_character_of_a_long_line() {
         assert_eq!(object.get("lossy"), None, "{object}");
     }
 }
+
+#[test]
+fn times_may_be_local_or_since_the_start() {
+    for (how, zone, end) in
+        [("local", "XYZ-03:30", "+03:30"), ("local", "UTC0", "+00:00"), ("utc", "XYZ-3", "Z")]
+    {
+        let mut command = linering(&[&format!("--timestamps={how}"), "--", "echo", "text"]);
+        let output = command.env("TZ", zone).output().expect("it runs");
+        let line = out(&output);
+        let time = line.strip_suffix(" text\n").expect("a time and a line");
+        assert!(time.ends_with(end) && time.len() == 23 + end.len(), "{line}");
+    }
+    let line = out(&run(&["--timestamps=elapsed", "--", "echo", "text"]));
+    let time = line.strip_suffix(" text\n").expect("a time and a line");
+    assert!(time.trim().parse::<f64>().is_ok_and(|seconds| (0.0..600.0).contains(&seconds)));
+    assert_eq!(time.len(), 8);
+}

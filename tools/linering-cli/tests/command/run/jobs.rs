@@ -55,10 +55,10 @@ fn commands_of_a_procfile_have_names() {
     let path = folder.path().join("Procfile");
     fs::write(&path, "# two\nweb: echo serving; exit 3\n\nworker-1:echo a: b\n").expect("a file");
     let output = run(&["--procfile", text(&path)]);
-    assert_eq!(sorted(&out(&output)), ["[web] serving", "[worker-1] a: b"]);
+    assert_eq!(sorted(&out(&output)), ["[web]      serving", "[worker-1] a: b"]);
     assert!(err(&output).starts_with("linering: worker web ended with exit code 3\n"));
     let output = run(&["--procfile", text(&path), "--tag={worker}{name}|"]);
-    assert_eq!(sorted(&out(&output)), ["0web|serving", "1worker-1|a: b"]);
+    assert_eq!(sorted(&out(&output)), ["0web|     serving", "1worker-1|a: b"]);
     for line in ["web", "web:", ": true", "a b: true"] {
         fs::write(&path, line).expect("a file");
         let output = run(&["--procfile", text(&path)]);
@@ -125,4 +125,56 @@ fn a_log_has_a_line_for_each_job() {
     assert_eq!((output.status.code(), out(&output)), (Some(125), String::new()));
     let output = run(&["--joblog", "/dev/full", "--", "echo", "started"]);
     assert_eq!(output.status.code(), Some(125), "{}", err(&output));
+}
+
+#[test]
+fn what_succeeded_is_left_out_when_a_log_is_resumed() {
+    let folder = folder();
+    let log = folder.path().join("log");
+    let may_succeed = folder.path().join("may-succeed");
+    let list = folder.path().join("list");
+    fs::write(&list, "a\nb\nc\n").expect("a file");
+    let script =
+        format!("echo {{}} {{#}} {{worker}}; test {{}} != b || test -e {}", text(&may_succeed));
+    let again = |more: &[&str]| {
+        let options = ["--args", text(&list), "--joblog", text(&log)];
+        run(&[&options, more, &["--", "sh", "-c", &script]].concat())
+    };
+    let output = again(&[]);
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(1), 3));
+    let output = again(&["--resume"]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), "b 2 1\n"));
+    fs::write(&may_succeed, "").expect("a file");
+    // As a kill in the middle of a line would have left it.
+    let whole = fs::read_to_string(&log).expect("it");
+    fs::write(&log, whole + "2\t:\t1.0").expect("ours");
+    let output = again(&["--resume"]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "b 2 1\n"));
+    let output = again(&["--resume"]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
+    let output = run(&["--joblog", text(&log), "--resume", "--", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(err(&output).contains("the log is of other jobs"), "{}", err(&output));
+}
+
+#[test]
+fn a_job_that_was_told_to_end_has_not_succeeded_for_the_log() {
+    let folder = folder();
+    let log = folder.path().join("log");
+    let script = "if [ $LINERING_WORKER = 0 ]; then trap 'exit 0' TERM; echo ready >&2; \
+                  while :; do sleep 0.01; done; fi; read x; exit 1";
+    let mut command = linering(&["-n", "2", "--stdin", "1", "--halt", "--joblog", text(&log)]);
+    let command = command.args(["--", "sh", "-c", script]);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stderr = std::io::BufReader::new(child.stderr.take().expect("a pipe"));
+    std::io::BufRead::read_line(&mut stderr, &mut String::new()).expect("a line");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().expect("ours").code(), Some(1));
+    let log = fs::read_to_string(&log).expect("it");
+    let first = log.lines().find(|line| line.starts_with("1\t")).expect("its line");
+    assert_eq!(first.split('\t').skip(6).take(2).collect::<Vec<_>>(), ["0", "15"], "{first}");
 }

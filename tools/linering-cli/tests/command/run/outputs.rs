@@ -1,11 +1,11 @@
 //! Outputs that close, are full or go to a file too: what each does to the run.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use super::{linering, run};
-use crate::common::{err, folder, out, scratch, sorted};
+use crate::common::{err, folder, out, scratch, sorted, text};
 
 #[test]
 fn a_closed_stdout_ends_it_quietly() {
@@ -118,5 +118,71 @@ fn a_file_that_cannot_be_written_is_named_and_the_rest_goes_on() {
     ] {
         let output = run(&[options, &["--", "echo", "started"]].concat());
         assert_eq!((output.status.code(), out(&output)), (Some(125), String::new()), "{options:?}");
+    }
+}
+
+/// A folder that is away for a while: what comes meanwhile is kept as far as there is room, and the
+/// gap is told.
+#[test]
+fn an_output_that_cannot_be_written_for_a_while_goes_on_after_it() {
+    let folder = folder();
+    let (there, away) = (folder.path().join("there"), folder.path().join("away"));
+    fs::create_dir(&there).expect("a folder");
+    let log = there.join("log");
+    for lines in [10, 100_000] {
+        let _ = fs::remove_file(&log);
+        let mut child = linering(&["--output", text(&log), "--", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut to = child.stdin.take().expect("a pipe");
+        let mut from = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        to.write_all(b"before\n").expect("it reads");
+        from.read_line(&mut line).expect("a line");
+        let is_written = || fs::read_to_string(&log).is_ok_and(|text| text == "before\n");
+        while !is_written() {
+            std::thread::yield_now();
+        }
+        fs::rename(&there, &away).expect("ours");
+        to.write_all(b"meanwhile\n").expect("it reads");
+        line.clear();
+        err.read_line(&mut line).expect("a note");
+        assert!(line.starts_with(&format!("linering: cannot write {}: ", log.display())), "{line}");
+        let writer = std::thread::spawn(move || {
+            (1..lines).try_for_each(|_| to.write_all(b"meanwhile\n")).expect("it reads");
+            to
+        });
+        for _ in 0..lines {
+            line.clear();
+            from.read_line(&mut line).expect("a line");
+            assert_eq!(line, "meanwhile\n");
+        }
+        fs::rename(&away, &there).expect("ours");
+        let mut to = writer.join().expect("it wrote");
+        // It is tried again with what comes.
+        let mut sent = 0;
+        line.clear();
+        std::thread::scope(|scope| {
+            let told = scope.spawn(|| err.read_line(&mut line).expect("a note"));
+            while !told.is_finished() {
+                to.write_all(b"after\n").expect("it reads");
+                sent += 1;
+                let mut line = String::new();
+                from.read_line(&mut line).expect("a line");
+            }
+        });
+        drop(to);
+        assert_eq!(child.wait().expect("ours").code(), Some(125));
+        let missing =
+            line.strip_suffix(" lines are missing\n").and_then(|line| line.rsplit_once(' '));
+        let missing: usize = missing.expect("a number").1.parse().expect("a number");
+        let kept = fs::read_to_string(&log).expect("it");
+        assert_eq!(kept.lines().count() + missing, 1 + lines + sent, "{line}");
+        assert_eq!(missing > 0, lines > 10, "{line}");
+        assert!(kept.starts_with("before\nmeanwhile\n") && kept.ends_with("after\n"));
     }
 }

@@ -185,3 +185,23 @@ fn a_shells_141_before_a_closed_pipe_is_as_good_as_the_signal() {
     let output = child.wait_with_output().expect("ours");
     assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
 }
+
+#[test]
+fn an_end_is_told_though_stdout_takes_nothing() {
+    let script = "if [ $LINERING_WORKER = 0 ]; then exec yes; fi; exit 7";
+    let mut command = linering(&["-n", "2", "--delay", "0.5", "--", "sh", "-c", script]);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // Which is read after the note alone.
+    let stdout = child.stdout.take().expect("a pipe");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a note");
+    assert_eq!(line, "linering: worker 1 ended with exit code 7\n");
+    drop(stdout);
+    assert_eq!(child.wait().expect("ours").code(), Some(1));
+    // Once.
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("UTF-8");
+    assert!(!rest.contains("linering:"), "{rest}");
+}

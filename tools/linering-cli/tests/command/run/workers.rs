@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::{linering, run};
-use crate::common::{err, out, scratch, sorted};
+use crate::common::{err, folder, out, scratch, sorted, text};
 
 #[test]
 fn one_copy_reads_the_standard_input_and_several_read_nothing() {
@@ -125,4 +125,63 @@ fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
         assert!(err(&output).contains(words), "{args:?}: {}", err(&output));
         assert_eq!(out(&output), "");
     }
+}
+
+#[test]
+fn standard_input_is_for_one_for_all_or_for_none() {
+    let folder = folder();
+    let input = folder.path().join("input");
+    fs::write(&input, "first\nsecond\n").expect("a file");
+    for (options, expected) in [
+        (&["-n", "2", "--stdin", "1"][..], &["[1] first", "[1] second"][..]),
+        (&["-n", "2", "--stdin", "all"], &["[0] first", "[0] second", "[1] first", "[1] second"]),
+        (&["-n", "2", "--stdin", "none"], &[]),
+        (&["--stdin", "none"], &[]),
+    ] {
+        let mut command = linering(&[options, &["--tag", "--", "cat"]].concat());
+        let output = command.stdin(fs::File::open(&input).expect("it")).output().expect("it runs");
+        assert_eq!(sorted(&out(&output)), expected, "{options:?}");
+    }
+    let mut command = linering(&["--tag", "--commands", "-"]);
+    fs::write(&input, "echo a\n# none\ncat; echo b\n").expect("a file");
+    let output = command.stdin(fs::File::open(&input).expect("it")).output().expect("it runs");
+    assert_eq!(sorted(&out(&output)), ["[0] a", "[1] b"]);
+    for options in [&["--stdin", "2", "-n", "2"][..], &["--stdin", "all", "--args", "-"]] {
+        let output = run(&[options, &["--", "true"]].concat());
+        assert_eq!(output.status.code(), Some(125), "{options:?}");
+        assert!(err(&output).contains("found --stdin"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn some_are_shown_and_all_are_kept() {
+    let folder = folder();
+    let (results, log) = (folder.path().join("results"), folder.path().join("log"));
+    let script = "echo out $LINERING_WORKER; printf 'err \\033[1m' >&2";
+    let mut kept = Vec::new();
+    // The second time anew.
+    for _ in 0..2 {
+        let options = ["-n", "4", "--tag", "--show", "0,2-3", "--results", text(&results)];
+        let more = ["--output", text(&log), "--", "sh", "-c", script];
+        let output = run(&[&options[..], &more[..]].concat());
+        assert_eq!(sorted(&out(&output)), ["[0] out 0", "[2] out 2", "[3] out 3"]);
+        assert_eq!(err(&output).lines().count(), 3);
+        kept = fs::read_dir(&results)
+            .expect("a folder")
+            .map(|entry| {
+                let path = entry.expect("an entry").path();
+                let text = fs::read_to_string(&path).expect("UTF-8");
+                (path.file_name().expect("a name").to_string_lossy().into_owned(), text)
+            })
+            .collect();
+        kept.sort();
+    }
+    let expected = (0..4).flat_map(|worker| {
+        let out = (format!("{worker}.stdout"), format!("out {worker}\n"));
+        [(format!("{worker}.stderr"), "err \u{1b}[1m".to_owned()), out]
+    });
+    assert_eq!(kept, expected.collect::<Vec<_>>());
+    assert_eq!(fs::read_to_string(&log).expect("it").lines().count(), 16);
+    let output = run(&["--show", "1", "--", "true"]);
+    assert!(err(&output).contains("found --show 1, expected"), "{}", err(&output));
 }
