@@ -8,6 +8,8 @@ use std::time::Duration;
 use linering::{LineRing, Options, Policy, Sink};
 
 mod drains;
+#[cfg(feature = "workers")]
+mod ends;
 mod formats;
 mod inherited;
 #[cfg(feature = "log")]
