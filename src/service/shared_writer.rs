@@ -16,7 +16,7 @@ use crate::line::item::Level;
 use crate::line::meta::{Meta, with_text};
 use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
-use crate::sys::stderr;
+use crate::sys::original;
 
 /// A ring's writer that all threads of a process share, by reference or cloned; from
 /// [`LineRing::writer`] or [`non_blocking`](crate::non_blocking).
@@ -184,7 +184,7 @@ impl SharedWriter {
         }
         text::escape(&mut text, bytes.strip_suffix(b"\n").unwrap_or(bytes));
         text.push(b'\n');
-        stderr::say(&text);
+        original::say(&text);
         Ok(())
     }
 

@@ -8,6 +8,6 @@ pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod leaving;
+pub(crate) mod original;
 pub(crate) mod process;
-pub(crate) mod stderr;
 pub(crate) mod thread;

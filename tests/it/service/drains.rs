@@ -77,18 +77,21 @@ fn a_child_that_was_killed_has_its_last_words_and_its_end_in_the_sink_at_once() 
         let drain = LogDrain::new(ring.reader().expect("no other")).to(sink.clone());
         let drain = drain.spawn().expect("a thread");
         let mut writer = ring.writer().expect("a writer");
-        fork(|| {
+        let child = fork(|| {
             let written = writer.record(Level::Info, "from the child").is_ok()
                 && writer.write_all(b"the last wor").is_ok();
             if written { die() } else { 1 }
-        })
-        .status();
+        });
+        let process = child.0;
+        child.status();
         drop(writer);
         drain.stop(LIMIT).expect("ours");
         let text = sink.text();
         assert!(text.contains("] from the child\n"), "{text}");
         assert!(text.contains("] the last wor [unfinished]\n"), "{text}");
         assert!(text.contains(" ERROR -- worker "), "{text}");
+        // Others have its label.
+        assert!(text.contains(&format!("is gone, no EOF -- [process {process}]\n")), "{text}");
     }
 }
 
