@@ -124,7 +124,8 @@
 //!
 //! On by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
 //! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`),
-//! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable.
+//! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable. The crate tracing-linering,
+//! in `tools/tracing` of the repository, is for events of the crate `tracing`.
 //!
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in
 //! `docs/format.md`.

@@ -14,6 +14,7 @@ mod formats;
 mod inherited;
 #[cfg(feature = "log")]
 mod logger;
+mod programs;
 mod sinks;
 mod writers;
 
