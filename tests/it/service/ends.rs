@@ -5,7 +5,7 @@ use std::thread;
 
 use linering::{End, Item, Level, LineRing, Options, SharedWriter, WorkerPool};
 
-use super::{LIMIT, ring};
+use super::{LIMIT, is_alone, ring};
 use crate::common::{fork, wait_for_the_end};
 
 /// What the ring has, by the texts of its lines, and how its mirrors ended.
@@ -33,6 +33,9 @@ fn log(writer: &SharedWriter) {
 
 #[test]
 fn a_pools_worker_ends_the_writers_that_it_used() {
+    if !is_alone("service::ends::a_pools_worker_ends_the_writers_that_it_used") {
+        return;
+    }
     for way in ["inherited", "its own, and static", "its own, of an error", "of a panic"] {
         let ring = ring(linering::Policy::Block, 64);
         let writer = ring.writer().expect("a writer");
@@ -71,6 +74,11 @@ fn a_pools_worker_ends_the_writers_that_it_used() {
 
 #[test]
 fn a_child_that_exits_ends_the_writers_that_it_used_also_where_threads_share_one() {
+    if !is_alone(
+        "service::ends::a_child_that_exits_ends_the_writers_that_it_used_also_where_threads_share_one",
+    ) {
+        return;
+    }
     // With three, the child's threads share the last.
     for mirrors in [3, 16] {
         let options = Options::new().mirrors(mirrors).lines(64);
@@ -115,6 +123,11 @@ fn a_writer_that_is_dropped_publishes_what_threads_that_share_a_mirror_have_begu
 
 #[test]
 fn a_child_that_exits_while_a_thread_has_the_shared_mirror_does_not_wait_for_it() {
+    if !is_alone(
+        "service::ends::a_child_that_exits_while_a_thread_has_the_shared_mirror_does_not_wait_for_it",
+    ) {
+        return;
+    }
     // Full, and the reader takes nothing: that thread waits for room, for ever.
     let ring = LineRing::new(Options::new().mirrors(2).lines(8)).expect("a ring");
     let reader = ring.reader().expect("no other");

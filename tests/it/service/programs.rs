@@ -7,7 +7,7 @@ use std::thread;
 
 use linering::{Ends, Level, LineRing, LogDrain, Options, SharedWriter, non_blocking};
 
-use super::{Kept, LIMIT};
+use super::{Kept, LIMIT, is_alone};
 use crate::common::{die, fork};
 
 /// How many of the lines end so.
@@ -17,6 +17,11 @@ fn count(sink: &Kept, end: &str) -> usize {
 
 #[test]
 fn a_server_whose_workers_are_forked_before_and_replaced_when_they_die() {
+    if !is_alone(
+        "service::programs::a_server_whose_workers_are_forked_before_and_replaced_when_they_die",
+    ) {
+        return;
+    }
     let sink = Kept::default();
     let (log, guard) = non_blocking(sink.clone()).expect("a log");
     let serve = |worker: u8| {

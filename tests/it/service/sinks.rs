@@ -12,7 +12,7 @@ use linering::{
     Sinks, WriteError,
 };
 
-use super::{Kept, LIMIT, ring};
+use super::{Kept, LIMIT, is_alone, ring};
 use crate::common::fork;
 
 /// Fails in turn, in all ways that a sink can, and takes some bytes at a time.
@@ -282,6 +282,11 @@ fn printed(work: impl FnOnce() -> u8) -> String {
 
 #[test]
 fn a_thread_that_has_the_lock_of_stdout_or_stderr_may_wait_for_a_drain_that_prints_there() {
+    if !is_alone(
+        "service::sinks::a_thread_that_has_the_lock_of_stdout_or_stderr_may_wait_for_a_drain_that_prints_there",
+    ) {
+        return;
+    }
     for is_stdout in [true, false] {
         let text = printed(|| {
             let ring = ring(Policy::Block, 8);
@@ -302,6 +307,9 @@ fn a_thread_that_has_the_lock_of_stdout_or_stderr_may_wait_for_a_drain_that_prin
 #[test]
 #[cfg(feature = "capture")]
 fn what_a_drain_prints_where_it_captures_does_not_come_again() {
+    if !is_alone("service::sinks::what_a_drain_prints_where_it_captures_does_not_come_again") {
+        return;
+    }
     for is_stdout in [true, false] {
         let text = printed(|| {
             let ring = ring(Policy::Block, 64);

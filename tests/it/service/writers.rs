@@ -15,7 +15,7 @@ use linering::{
     WriteError, panic_hook,
 };
 
-use super::{Kept, LIMIT, ring};
+use super::{Kept, LIMIT, is_alone, ring};
 use crate::common::{Gate, fork};
 
 fn lines(ring: &LineRing) -> Vec<Line<'static>> {
@@ -386,6 +386,11 @@ fn a_mirrors_error_is_on_stderr_and_has_no_line_of_this_crates() {
 
 #[test]
 fn processes_log_though_the_threads_of_another_are_more_than_the_mirrors() {
+    if !is_alone(
+        "service::writers::processes_log_though_the_threads_of_another_are_more_than_the_mirrors",
+    ) {
+        return;
+    }
     const THREADS: usize = 60;
     const CHILDREN: usize = 8;
     let ring = LineRing::new(Options::new().mirrors(32).lines(1024)).expect("a ring");
