@@ -148,10 +148,11 @@ mod buffer;
 #[cfg(not(loom))]
 mod error;
 #[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+#[cfg_attr(all(loom, not(test)), expect(unused_imports, reason = "as before"))]
 mod exchange;
 #[cfg(not(loom))]
 mod handles;
-#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+#[cfg_attr(loom, expect(dead_code, unused_imports, reason = "the models use the exchange alone"))]
 mod layout;
 #[cfg(not(loom))]
 mod line;

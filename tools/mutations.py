@@ -412,8 +412,9 @@ def tests_of(target):
         # From the source: to build the models only for their names takes minutes.
         with open(os.path.join(ROOT, "src/exchange/loom_models.rs")) as source:
             return re.findall(r"#\[test\]\s+fn (\w+)", source.read())
+    # As ci/test builds them: one package alone has other features of what it depends on.
     listing = subprocess.run(
-        ["cargo", "test", "--offline", "-p", "linering", *target, "--", "--list"],
+        ["cargo", "test", "--offline", "--workspace", *target, "--", "--list"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE,
     )
     if listing.returncode != 0:
