@@ -414,7 +414,7 @@ def tests_of(target):
             return re.findall(r"#\[test\]\s+fn (\w+)", source.read())
     # As ci/test builds them: one package alone has other features of what it depends on.
     listing = subprocess.run(
-        ["cargo", "test", "--offline", "--workspace", *target, "--", "--list"],
+        ["cargo", "test", "--offline", "--workspace", "--all-features", *target, "--", "--list"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE,
     )
     if listing.returncode != 0:
