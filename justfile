@@ -36,6 +36,10 @@ examples:
 python *arguments:
     ci/python {{arguments}}
 
+# The crate tracing-linering.
+tracing:
+    ci/tracing
+
 # The comparison with others.
 compare:
     ci/compare

@@ -124,7 +124,8 @@
 //!
 //! On by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
 //! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`),
-//! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable.
+//! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable. The crate tracing-linering,
+//! in `tools/tracing` of the repository, is for events of the crate `tracing`.
 //!
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in
 //! `docs/format.md`.
@@ -147,10 +148,11 @@ mod buffer;
 #[cfg(not(loom))]
 mod error;
 #[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+#[cfg_attr(all(loom, not(test)), expect(unused_imports, reason = "as before"))]
 mod exchange;
 #[cfg(not(loom))]
 mod handles;
-#[cfg_attr(loom, expect(dead_code, reason = "the models use the exchange alone"))]
+#[cfg_attr(loom, expect(dead_code, unused_imports, reason = "the models use the exchange alone"))]
 mod layout;
 #[cfg(not(loom))]
 mod line;

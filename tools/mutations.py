@@ -325,6 +325,19 @@ MUTATIONS = [
      "if self.out.put_all(batch.iter()).is_err() {",
      "if self.out.put_all(batch.iter()).is_err() && false {",
      test("service::sinks", "a_sink_that_comes_back")),
+    ("a sink that prints needs no lock", False, "src/service/sink.rs",
+     "original::$original.write(text)", "{ let _ = &original::$original; self.write(text) }",
+     test("service::sinks", "a_thread_that_has_the_lock_of_stdout")),
+    ("a pool's worker ends its writers", True, "src/workers/pool.rs",
+     "                thread_writers::leave();", "",
+     test("service::ends", "a_pools_worker_ends_the_writers")),
+    ("a process that exits ends its writers", True, "src/sys/leaving.rs",
+     "INSTALLED.store(process::at_exit(end_at_exit), Relaxed);",
+     "let _ = process::at_exit; let _ = end_at_exit;",
+     test("service::inherited", "a_shared_writer_takes_the_seat")),
+    ("threads leave mirrors to processes", True, "src/buffer/thread_writers.rs",
+     "free <= mirrors.len() / 4", "free == 0 && false",
+     test("service::writers", "processes_log_though")),
     ("a record's further lines are marked", True, "src/service/text.rs",
      "page.extend_from_slice(FURTHER);", "",
      test("service::formats", "no_record_forges")),
@@ -399,8 +412,9 @@ def tests_of(target):
         # From the source: to build the models only for their names takes minutes.
         with open(os.path.join(ROOT, "src/exchange/loom_models.rs")) as source:
             return re.findall(r"#\[test\]\s+fn (\w+)", source.read())
+    # As ci/test builds them: one package alone has other features of what it depends on.
     listing = subprocess.run(
-        ["cargo", "test", "--offline", "-p", "linering", *target, "--", "--list"],
+        ["cargo", "test", "--offline", "--workspace", "--all-features", *target, "--", "--list"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE,
     )
     if listing.returncode != 0:

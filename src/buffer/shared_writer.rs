@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::buffer::listing::Listing;
 use crate::buffer::partial_line::PartialLine;
@@ -154,6 +154,17 @@ impl SharedWriters {
         self.lock().end_line(self.listing, segment)
     }
 
+    /// Ends this process's mirror, if it has one and no thread is writing into it.
+    pub(crate) fn end(&self, segment: &Arc<Segment>) {
+        let Some(node) = self.find() else { return };
+        let mut shared = match node.shared.try_lock() {
+            Ok(shared) => shared,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        shared.end(self.listing, segment);
+    }
+
     pub(crate) fn forget(&self) {
         self.lock().begun.remove(&this_thread());
     }
@@ -227,6 +238,20 @@ impl SharedCell {
         }
     }
 
+    /// Publishes what its threads have begun, in the order in which they did, and ends the mirror.
+    fn end(&mut self, listing: Listing, segment: &Arc<Segment>) {
+        let begun = core::mem::take(&mut self.begun);
+        let mut lines: Vec<_> = begun.into_values().filter(|line| !line.bytes.is_empty()).collect();
+        lines.sort_by_key(|line| line.order);
+        for line in &lines {
+            let writer = self.writer(listing, segment);
+            let _ = writer.and_then(|writer| publish(writer, line, Style::default()));
+        }
+        if let Some(mut writer) = self.writer.take() {
+            let _ = writer.end(Finish::Eof);
+        }
+    }
+
     /// Lines that it dropped so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.writer.as_ref().map_or(0, Writer::dropped)
@@ -263,12 +288,6 @@ fn publish(writer: &mut Writer, line: &ThreadLine, style: Style) -> Result<(), W
 
 impl Drop for SharedWriters {
     fn drop(&mut self) {
-        if let (Listing::Named, Some(node)) = (self.listing, self.find())
-            && let Some(writer) = &mut node.lock().writer
-        {
-            // It has an end that is waited for, like any other.
-            let _ = writer.end(Finish::Eof);
-        }
         let mut at = *self.nodes.get_mut();
         while !at.is_null() {
             // SAFETY: made by `Box::into_raw`, and no other thread has the list any more.

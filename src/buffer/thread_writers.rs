@@ -8,10 +8,12 @@ use std::thread;
 use crate::buffer::listing::Listing;
 use crate::buffer::shared_writer::SharedWriters;
 use crate::error::{MirrorError, WriteError};
+use crate::layout::{Owner, READER_CELL};
 use crate::line::meta::Meta;
 use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::sys::fork;
+use crate::sys::leaving::{self, Leaves};
 use crate::write::writer::{Finish, Style, Writer};
 
 /// A ring as threads write into it.
@@ -63,7 +65,11 @@ impl ThreadWriters {
         let shared = SharedWriters::with(Writer::new(&segment, entry)?, listing);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (closed, dropped) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Arc::new(Self { id, segment, listing, closed, dropped, shared }))
+        let writers = Arc::new(Self { id, segment, listing, closed, dropped, shared });
+        if listing == Listing::Named {
+            leaving::add(&writers);
+        }
+        Ok(writers)
     }
 
     pub(super) fn close(&self) {
@@ -184,6 +190,20 @@ impl ThreadWriters {
     }
 }
 
+/// Ends this thread's mirrors and those that threads share, in a process that leaves without
+/// running destructors. Not those of other threads, which may be in the middle of a line.
+#[cfg(feature = "workers")]
+pub(crate) fn leave() {
+    let _ = WRITERS.try_with(|writers| {
+        // Borrowed: it leaves in the middle of a write.
+        if let Ok(mut writers) = writers.try_borrow_mut() {
+            // A forked child has its parent's too, which are the parent's.
+            writers.retain(|writer| !writer.kind.is_of_this_process());
+        }
+    });
+    leaving::end_all();
+}
+
 /// Runs `action` while this thread can write into no buffer: a signal handler that tries to is
 /// refused, and does not wait for a lock that `action` has. `None` if the thread is in the middle
 /// of a write, which may have that lock, or if its writers are gone.
@@ -208,15 +228,33 @@ impl ThreadWriter {
     fn new(writers: &Arc<ThreadWriters>) -> Result<Self, WriteError> {
         let thread = thread::current();
         let entry = writers.listing.entry(thread.name().unwrap_or_default());
+        // No other thread of this process takes a mirror between the look and this one's.
+        let _gate = fork::no_fork();
+        if writers.listing == Listing::Named && is_kept_for_processes(&writers.segment) {
+            return Ok(Self::shared(writers));
+        }
         let kind = match Writer::new(&writers.segment, entry) {
             Ok(writer) => ThreadKind::Own(writer),
             Err(MirrorError::TooManyMirrors { .. } | MirrorError::TooManySeats { .. }) => {
-                ThreadKind::Shared { token: fork::token() }
+                return Ok(Self::shared(writers));
             }
             Err(error) => return Err(error.into()),
         };
         Ok(Self { buffer: writers.id, writers: Arc::downgrade(writers), kind })
     }
+
+    fn shared(writers: &Arc<ThreadWriters>) -> Self {
+        let kind = ThreadKind::Shared { token: fork::token() };
+        Self { buffer: writers.id, writers: Arc::downgrade(writers), kind }
+    }
+}
+
+/// Whether a thread leaves what mirrors there are to processes, each of which needs one: the last
+/// quarter.
+fn is_kept_for_processes(segment: &Segment) -> bool {
+    let mirrors = &segment.cells()[READER_CELL + 1..];
+    let free = mirrors.iter().filter(|cell| cell.owner() == Some(Owner::Free)).count();
+    free <= mirrors.len() / 4
 }
 
 impl Drop for ThreadWriter {
@@ -239,9 +277,21 @@ impl Drop for ThreadWriter {
     }
 }
 
-/// Ends this thread's mirror too. Those of other threads end with them.
+impl Leaves for ThreadWriters {
+    /// Ends the mirror that threads of this process share, unless one is writing into it, with the
+    /// lines that they have begun. One that writes later has another.
+    fn leave(&self) {
+        self.shared.end(&self.segment);
+    }
+}
+
+/// Ends this thread's mirror and the shared one. Those of other threads end with them.
 impl Drop for ThreadWriters {
     fn drop(&mut self) {
+        if self.listing == Listing::Named {
+            // It has an end that is waited for, like any other.
+            self.leave();
+        }
         let _ = WRITERS.try_with(|writers| {
             // Borrowed: this is the drop of the last handle, in the middle of a write.
             if let Ok(mut writers) = writers.try_borrow_mut() {

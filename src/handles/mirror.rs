@@ -135,10 +135,10 @@ impl LineProcMirror {
         self.with(|writer, style| writer.line(bytes, style))
     }
 
-    /// Writes any bytes, as [`write`](io::Write::write) does, but lets whole lines share slots: as
-    /// many as fit in one arrive together, as [`Kind::Packed`], with one position. Use this to
-    /// forward blocks of short lines: a line of a few bytes costs about a tenth of what it does
-    /// with a slot of its own.
+    /// Writes any bytes, as [`write`](std::io::Write::write) does, but lets whole lines share
+    /// slots: as many as fit in one arrive together, as [`Kind::Packed`], with one position. Use
+    /// this to forward blocks of short lines: a line of a few bytes costs about a tenth of what it
+    /// does with a slot of its own.
     ///
     /// They count as one line, where losses are counted too. A line that is alone, or longer than a
     /// slot, comes as with `write`; so do all in a ring in which `\r` has a meaning.

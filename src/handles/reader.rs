@@ -38,6 +38,8 @@ pub struct Reader {
     /// A call with a time limit has said that the ring is over.
     pub(super) told_over: bool,
     pub(super) woken: Arc<AtomicBool>,
+    /// How often it has come back from a wait.
+    pub(super) wake_ups: u64,
 }
 
 impl Reader {
@@ -55,6 +57,7 @@ impl Reader {
             keeps_open: false,
             told_over: false,
             woken: Arc::default(),
+            wake_ups: 0,
         })
     }
 

@@ -154,6 +154,11 @@ impl Reader {
         LineRing::of(Arc::clone(self.drain.segment()))
     }
 
+    /// How often it has waited.
+    pub(crate) fn wake_ups(&self) -> u64 {
+        self.wake_ups
+    }
+
     /// Whether it reads in this thread alone, from now on.
     pub(crate) fn set_staying(&self, stays: bool) {
         self.drain.segment().read_by.set_staying(stays);
@@ -196,6 +201,7 @@ impl Reader {
             let wanted = self.drain.wanted();
             let segment = self.drain.segment();
             let time = left.min(self.period);
+            self.wake_ups += 1;
             match park::pause(segment, wanted, time, self.patience, Some(&self.woken)) {
                 Err(ReadError::Interrupted) if !self.interruptible => {}
                 paused => paused?,

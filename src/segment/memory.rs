@@ -1,13 +1,14 @@
 //! How much memory can be had: of the machine's, and of each control group's that this process is
 //! in.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Refuses what there is no memory for, with what there is: allocating it would not fail, but end
 /// this process or others.
 pub(crate) fn check_memory(needed: u64) -> Result<(), (u64, u64)> {
-    let groups = of_groups(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"));
+    let groups = of_groups(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"), needed);
     match of_machine().into_iter().chain(groups).min() {
         Some(available) if available < needed => Err((needed, available)),
         _ => Ok(()),
@@ -40,9 +41,9 @@ const SECOND: Version = Version {
     files: ["inactive_file ", "active_file "],
 };
 
-/// What each group has left that limits its memory: that of the process, and those above it.
-/// `groups` is what `/proc/self/cgroup` says.
-fn of_groups(root: &Path, groups: &str) -> Vec<u64> {
+/// What each group has left that limits its memory: that of the process, and those above it; of a
+/// group that has `needed` left, so much or more. `groups` is what `/proc/self/cgroup` says.
+fn of_groups(root: &Path, groups: &str, needed: u64) -> Vec<u64> {
     let mut left = Vec::new();
     for line in groups.lines() {
         // `number:controllers:path`; the second version has no controllers.
@@ -60,16 +61,21 @@ fn of_groups(root: &Path, groups: &str) -> Vec<u64> {
         left.extend(
             from.ancestors()
                 .take_while(|group| group.starts_with(&top))
-                .filter_map(|g| of_group(g, version)),
+                .filter_map(|group| of_group(group, version, needed)),
         );
     }
     left
 }
 
-fn of_group(group: &Path, version: &Version) -> Option<u64> {
+fn of_group(group: &Path, version: &Version, needed: u64) -> Option<u64> {
     let number = |file: &str| read(group.join(file)).trim().parse::<u64>().ok();
     // Without a limit it is a word, or more than any machine has.
     let (limit, usage) = (number(version.limit)?, number(version.usage)?);
+    let free = limit.saturating_sub(usage);
+    if free >= needed {
+        // The kernel adds up for each look at the rest, for longer than all else here takes.
+        return Some(free);
+    }
     let stat = read(group.join("memory.stat"));
     let field = |name: &str| {
         stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
@@ -78,12 +84,19 @@ fn of_group(group: &Path, version: &Version) -> Option<u64> {
     Some(limit.saturating_sub(usage.saturating_sub(files)))
 }
 
+/// What a file of the kernel's says, whose length is not known before; empty without it.
 fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path).unwrap_or_default()
+    let mut text = String::with_capacity(4096);
+    match File::open(path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => text,
+        Err(_) => String::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn group(root: &Path, path: &str, files: &[(&str, &str)]) {
@@ -106,7 +119,8 @@ mod tests {
             "a/b",
             &[("memory.max", "max\n"), ("memory.current", "450\n"), ("memory.stat", stat)],
         );
-        assert_eq!(of_groups(root, "0::/a/b\n"), [600]);
+        assert_eq!(of_groups(root, "0::/a/b\n", 551), [600]);
+        assert_eq!(of_groups(root, "0::/a/b\n", 550), [550], "of which the files are not needed");
     }
 
     #[test]
@@ -119,7 +133,8 @@ mod tests {
             ("memory.stat", stat),
         ];
         group(root.path(), "memory", &files);
-        assert_eq!(of_groups(root.path(), "3:cpu:/x\n4:memory:/docker/abc\n"), [60]);
-        assert!(of_groups(root.path(), "3:cpu:/x\nnonsense\n").is_empty());
+        let left = |groups| of_groups(root.path(), groups, 50);
+        assert_eq!(left("3:cpu:/x\n4:memory:/docker/abc\n"), [60]);
+        assert!(left("3:cpu:/x\nnonsense\n").is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::text;
-use crate::sys::stderr;
+use crate::sys::original;
 
 /// Failures of one kind.
 #[derive(Debug, Default)]
@@ -29,5 +29,5 @@ pub(super) fn say(sentence: fmt::Arguments<'_>) {
     let mut line = b"linering: ".to_vec();
     text::escape(&mut line, sentence.to_string().as_bytes());
     line.push(b'\n');
-    stderr::say(&line);
+    original::say(&line);
 }

@@ -28,6 +28,8 @@ pub struct Totals {
     pub ended: u64,
     /// Calls of the sink that failed, and were made again.
     pub failures: u64,
+    /// How often its thread has waited for something to come: twice a second, if nothing does.
+    pub wake_ups: u64,
     /// Positions that were in the ring when the drain ended, or its time was over: lines, and parts
     /// of long lines.
     pub left: u64,

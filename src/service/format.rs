@@ -10,7 +10,7 @@ use crate::line::item::{Ended, Item};
 pub enum Format {
     /// `2026-11-26T08:11:59.123Z WARN  [writer] text`, with the time in UTC, and the writer's label
     /// or its number. Further lines of a record begin with `    | `; control characters and bytes
-    /// that are not UTF-8 are escaped.
+    /// that are not UTF-8 are escaped. A process that is gone is told with its number.
     #[default]
     Text,
     /// A JSON object in a line of its own, with `time`, `level`, `worker`, `label`, `stream`, `msg`

@@ -99,14 +99,23 @@ impl LogDrain {
     /// [`Format::Text`].
     ///
     /// ```
-    /// # use linering::{LineRing, LogDrain, Options};
-    /// # let ring = LineRing::new(Options::new())?;
-    /// let drain = LogDrain::new(ring.reader()?).format_with(|item, page| {
+    /// use linering::{End, Ended, Item, Line, LineRing, LogDrain, Options};
+    ///
+    /// fn loud(item: &Item<'_>, page: &mut Vec<u8>) {
     ///     if let Some(line) = item.line() {
     ///         page.extend_from_slice(line.to_string().to_uppercase().as_bytes());
     ///         page.push(b'\n');
     ///     }
-    /// });
+    /// }
+    ///
+    /// # let ring = LineRing::new(Options::new())?;
+    /// let drain = LogDrain::new(ring.reader()?).format_with(loud);
+    ///
+    /// // Its test needs no ring.
+    /// let mut page = Vec::new();
+    /// loud(&Line::new("text").into(), &mut page);
+    /// loud(&Ended::new(0, End::Eof).into(), &mut page);
+    /// assert_eq!(page, b"TEXT\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn format_with(

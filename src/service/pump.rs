@@ -78,7 +78,8 @@ impl Pump {
         self.reader.set_staying(true);
         let result = self.run_until_stopped();
         self.reader.set_staying(false);
-        let totals = Totals { left: self.reader.ring().unread(), ..self.out.totals };
+        let (left, wake_ups) = (self.reader.ring().unread(), self.reader.wake_ups());
+        let totals = Totals { left, wake_ups, ..self.out.totals };
         self.out.orders.change(|state| (state.totals, state.is_done) = (totals, true));
         Ok(result.map(|()| totals)?)
     }
@@ -87,7 +88,7 @@ impl Pump {
         loop {
             let (stop, reopen) = {
                 let mut state = self.out.orders.lock();
-                state.totals = self.out.totals;
+                state.totals = Totals { wake_ups: self.reader.wake_ups(), ..self.out.totals };
                 (state.stop, std::mem::take(&mut state.reopen))
             };
             if reopen {

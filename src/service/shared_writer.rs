@@ -16,15 +16,21 @@ use crate::line::item::Level;
 use crate::line::meta::{Meta, with_text};
 use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
-use crate::sys::stderr;
+use crate::sys::original;
 
 /// A ring's writer that all threads of a process share, by reference or cloned; from
 /// [`LineRing::writer`] or [`non_blocking`](crate::non_blocking).
 ///
 /// Each thread that writes gets a mirror of its own, with the thread's name as its label, and no
-/// lock. Threads for which the ring has none share one, behind a lock; so do threads that write
-/// while they end. A forked child writes through mirrors of its own, of which the ring must have
-/// one left: [`Options::mirrors`](crate::Options::mirrors).
+/// lock. When only a quarter of the ring's [mirrors](crate::Options::mirrors) is left, further
+/// threads of a process share one, behind a lock, and leave the others to other processes; so do
+/// threads that write while they end. A forked child writes through mirrors of its own, and can
+/// write if there is one.
+///
+/// **A process's end** ends its mirrors, after what was begun: when it returns from `main`, calls
+/// `exit`, or is a worker of a pool, also those of a writer that is never dropped, such as an
+/// installed logger's. Mirrors of threads that still run are told as those of a process that is
+/// gone, and so are all of them after `_exit` or a kill.
 ///
 /// ```
 /// use std::io::Write;
@@ -178,7 +184,7 @@ impl SharedWriter {
         }
         text::escape(&mut text, bytes.strip_suffix(b"\n").unwrap_or(bytes));
         text.push(b'\n');
-        stderr::say(&text);
+        original::say(&text);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::io::{self, Stderr, Stdout, Write};
 #[cfg(feature = "rotate")]
 use super::rotating_file::RotatingFile;
 use crate::line::item::Item;
+use crate::sys::original;
 
 /// Where a [`LogDrain`](crate::LogDrain) puts what it has formatted.
 ///
@@ -104,7 +105,22 @@ macro_rules! writers {
     )*};
 }
 
-writers!(File, Stdout, Stderr, Box<dyn Write + Send>);
+writers!(File, Box<dyn Write + Send>);
+
+macro_rules! originals {
+    ($($writer:ty: $original:ident),*) => {$(
+        /// As it was before a [`Capture`](crate::Capture) redirected it: what a drain prints does
+        /// not come into its ring again. Without the lock of `std`, so a thread that has it may
+        /// wait for room in the ring.
+        impl Sink for $writer {
+            fn put(&mut self, text: &[u8]) -> io::Result<usize> {
+                original::$original.write(text)
+            }
+        }
+    )*};
+}
+
+originals!(Stdout: STDOUT, Stderr: STDERR);
 
 impl Sink for Box<dyn Sink> {
     fn put(&mut self, text: &[u8]) -> io::Result<usize> {

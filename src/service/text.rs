@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::line::item::{Item, Kind, Level, Line};
+use crate::line::item::{End, Ended, Item, Kind, Level, Line};
 
 /// What a record's further lines begin with. No record's first line does.
 const FURTHER: &[u8] = b"    | ";
@@ -19,6 +19,10 @@ pub(super) fn item(page: &mut Vec<u8>, item: &Item<'_>) {
             let level = level_of(other);
             head(page, Some(SystemTime::now()), level);
             escape(page, other.to_string().as_bytes());
+            if let Item::Ended(Ended { end: End::Died, process: Some(process), .. }) = other {
+                // Which of those with that label.
+                let _ = write!(page, " [process {process}]");
+            }
             page.push(b'\n');
         }
     }

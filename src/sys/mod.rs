@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod leaving;
+pub(crate) mod original;
 pub(crate) mod process;
-pub(crate) mod stderr;
 pub(crate) mod thread;

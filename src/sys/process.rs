@@ -110,6 +110,13 @@ pub(crate) fn namespaces() -> Option<u64> {
     Some(inode("pid")? << 32 | inode("time").unwrap_or(0))
 }
 
+/// Has `action` run when this process, or one that it forks, leaves by `exit` or by the end of
+/// `main`; not at `_exit`, nor at a signal. `false` if the system has no memory for it.
+pub(crate) fn at_exit(action: extern "C" fn()) -> bool {
+    // SAFETY: a function of this program's, or of a library that runs it before it is unloaded.
+    unsafe { libc::atexit(action) == 0 }
+}
+
 /// What `/proc` says of a process.
 struct Stat {
     began: u64,

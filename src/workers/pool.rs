@@ -13,6 +13,7 @@ use std::thread;
 use std::backtrace::Backtrace;
 
 use crate::buffer::proc_buffer::LineProcBuffer;
+use crate::buffer::thread_writers;
 use crate::error::{MirrorError, PoolError, ReadError, SystemError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
@@ -228,6 +229,8 @@ where
             let run = AssertUnwindSafe(|| {
                 let code = run_worker(&seat, number, work);
                 let _ = io::stdout().flush();
+                // Their destructors do not run: a logger's mirrors end here.
+                thread_writers::leave();
                 code
             });
             let code = panic::catch_unwind(run).unwrap_or_else(|payload| {

@@ -155,3 +155,40 @@ fn without_a_pipe_there_is_nothing_to_poll() {
     let ring = ring(small(8, Policy::Block));
     assert!(reader(&ring).poll_fd().is_none());
 }
+
+/// What tokio and mio do: register once, be told each change once, and read until nothing is left.
+#[test]
+fn an_event_loop_that_is_told_changes_alone_misses_no_line_and_no_end() {
+    use rustix::event::{Timespec, epoll};
+    let ring = ring(small(16, Policy::Block).wake_up(WakeUp::Pipe));
+    for round in 0..300 {
+        // Registered before the first line, before the first look, or after lines have come.
+        let early = round % 3 != 2;
+        let mirrors: Vec<_> = (0..3).map(|_| mirror(&ring)).collect();
+        let mut reader = if early { Some(reader(&ring)) } else { None };
+        thread::scope(|scope| {
+            for mut mirror in mirrors {
+                scope
+                    .spawn(move || (0..round % 4).for_each(|i| write(&mut mirror, &i.to_string())));
+            }
+            let mut reader = reader.take().unwrap_or_else(|| super::reader(&ring));
+            let events = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll");
+            let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            let data = epoll::EventData::new_u64(0);
+            epoll::add(&events, reader.poll_fd().expect("a pipe"), data, edges).expect("a pipe");
+            let (mut found, mut told) = (0, 0);
+            while !reader.is_over() {
+                let mut buffer = [epoll::Event { flags: edges, data }];
+                let limit = Timespec { tv_sec: 120, tv_nsec: 0 };
+                let wait = || epoll::wait(&events, &mut buffer, Some(&limit));
+                let count = rustix::io::retry_on_intr(wait).expect("events");
+                assert_eq!(count, 1, "round {round}: {found} items have come, and no wake-up");
+                told += 1;
+                found += now(&mut reader).len();
+            }
+            assert_eq!(found, 3 + 3 * (round % 4));
+            // No loop without a pause: one wake-up for each item at most, and one at the start.
+            assert!(told <= found + 2, "round {round}: {told} wake-ups for {found} items");
+        });
+    }
+}

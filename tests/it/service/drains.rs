@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use linering::{
     Ends, Item, Level, LineRing, LogDrain, Options, Policy, Sink, WakeUp, non_blocking,
@@ -77,18 +77,21 @@ fn a_child_that_was_killed_has_its_last_words_and_its_end_in_the_sink_at_once() 
         let drain = LogDrain::new(ring.reader().expect("no other")).to(sink.clone());
         let drain = drain.spawn().expect("a thread");
         let mut writer = ring.writer().expect("a writer");
-        fork(|| {
+        let child = fork(|| {
             let written = writer.record(Level::Info, "from the child").is_ok()
                 && writer.write_all(b"the last wor").is_ok();
             if written { die() } else { 1 }
-        })
-        .status();
+        });
+        let process = child.0;
+        child.status();
         drop(writer);
         drain.stop(LIMIT).expect("ours");
         let text = sink.text();
         assert!(text.contains("] from the child\n"), "{text}");
         assert!(text.contains("] the last wor [unfinished]\n"), "{text}");
         assert!(text.contains(" ERROR -- worker "), "{text}");
+        // Others have its label.
+        assert!(text.contains(&format!(" -- [process {process}]\n")), "{text}");
     }
 }
 
@@ -245,4 +248,40 @@ fn a_service_whose_child_lives_on_can_be_stopped() {
     let totals = drain.expect("a thread").stop(LIMIT).expect("ours");
     assert_eq!((totals.lines, totals.left), (1, 0));
     child.end();
+}
+
+#[test]
+fn a_drain_that_is_idle_wakes_twice_a_second_however_many_mirrors_are_open() {
+    let drains: Vec<_> = [(WakeUp::Futex, 1), (WakeUp::Futex, 200), (WakeUp::Pipe, 200)]
+        .into_iter()
+        .map(|(wake_up, mirrors)| {
+            let ring = LineRing::new(Options::new().wake_up(wake_up)).expect("a ring");
+            let drain = LogDrain::new(ring.reader().expect("no other")).to(Kept::default());
+            let mirrors: Vec<_> = (0..mirrors).map(|_| ring.mirror().expect("a mirror")).collect();
+            let writer = ring.writer().expect("a writer");
+            (drain.ends(Ends::None).spawn().expect("a thread"), writer, mirrors)
+        })
+        .collect();
+    let before: Vec<_> = drains
+        .iter()
+        .map(|(drain, writer, _)| {
+            writer.record(Level::Info, "the last for a while").expect("room");
+            assert!(drain.flush(LIMIT));
+            (drain.totals().wake_ups, Instant::now())
+        })
+        .collect();
+    // The time that is measured: nothing happens in it.
+    let (_sender, nothing) = mpsc::channel::<()>();
+    let _ = nothing.recv_timeout(Duration::from_millis(2500));
+    for ((drain, writer, mirrors), (before, began)) in drains.into_iter().zip(before) {
+        let wake_ups = drain.totals().wake_ups - before;
+        // Of what the last record woke it for, and of one that was under way.
+        let most = began.elapsed().as_millis() / 500 + 2;
+        assert!(u128::from(wake_ups) <= most, "{} mirrors: {wake_ups}", mirrors.len());
+        assert!(wake_ups > 0, "it looks for the dead");
+        // It sleeps no longer for that.
+        writer.record(Level::Info, "one more").expect("room");
+        assert!(drain.flush(LIMIT));
+        assert_eq!(drain.stop(LIMIT).expect("ours").lines, 2);
+    }
 }

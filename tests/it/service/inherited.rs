@@ -14,9 +14,13 @@ use crate::common::{fork, not_run};
 #[test]
 fn the_program() {
     let Some(seat) = Seat::from_env().expect("a seat") else { return };
-    if std::env::var_os("LINERING_TEST_SHARED").is_some() {
+    if let Some(how) = std::env::var_os("LINERING_TEST_SHARED") {
         let writer = SharedWriter::from_env().expect("a seat").expect("there is one");
         writer.record(Level::Warn, "shared").expect("room");
+        if how == "static" {
+            // As a logger that is installed.
+            std::mem::forget(writer);
+        }
         return;
     }
     let mut mirror = seat.open().expect("a mirror");
@@ -116,20 +120,27 @@ fn a_program_of_another_user_opens_the_seat() {
 }
 
 #[test]
-fn a_shared_writer_takes_the_seat() {
-    let ring = ring(Policy::Block, 64);
-    let seat = ring.seat_labelled("worker").expect("a seat");
-    let mut program = program();
-    seat.pass_to(program.env("LINERING_TEST_SHARED", "1")).expect("a descriptor");
-    assert!(program.status().expect("it runs").success());
-    let items: Vec<_> = ring.reader().expect("no other").map(|item| item.expect("ours")).collect();
-    let lines: Vec<_> = items.iter().filter_map(Item::line).collect();
-    assert_eq!((lines.len(), lines[0].level), (1, Level::Warn));
-    let ended = items.iter().filter_map(|item| match item {
-        Item::Ended(ended) => Some((ended.writer_id, ended.end)),
-        _ => None,
-    });
-    assert!(ended.into_iter().any(|ended| ended == (seat.writer_id(), End::Eof)), "{items:#?}");
+fn a_shared_writer_takes_the_seat_and_ends_it_though_it_is_never_dropped() {
+    for how in ["dropped", "static"] {
+        let ring = ring(Policy::Block, 64);
+        let seat = ring.seat_labelled("worker").expect("a seat");
+        let mut program = program();
+        seat.pass_to(program.env("LINERING_TEST_SHARED", how)).expect("a descriptor");
+        assert!(program.status().expect("it runs").success());
+        let items = ring.reader().expect("no other").map(|item| item.expect("ours"));
+        let (lines, ends): (Vec<_>, Vec<_>) = items.partition(|item| item.line().is_some());
+        let levels: Vec<_> = lines.iter().filter_map(Item::line).map(|line| line.level).collect();
+        assert_eq!(levels, [Level::Warn], "{how}");
+        let ends: Vec<_> = ends
+            .iter()
+            .map(|item| match item {
+                Item::Ended(ended) => (ended.writer_id, ended.end),
+                other => panic!("{how}: {other}"),
+            })
+            .collect();
+        assert!(ends.iter().all(|(_, end)| *end == End::Eof), "{how}: {ends:?}");
+        assert!(ends.iter().any(|(writer, _)| *writer == seat.writer_id()), "{how}: {ends:?}");
+    }
 }
 
 #[test]

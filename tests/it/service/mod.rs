@@ -1,17 +1,22 @@
 //! A service's log: what all threads and children write is in the sink, once, or told as lost; and
 //! no failure of a sink, of a program that dies or of one that logs from the wrong place stops it.
 
+use std::env;
 use std::io;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use linering::{LineRing, Options, Policy, Sink};
 
 mod drains;
+#[cfg(feature = "workers")]
+mod ends;
 mod formats;
 mod inherited;
 #[cfg(feature = "log")]
 mod logger;
+mod programs;
 mod sinks;
 mod writers;
 
@@ -42,4 +47,20 @@ impl Sink for Kept {
 
 fn ring(policy: Policy, lines: usize) -> LineRing {
     LineRing::new(Options::new().policy(policy).lines(lines)).expect("a ring")
+}
+
+/// Runs a test in a program of its own, for one whose forked children start threads or exit: a
+/// thread of another test may have a lock of the C library's at that moment, which is locked for
+/// ever in the child. `true` in that program.
+fn is_alone(name: &str) -> bool {
+    if env::var_os("LINERING_TEST_ALONE").is_some() {
+        return true;
+    }
+    let mut program = Command::new(env::current_exe().expect("a path"));
+    program.args(["--exact", name, "--nocapture"]).env("LINERING_TEST_ALONE", "1");
+    let output = program.output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let is_red = !output.status.success() || !told.contains("1 passed");
+    assert!(!is_red, "{told}{}", String::from_utf8_lossy(&output.stderr));
+    false
 }

@@ -12,7 +12,7 @@ use linering::{
     Sinks, WriteError,
 };
 
-use super::{Kept, LIMIT, ring};
+use super::{Kept, LIMIT, is_alone, ring};
 use crate::common::fork;
 
 /// Fails in turn, in all ways that a sink can, and takes some bytes at a time.
@@ -258,4 +258,106 @@ fn what_a_drain_has_to_say_goes_to_the_original_stderr_once() {
     child.succeeds();
     assert_eq!(text.matches("the log's sink failed").count(), 1, "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// What a child, whose standard output and error are a pipe, leaves there.
+fn printed(work: impl FnOnce() -> u8) -> String {
+    let (mut heard, said) = io::pipe().expect("a pipe");
+    // Held meanwhile, and so by the child's thread: of another one, the child would find them
+    // locked for ever.
+    let locks = (io::stdout().lock(), io::stderr().lock());
+    let child = fork(|| {
+        // SAFETY: plain system calls, on descriptors of this child's own.
+        if unsafe { (libc::dup2(said.as_raw_fd(), 1), libc::dup2(said.as_raw_fd(), 2)) } != (1, 2) {
+            return 255;
+        }
+        work()
+    });
+    drop((said, locks));
+    let mut text = String::new();
+    heard.read_to_string(&mut text).expect("UTF-8");
+    child.succeeds();
+    text
+}
+
+#[test]
+fn a_thread_that_has_the_lock_of_stdout_or_stderr_may_wait_for_a_drain_that_prints_there() {
+    if !is_alone(
+        "service::sinks::a_thread_that_has_the_lock_of_stdout_or_stderr_may_wait_for_a_drain_that_prints_there",
+    ) {
+        return;
+    }
+    for is_stdout in [true, false] {
+        let text = printed(|| {
+            let ring = ring(Policy::Block, 8);
+            let drain = LogDrain::new(ring.reader().expect("no other")).format(Format::Raw);
+            let drain = if is_stdout { drain.to(io::stdout()) } else { drain.to(io::stderr()) };
+            let drain = drain.spawn().expect("a thread");
+            let writer = ring.writer().expect("a writer");
+            // This thread has both locks: see above.
+            for _ in 0..100 {
+                writer.record(Level::Info, "line").expect("room, in time");
+            }
+            u8::from(drain.stop(LIMIT).expect("ours").lines != 100)
+        });
+        assert_eq!(text, "line\n".repeat(100), "{is_stdout}");
+    }
+}
+
+#[test]
+#[cfg(feature = "capture")]
+fn what_a_drain_prints_where_it_captures_does_not_come_again() {
+    if !is_alone("service::sinks::what_a_drain_prints_where_it_captures_does_not_come_again") {
+        return;
+    }
+    for is_stdout in [true, false] {
+        let text = printed(|| {
+            let ring = ring(Policy::Block, 64);
+            let drain = LogDrain::new(ring.reader().expect("no other")).format(Format::Raw);
+            let (drain, capture) = if is_stdout {
+                (drain.to(io::stdout()), linering::Capture::stdout(&ring))
+            } else {
+                (drain.to(io::stderr()), linering::Capture::stderr(&ring))
+            };
+            let drain = drain.ends(Ends::None).spawn().expect("a thread");
+            let number = if is_stdout { 1 } else { 2 };
+            for _ in 0..10 {
+                // SAFETY: a plain system call.
+                assert_eq!(unsafe { libc::write(number, c"line\n".as_ptr().cast(), 5) }, 5);
+                assert!(drain.flush(LIMIT));
+            }
+            drop(capture.expect("a capture"));
+            u8::from(drain.stop(LIMIT).expect("ours").lines != 10)
+        });
+        assert_eq!(text, "line\n".repeat(10), "{is_stdout}");
+    }
+}
+
+/// A lock of the program's own is not known here; a limit makes an error of it.
+#[test]
+fn a_thread_that_has_a_lock_which_the_sink_needs_goes_on_after_the_limit_for_a_full_ring() {
+    struct Locks(Arc<std::sync::Mutex<()>>, Kept);
+    impl Sink for Locks {
+        fn put(&mut self, text: &[u8]) -> io::Result<usize> {
+            let _lock = self.0.lock().expect("no panic");
+            self.1.put(text)
+        }
+    }
+    let options = linering::Options::new().lines(8).block_limit(Duration::from_millis(20));
+    let ring = linering::LineRing::new(options).expect("a ring");
+    let (needed, kept) = (Arc::default(), Kept::default());
+    let drain = LogDrain::new(ring.reader().expect("no other"));
+    let drain = drain.to(Locks(Arc::clone(&needed), kept.clone())).format(Format::Raw);
+    let drain = drain.ends(Ends::None).spawn().expect("a thread");
+    let writer = ring.writer().expect("a writer");
+    let lock = needed.lock().expect("no panic");
+    let results: Vec<_> = (0..30).map(|_| writer.record(Level::Info, "line")).collect();
+    drop(lock);
+    let refused = results.iter().filter(|result| result.is_err()).count();
+    let is_timed_out =
+        |result: &Result<(), _>| matches!(result, Ok(()) | Err(WriteError::TimedOut(_)));
+    assert!(refused > 0 && results.iter().all(is_timed_out), "{results:?}");
+    let totals = drain.stop(LIMIT).expect("ours");
+    assert_eq!((kept.lines().len(), totals.left), (30 - refused, 0));
+    assert_eq!(writer.dropped_lines(), refused as u64);
 }

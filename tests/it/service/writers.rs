@@ -15,8 +15,8 @@ use linering::{
     WriteError, panic_hook,
 };
 
-use super::{Kept, LIMIT, ring};
-use crate::common::fork;
+use super::{Kept, LIMIT, is_alone, ring};
+use crate::common::{Gate, fork};
 
 fn lines(ring: &LineRing) -> Vec<Line<'static>> {
     let items = ring.reader().expect("no other").map(|item| item.expect("ours"));
@@ -382,4 +382,55 @@ fn a_mirrors_error_is_on_stderr_and_has_no_line_of_this_crates() {
     let line = &lines(&ring)[0];
     assert_eq!((line.kind, line.stream, line.level), (Kind::Error, Stream::Stderr, Level::Error));
     assert!(line.lines().all(|line| !line.is_empty()), "{line}");
+}
+
+#[test]
+fn processes_log_though_the_threads_of_another_are_more_than_the_mirrors() {
+    if !is_alone(
+        "service::writers::processes_log_though_the_threads_of_another_are_more_than_the_mirrors",
+    ) {
+        return;
+    }
+    const THREADS: usize = 60;
+    const CHILDREN: usize = 8;
+    let ring = LineRing::new(Options::new().mirrors(32).lines(1024)).expect("a ring");
+    let writer = ring.writer().expect("a writer");
+    let (written, are_over) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (writer, written, are_over) = (&writer, &written, &are_over);
+            scope.spawn(move || {
+                let done = writer.record_fmt(Level::Info, format_args!("thread {number}"));
+                written.wait();
+                are_over.wait();
+                done.expect("it logs");
+            });
+        }
+        written.wait();
+        // All that the threads have they keep, and so do the children until all have logged.
+        let (ready, goes_on) = (Gate::new(), Gate::new());
+        let children: Vec<_> = (0..CHILDREN)
+            .map(|child| {
+                fork(|| {
+                    let log = |thread| {
+                        writer.record_fmt(Level::Info, format_args!("child {child}.{thread}"))
+                    };
+                    let all = thread::scope(|scope| {
+                        let threads: Vec<_> =
+                            (0..10).map(|thread| scope.spawn(move || log(thread))).collect();
+                        threads.into_iter().all(|thread| matches!(thread.join(), Ok(Ok(()))))
+                    });
+                    ready.open();
+                    goes_on.pass();
+                    u8::from(!all)
+                })
+            })
+            .collect();
+        children.iter().for_each(|_| ready.pass());
+        children.iter().for_each(|_| goes_on.open());
+        are_over.wait();
+        children.into_iter().for_each(|child| child.succeeds());
+    });
+    drop(writer);
+    assert_eq!(lines(&ring).len(), THREADS + 10 * CHILDREN);
 }
