@@ -1,0 +1,259 @@
+"""What a mirror is handed over with, and which processes can receive it that way.
+
+Each class here says of one hand-over whether it has come to nothing: `is_over()` gives `None` while
+a process that lives may still open the seat, else how the seat has ended. What it says rests on
+processes (their ids and sentinels), on the pickling, and on an executor's future, never on a delay.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from time import monotonic
+from types import FrameType
+from typing import Any, Optional, Union
+
+SEAT = "LINERING_SEAT"
+"""The variable of the environment that carries a seat to a subprocess."""
+
+DIED, NEVER = "died", "never opened"
+Over = Optional[str]
+
+# The interpreter's own, which eventlet takes away.
+_poll = getattr(select, "poll", None)
+
+_SCAN_SECONDS = 0.2
+"""Seconds between two looks at the environments of all processes."""
+
+
+def _is_ready(descriptor: int) -> bool:
+    if _poll is None:
+        return False
+    poll = _poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process runs: a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
+
+
+def _has_ended(popen: Any) -> bool:
+    """Whether the process of multiprocessing's or subprocess's `Popen`, which was started, is dead.
+    Its exit status stays to be waited for.
+    """
+    if popen.returncode is not None:
+        return True
+    sentinel = getattr(popen, "sentinel", None)
+    return (isinstance(sentinel, int) and _is_ready(sentinel)) or not _is_alive(popen.pid)
+
+
+def _frames(frame: FrameType | None) -> Iterable[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_starting(popen: Any) -> bool:
+    """Whether a thread is in the middle of starting its process."""
+    names = ("__init__", "_launch", "_execute_child")
+    return any(
+        frame.f_code.co_name in names and frame.f_locals.get("self") is popen
+        for top in list(sys._current_frames().values())
+        for frame in _frames(top)
+    )
+
+
+def exit_code(popen: Any) -> int | None:
+    """How the process exited, where that is known; it stays to be waited for."""
+    if popen.returncode is not None:
+        return int(popen.returncode)
+    try:
+        found = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        return None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+class Started:
+    """A hand-over to a process that is being started."""
+
+    def __init__(self, popen: Any) -> None:
+        self._popen = weakref.ref(popen)
+        self._pid: int | None = None
+        self.exit: int | None = None
+
+    def is_over(self) -> Over:
+        popen = self._popen()
+        if popen is None:
+            # Its start failed, or it was waited for; or it runs without its parent's interest.
+            if self._pid is None:
+                return NEVER
+            return None if _is_alive(self._pid) else DIED
+        pid = getattr(popen, "pid", None)
+        if pid is None:
+            return None if _is_starting(popen) else NEVER
+        self._pid = pid
+        if not _has_ended(popen):
+            return None
+        self.exit = exit_code(popen)
+        return DIED
+
+
+class PickledText:
+    """A seat's string on its way into a pickle: lives as long as the pickling does, since the
+    pickler remembers what it has seen.
+    """
+
+    __slots__ = ("_text", "__weakref__")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (self._text,)
+
+
+class Sent:
+    """A hand-over through multiprocessing's pipes: of a pool, an executor, a queue or a connection.
+
+    It is for the processes of multiprocessing that this process has or starts, until all of them
+    are dead.
+    """
+
+    exit: int | None = None
+
+    def __init__(self, dumps: FrameType, text: PickledText) -> None:
+        self._buffer = dumps.f_locals.get("buf")
+        self._future = _future_of(dumps)
+        self._has_failed = False
+        self._receivers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._had_receivers = False
+        self._pickling: weakref.ref[PickledText] | None = weakref.ref(text, self._pickled)
+        self._note_receivers()
+
+    def _pickled(self, _text: object) -> None:
+        buffer, self._buffer, self._pickling = self._buffer, None, None
+        # A pickle ends with a full stop; one that failed was not written.
+        self._has_failed = buffer is not None and bytes(buffer.getbuffer()[-1:]) != b"."
+
+    def _note_receivers(self) -> None:
+        children = sys.modules["multiprocessing.process"]._children  # type: ignore[attr-defined]
+        for child in list(children):
+            if child._popen is not None:
+                self._had_receivers = True
+                self._receivers.add(child._popen)
+
+    def is_over(self) -> Over:
+        if self._pickling is not None:
+            return None
+        if self._has_failed:
+            return NEVER
+        if self._future is not None:
+            future = self._future()
+            return NEVER if future is None or future.done() else None
+        self._note_receivers()
+        living = [popen for popen in self._receivers if not _has_ended(popen)]
+        return DIED if self._had_receivers and not living else None
+
+
+def _future_of(dumps: FrameType) -> Callable[[], Any] | None:
+    """A weak reference to the future of the task that an executor pickles."""
+    feed = dumps.f_back
+    try:
+        assert feed is not None
+        task, queue = feed.f_locals["obj"], feed.f_locals["onerror"].__self__
+        return weakref.ref(queue.pending_work_items[task.work_id].future)
+    except (AssertionError, AttributeError, KeyError, TypeError):
+        return None
+
+
+class EnvironText(str):
+    """A seat's string in an environment that `environ` gave. Copies of the environment share it."""
+
+    _given: Given
+
+    def encode(self, *how: str) -> bytes:  # type: ignore[override]
+        """As `str` has it; `subprocess` calls it when it starts a process."""
+        for frame in _frames(sys._getframe(1)):
+            if frame.f_code.co_name == "_execute_child" and "self" in frame.f_locals:
+                self._given.started.append(Started(frame.f_locals["self"]))
+                break
+        return super().encode(*how)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Nothing is known of a process that has a pickle of it.
+        self._given.is_known = False
+        return str, (str(self),)
+
+
+class Given:
+    """A hand-over in an environment."""
+
+    def __init__(self, text: EnvironText) -> None:
+        text._given = self
+        self._seat = str(text)
+        self._text = weakref.ref(text)
+        self._next_scan = 0.0
+        self._found_none = False
+        self.started: list[Started] = []
+        self.is_known = True
+
+    @property
+    def exit(self) -> int | None:
+        """How the last process that was started with it exited."""
+        return self.started[-1].exit if self.started else None
+
+    def is_over(self) -> Over:
+        ends = [started.is_over() for started in self.started]
+        is_kept = not ends and self._text() is not None
+        if not self.is_known or is_kept or None in ends or os.environ.get(SEAT) == self._seat:
+            return None
+        if monotonic() < self._next_scan:
+            return None
+        self._next_scan = monotonic() + _SCAN_SECONDS
+        if _is_in_an_environment(f"{SEAT}={self._seat}\0".encode()):
+            return None
+        return DIED if DIED in ends else NEVER
+
+
+def _is_in_an_environment(entry: bytes) -> bool:
+    """Whether a process of this user, which lives, was started with it."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/environ", "rb") as environ:
+                    if entry in environ.read() + b"\0":
+                        return True
+            except OSError:
+                pass
+    return False
+
+
+HandOver = Union[Started, Sent, Given]
+
+
+def spawning() -> Started | None:
+    """The process that this thread pickles something for, to start it."""
+    context = sys.modules.get("multiprocessing.context")
+    popen = context.get_spawning_popen() if context is not None else None
+    return None if popen is None else Started(popen)
+
+
+def transport() -> FrameType | None:
+    """The call of multiprocessing's pickler that this thread is in, for one of its pipes."""
+    reduction = sys.modules.get("multiprocessing.reduction")
+    if reduction is None:
+        return None
+    code = reduction.ForkingPickler.dumps.__func__.__code__
+    return next((it for it in _frames(sys._getframe(1)) if it.f_code is code), None)
