@@ -143,6 +143,8 @@ class SeatBook:
         self.process = os.getpid()
         self.ring = ring
         self.seats: list[HandedOutSeat | HandedOverSeat] = []
+        # Any of the ring's, to make others of.
+        self._model: ReservedSeat | None = None
         # Of seats that other processes reserved and have opened.
         self._settled: set[int] = set()
         # How many seats are listed before those that cannot be opened any more are dropped.
@@ -150,6 +152,7 @@ class SeatBook:
 
     def add(self, seat: HandedOutSeat | HandedOverSeat) -> None:
         """Lists one more."""
+        self._model = seat.reserved
         if len(self.seats) >= self._prune_above:
             self.prune()
         self.seats.append(seat)
@@ -178,7 +181,8 @@ class SeatBook:
 
     def _adopt(self) -> None:
         """Lists the seats that other processes have reserved for themselves."""
-        if not self.seats_are_missing():
+        # As long as the ring has no more than are listed here there is none.
+        if self._model is None or self.ring.waiting_for()[0] <= len(self.seats):
             return
         known = {seat.reserved.worker for seat in self.seats}
         for number, ticket in self.ring.claims():
@@ -188,10 +192,6 @@ class SeatBook:
                     self.seats.append(HandedOverSeat(reserved, None))
                 else:
                     self._settled.add(number)
-
-    def seats_are_missing(self) -> bool:
-        """Whether the ring has reserved seats that are not listed."""
-        return self.ring.waiting_for()[0] > len(self.seats)
 
 
 _handed_out: weakref.WeakSet[HandedOutSeat] = weakref.WeakSet()
