@@ -26,6 +26,8 @@ pub struct Mirror {
     /// call into Python.
     more: Mutex<Vec<Arc<ThreadWriter>>>,
     aggressive: AtomicBool,
+    /// Its process ends with an error: the reader is to see that it died.
+    abandoned: AtomicBool,
     /// Milliseconds that a write may wait for room.
     limit: AtomicU64,
 }
@@ -356,6 +358,7 @@ impl Mirror {
             first: ThreadWriter::free(),
             more: Mutex::default(),
             aggressive: AtomicBool::new(aggressive),
+            abandoned: AtomicBool::new(false),
             limit: AtomicU64::new(FOREVER),
         };
         mirror.set_timeout(timeout)?;
@@ -524,8 +527,7 @@ impl Mirror {
     /// in its place; with `shared`, for a pickle that may never be used.
     fn _hand_over(&self, shared: bool) -> PyResult<(ReservedSeat, bool)> {
         let (seat, fresh) = self.seat.hand_over(shared)?;
-        let claims = self.seat.claims().unwrap_or_default();
-        Ok((ReservedSeat(Arc::new(SeatSlot::reserved(seat, &claims))), fresh))
+        Ok((ReservedSeat(Arc::new(self.seat.sibling(seat))), fresh))
     }
 
     /// Where the claims on this ring's seats are.
@@ -555,6 +557,11 @@ impl Mirror {
         !self.seat.is_taken()
     }
 
+    /// Has its collection send no EOF.
+    fn _abandon(&self) {
+        self.abandoned.store(true, Relaxed);
+    }
+
     /// Whether this thread is in the middle of a write.
     fn _is_writing(&self, py: Python<'_>) -> bool {
         let key = key_of(Stream::Stdout, 0);
@@ -581,6 +588,17 @@ pub fn stream_of(stderr: bool) -> Stream {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
+        if self.abandoned.load(Relaxed) {
+            let writers = lock(&self.more).clone();
+            Python::attach(|py| {
+                for writer in writers.iter().map(|writer| &**writer).chain([&self.first]) {
+                    let state = writer.state.try_lock(py);
+                    // Its own drop would end it; the end of the process does it as well.
+                    std::mem::forget(state.and_then(|mut state| state.mirror.take()));
+                }
+            });
+            return;
+        }
         // The buffer cancels the seat of a mirror that was never opened.
         if self.seat.is_taken() {
             // There is no caller to raise in: an interrupt, say, while it waited for room.

@@ -29,6 +29,10 @@ pub struct SeatSlot {
     copied: AtomicBool,
     /// See [`ring_key`](Self::ring_key).
     ring: AtomicU64,
+    /// Where the ring is in the process that made it, which has it as long as it lives: as the
+    /// second and third part of a seat's string say it. This process's own descriptor goes with
+    /// its mirrors.
+    origin: String,
 }
 
 #[derive(Debug)]
@@ -64,7 +68,8 @@ fn ring_key_of(text: &str) -> u64 {
 impl SeatSlot {
     /// With a seat that this process reserved.
     pub fn reserved(seat: Seat, claims: &str) -> Self {
-        Self::with(Ok(seat), Some(claims.to_owned()), true)
+        let text = seat.to_string();
+        Self::with(Ok(seat), &text, Some(claims.to_owned()), true)
     }
 
     /// With the seat of a string. What is wrong with the string is raised at the first use:
@@ -72,12 +77,13 @@ impl SeatSlot {
     pub fn parse(text: &str) -> Self {
         Self::with(
             text.parse().map_err(|error: linering::AttachError| error.to_string()),
+            text,
             None,
             false,
         )
     }
 
-    fn with(seat: Result<Seat, String>, claims: Option<String>, is_ours: bool) -> Self {
+    fn with(seat: Result<Seat, String>, text: &str, claims: Option<String>, is_ours: bool) -> Self {
         Self {
             content: Mutex::new(Content { seat, claims, claim: None }),
             home: fork::generation(),
@@ -86,6 +92,7 @@ impl SeatSlot {
             handed_over: AtomicBool::new(false),
             copied: AtomicBool::new(false),
             ring: AtomicU64::new(0),
+            origin: text.split(':').skip(2).take(2).collect::<Vec<_>>().join(":"),
         }
     }
 
@@ -223,6 +230,23 @@ impl SeatSlot {
         Ok((seat, false))
     }
 
+    /// The seat's string, for another process.
+    pub fn text_of(&self, seat: &Seat) -> String {
+        let text = seat.to_string();
+        match *text.split(':').collect::<Vec<_>>() {
+            [kind, ring, _, _, ticket, number] => {
+                format!("{kind}:{ring}:{}:{ticket}:{number}", self.origin)
+            }
+            _ => text,
+        }
+    }
+
+    /// Another seat of the same ring, which this process may cancel.
+    pub fn sibling(&self, seat: Seat) -> Self {
+        let text = self.text_of(&seat);
+        Self::with(Ok(seat), &text, self.claims(), true)
+    }
+
     pub fn claims(&self) -> Option<String> {
         self.content().claims.clone()
     }
@@ -254,7 +278,7 @@ impl ReservedSeat {
     /// Its string, for a process that will open it.
     #[getter]
     fn text(&self) -> PyResult<String> {
-        Ok(self.0.seat()?.to_string())
+        Ok(self.0.text_of(&self.0.seat()?))
     }
 
     /// Whether a pickle of its mirror is out that takes the seat when it is opened.
@@ -284,7 +308,6 @@ impl ReservedSeat {
             .join(":")
             .parse()
             .map_err(|it: linering::AttachError| PyValueError::new_err(it.to_string()))?;
-        let claims = self.0.claims().unwrap_or_default();
-        Ok(Self(Arc::new(SeatSlot::reserved(seat, &claims))))
+        Ok(Self(Arc::new(self.0.sibling(seat))))
     }
 }

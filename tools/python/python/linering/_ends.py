@@ -20,6 +20,20 @@ forks = 0
 """How often this process has forked."""
 
 
+has_failed = False
+"""Whether this process ends with an error."""
+
+
+def is_working() -> bool:
+    """Whether this process does its work: it does not end with an error, and multiprocessing does
+    not unpickle what it is to do.
+    """
+    process: Any = sys.modules.get("multiprocessing.process")
+    return not has_failed and not (
+        process is not None and getattr(process.current_process(), "_inheriting", False)
+    )
+
+
 def note_fork() -> None:
     """Called after each fork, in the parent."""
     global forks
@@ -39,6 +53,10 @@ def _given() -> list[Any]:
 
 def _end_mirrors() -> None:
     if not is_normal(sys.exc_info()[1]):
+        global has_failed
+        has_failed = True
+        for mirror in list(mirrors):
+            mirror._abandon()
         return
     given = {id(it) for it in _given()}
     for mirror in list(mirrors):
@@ -71,8 +89,8 @@ def watch_from_the_import() -> None:
     """A process of multiprocessing may import the package at any time of its work."""
     watch()
     process: Any = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing import util  # noqa: F401
-
-        watch()
+    if process is None or "multiprocessing.util" not in sys.modules:
+        return
+    is_spawned = getattr(process.current_process(), "_inheriting", False)
+    if is_spawned or process.parent_process() is not None:
         _watch.begin()

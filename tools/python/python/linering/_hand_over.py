@@ -168,14 +168,20 @@ class Sent:
 
 
 def _future_of(dumps: FrameType) -> Callable[[], Any] | None:
-    """A weak reference to the future of the task that an executor pickles."""
+    """Gives the future of the task that an executor pickles, or `None` when that task is over."""
     feed = dumps.f_back
-    try:
-        assert feed is not None
-        task, queue = feed.f_locals["obj"], feed.f_locals["onerror"].__self__
-        return weakref.ref(queue.pending_work_items[task.work_id].future)
-    except (AssertionError, AttributeError, KeyError, TypeError):
+    if feed is None:
         return None
+    queue = getattr(feed.f_locals.get("onerror"), "__self__", None)
+    tasks = getattr(queue, "pending_work_items", None)
+    number = getattr(feed.f_locals.get("obj"), "work_id", None)
+    if tasks is None or number is None:
+        return None
+    try:
+        return weakref.ref(tasks[number].future)
+    except KeyError:
+        # The pool has broken, and has forgotten its tasks.
+        return lambda: None
 
 
 class EnvironText(str):

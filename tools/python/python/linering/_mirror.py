@@ -13,7 +13,7 @@ from ._file import BytesFile, TextFile
 from ._hand_over import SEAT, EnvironText, Given, PickledText, Sent, spawning, transport
 from ._linering import Mirror, ReservedSeat, new_key, obeys_env
 from ._message import _trace, _warning_text
-from ._seats import HandedOverSeat, SeatBook
+from ._seats import HandedOverSeat, SeatBook, book_of
 from ._streams import STDERR, STDOUT, Redirection, has_a_context
 
 CLAIMS = "LINERING_CLAIMS"
@@ -281,7 +281,8 @@ class LineProcMirror(Mirror, TextFile):
     def __del__(self) -> None:
         # A process that got it and drops it unused has ended its work, unless a child that it
         # forked has it still.
-        if getattr(self, "_forks", None) == _ends.forks and self._is_unused():
+        has_children = getattr(self, "_forks", None) != _ends.forks
+        if not has_children and self._is_unused() and _ends.is_working():
             try:
                 self._send_eof()
             except OSError:
@@ -300,6 +301,7 @@ def _unpickle(
 ) -> LineProcMirror:
     mirror = cls(seat, aggressive, timeout)
     mirror._plain_records = plain_records
+    mirror._book = book_of(seat)
     # A claim now, and a mirror at the first write: this process may die before that, or only carry
     # it.
     mirror._claim(claims, fresh)

@@ -152,7 +152,13 @@ class SeatBook:
 
     def add(self, seat: HandedOutSeat | HandedOverSeat) -> None:
         """Lists one more."""
+        number = seat.reserved.worker
+        if self._model is None:
+            _books[seat.reserved.text.split(":")[1]] = self
         self._model = seat.reserved
+        if isinstance(seat, HandedOverSeat):
+            # The last hand-over of a seat counts.
+            self.seats = [it for it in self.seats if it.reserved.worker != number]
         if len(self.seats) >= self._prune_above:
             self.prune()
         self.seats.append(seat)
@@ -192,6 +198,15 @@ class SeatBook:
                     self.seats.append(HandedOverSeat(reserved, None))
                 else:
                     self._settled.add(number)
+
+
+_books: weakref.WeakValueDictionary[str, SeatBook] = weakref.WeakValueDictionary()
+"""Those of this process's rings, by the rings' names in seats' strings."""
+
+
+def book_of(seat: str) -> SeatBook | None:
+    """The book of a seat's ring, if that is this process's."""
+    return _books.get(seat.split(":")[1]) if seat.count(":") == 5 else None
 
 
 _handed_out: weakref.WeakSet[HandedOutSeat] = weakref.WeakSet()
