@@ -164,6 +164,7 @@ impl Mirror {
                 let mut aside = lock(&writer.aside);
                 (aside.items.pop_front(), aside.lost)
             };
+            let is_note = item.is_none();
             let item = match item {
                 Some(item) => item,
                 None if lost > 0 => {
@@ -189,11 +190,13 @@ impl Mirror {
             };
             let mut aside = lock(&writer.aside);
             match written {
-                Ok(()) if lost > 0 && aside.items.is_empty() => aside.lost -= lost,
+                Ok(()) if is_note => aside.lost -= lost,
                 Ok(()) => {}
                 // It is the ring's, and the print that was interrupted has succeeded.
                 Err(error) if error.is_instance_of::<PyOSError>(py) => {
-                    aside.items.push_front(item);
+                    if !is_note {
+                        aside.items.push_front(item);
+                    }
                     return Ok(());
                 }
                 Err(error) if error.is_instance_of::<errors::Stopped>(py) => return Ok(()),

@@ -271,7 +271,9 @@ class LineProcMirror(Mirror, TextFile):
             self._redirection.end()
         finally:
             if _ends.is_normal(error):
-                self.send_eof()
+                # The last of the blocks that several threads or tasks have of one mirror ends it.
+                if not self._redirection.is_open():
+                    self.send_eof()
             elif isinstance(error, SystemExit):
                 # A wish, and no fault with a place: without a trace.
                 self._send_error(f"SystemExit: {error.code}")

@@ -175,6 +175,10 @@ class Redirection:
         self._open.append(entry)
         _entries.set((*(it for it in _entries.get() if it.is_open), entry))
 
+    def is_open(self) -> bool:
+        """Whether any block is."""
+        return bool(self._open)
+
     def end(self) -> None:
         """Ends the innermost block of this context; of any, if it is ended in another one."""
         own = [it for it in _entries.get() if it.is_open and it.owner is self]
