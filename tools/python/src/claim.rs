@@ -101,8 +101,8 @@ impl Claims {
     pub fn state(&self, number: u32) -> (bool, bool) {
         let is_locked = || !lock(&self.file, libc::F_OFD_GETLK, number).unwrap_or(true);
         let is_marked = || entry(&self.file, number) != 0;
-        // A claim locks first and marks then; what passes a seat on takes the mark away first. So it
-        // is looked at twice, lest it be passed on in between.
+        // A claim locks first and marks then; what passes a seat on takes the mark away first. So
+        // it is looked at twice, lest it be passed on in between.
         let (first, is_held) = (is_marked(), is_locked());
         let was_claimed = first && is_marked();
         (was_claimed, was_claimed && (is_held || is_locked()))

@@ -135,8 +135,8 @@ impl Mirror {
         done
     }
 
-    /// What was wanted of a writer in the middle of its write. What finds no room stays for the next
-    /// write.
+    /// What was wanted of a writer in the middle of its write. What finds no room stays for the
+    /// next write.
     #[cold]
     fn do_more(
         &self,

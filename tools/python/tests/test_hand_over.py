@@ -36,7 +36,7 @@ def ends(buffer):
 
 
 def submit_eight(executor, buffer):
-    """Tasks of which the first kills its worker. The pool may break before all of them are there."""
+    """Tasks of which the first kills its worker: the pool may break before all are there."""
     futures = []
     with contextlib.suppress(concurrent.futures.process.BrokenProcessPool):
         for number in range(8):
@@ -437,11 +437,36 @@ def test_a_mirror_that_a_forked_child_was_not_given_stays_its_parents(buffer):
 @each_method
 @pytest.mark.parametrize(
     ("code", "end", "text"),
-    [(0, "eof", None), (None, "eof", None), (3, "error", "SystemExit: 3"), ("no", "error", "SystemExit: no")],
-)  # fmt: skip
+    [
+        (0, "eof", None),
+        (None, "eof", None),
+        (3, "error", "SystemExit: 3"),
+        ("no", "error", "SystemExit: no"),
+    ],
+)
 def test_an_exit_in_the_block(buffer, method, code, end, text, capfd):
     process = workers.start(method, workers.exits_with, buffer.mirror, code)
     assert ends(buffer) == [end]
     process.join()
     assert list(map(str, buffer.read())) == ["x"] + ([text] if text else [])
     capfd.readouterr()
+
+
+def test_what_a_buffer_says_of_itself(buffer):
+    kept, taken = buffer.mirror, buffer.mirror
+    pickled = pickle.dumps(taken)
+    environ = buffer.mirror.environ()
+    with buffer.mirror:
+        found = repr(buffer)
+    assert found.startswith("<LineProcBuffer: 0 mirrors open, 4 seats unopened: ")
+    for words in (
+        "worker 0, this process has the mirror and has not used it, ",
+        "worker 1, a pickle of it is somewhere, ",
+        "worker 2, handed over in an environment, ",
+    ):
+        assert words in found
+    print("x", file=kept)
+    assert "1 mirrors open, 2 seats" in repr(buffer)
+    buffer.force_stop()
+    assert repr(buffer) == "<LineProcBuffer, stopped>"
+    del environ, pickled

@@ -31,9 +31,9 @@ class TextFile:
         return f"<{type(self).__name__.lstrip('_')}>"
 
     def reconfigure(self, **options: Any) -> None:
-        """Does nothing for an `encoding` of UTF-8, and for any `errors`, `newline`, `line_buffering`
-        and `write_through`, which programs set on their standard output: text is always UTF-8, and
-        nothing waits here.
+        """Does nothing for an `encoding` of UTF-8, and for any `errors`, `newline`,
+        `line_buffering` and `write_through`, which programs set on their standard output: text is
+        always UTF-8, and nothing waits here.
 
         Raises `ValueError` for another encoding, `TypeError` for another option.
         """

@@ -109,6 +109,10 @@ class Started:
         self.exit = exit_code(popen)
         return DIED
 
+    def __str__(self) -> str:
+        pid = getattr(self._popen(), "pid", None)
+        return f"handed over to process {self._pid or pid or 'that is being started'}"
+
 
 class PickledText:
     """A seat's string on its way into a pickle: lives as long as the pickling does, since the
@@ -148,7 +152,7 @@ class Sent:
         self._has_failed = buffer is not None and bytes(buffer.getbuffer()[-1:]) != b"."
 
     def _note_receivers(self) -> None:
-        children = sys.modules["multiprocessing.process"]._children  # type: ignore[attr-defined]
+        children = sys.modules["multiprocessing.process"]._children
         for child in list(children):
             if child._popen is not None:
                 self._had_receivers = True
@@ -165,6 +169,12 @@ class Sent:
         self._note_receivers()
         living = [popen for popen in self._receivers if not _has_ended(popen)]
         return DIED if self._had_receivers and not living else None
+
+    def __str__(self) -> str:
+        if self._future is not None:
+            return "handed over with a task of an executor"
+        pids = sorted(popen.pid for popen in self._receivers if not _has_ended(popen))
+        return f"handed over through a pipe of multiprocessing's, for processes {pids}"
 
 
 def _future_of(dumps: FrameType) -> Callable[[], Any] | None:
@@ -189,7 +199,7 @@ class EnvironText(str):
 
     _given: Given
 
-    def encode(self, *how: str) -> bytes:  # type: ignore[override]
+    def encode(self, *how: str) -> bytes:
         """As `str` has it; `subprocess` calls it when it starts a process."""
         for frame in _frames(sys._getframe(1)):
             if frame.f_code.co_name == "_execute_child" and "self" in frame.f_locals:
@@ -231,6 +241,9 @@ class Given:
         if _is_in_an_environment(f"{SEAT}={self._seat}\0".encode()):
             return None
         return DIED if DIED in ends else NEVER
+
+    def __str__(self) -> str:
+        return "handed over in an environment"
 
 
 def _is_in_an_environment(entry: bytes) -> bool:

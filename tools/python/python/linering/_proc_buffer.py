@@ -159,6 +159,15 @@ class LineProcBuffer(TextFile):
         """How many mirrors and seats have not ended."""
         return 0 if self._stopped else sum(self._ring.waiting_for())
 
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if self._stopped or os.getpid() != self._process:
+            return f"<{name}>" if not self._stopped else f"<{name}, stopped>"
+        reserved, live = self._ring.waiting_for()
+        with self._lock:
+            seats = str(self._book)
+        return f"<{name}: {live} mirrors open, {reserved} seats unopened{seats and ': '}{seats}>"
+
     @property
     def lost(self) -> int:
         """Lines that were lost so far: overwritten or dropped before this process read them."""

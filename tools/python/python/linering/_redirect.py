@@ -72,8 +72,8 @@ def _begin_capture(descriptor: int) -> None:
         threads, own = _captures[descriptor], threading.get_ident()
         if any(thread != own for thread in threads):
             raise RuntimeError(
-                f"another thread has captured descriptor {descriptor}, expected one at a time: it is"
-                " the whole process's"
+                f"another thread has captured descriptor {descriptor}, expected one at a time: it"
+                " is the whole process's"
             )
         threads.append(own)
 

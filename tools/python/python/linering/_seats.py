@@ -45,7 +45,8 @@ class HandedOutSeat:
     """
 
     __slots__ = (
-        "reserved", "mirror", "inherited", "unwitnessed", "witnesses", "exit", "made", "__weakref__",
+        "reserved", "mirror", "inherited", "unwitnessed", "witnesses", "exit", "made",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(self, reserved: ReservedSeat, mirror: Mirror) -> None:
@@ -133,7 +134,8 @@ class HandedOverSeat:
         return None if self.hand_over is None else self.hand_over.is_over()
 
     def __str__(self) -> str:
-        return "handed over" if self.hand_over is None else str(self.hand_over)
+        was_handed_over = self.hand_over is not None
+        return str(self.hand_over) if was_handed_over else "in the hands of another process"
 
 
 class SeatBook:
@@ -147,6 +149,7 @@ class SeatBook:
         self._model: ReservedSeat | None = None
         # Of seats that other processes reserved and have opened.
         self._settled: set[int] = set()
+        self._next_look = 0.0
         # How many seats are listed before those that cannot be opened any more are dropped.
         self._prune_above = 128
 
@@ -163,6 +166,14 @@ class SeatBook:
             self.prune()
         self.seats.append(seat)
 
+    def __str__(self) -> str:
+        self.prune()
+        now = monotonic()
+        return "; ".join(
+            f"worker {seat.reserved.worker}, {seat}, {now - seat.made:.1f} s ago"
+            for seat in self.seats
+        )
+
     def prune(self) -> None:
         """Drops the seats that were opened, handed over or cancelled."""
         self.seats = [seat for seat in self.seats if seat.can_be_opened()]
@@ -171,6 +182,9 @@ class SeatBook:
     def cancel_those_that_are_over(self) -> dict[int, tuple[str, int | None]]:
         """Cancels the seats that no process can open any more; how they have ended, by number."""
         cancelled: dict[int, tuple[str, int | None]] = {}
+        began = monotonic()
+        if began < self._next_look:
+            return cancelled
         if self.ring.waiting_for()[0] == 0:
             self.seats.clear()
             return cancelled
@@ -183,6 +197,9 @@ class SeatBook:
                 cancelled[seat.reserved.worker] = end, seat.exit
         if cancelled:
             self.prune()
+        # Ten thousand seats take a moment, of which the reader needs the most for itself.
+        now = monotonic()
+        self._next_look = now + 5 * (now - began)
         return cancelled
 
     def _adopt(self) -> None:
