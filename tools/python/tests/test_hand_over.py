@@ -169,13 +169,24 @@ def test_a_program_that_is_not_there(buffer):
 def test_a_program_that_opens_no_mirror(buffer, kept):
     """Also while a variable still has its environment."""
     environ = buffer.mirror.environ()
-    command = [sys.executable, "-c", "raise SystemExit(3)"]
-    process = subprocess.Popen(command, env=dict(environ))
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], env=environ)
     if not kept:
         del environ
     (end,) = buffer.wait()
     assert end.end == "died" and end.exit in (3, None)
     process.wait()
+
+
+def test_a_program_that_opens_no_mirror_and_has_a_copy_of_an_environment(buffer):
+    """A variable still has that: the program itself is seen."""
+    environ = {**buffer.mirror.environ(), "ANOTHER": "1"}
+    process = subprocess.Popen(["/bin/cat"], env=environ, stdin=subprocess.PIPE)
+    with pytest.raises(TimeoutError, match="1 seats unopened"):
+        buffer.wait(timeout=0.5)
+    process.stdin.close()
+    assert ends(buffer) == ["died"]
+    process.wait()
+    del environ
 
 
 def test_a_program_whose_own_child_opens_the_mirror_is_waited_for(buffer, tmp_path):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import weakref
+from types import FrameType
 from typing import Any
 
 from ._linering import Mirror
@@ -51,12 +53,30 @@ def _given() -> list[Any]:
     return [*getattr(process, "_args", ()), *getattr(process, "_kwargs", {}).values()]
 
 
+def _fail() -> None:
+    global has_failed
+    has_failed = True
+    for mirror in list(mirrors):
+        mirror._abandon()
+
+
+def _note_exit_code() -> None:
+    """Called by `threading`, when multiprocessing knows with what this process will exit."""
+    process: Any = sys.modules["multiprocessing.process"]
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is process.BaseProcess._bootstrap.__code__:
+            if frame.f_locals.get("exitcode", 0) != 0:
+                _fail()
+            return
+        frame = frame.f_back
+
+
 def _end_mirrors() -> None:
+    # Up to CPython 3.12 this runs before the above, with the error at hand.
     if not is_normal(sys.exc_info()[1]):
-        global has_failed
-        has_failed = True
-        for mirror in list(mirrors):
-            mirror._abandon()
+        _fail()
+    if has_failed:
         return
     given = {id(it) for it in _given()}
     for mirror in list(mirrors):
@@ -73,6 +93,9 @@ class _Watch:
     def begin(self) -> None:
         util: Any = sys.modules["multiprocessing.util"]
         util.Finalize(None, _end_mirrors, exitpriority=-100)
+        # What `concurrent.futures` uses. Too late for it: the process ends already.
+        with contextlib.suppress(AttributeError, RuntimeError):
+            threading._register_atexit(_note_exit_code)  # type: ignore[attr-defined]
 
 
 _watch = _Watch()

@@ -201,16 +201,27 @@ class EnvironText(str):
 
     def encode(self, *how: str) -> bytes:
         """As `str` has it; `subprocess` calls it when it starts a process."""
-        for frame in _frames(sys._getframe(1)):
-            if frame.f_code.co_name == "_execute_child" and "self" in frame.f_locals:
-                self._given.started.append(Started(frame.f_locals["self"]))
-                break
+        self._given.note_start(sys._getframe(1))
         return super().encode(*how)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Nothing is known of a process that has a pickle of it.
         self._given.is_known = False
         return str, (str(self),)
+
+
+class Environ(dict[str, str]):
+    """An environment that `environ` gave."""
+
+    def values(self) -> Any:
+        """As `dict` has it; `os.posix_spawn` calls it, by which `subprocess` starts a process."""
+        text = self.get(SEAT)
+        if isinstance(text, EnvironText):
+            text._given.note_start(sys._getframe(1))
+        return super().values()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 class Given:
@@ -221,7 +232,8 @@ class Given:
         self._seat = str(text)
         self._text = weakref.ref(text)
         self._next_scan = 0.0
-        self._found_none = False
+        # Whether a process was seen that was started with it.
+        self._was_seen = False
         self.started: list[Started] = []
         self.is_known = True
 
@@ -230,17 +242,27 @@ class Given:
         """How the last process that was started with it exited."""
         return self.started[-1].exit if self.started else None
 
+    def note_start(self, frame: FrameType | None) -> None:
+        """Notes the process that `subprocess` starts in this call, if it does."""
+        for each in _frames(frame):
+            if each.f_code.co_name == "_execute_child" and "self" in each.f_locals:
+                self.started.append(Started(each.f_locals["self"]))
+                break
+
     def is_over(self) -> Over:
         ends = [started.is_over() for started in self.started]
-        is_kept = not ends and self._text() is not None
-        if not self.is_known or is_kept or None in ends or os.environ.get(SEAT) == self._seat:
+        if not self.is_known or None in ends or os.environ.get(SEAT) == self._seat:
             return None
         if monotonic() < self._next_scan:
             return None
         self._next_scan = monotonic() + _SCAN_SECONDS
         if _is_in_an_environment(f"{SEAT}={self._seat}\0".encode()):
+            self._was_seen = True
             return None
-        return DIED if DIED in ends else NEVER
+        if not ends and not self._was_seen and self._text() is not None:
+            # It may still be given to a process.
+            return None
+        return DIED if DIED in ends or self._was_seen else NEVER
 
     def __str__(self) -> str:
         return "handed over in an environment"

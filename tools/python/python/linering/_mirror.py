@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _ends
 from ._file import BytesFile, TextFile
-from ._hand_over import SEAT, EnvironText, Given, PickledText, Sent, spawning, transport
+from ._hand_over import SEAT, Environ, EnvironText, Given, PickledText, Sent, spawning, transport
 from ._linering import Mirror, ReservedSeat, new_key, obeys_env
 from ._message import _trace, _warning_text
 from ._seats import HandedOverSeat, SeatBook, book_of
@@ -158,8 +158,10 @@ class LineProcMirror(Mirror, TextFile):
         text = EnvironText(reserved.text)
         self._note(HandedOverSeat(reserved, Given(text)))
         claims = self._claims()
-        environ = {**os.environ, SEAT: text, READER: "python"}
-        return {**environ, CLAIMS: claims} if claims else environ
+        environ = Environ({**os.environ, SEAT: text, READER: "python"})
+        if claims:
+            environ[CLAIMS] = claims
+        return environ
 
     def __reduce__(self) -> tuple[Any, ...]:
         starts, dumps = spawning(), transport()
