@@ -4,7 +4,6 @@
 //! futex and by pipe. An end that was sent while the reader was about to sleep must not wait for a
 //! period of 10 ms: prints how many took longer than 1 ms, and percentiles.
 
-use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -77,8 +76,8 @@ fn wait_for_an_end(reader: &mut Reader, wake_up: WakeUp) {
                     Some(item.into_owned())
                 } else {
                     let limit = Timespec { tv_sec: 1, tv_nsec: 0 };
-                    poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&limit))
-                        .expect("a pipe");
+                    let pipe = reader.poll_fd().expect("a pipe");
+                    poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&limit)).expect("polled");
                     continue;
                 }
             }

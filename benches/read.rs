@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use linering::{End, Item, LineProcMirror, LineRing, Observer, Policy, Reader};
+use linering::{End, Item, ItemRef, LineProcMirror, LineRing, Observer, Policy, Reader};
 
 mod common;
 use common::{Check, line, ring, ring_with};
@@ -48,6 +48,20 @@ fn take_batches_unseen(reader: &mut Reader, _: &mut Check) {
         for item in batch.iter() {
             let Item::Line(line) = item else { unreachable!("there are lines alone") };
             black_box((&*line.bytes, line.writer_id, line.position));
+            left -= 1;
+        }
+        batch.commit();
+    }
+}
+
+/// The same, without an item for each line.
+fn take_batches_borrowed(reader: &mut Reader, _: &mut Check) {
+    let mut left = LINES;
+    while left > 0 {
+        let batch = reader.batch().expect("ours");
+        for item in batch.iter_ref() {
+            let ItemRef::Line(line) = item else { unreachable!("there are short lines alone") };
+            black_box((line.bytes(), line.writer_id(), line.position()));
             left -= 1;
         }
         batch.commit();
@@ -96,6 +110,9 @@ fn reading(c: &mut Criterion) {
         });
         group.bench_function(format!("in batches{with}"), |b| {
             b.iter_custom(|n| times(n, false, checksums, take_batches_unseen));
+        });
+        group.bench_function(format!("in batches, borrowed{with}"), |b| {
+            b.iter_custom(|n| times(n, false, checksums, take_batches_borrowed));
         });
     }
     group.finish();

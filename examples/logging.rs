@@ -6,70 +6,28 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
-use linering::{
-    Item, Level, Line, LineProcMirror, LineRing, Options, RotatingFile, Timestamps, WorkerPool,
-};
+use linering::{Level, LineRing, LogDrain, Options, RotatingFile, SharedWriter, WorkerPool};
 
 const REQUESTS: usize = 2000;
 /// Bytes of a log file, and how many old ones stay.
 const LIMIT: u64 = 100_000;
 const KEEP: u32 = 9;
 
-/// What a worker does: a line for each request, at its level; what takes several lines stays
-/// together.
-fn serve(worker: usize, log: &mut LineProcMirror) -> io::Result<()> {
+/// A record for each request, at its level; what takes several lines is one record too.
+fn serve(worker: usize, log: &SharedWriter) -> Result<(), linering::WriteError> {
     for request in 0..REQUESTS {
-        log.set_level(Level::Info);
-        writeln!(log, "worker {worker}: request {request} served")?;
+        let text = format_args!("worker {worker}: request {request} served");
+        log.record_fmt(Level::Info, text)?;
         if request % 500 == 499 {
-            log.send_warning(&format!(
-                "worker {worker}: request {request} was slow\n  waited for the disk\n"
-            ))?;
+            let text = format_args!("request {request} was slow\nwaited for the disk");
+            log.record_fmt(Level::Warn, text)?;
         }
     }
     Ok(())
-}
-
-/// How a line stands in the file.
-fn add(page: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
-    let time = line.time.and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default();
-    for text in line.lines() {
-        write!(page, "{time:.3} {:?} [{}] ", line.level, line.writer_id)?;
-        page.extend_from_slice(text);
-        page.push(b'\n');
-    }
-    Ok(())
-}
-
-/// Drains the ring until everybody has ended. A batch is accepted once it is in the file: killed in
-/// between, nothing is lost.
-fn drain(ring: &LineRing, path: &Path) -> Result<u64, Box<dyn Error + Send + Sync>> {
-    let mut file = RotatingFile::open(path, LIMIT, KEEP)?;
-    let mut reader = ring.reader()?;
-    let (mut page, mut lines) = (Vec::new(), 0);
-    loop {
-        let batch = reader.batch()?;
-        if batch.is_empty() {
-            return Ok(lines);
-        }
-        for item in batch.iter() {
-            match &item {
-                Item::Line(line) => {
-                    add(&mut page, line)?;
-                    lines += line.lines().count() as u64;
-                }
-                // Losses and ends belong into the log too.
-                other => writeln!(page, "{other}")?,
-            }
-        }
-        file.write_all(&page)?;
-        page.clear();
-        batch.commit();
-    }
 }
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -80,24 +38,26 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     fs::create_dir_all(&folder)?;
     let path = folder.join("service.log");
 
-    let ring = LineRing::new(Options::new().timestamps(Timestamps::Coarse))?;
+    // A full ring makes its writers wait, for a drain that is slow; `non_blocking` drops lines.
+    let ring = LineRing::new(Options::new())?;
+    let log = ring.writer()?;
     // Processes before threads: a child has none of its parent's.
-    let mut pool = WorkerPool::fork(&ring, 2, serve)?;
-    let mut threads = Vec::new();
-    for worker in 2..4 {
-        let mut log = ring.mirror()?;
-        threads.push(thread::spawn(move || serve(worker, &mut log)));
-    }
-    let lines = drain(&ring, &path)?;
-    for thread in threads {
-        thread.join().expect("no worker panics")?;
-    }
+    let mut pool = WorkerPool::fork(&ring, 2, |worker, _| serve(worker, &log))?;
+    let drain =
+        LogDrain::new(ring.reader()?).to(RotatingFile::open(&path, LIMIT, KEEP)?).spawn()?;
+    thread::scope(|scope| {
+        for worker in 2..4 {
+            let log = &log;
+            scope.spawn(move || serve(worker, log));
+        }
+    });
     pool.join();
+    let totals = drain.stop(Duration::from_secs(60))?;
 
     let mut files: Vec<_> =
         fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
-    println!("{lines} lines in {} files:", files.len());
+    println!("{} records in {} files:", totals.lines, files.len());
     for file in &files {
         println!("{:>7} bytes  {}", fs::metadata(file)?.len(), file.display());
     }

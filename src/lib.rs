@@ -9,6 +9,7 @@
 //! | the last lines of one process's threads | [`LineBuffer`] |
 //! | the last lines of worker processes, and how each ended | [`LineProcBuffer`] |
 //! | all lines of worker processes and threads, drained while they write | [`LineRing`] and its [`Reader`] |
+//! | a service's log, from all its threads and children into a file | [`non_blocking`], [`LogDrain`] and [`SharedWriter`] |
 //! | forking the workers | [`WorkerPool`] |
 //! | writing | [`LineProcMirror`] |
 //!
@@ -29,38 +30,28 @@
 //!
 //! # A service
 //!
-//! Threads log, one thread drains into a file that rotates.
+//! Threads and forked children log, one thread drains into a file that rotates.
 //!
 //! ```
 //! use std::io::Write;
 //! use std::thread;
+//! use std::time::Duration;
 //!
-//! use linering::{Item, LineRing, Options, RotatingFile};
+//! use linering::{Level, RotatingFile, non_blocking};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("service.log");
-//! let ring = LineRing::new(Options::new())?;
-//! let mut mirrors = (0..4).map(|_| ring.mirror()).collect::<Result<Vec<_>, _>>()?;
-//! let mut reader = ring.reader()?;
-//! let mut log = RotatingFile::open(&path, 10_000_000, 5)?;
-//!
-//! let served: std::io::Result<()> = thread::scope(|scope| {
-//!     for (number, mut mirror) in mirrors.drain(..).enumerate() {
-//!         // A mirror that is dropped has ended; when all have, so has the reader's loop.
-//!         scope.spawn(move || writeln!(mirror, "thread {number} has served a request"));
+//! let (log, guard) = non_blocking(RotatingFile::open(&path, 10_000_000, 5)?)?;
+//! thread::scope(|scope| {
+//!     for number in 0..4 {
+//!         let log = &log;
+//!         scope.spawn(move || writeln!(log.at(Level::Info), "thread {number} serves a request"));
 //!     }
-//!     while let Ok(Some(item)) = reader.recv() {
-//!         match item {
-//!             Item::Line(line) => writeln!(log, "{line}")?,
-//!             // Lines that were lost, and ends, are items too, and say what they are.
-//!             other => eprintln!("{other}"),
-//!         }
-//!     }
-//!     Ok(())
 //! });
-//! served?;
-//! # assert_eq!(std::fs::read_to_string(&path)?.lines().count(), 4);
+//! log.record(Level::Warn, "a record is one item,\nwhatever is in it")?;
+//! guard.stop(Duration::from_secs(5))?;
+//! # assert_eq!(std::fs::read_to_string(&path)?.lines().count(), 6);
 //! # Ok(())
 //! # }
 //! ```
@@ -131,8 +122,9 @@
 //!
 //! # Features
 //!
-//! All on by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
-//! ([`RotatingFile`]).
+//! On by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
+//! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`),
+//! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable.
 //!
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in
 //! `docs/format.md`.
@@ -169,15 +161,20 @@ mod registry;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
+mod service;
+#[cfg(not(loom))]
 mod sys;
 #[cfg(not(loom))]
 mod workers;
 #[cfg(not(loom))]
 mod write;
 
+#[cfg(all(feature = "log", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+pub use crate::service::logger::Logger;
 #[cfg(all(feature = "rotate", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "rotate")))]
-pub use crate::line::rotating_file::RotatingFile;
+pub use crate::service::rotating_file::RotatingFile;
 #[cfg(all(feature = "capture", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "capture")))]
 pub use crate::workers::capture::Capture;
@@ -190,17 +187,26 @@ pub use crate::{
     buffer::message::{GroupedMessage, Message},
     buffer::proc_buffer::LineProcBuffer,
     error::{
-        AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, SystemError,
-        WriteError,
+        AttachError, CaptureError, CreateError, MirrorError, ParseError, PoolError, ReadError,
+        SystemError, WriteError,
     },
     handles::line_ring::{Counts, LineRing},
     handles::mirror::{Group, LineProcMirror},
     handles::observer::Observer,
     handles::reader::{Batch, Reader},
     handles::seat::Seat,
+    handles::waker::Waker,
     line::item::{End, Ended, Item, Kind, Level, Line, LossCause, Lost, Stream},
+    line::meta::Meta,
     line::splitter::{LineSplitter, Piece, Pieces},
+    read::item_ref::{ItemRef, LineRef, OtherRef},
     segment::options::{Options, Policy, Timestamps, WakeUp},
     segment::{RingName, turn_sigbus_into_errors},
+    service::drain_guard::{DrainGuard, Totals},
+    service::format::{Ends, Format},
+    service::log_drain::{LogDrain, non_blocking},
+    service::panic_hook::panic_hook,
+    service::shared_writer::SharedWriter,
+    service::sink::{Sink, Sinks},
     write::backpressure::set_blocking_hook,
 };

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
+use crate::buffer::listing::Listing;
 use crate::buffer::partial_line::{PartialLine, SpareSnapshot, partial_line};
 use crate::buffer::proc_buffer::rotating;
 use crate::buffer::shared_writer::WriterNode;
@@ -13,6 +14,7 @@ use crate::layout::{MAX_CELLS, READER_CELL};
 use crate::line::format;
 use crate::line::item::{Item, Line};
 use crate::read::drain::Drain;
+use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::segment::options::{Options, Timestamps};
 use crate::sys::fork;
@@ -36,13 +38,15 @@ use crate::sys::fork;
 /// assert_eq!(buffer.read(None)?.len(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+///
+/// Cloning gives another handle of the same buffer.
+#[derive(Clone, Debug)]
 pub struct LineBuffer {
     writers: Arc<ThreadWriters>,
     /// Of the process that made it, which alone reads.
     token: u64,
     maxlen: usize,
-    store: Mutex<Store>,
+    store: Arc<Mutex<Store>>,
 }
 
 #[derive(Debug)]
@@ -78,8 +82,10 @@ impl LineBuffer {
         let segment = Arc::new(Segment::anonymous(&options.mirrors(mirrors))?);
         // A ring that was made just now has cells and no reader: only the system can refuse.
         let drain = Drain::open(&segment).map_err(cannot("become the ring's reader"))?;
-        let writers = ThreadWriters::new(segment).map_err(cannot("register the first writer"))?;
-        let store = Mutex::new(Store { drain, lines: VecDeque::with_capacity(maxlen.min(1024)) });
+        let writers = ThreadWriters::new(segment, Listing::Unlisted, MirrorKind::Unlisted)
+            .map_err(cannot("register the first writer"))?;
+        let store = Store { drain, lines: VecDeque::with_capacity(maxlen.min(1024)) };
+        let store = Arc::new(Mutex::new(store));
         Ok(Self { writers, token: fork::token(), maxlen, store })
     }
 

@@ -4,8 +4,9 @@
 //! with the newest kept.
 
 pub(crate) mod line_buffer;
+pub(crate) mod listing;
 pub(crate) mod message;
 mod partial_line;
 pub(crate) mod proc_buffer;
 mod shared_writer;
-mod thread_writers;
+pub(crate) mod thread_writers;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::buffer::message::Message;
@@ -15,6 +15,7 @@ use crate::read::drain::Drain;
 use crate::read::park::{self, Patience};
 use crate::segment::options::{Options, Policy, Timestamps};
 use crate::sys::fork;
+use crate::sys::futex::PERIOD;
 
 /// Keeps the last `maxlen` lines of many processes, and notices how each of them ends.
 ///
@@ -37,15 +38,17 @@ use crate::sys::fork;
 /// assert_eq!(buffer.read(None)?[0].to_string(), "Message item");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+///
+/// Cloning gives another handle of the same buffer.
+#[derive(Clone, Debug)]
 pub struct LineProcBuffer {
     ring: LineRing,
     maxlen: usize,
     /// The process that made it: the store may be locked in a fork's child, so this is looked at
     /// first.
     token: u64,
-    interruptible: AtomicBool,
-    store: Mutex<Store>,
+    interruptible: Arc<AtomicBool>,
+    store: Arc<Mutex<Store>>,
 }
 
 #[derive(Debug)]
@@ -85,8 +88,8 @@ impl LineProcBuffer {
             messages: VecDeque::with_capacity(maxlen.min(1024)),
             ends: VecDeque::new(),
         };
-        let (token, interruptible) = (fork::token(), AtomicBool::new(false));
-        Ok(Self { ring, maxlen, token, interruptible, store: Mutex::new(store) })
+        let (token, interruptible) = (fork::token(), Arc::default());
+        Ok(Self { ring, maxlen, token, interruptible, store: Arc::new(Mutex::new(store)) })
     }
 
     /// The ring below: for its descriptor and counts.
@@ -175,7 +178,7 @@ impl LineProcBuffer {
         let began = Instant::now();
         loop {
             let mut store = self.drained()?;
-            if store.drain.is_over() {
+            if store.drain.is_idle() {
                 return Ok(Some(core::mem::take(&mut store.ends).into()));
             }
             if !self.pause(store, began, limit)? {
@@ -205,7 +208,7 @@ impl LineProcBuffer {
         store.drain.reap_dead()?;
         let wanted = store.drain.wanted();
         drop(store);
-        match park::pause(self.ring.segment(), wanted, left, Patience::Spin) {
+        match park::pause(self.ring.segment(), wanted, left.min(PERIOD), Patience::Spin, None) {
             Err(ReadError::Interrupted) if !self.interruptible.load(Relaxed) => {}
             paused => paused?,
         }
@@ -226,7 +229,7 @@ impl LineProcBuffer {
                     return Ok(store.messages.back().cloned());
                 }
             }
-            if store.drain.is_over() {
+            if store.drain.is_idle() {
                 return Ok(None);
             }
             self.pause(store, began, None)?;

@@ -6,15 +6,16 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
 
+use crate::buffer::listing::Listing;
 use crate::buffer::partial_line::PartialLine;
 use crate::error::WriteError;
+use crate::line::meta::Meta;
 use crate::line::splitter::{LineSplitter, Piece};
-use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::sys::fork;
-use crate::write::writer::{Style, Writer, splitter};
+use crate::sys::thread::this_thread;
+use crate::write::writer::{Finish, Style, Writer, splitter};
 
 /// Threads beyond the number of cells: they share one, behind a lock.
 ///
@@ -22,12 +23,15 @@ use crate::write::writer::{Style, Writer, splitter};
 /// the thread that would unlock it is not there. So a child finds no lock of its own token and adds
 /// one.
 #[derive(Debug)]
-pub(crate) struct SharedWriters(AtomicPtr<WriterNode>);
+pub(crate) struct SharedWriters {
+    listing: Listing,
+    nodes: AtomicPtr<WriterNode>,
+}
 
 #[derive(Debug)]
 pub(crate) struct WriterNode {
     token: u64,
-    shared: Mutex<SharedWriter>,
+    shared: Mutex<SharedCell>,
     next: *mut WriterNode,
 }
 
@@ -38,9 +42,9 @@ unsafe impl Sync for SharedWriters {}
 
 /// The cell and the unfinished lines of a process's further threads.
 #[derive(Debug, Default)]
-pub(crate) struct SharedWriter {
+pub(crate) struct SharedCell {
     writer: Option<Writer>,
-    begun: HashMap<ThreadId, ThreadLine>,
+    begun: HashMap<usize, ThreadLine>,
 }
 
 /// A line that is put together outside the ring, since the shared cell's spare is not one thread's.
@@ -56,15 +60,15 @@ struct ThreadLine {
 
 impl SharedWriters {
     /// With this process's shared, which has its cell from the start.
-    pub(crate) fn with(writer: Writer) -> Self {
-        let shared = Mutex::new(SharedWriter { writer: Some(writer), begun: HashMap::new() });
+    pub(crate) fn with(writer: Writer, listing: Listing) -> Self {
+        let shared = Mutex::new(SharedCell { writer: Some(writer), begun: HashMap::new() });
         let node = WriterNode { token: fork::token(), shared, next: core::ptr::null_mut() };
-        Self(AtomicPtr::new(Box::into_raw(Box::new(node))))
+        Self { listing, nodes: AtomicPtr::new(Box::into_raw(Box::new(node))) }
     }
 
     pub(crate) fn find(&self) -> Option<&WriterNode> {
         // ORD shared:B, acquire; pairs with shared:A; the nodes are complete.
-        self.find_from(self.0.load(Ordering::Acquire))
+        self.find_from(self.nodes.load(Ordering::Acquire))
     }
 
     fn find_from(&self, mut at: *mut WriterNode) -> Option<&WriterNode> {
@@ -79,10 +83,10 @@ impl SharedWriters {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, SharedWriter> {
+    fn lock(&self) -> MutexGuard<'_, SharedCell> {
         loop {
             // ORD shared:C, acquire; pairs with shared:A; as shared:B.
-            let next = self.0.load(Ordering::Acquire);
+            let next = self.nodes.load(Ordering::Acquire);
             if let Some(node) = self.find_from(next) {
                 return node.lock();
             }
@@ -90,19 +94,103 @@ impl SharedWriters {
             let node = Box::into_raw(Box::new(node));
             // Fails if another thread has added one meanwhile.
             // ORD shared:A, AcqRel; pairs with shared:B and shared:C; after the node was made.
-            if self.0.compare_exchange(next, node, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            if self.nodes.compare_exchange(next, node, Ordering::AcqRel, Ordering::Relaxed).is_err()
+            {
                 // SAFETY: no other thread has seen it.
                 drop(unsafe { Box::from_raw(node) });
             }
         }
     }
 
-    pub(crate) fn write(&self, segment: &Arc<Segment>, bytes: &[u8]) -> Result<(), WriteError> {
+    /// Writes any bytes; this thread's line is put together apart from those of others.
+    pub(crate) fn write(
+        &self,
+        segment: &Arc<Segment>,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
+        self.lock().write(self.listing, segment, bytes, style)
+    }
+
+    /// A write that ends with a line end, and begins a line, is one record.
+    pub(crate) fn write_text(
+        &self,
+        segment: &Arc<Segment>,
+        meta: Meta,
+        bytes: &[u8],
+    ) -> Result<(), WriteError> {
         let shared = &mut *self.lock();
-        let line = shared
-            .begun
-            .entry(thread::current().id())
-            .or_insert_with(|| ThreadLine::new(splitter(segment)));
+        if bytes.ends_with(b"\n") && !shared.has_begun() {
+            return shared.writer(self.listing, segment)?.record(meta, bytes);
+        }
+        shared.write(self.listing, segment, bytes, meta.into())
+    }
+
+    pub(crate) fn record(
+        &self,
+        segment: &Arc<Segment>,
+        meta: Meta,
+        bytes: &[u8],
+    ) -> Result<(), WriteError> {
+        let shared = &mut *self.lock();
+        let ended = shared.end_line(self.listing, segment);
+        ended.and(shared.writer(self.listing, segment)?.record(meta, bytes))
+    }
+
+    /// For a thread that has nothing of its own any more: what is unfinished is published as it is.
+    pub(crate) fn write_at_end(
+        &self,
+        segment: &Arc<Segment>,
+        meta: Meta,
+        bytes: &[u8],
+    ) -> Result<(), WriteError> {
+        let shared = &mut *self.lock();
+        let writer = shared.writer(self.listing, segment)?;
+        let written = writer.write_text(meta, bytes);
+        written.and(writer.flush_partial())
+    }
+
+    pub(crate) fn end_line(&self, segment: &Arc<Segment>) -> Result<(), WriteError> {
+        self.lock().end_line(self.listing, segment)
+    }
+
+    pub(crate) fn forget(&self) {
+        self.lock().begun.remove(&this_thread());
+    }
+}
+
+impl WriterNode {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SharedCell> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedCell {
+    fn writer(
+        &mut self,
+        listing: Listing,
+        segment: &Arc<Segment>,
+    ) -> Result<&mut Writer, WriteError> {
+        match &mut self.writer {
+            Some(writer) => Ok(writer),
+            none => Ok(none.insert(Writer::new(segment, listing.entry(""))?)),
+        }
+    }
+
+    /// Whether this thread has begun a line.
+    fn has_begun(&self) -> bool {
+        self.begun.get(&this_thread()).is_some_and(|line| !line.bytes.is_empty())
+    }
+
+    fn write(
+        &mut self,
+        listing: Listing,
+        segment: &Arc<Segment>,
+        bytes: &[u8],
+        style: Style,
+    ) -> Result<(), WriteError> {
+        let new = || ThreadLine::new(splitter(segment));
+        let mut line = self.begun.remove(&this_thread()).unwrap_or_else(new);
         let max_line = segment.geometry().max_line as usize;
         let mut splitter = core::mem::take(&mut line.splitter);
         let mut result = Ok(());
@@ -117,37 +205,33 @@ impl SharedWriters {
                 }
                 Piece::Rewrite => line.empty(),
                 Piece::End => {
-                    let written = publish(&mut shared.writer, segment, line);
-                    result = result.and(written);
+                    let writer = self.writer(listing, segment);
+                    result = result.and(writer.and_then(|writer| publish(writer, &line, style)));
                     line.empty();
                     line.order = None;
                 }
             }
         }
         line.splitter = splitter;
+        self.begun.insert(this_thread(), line);
         result
     }
 
-    pub(crate) fn end_line(&self, segment: &Arc<Segment>) -> Result<(), WriteError> {
-        let shared = &mut *self.lock();
-        match shared.begun.remove(&thread::current().id()) {
-            Some(line) if !line.bytes.is_empty() => publish(&mut shared.writer, segment, &line),
+    /// Ends this thread's line, if it has one.
+    fn end_line(&mut self, listing: Listing, segment: &Arc<Segment>) -> Result<(), WriteError> {
+        match self.begun.remove(&this_thread()) {
+            Some(line) if !line.bytes.is_empty() => {
+                publish(self.writer(listing, segment)?, &line, Style::default())
+            }
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn forget(&self) {
-        self.lock().begun.remove(&thread::current().id());
+    /// Lines that it dropped so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.writer.as_ref().map_or(0, Writer::dropped)
     }
-}
 
-impl WriterNode {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, SharedWriter> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl SharedWriter {
     pub(crate) fn begun(&self) -> impl Iterator<Item = PartialLine> {
         let lines = self.begun.values().filter(|line| !line.bytes.is_empty());
         lines.map(|line| {
@@ -168,26 +252,24 @@ impl ThreadLine {
 }
 
 /// Writes a whole line through the shared cell.
-fn publish(
-    writer: &mut Option<Writer>,
-    segment: &Arc<Segment>,
-    line: &ThreadLine,
-) -> Result<(), WriteError> {
-    let writer = match writer {
-        Some(writer) => writer,
-        None => writer.insert(Writer::new(segment, MirrorKind::Unlisted)?),
-    };
+fn publish(writer: &mut Writer, line: &ThreadLine, style: Style) -> Result<(), WriteError> {
     if line.cut == 0 {
-        return writer.line(&line.bytes, Style::default());
+        return writer.line(&line.bytes, style);
     }
-    let added = writer.append(&line.bytes, Style::default());
+    let added = writer.append(&line.bytes, style);
     writer.cut(line.cut);
-    added.and(writer.finish(Style::default(), 0))
+    added.and(writer.finish(style, 0))
 }
 
 impl Drop for SharedWriters {
     fn drop(&mut self) {
-        let mut at = *self.0.get_mut();
+        if let (Listing::Named, Some(node)) = (self.listing, self.find())
+            && let Some(writer) = &mut node.lock().writer
+        {
+            // It has an end that is waited for, like any other.
+            let _ = writer.end(Finish::Eof);
+        }
+        let mut at = *self.nodes.get_mut();
         while !at.is_null() {
             // SAFETY: made by `Box::into_raw`, and no other thread has the list any more.
             let node = unsafe { Box::from_raw(at) };

@@ -1,25 +1,31 @@
-//! Each thread's writer of a [`LineBuffer`](super::line_buffer::LineBuffer), which its end ends.
+//! Each thread's writer of a ring that all threads of a process share, which its end ends.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
 
+use crate::buffer::listing::Listing;
 use crate::buffer::shared_writer::SharedWriters;
 use crate::error::{MirrorError, WriteError};
+use crate::line::meta::Meta;
 use crate::registry::cell::MirrorKind;
 use crate::segment::Segment;
 use crate::sys::fork;
 use crate::write::writer::{Finish, Style, Writer};
 
-/// A buffer as its threads write into it.
+/// A ring as threads write into it.
 #[derive(Debug)]
-pub(super) struct ThreadWriters {
+pub(crate) struct ThreadWriters {
     /// Names it among the buffers of a process.
     id: u64,
-    pub(super) segment: Arc<Segment>,
+    pub(crate) segment: Arc<Segment>,
+    listing: Listing,
     closed: AtomicBool,
+    /// Lines that were dropped, by the threads of this process.
+    dropped: AtomicU64,
     /// For the threads that find no cell of their own.
-    pub(super) shared: SharedWriters,
+    pub(crate) shared: SharedWriters,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -48,11 +54,16 @@ enum ThreadKind {
 }
 
 impl ThreadWriters {
-    /// For a segment that was made just now.
-    pub(super) fn new(segment: Arc<Segment>) -> Result<Arc<Self>, MirrorError> {
-        let shared = SharedWriters::with(Writer::new(&segment, MirrorKind::Unlisted)?);
+    /// Whose shared cell is that of `entry`, from the start.
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        listing: Listing,
+        entry: MirrorKind,
+    ) -> Result<Arc<Self>, MirrorError> {
+        let shared = SharedWriters::with(Writer::new(&segment, entry)?, listing);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Self { id, segment, closed: AtomicBool::new(false), shared }))
+        let (closed, dropped) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Arc::new(Self { id, segment, listing, closed, dropped, shared }))
     }
 
     pub(super) fn close(&self) {
@@ -67,8 +78,63 @@ impl ThreadWriters {
     pub(super) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<(), WriteError> {
         self.with(|kind| match kind {
             ThreadKind::Own(writer) => writer.write(bytes, Style::default()),
-            ThreadKind::Shared { .. } => self.shared.write(&self.segment, bytes),
+            ThreadKind::Shared { .. } => self.shared.write(&self.segment, bytes, Style::default()),
         })
+    }
+
+    /// Writes a record.
+    pub(crate) fn record(self: &Arc<Self>, meta: Meta, bytes: &[u8]) -> Result<(), WriteError> {
+        let written = self.with(|kind| match kind {
+            ThreadKind::Own(writer) => self.counting(writer, |writer| writer.record(meta, bytes)),
+            ThreadKind::Shared { .. } => self.shared.record(&self.segment, meta, bytes),
+        });
+        self.or_at_end(written, meta, bytes)
+    }
+
+    /// Writes any bytes: a record, if they are whole lines and no line is unfinished.
+    pub(crate) fn write_text(self: &Arc<Self>, meta: Meta, bytes: &[u8]) -> Result<(), WriteError> {
+        let written = self.with(|kind| match kind {
+            ThreadKind::Own(writer) => {
+                self.counting(writer, |writer| writer.write_text(meta, bytes))
+            }
+            ThreadKind::Shared { .. } => self.shared.write_text(&self.segment, meta, bytes),
+        });
+        self.or_at_end(written, meta, bytes)
+    }
+
+    /// A thread whose writers are gone, since it ends, writes through the shared cell.
+    fn or_at_end(
+        &self,
+        written: Result<(), WriteError>,
+        meta: Meta,
+        bytes: &[u8],
+    ) -> Result<(), WriteError> {
+        match written {
+            Err(WriteError::Ended) if WRITERS.try_with(|_| ()).is_err() => {
+                self.shared.write_at_end(&self.segment, meta, bytes)
+            }
+            other => other,
+        }
+    }
+
+    fn counting(
+        &self,
+        writer: &mut Writer,
+        write: impl FnOnce(&mut Writer) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        let before = writer.dropped();
+        let written = write(writer);
+        let dropped = writer.dropped().wrapping_sub(before);
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// Lines that the threads of this process dropped since it was made, or since the fork.
+    pub(crate) fn dropped(&self) -> u64 {
+        let shared = self.shared.find().map_or(0, |shared| shared.lock().dropped());
+        self.dropped.load(Ordering::Relaxed).wrapping_add(shared)
     }
 
     /// Ends this thread's line, if it has one.
@@ -121,7 +187,7 @@ impl ThreadWriters {
 /// Runs `action` while this thread can write into no buffer: a signal handler that tries to is
 /// refused, and does not wait for a lock that `action` has. `None` if the thread is in the middle
 /// of a write, which may have that lock, or if its writers are gone.
-pub(super) fn without_writes<T>(action: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn without_writes<T>(action: impl FnOnce() -> T) -> Option<T> {
     let run = |writers: &RefCell<Vec<ThreadWriter>>| {
         let _borrowed = writers.try_borrow().ok()?;
         Some(action())
@@ -140,9 +206,13 @@ impl ThreadKind {
 
 impl ThreadWriter {
     fn new(writers: &Arc<ThreadWriters>) -> Result<Self, WriteError> {
-        let kind = match Writer::new(&writers.segment, MirrorKind::Unlisted) {
+        let thread = thread::current();
+        let entry = writers.listing.entry(thread.name().unwrap_or_default());
+        let kind = match Writer::new(&writers.segment, entry) {
             Ok(writer) => ThreadKind::Own(writer),
-            Err(MirrorError::TooManyMirrors { .. }) => ThreadKind::Shared { token: fork::token() },
+            Err(MirrorError::TooManyMirrors { .. } | MirrorError::TooManySeats { .. }) => {
+                ThreadKind::Shared { token: fork::token() }
+            }
             Err(error) => return Err(error.into()),
         };
         Ok(Self { buffer: writers.id, writers: Arc::downgrade(writers), kind })
@@ -151,17 +221,32 @@ impl ThreadWriter {
 
 impl Drop for ThreadWriter {
     fn drop(&mut self) {
-        // Without the buffer the line is never read.
-        let Some(writers) = self.writers.upgrade() else { return };
         if !self.kind.is_of_this_process() {
             return;
         }
-        let _ = match &mut self.kind {
+        match &mut self.kind {
             ThreadKind::Own(writer) => {
                 let ended = writer.end_unfinished(0);
-                ended.and(writer.end(Finish::Eof))
+                let _ = ended.and(writer.end(Finish::Eof));
             }
-            ThreadKind::Shared { .. } => writers.shared.end_line(&writers.segment),
-        };
+            ThreadKind::Shared { .. } => {
+                // Without the others the line has no cell any more.
+                if let Some(writers) = self.writers.upgrade() {
+                    let _ = writers.shared.end_line(&writers.segment);
+                }
+            }
+        }
+    }
+}
+
+/// Ends this thread's mirror too. Those of other threads end with them.
+impl Drop for ThreadWriters {
+    fn drop(&mut self) {
+        let _ = WRITERS.try_with(|writers| {
+            // Borrowed: this is the drop of the last handle, in the middle of a write.
+            if let Ok(mut writers) = writers.try_borrow_mut() {
+                writers.retain(|writer| writer.buffer != self.id);
+            }
+        });
     }
 }

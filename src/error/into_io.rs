@@ -4,8 +4,8 @@
 use std::io::{Error, ErrorKind};
 
 use super::{
-    AttachError, CaptureError, CreateError, MirrorError, PoolError, ReadError, SystemError,
-    WriteError,
+    AttachError, CaptureError, CreateError, MirrorError, ParseError, PoolError, ReadError,
+    SystemError, WriteError,
 };
 
 /// The kind of an error as `std` would have it.
@@ -50,7 +50,6 @@ impl Kind for MirrorError {
         match self {
             Self::TooManyMirrors { .. } | Self::TooManySeats { .. } => ErrorKind::QuotaExceeded,
             Self::KeptOut => ErrorKind::ResourceBusy,
-            Self::Label { .. } => ErrorKind::InvalidInput,
             Self::DescriptorClosed { .. } => ErrorKind::Other,
             Self::System(system) => system.kind(),
         }
@@ -67,6 +66,7 @@ impl Kind for WriteError {
             // Not `Interrupted`: that would have `write_all` try once more.
             Self::Cancelled => ErrorKind::Other,
             Self::Reentrant => ErrorKind::WouldBlock,
+            Self::OwnReader => ErrorKind::Deadlock,
             Self::Damaged | Self::CutShort => ErrorKind::InvalidData,
             Self::Mirror(mirror) => not_interrupted(mirror.kind()),
         }
@@ -83,6 +83,12 @@ impl Kind for ReadError {
             Self::Mirror(mirror) => mirror.kind(),
             Self::System(system) => system.kind(),
         }
+    }
+}
+
+impl Kind for ParseError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidInput
     }
 }
 
@@ -120,7 +126,10 @@ macro_rules! into_io {
     )*};
 }
 
-into_io!(AttachError CaptureError CreateError MirrorError PoolError ReadError SystemError WriteError);
+into_io!(
+    AttachError CaptureError CreateError MirrorError ParseError PoolError ReadError SystemError
+    WriteError
+);
 
 #[cfg(test)]
 mod tests {

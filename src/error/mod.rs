@@ -7,6 +7,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod into_io;
+pub(crate) mod parse;
+
+pub use parse::ParseError;
 
 /// What a stranger's read lock is called, where it keeps a reader or a mirror out.
 const KEPT_OUT: &str = "a process that may only read the ring's file has it locked, expected it to \
@@ -253,14 +256,6 @@ pub enum MirrorError {
     /// another PID namespace than the processes that did.
     #[error("{KEPT_OUT}")]
     KeptOut,
-    /// The label is too long.
-    #[error("the label has {found} bytes, expected at most {expected}")]
-    Label {
-        /// Bytes found.
-        found: usize,
-        /// Bytes possible.
-        expected: usize,
-    },
     /// The kept descriptor of the segment is another file's by now: this process closed it.
     #[error(
         "the ring's descriptor {descriptor} was closed in this process, or is another file's by now"
@@ -294,6 +289,13 @@ pub enum WriteError {
     /// counted as dropped.
     #[error("the ring is full and has had no reader for {0:?}")]
     ReaderGone(Duration),
+    /// The ring is full, and the thread that writes is the one that read it last: it would wait for
+    /// itself. Said after the grace time, since it may have handed the reader on; at once in the
+    /// thread of a [`LogDrain`](crate::LogDrain). The line is counted as dropped.
+    #[error(
+        "the ring is full, and the thread that writes is the one that reads, expected another thread to read"
+    )]
+    OwnReader,
     /// The program gave the wait for room up, as [`set_blocking_hook`](crate::set_blocking_hook)
     /// lets it; the line is counted as dropped.
     #[error("the wait for room in the ring was given up")]

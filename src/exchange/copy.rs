@@ -22,13 +22,35 @@ const BLOCK_BYTES: usize = 8 * BLOCK;
 #[inline(always)]
 pub(crate) unsafe fn store_whole(to: *const AtomicU64, bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-    if bytes.len() >= block::LEAST {
-        // SAFETY: the caller's.
-        return unsafe { block::store_overlapping(to, bytes) };
+    // SAFETY: the caller's.
+    if unsafe { block::store_overlapping(to.cast_mut().cast(), bytes) } {
+        return;
     }
     // SAFETY: as above.
     let words = unsafe { core::slice::from_raw_parts(to, bytes.len().div_ceil(8)) };
     store_short(words, bytes);
+}
+
+/// Stores `bytes` from byte `at` of `to` on, as the pieces of a line come. What follows in the last
+/// word is left as it was or becomes zero; nothing else changes.
+///
+/// # Safety
+///
+/// There are so many bytes, and the rest of the last word, for as long as the call takes.
+#[inline(always)]
+pub(crate) unsafe fn store_piece(to: *const AtomicU64, at: usize, bytes: &[u8]) {
+    // SAFETY: the caller's.
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    unsafe {
+        block::store_any(to.cast_mut().cast::<u8>().add(at), bytes);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    // SAFETY: as above.
+    store_bytes(
+        unsafe { core::slice::from_raw_parts(to, (at + bytes.len()).div_ceil(8)) },
+        at,
+        bytes,
+    );
 }
 
 // Apart, so that it does not keep the code of other lines from being one piece.
@@ -105,28 +127,32 @@ pub(crate) fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
     }
 }
 
-/// Loads the words that `bytes` bytes from the start of `from` take, and the rest of the last
-/// block; `false` if there are fewer, or less room for them.
-#[inline]
-pub(crate) fn load_words(from: &[AtomicU64], to: &mut [u64], bytes: usize) -> bool {
-    let (blocks, _) = from.as_chunks::<BLOCK>();
-    let (to_blocks, _) = to.as_chunks_mut::<BLOCK>();
-    let whole = bytes.div_ceil(BLOCK_BYTES);
-    let (Some(blocks), Some(to_blocks)) = (blocks.get(..whole), to_blocks.get_mut(..whole)) else {
-        return load_each(from, to, bytes.div_ceil(8));
-    };
-    for (to, from) in to_blocks.iter_mut().zip(blocks) {
-        load_block(from, to);
+/// Loads `bytes` bytes from `from` on, as whole lines are read, and perhaps what follows in the
+/// last word. No word after that changes.
+///
+/// # Safety
+///
+/// So many bytes, and the rest of the last word, are at both, for as long as the call takes; what
+/// is at `to` is the caller's alone.
+#[inline(always)]
+pub(crate) unsafe fn load_whole(from: *const AtomicU64, to: *mut u64, bytes: usize) {
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    // SAFETY: the caller's.
+    if unsafe { block::load_overlapping(from, to, bytes) } {
+        return;
     }
-    true
+    let words = bytes.div_ceil(8);
+    // SAFETY: as above.
+    let (from, to) = unsafe {
+        (core::slice::from_raw_parts(from, words), core::slice::from_raw_parts_mut(to, words))
+    };
+    load_short(from, to);
 }
 
-/// The payloads of models and tests are not whole blocks.
-#[cold]
-fn load_each(from: &[AtomicU64], to: &mut [u64], words: usize) -> bool {
-    let (Some(from), Some(to)) = (from.get(..words), to.get_mut(..words)) else { return false };
+// Apart, as `store_short` is.
+#[inline(never)]
+fn load_short(from: &[AtomicU64], to: &mut [u64]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Relaxed));
-    true
 }
 
 /// Loads four words.
@@ -136,147 +162,7 @@ pub(crate) fn load_block(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
 }
 
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-mod block {
-    //! Two words at a time: of all that is done for a line, copying it takes the most.
-    //!
-    //! In assembly, since the compiler joins no atomics, and what is not atomic would be a data
-    //! race. Is each word of such an access whole? AMD (Architecture Programmer's Manual, volume 2,
-    //! 7.3.2) and Intel (Software Developer's Manual, volume 3A, "Guaranteed Atomic Operations")
-    //! say so of aligned accesses of 16 bytes on processors with AVX. Of one that is aligned to 8
-    //! bytes alone, as here where slots have checksums, they say no more than that it may be made
-    //! in several accesses. So nothing rests on it: a word that was copied while its owner wrote
-    //! it is thrown away, since the entry, or the change count of the spare, is another by then
-    //! (observe:B, unfinished:B), and no word is used before that was looked at. Nor does anything
-    //! rest on which of two stores that overlap comes first: both have the same bytes there.
-
-    use core::arch::asm;
-    use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
-
-    use super::{AtomicU64, BLOCK, BLOCK_BYTES};
-
-    #[inline(always)]
-    pub(super) fn store(to: &[AtomicU64; BLOCK], from: &[u8; BLOCK_BYTES]) {
-        let from = from.as_ptr().cast::<__m128i>();
-        // SAFETY: both are as long as two of these; the loads need no alignment, and of the stores
-        // atomics may be shared.
-        unsafe {
-            let (first, second) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
-            asm!(
-                "movups [{to}], {first}",
-                "movups [{to} + 16], {second}",
-                to = in(reg) to.as_ptr(),
-                first = in(xmm_reg) first,
-                second = in(xmm_reg) second,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// The fewest bytes that are stored with the last ones overlapping those before.
-    pub(super) const LEAST: usize = 16;
-
-    /// Stores 16 bytes, from byte `at` of both on: any address.
-    ///
-    /// # Safety
-    ///
-    /// Both have so many bytes; what `to` points to are bytes of atomics.
-    #[inline(always)]
-    unsafe fn store_16(to: *mut u8, from: *const u8, at: usize) {
-        // SAFETY: the caller's; neither needs an alignment.
-        unsafe {
-            let value = _mm_loadu_si128(from.add(at).cast());
-            asm!(
-                "movups [{to} + {at}], {value}",
-                to = in(reg) to,
-                at = in(reg) at,
-                value = in(xmm_reg) value,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// The same for 64 bytes.
-    ///
-    /// # Safety
-    ///
-    /// As for 16.
-    #[inline(always)]
-    unsafe fn store_64(to: *mut u8, from: *const u8, at: usize) {
-        // SAFETY: as for 16.
-        unsafe {
-            let value = |index| _mm_loadu_si128(from.add(at).cast::<__m128i>().add(index));
-            asm!(
-                "movups [{to} + {at}], {first}",
-                "movups [{to} + {at} + 16], {second}",
-                "movups [{to} + {at} + 32], {third}",
-                "movups [{to} + {at} + 48], {fourth}",
-                to = in(reg) to,
-                at = in(reg) at,
-                first = in(xmm_reg) value(0),
-                second = in(xmm_reg) value(1),
-                third = in(xmm_reg) value(2),
-                fourth = in(xmm_reg) value(3),
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// Stores at least [`LEAST`] bytes: the last ones overlap those before, whatever their number.
-    ///
-    /// # Safety
-    ///
-    /// `to` has room for them.
-    #[inline(always)]
-    pub(super) unsafe fn store_overlapping(to: *const AtomicU64, bytes: &[u8]) {
-        // SAFETY: the caller's, and there are as many bytes as a step has.
-        unsafe {
-            if bytes.len() >= 64 {
-                store_in_steps::<64>(to, bytes, |to, from, at| store_64(to, from, at));
-            } else {
-                store_in_steps::<LEAST>(to, bytes, |to, from, at| store_16(to, from, at));
-            }
-        }
-    }
-
-    /// The same, by a function that stores `STEP` bytes from an offset on.
-    ///
-    /// # Safety
-    ///
-    /// `to` has room for the bytes, which are at least `STEP`.
-    #[inline(always)]
-    unsafe fn store_in_steps<const STEP: usize>(
-        to: *const AtomicU64,
-        bytes: &[u8],
-        store: impl Fn(*mut u8, *const u8, usize),
-    ) {
-        let (to, from, last) = (to.cast_mut().cast(), bytes.as_ptr(), bytes.len() - STEP);
-        let mut at = 0;
-        while at < last {
-            store(to, from, at);
-            at += STEP;
-        }
-        store(to, from, last);
-    }
-
-    #[inline(always)]
-    pub(super) fn load(from: &[AtomicU64; BLOCK], to: &mut [u64; BLOCK]) {
-        let (first, second): (__m128i, __m128i);
-        let to = to.as_mut_ptr().cast::<__m128i>();
-        // SAFETY: as above.
-        unsafe {
-            asm!(
-                "movups {first}, [{from}]",
-                "movups {second}, [{from} + 16]",
-                from = in(reg) from.as_ptr(),
-                first = lateout(xmm_reg) first,
-                second = lateout(xmm_reg) second,
-                options(nostack, preserves_flags, readonly),
-            );
-            _mm_storeu_si128(to, first);
-            _mm_storeu_si128(to.add(1), second);
-        }
-    }
-}
+mod block;
 
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
 use portable as block;
@@ -350,6 +236,44 @@ mod tests {
             let after = 1 + length.div_ceil(8);
             let is_old = |word: &u64| *word == OLD;
             assert!(is_old(&stored[0]) && stored[after..].iter().all(is_old), "{length} bytes");
+        }
+    }
+
+    /// Of every length, from every byte on: the bytes, none before them, and no word after them.
+    #[test]
+    fn a_pieces_bytes_are_stored_and_none_before_them_change() {
+        const WORDS: usize = 12;
+        let bytes: [u8; 8 * WORDS] = core::array::from_fn(|index| (index * 7 + 1) as u8);
+        for (at, length) in (0..24).flat_map(|at| (0..=8 * WORDS - at).map(move |to| (at, to))) {
+            let words: [AtomicU64; WORDS] = core::array::from_fn(|_| AtomicU64::new(u64::MAX));
+            // SAFETY: there is room from there on.
+            unsafe { store_piece(words.as_ptr(), at, &bytes[..length]) };
+            let stored = words.map(|word| word.load(Relaxed));
+            let stored: &[u8] = bytemuck::cast_slice(&stored);
+            let end = at + length;
+            assert_eq!(stored[at..end], bytes[..length], "{length} bytes at {at}");
+            let is_old = |bytes: &[u8]| bytes.iter().all(|byte| *byte == u8::MAX);
+            let after = end.next_multiple_of(8);
+            assert!(is_old(&stored[..at]) && is_old(&stored[after..]), "{length} bytes at {at}");
+        }
+    }
+
+    /// Of every length, from every place that a payload can have: the bytes, and no word after
+    /// them.
+    #[test]
+    fn a_whole_lines_bytes_are_loaded_and_no_word_after_them_changes() {
+        const WORDS: usize = 40;
+        const OLD: u64 = 0xa5a5_a5a5_a5a5_a5a5;
+        let bytes: [u8; 8 * WORDS] = core::array::from_fn(|index| (index * 7 + 1) as u8);
+        let words: [AtomicU64; WORDS] = core::array::from_fn(|index| {
+            AtomicU64::new(u64::from_ne_bytes(*bytes[8 * index..].first_chunk().expect("room")))
+        });
+        for length in 0..=8 * WORDS {
+            let mut loaded = [OLD; WORDS + 1];
+            // SAFETY: there are so many words at both.
+            unsafe { load_whole(words.as_ptr(), loaded.as_mut_ptr(), length) };
+            assert_eq!(bytemuck::cast_slice::<_, u8>(&loaded)[..length], bytes[..length]);
+            assert!(loaded[length.div_ceil(8)..].iter().all(|word| *word == OLD), "{length} bytes");
         }
     }
 

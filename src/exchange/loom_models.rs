@@ -2,7 +2,7 @@
 //! values that a load may return under the memory model.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --lib loom_models
+//! RUSTFLAGS="--cfg loom" cargo test --lib loom_models
 //! ```
 //!
 //! Every model has a ring of two entries that starts at the last position before the laps overflow,
@@ -129,8 +129,7 @@ impl Heap {
     }
 
     fn take(&self, position: Position, overwrite: bool) -> bool {
-        let run = self.ring().run(position);
-        self.ring().take(&run.words[0], &run, mode(overwrite))
+        self.ring().take(position, mode(overwrite))
     }
 
     /// What a look sees, after checking that a part is whole: its writer's cell and its line.

@@ -192,12 +192,12 @@ impl<'a> Ring<'a> {
     }
 
     #[inline]
-    fn prefetch_slot<const WRITE: bool>(&self, entry: OrderEntry) {
+    fn prefetch_slot<const WRITE: bool>(&self, slot: usize) {
         // Not checked: an address of nothing is fetched from nowhere.
-        let start = self.slots.as_ptr().wrapping_add(entry.slot() as usize * self.shape.slot_words);
+        let start = self.slots.as_ptr().wrapping_add(slot * self.slot_words);
         prefetch::<WRITE, 0>(start);
         prefetch::<WRITE, 1>(start);
-        if self.shape.slot_words > 16 {
+        if self.slot_words > 16 {
             prefetch::<WRITE, 2>(start);
         }
     }

@@ -264,6 +264,6 @@ impl Ring<'_> {
     #[inline]
     pub(crate) fn prefetch_spare(&self, position: Position) {
         let entry = OrderEntry(self.entry(position).load(Relaxed));
-        self.prefetch_slot::<true>(entry);
+        self.prefetch_slot::<true>(entry.slot() as usize);
     }
 }

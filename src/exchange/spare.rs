@@ -2,7 +2,7 @@
 
 use super::Ring;
 use super::checksum;
-use super::copy::{load_bytes, store_bytes, store_whole};
+use super::copy::{load_bytes, store_bytes, store_piece, store_whole};
 use crate::layout::sync::{AtomicU64, Ordering, fence};
 use crate::layout::{
     CHANGES_SHIFT, CHECK_WORD, Cell, Hold, LineNumber, Pending, Position, SLOT_HEADER_WORDS,
@@ -109,6 +109,18 @@ impl<'a> Ring<'a> {
         store_bytes(&self.own(spare)[self.shape.header_words()..], at, bytes);
     }
 
+    /// The same for a piece of an unfinished line, in place, where slots have no checksums.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit in a slot.
+    #[inline(always)]
+    pub(crate) fn fill_on(&self, spare: &Spare, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.payload_bytes, "the piece fits in the slot");
+        // SAFETY: a slot has room for so many bytes after its header.
+        unsafe { store_piece(self.own(spare).as_ptr().add(SLOT_HEADER_WORDS), at, bytes) };
+    }
+
     /// The sum of the payload whose sum is `sum`, with these bytes after it; nothing where slots
     /// have no checksum.
     #[inline]
@@ -119,6 +131,12 @@ impl<'a> Ring<'a> {
     /// Puts the header's words except the position into the owner's spare.
     pub(crate) fn write_header(&self, spare: &Spare, header: &SlotHeader) {
         store_header(self.head(spare), header);
+    }
+
+    /// Puts the header's last word alone: flags, length and part of a line whose other words are
+    /// there.
+    pub(crate) fn write_part_word(&self, spare: &Spare, header: &SlotHeader) {
+        self.head(spare)[SLOT_HEADER_WORDS - 1].store(header.part_word(), Relaxed);
     }
 
     /// The same for a spare that is going to be published, with the sum of its payload.

@@ -8,6 +8,7 @@ use super::mirror::LineProcMirror;
 use super::reader::Reader;
 use super::seat::Seat;
 use crate::error::{AttachError, CreateError, MirrorError, ReadError};
+use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::registry::ticket::Label;
 use crate::segment::options::Options;
@@ -44,6 +45,7 @@ pub struct LineRing {
 
 /// How many mirrors a ring has and has had. Each number may be a moment old.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Counts {
     /// Seats that no process has opened yet.
@@ -180,13 +182,25 @@ impl LineRing {
         self.mirror_labelled("")
     }
 
-    /// The same with a label of at most 24 bytes, which its lines will carry.
+    /// The same with a label, which its lines will carry. Of one that has more than 24 bytes they
+    /// carry the beginning and an ellipsis (`…`).
+    ///
+    /// ```
+    /// # use linering::{LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut mirror = ring.mirror_labelled("tokio-runtime-worker-number-7")?;
+    /// mirror.write_line(b"hello")?;
+    /// let mut reader = ring.reader()?;
+    /// let item = reader.recv()?.unwrap();
+    /// assert_eq!(item.line().unwrap().label, "tokio-runtime-worker-…");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`mirror`](Self::mirror), and a label that is too long.
+    /// As [`mirror`](Self::mirror).
     pub fn mirror_labelled(&self, label: &str) -> Result<LineProcMirror, MirrorError> {
-        LineProcMirror::open(&self.segment, None, Label::new(label)?)
+        LineProcMirror::open(&self.segment, None, Label::new(label))
     }
 
     /// Keeps a place for a mirror that another process will open. It counts at once. A few system
@@ -199,13 +213,13 @@ impl LineRing {
         self.seat_labelled("")
     }
 
-    /// The same with a label of at most 24 bytes.
+    /// The same with a label; see [`mirror_labelled`](Self::mirror_labelled).
     ///
     /// # Errors
     ///
-    /// As [`seat`](Self::seat), and a label that is too long.
+    /// As [`seat`](Self::seat).
     pub fn seat_labelled(&self, label: &str) -> Result<Seat, MirrorError> {
-        Seat::reserve(&self.segment, Label::new(label)?)
+        Seat::reserve(&self.segment, Label::new(label))
     }
 
     /// Becomes the ring's reader. There is one at a time.
@@ -215,6 +229,28 @@ impl LineRing {
     /// [`ReadError::HasReader`] while another lives.
     pub fn reader(&self) -> Result<Reader, ReadError> {
         Reader::open(&self.segment)
+    }
+
+    /// The position at which the next line will stand, or one after it: every line that was written
+    /// before this call stands before it. See [`wait_accepted`](Self::wait_accepted).
+    pub fn position(&self) -> u64 {
+        self.segment.ring().tail().0
+    }
+
+    /// Whether the reader has accepted everything before `position`.
+    pub(crate) fn is_accepted(&self, position: u64) -> bool {
+        !self.accepted().is_before(Position(position))
+    }
+
+    /// Positions that no reader has accepted.
+    pub(crate) fn unread(&self) -> u64 {
+        let (accepted, tail) = (self.accepted(), self.segment.ring().tail());
+        if accepted.is_before(tail) { tail.since(accepted) } else { 0 }
+    }
+
+    fn accepted(&self) -> Position {
+        // ORD read:D, acquire; pairs with read:A; what was done with the lines before it is seen.
+        Position(self.segment.header().read_position.0.load(Ordering::Acquire))
     }
 
     /// Tells every writer to stop: its next write is

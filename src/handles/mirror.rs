@@ -3,14 +3,11 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use super::trace;
 use crate::error::{MirrorError, WriteError};
 use crate::layout::sync::Ordering;
-use crate::line::format;
 use crate::line::item::{Kind, Level, Stream};
 use crate::registry::cell::MirrorKind;
 use crate::registry::ticket::{Label, SeatId};
@@ -42,7 +39,7 @@ pub struct LineProcMirror {
     /// The number that its lines carry.
     serial: u64,
     label: Label,
-    style: Style,
+    pub(super) style: Style,
     /// `None` after the end.
     writer: Option<Writer>,
 }
@@ -74,32 +71,50 @@ impl LineProcMirror {
         })
     }
 
+    /// The writer, if it is this process's and was not told to stop: the state of things before
+    /// nearly each write.
+    #[inline(always)]
+    pub(super) fn ready(&mut self) -> Option<&mut Writer> {
+        let writer = self.writer.as_mut()?;
+        let is_ready = writer.registration().is_of_this_process() && !is_stopped(writer.segment());
+        is_ready.then_some(writer)
+    }
+
     /// Runs `action` on the writer, after everything that has to be checked before a write.
     #[inline]
-    fn with<R>(
+    pub(super) fn with<R>(
         &mut self,
         action: impl FnOnce(&mut Writer, Style) -> Result<R, WriteError>,
     ) -> Result<R, WriteError> {
         let style = self.style;
-        let writer = match &mut self.writer {
-            None => return Err(WriteError::Ended),
-            Some(writer) if writer.registration().is_of_this_process() => writer,
-            Some(_) => self.register_child()?,
-        };
+        match self.ready() {
+            Some(writer) => action(writer, style),
+            None => action(self.make_ready()?, style),
+        }
+    }
+
+    /// What [`ready`](Self::ready) gives, or why there is none: after the end, after a stop, in a
+    /// forked child.
+    #[cold]
+    pub(super) fn make_ready(&mut self) -> Result<&mut Writer, WriteError> {
+        if self.is_inherited() {
+            self.register_child()?;
+        }
+        let writer = self.writer.as_mut().ok_or(WriteError::Ended)?;
         let segment = writer.segment();
-        if segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0 {
+        if is_stopped(segment) {
             return Err(if segment.is_cut() { WriteError::CutShort } else { WriteError::Stopped });
         }
-        action(writer, style)
+        Ok(writer)
     }
 
     /// In a forked child: the parent's cell and spare are the parent's.
     #[cold]
-    fn register_child(&mut self) -> Result<&mut Writer, WriteError> {
+    fn register_child(&mut self) -> Result<(), WriteError> {
         let style = self.style;
         *self = Self::open(&self.segment, None, self.label)?;
         self.style = style;
-        self.writer.as_mut().ok_or(WriteError::Ended)
+        Ok(())
     }
 
     // --------------------------------------------------------------------------------------- write
@@ -237,8 +252,9 @@ impl LineProcMirror {
         self.end(Finish::Eof)
     }
 
-    /// Ends the mirror with an error: its text, those of its sources, and a backtrace if
-    /// `RUST_BACKTRACE` asks for one, as one group. A second end is ignored.
+    /// Ends the mirror with an error: its text, those of its sources, and a backtrace of this call
+    /// if `RUST_BACKTRACE` asks for one, as one group on [`Stream::Stderr`]. A second end is
+    /// ignored.
     ///
     /// # Errors
     ///
@@ -302,32 +318,9 @@ impl LineProcMirror {
     }
 }
 
-/// Splits on `\n`; what comes after the last one is the unfinished line.
-impl io::Write for LineProcMirror {
-    /// Writes all of `bytes`, or fails.
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|writer, style| writer.write(bytes, style))?;
-        Ok(bytes.len())
-    }
-
-    /// As `write`, which writes all.
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Ok(self.with(|writer, style| writer.write(bytes, style))?)
-    }
-
-    /// `write!` and `writeln!`: formats on the stack, 512 bytes at a time, and writes the result.
-    /// If a formatter panics, what it gave before is written.
-    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
-        format::write_fmt(arguments, |bytes| self.write_all(bytes))
-    }
-
-    /// Does nothing: what was written is in the ring already, and the unfinished line is in the
-    /// segment.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+#[inline(always)]
+fn is_stopped(segment: &Segment) -> bool {
+    segment.header().flags.0.stopped.load(Ordering::Relaxed) != 0
 }
 
 /// An EOF, unless it has ended or was inherited and not used.

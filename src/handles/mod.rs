@@ -5,7 +5,11 @@
 
 pub(crate) mod line_ring;
 pub(crate) mod mirror;
+mod mirror_write;
 pub(crate) mod observer;
 pub(crate) mod reader;
+mod reader_waits;
+mod record;
 pub(crate) mod seat;
 mod trace;
+pub(crate) mod waker;

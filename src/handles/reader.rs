@@ -1,45 +1,65 @@
 //! [`Reader`]: drains a ring's lines in their one order.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::iter::FusedIterator;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::error::ReadError;
 use crate::line::item::Item;
 use crate::read::drain::Drain;
+use crate::read::item_ref::ItemRef;
 use crate::read::park::{self, Patience};
 use crate::segment::Segment;
+use crate::sys::futex::PERIOD;
 
 /// The ring's one reader: drains lines in their one order.
 ///
 /// An item is accepted by asking for the next one or by [`commit`](Self::commit), never by being
 /// returned: a reader that dies, or is dropped, leaves what it had not accepted to the next one.
 ///
-/// As an iterator it gives owned items, waits, and ends when every mirror has ended.
+/// **The end**: a ring is over when seats and mirrors were made in it and all of them have ended.
+/// Before the first one the reader waits, so it may be started before its writers. In a service, in
+/// which no mirror may be open for a moment, [`keep_open`](Self::keep_open) has it wait for ever.
+///
+/// As an iterator it gives owned items, waits, and ends when the ring is over.
 #[doc(alias("receiver", "consumer"))]
 #[must_use = "a ring without a reader fills up"]
 #[derive(Debug)]
 pub struct Reader {
-    drain: Drain,
-    /// Queued items that were handed out and not accepted yet.
-    handed: usize,
-    patience: Patience,
-    interruptible: bool,
+    pub(super) drain: Drain,
+    /// The first queued item was handed out, and not accepted yet.
+    handed: bool,
+    pub(super) patience: Patience,
+    pub(super) interruptible: bool,
+    /// The longest sleep.
+    pub(super) period: Duration,
+    pub(super) keeps_open: bool,
+    /// A call with a time limit has said that the ring is over.
+    pub(super) told_over: bool,
+    pub(super) woken: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// Becomes the ring's reader.
     pub(crate) fn open(segment: &Arc<Segment>) -> Result<Self, ReadError> {
+        let drain = Drain::open(segment)?;
+        // An event loop may poll before its first look.
+        park::arm_pipe(segment, drain.wanted());
         Ok(Self {
-            drain: Drain::open(segment)?,
-            handed: 0,
+            drain,
+            handed: false,
             patience: Patience::Spin,
             interruptible: false,
+            period: PERIOD,
+            keeps_open: false,
+            told_over: false,
+            woken: Arc::default(),
         })
     }
 
-    /// The next item; waits for it. `None` once every seat and mirror has ended and everything was
-    /// handed out (at once, if there was none).
+    /// The next item; waits for it, and for the first mirror. `None` once every seat and mirror has
+    /// ended and everything was handed out, and where a [`Waker`](crate::Waker) ended the wait.
     ///
     /// Accepts the item before. No system call while items are there.
     ///
@@ -49,6 +69,44 @@ impl Reader {
     /// [`set_interruptible`](Self::set_interruptible) asked for it.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        Ok(self.recv_ref()?.map(ItemRef::to_item))
+    }
+
+    /// As [`recv`](Self::recv), but a line of one slot is not made an [`Item`] of, which costs as
+    /// much as all else: it is looked at where the reader copied it to.
+    ///
+    /// It is accepted as an item of `recv` is: by the next call, or by [`commit`](Self::commit).
+    /// A caller that stops before, be it by an error of its own or by a panic, and drops the
+    /// reader, leaves it to the next one.
+    ///
+    /// ```
+    /// use linering::{ItemRef, LineRing, Options};
+    /// use std::io::Write;
+    ///
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # mirror.write_line(b"hello")?;
+    /// # drop(mirror);
+    /// # let mut log = Vec::new();
+    /// let mut reader = ring.reader()?;
+    /// while let Some(item) = reader.recv_ref()? {
+    ///     match item {
+    ///         ItemRef::Line(line) => log.write_all(line.bytes())?,
+    ///         // Longer lines, losses, ends.
+    ///         ItemRef::Other(other) => write!(log, "{}", other.to_item())?,
+    ///     }
+    ///     log.write_all(b"\n")?;
+    /// }
+    /// # assert_eq!(log, b"hello\n-- worker 0 ended --\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[doc(alias("visit", "borrow"))]
+    #[inline]
+    pub fn recv_ref(&mut self) -> Result<Option<ItemRef<'_>>, ReadError> {
         self.commit()?;
         if self.drain.queued() == 0 {
             self.wait_for_some(None)?;
@@ -56,19 +114,15 @@ impl Reader {
         Ok(self.hand_out())
     }
 
-    /// The next item if there is one now. Never waits. `None` also when every mirror has ended:
-    /// [`is_over`](Self::is_over) tells.
-    ///
-    /// With [`WakeUp::Pipe`](crate::WakeUp::Pipe), `None` means that [`as_fd`](AsFd::as_fd) becomes
-    /// readable when the next line comes. Poll it with a time limit (a second, say) and call
-    /// this then too: a mirror that is killed makes nothing readable.
+    /// As [`recv_ref`](Self::recv_ref), without waiting: `None` as from
+    /// [`try_recv`](Self::try_recv).
     ///
     /// # Errors
     ///
-    /// [`ReadError::Forked`] in a forked child.
-    #[doc(alias = "non_blocking")]
+    /// As [`try_recv`](Self::try_recv).
+    #[doc(alias = "try_visit")]
     #[inline]
-    pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+    pub fn try_recv_ref(&mut self) -> Result<Option<ItemRef<'_>>, ReadError> {
         self.commit()?;
         if self.drain.queued() == 0 {
             self.reap_some()?;
@@ -76,8 +130,21 @@ impl Reader {
         Ok(self.hand_out())
     }
 
+    /// The next item if there is one now. Never waits. `None` also when every mirror has ended:
+    /// [`is_over`](Self::is_over) tells. See [`poll_fd`](Self::poll_fd) for event loops.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forked`] in a forked child.
+    #[doc(alias = "non_blocking")]
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Option<Item<'_>>, ReadError> {
+        Ok(self.try_recv_ref()?.map(ItemRef::to_item))
+    }
+
     /// Queues what is there; `false` if nothing is.
-    fn fill(&mut self) -> Result<bool, ReadError> {
+    pub(super) fn fill(&mut self) -> Result<bool, ReadError> {
+        self.drain.segment().read_by.note();
         let is_queued = self.drain.fill();
         // What was queued then may be no line.
         if self.drain.segment().is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
@@ -89,14 +156,31 @@ impl Reader {
             self.drain.reap_dead()?;
             // Armed, and nothing came meanwhile, not even an end or a part: only then may the
             // caller sleep.
-            if park::arm(self.drain.segment(), self.drain.wanted()) {
+            if park::arm_pipe(self.drain.segment(), self.drain.wanted()) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// The next item, or `None` if none has come for `limit`, or every mirror has ended.
+    /// The next item, or `None` if none has come for `limit`, or a [`Waker`](crate::Waker) ended
+    /// the wait.
+    ///
+    /// That the ring is over, which [`is_over`](Self::is_over) tells, is said once without waiting:
+    /// the first such call gives `None` at once, further ones wait, since mirrors may come. So a
+    /// loop around this never spins.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use linering::{LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut reader = ring.reader()?;
+    /// drop(ring.mirror()?);
+    /// let limit = Duration::from_secs(60);
+    /// assert_eq!(reader.recv_timeout(limit)?.unwrap().to_string(), "-- worker 0 ended --");
+    /// assert!(reader.recv_timeout(limit)?.is_none() && reader.is_over());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -104,11 +188,12 @@ impl Reader {
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Item<'_>>, ReadError> {
         self.commit()?;
         self.wait_for_some(Some(limit))?;
-        Ok(self.hand_out())
+        Ok(self.hand_out().map(ItemRef::to_item))
     }
 
-    /// Waits until an item is there, for `limit` at most: `false` if none has come, or every mirror
-    /// has ended. With no time it never waits, and says whether the next call would.
+    /// Waits until an item is there, for `limit` at most: `false` if none has come, as in
+    /// [`recv_timeout`](Self::recv_timeout). With no time it never waits, and says whether the next
+    /// call would.
     ///
     /// Accepts what was handed out before.
     ///
@@ -122,7 +207,7 @@ impl Reader {
     }
 
     /// The next items, as many as are there (64 at most); waits for the first. Empty once every
-    /// mirror has ended.
+    /// seat and mirror has ended, and where a [`Waker`](crate::Waker) ended the wait.
     ///
     /// Accepts what was handed out before by other calls; the batch itself is accepted by
     /// [`Batch::commit`] alone, and comes again if it is dropped.
@@ -158,47 +243,29 @@ impl Reader {
     #[inline]
     pub fn commit(&mut self) -> Result<(), ReadError> {
         self.drain.check()?;
-        if self.handed > 0 {
-            self.drain.accept(self.handed);
-            self.handed = 0;
+        if core::mem::take(&mut self.handed) {
+            self.drain.accept_first();
         }
         Ok(())
     }
 
-    /// Whether every seat and mirror has ended and everything was accepted, as far as the last call
-    /// saw.
+    /// Whether there were seats or mirrors, ever, and all of them have ended and everything was
+    /// accepted, as far as the last call saw. New mirrors may come all the same.
     pub fn is_over(&self) -> bool {
-        self.handed == 0 && self.drain.is_over()
+        self.is_idle() && self.drain.has_begun()
+    }
+
+    /// Whether no seat or mirror is open and everything was accepted, as far as the last call saw.
+    /// Unlike [`is_over`](Self::is_over) also before the first one.
+    pub fn is_idle(&self) -> bool {
+        !self.handed && self.drain.is_idle()
     }
 
     #[inline]
-    fn hand_out(&mut self) -> Option<Item<'_>> {
-        let item = self.drain.next_item();
-        self.handed = usize::from(item.is_some());
+    fn hand_out(&mut self) -> Option<ItemRef<'_>> {
+        let item = self.drain.next_ref();
+        self.handed = item.is_some();
         item
-    }
-
-    /// Waits until something is queued, everything is over, or `limit` has passed.
-    fn wait_for_some(&mut self, limit: Option<Duration>) -> Result<(), ReadError> {
-        let mut began = None;
-        while !self.fill()? && !self.drain.is_over() {
-            let left = match limit {
-                None => Duration::MAX,
-                Some(limit) => {
-                    limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed())
-                }
-            };
-            if left.is_zero() {
-                break;
-            }
-            let wanted = self.drain.wanted();
-            match park::pause(self.drain.segment(), wanted, left, self.patience) {
-                Err(ReadError::Interrupted) if !self.interruptible => {}
-                paused => paused?,
-            }
-            self.drain.reap_dead()?;
-        }
-        Ok(())
     }
 }
 
@@ -210,21 +277,6 @@ impl Iterator for Reader {
     }
 }
 
-/// The read end of the wake-up pipe, to poll; without [`WakeUp::Pipe`](crate::WakeUp::Pipe), or
-/// where the process that made the ring was gone before this one attached, the ring's own
-/// descriptor, which is always readable.
-impl AsFd for Reader {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        let segment = self.drain.segment();
-        match segment.pipe() {
-            Some(pipe) => pipe.read_end(),
-            // SAFETY: open for as long as the segment is, unless other code of this process closed
-            // it, against which no borrowed descriptor is safe.
-            None => unsafe { BorrowedFd::borrow_raw(segment.descriptor()) },
-        }
-    }
-}
-
 /// Items that were handed out together and are accepted together.
 #[must_use = "lines of a batch that is dropped unread come again"]
 #[derive(Debug)]
@@ -232,21 +284,52 @@ pub struct Batch<'r> {
     reader: &'r mut Reader,
 }
 
-impl Batch<'_> {
+impl<'r> Batch<'r> {
+    /// Of what is queued.
+    pub(super) fn of(reader: &'r mut Reader) -> Self {
+        Self { reader }
+    }
+
     /// How many items there are.
     #[inline]
     pub fn len(&self) -> usize {
         self.reader.drain.queued()
     }
 
-    /// Whether there is none: every mirror has ended.
+    /// Whether there is none: the ring is over, the time limit has passed, or a
+    /// [`Waker`](crate::Waker) ended the wait.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The items, in order.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
+    pub fn iter(&self) -> impl FusedIterator<Item = Item<'_>> {
+        self.iter_ref().map(ItemRef::to_item)
+    }
+
+    /// The items, in order, of which lines of one slot are looked at where the reader copied them
+    /// to: less than half the work. Stopping early accepts nothing, as with [`iter`](Self::iter).
+    ///
+    /// ```
+    /// use linering::{ItemRef, LineRing, Options};
+    ///
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # mirror.write_line(b"hello")?;
+    /// let mut reader = ring.reader()?;
+    /// let batch = reader.batch()?;
+    /// for item in batch.iter_ref() {
+    ///     if let ItemRef::Line(line) = item {
+    ///         assert_eq!(line.bytes(), b"hello");
+    ///     }
+    /// }
+    /// batch.commit();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("visit", "lines"))]
+    #[inline]
+    pub fn iter_ref(&self) -> impl FusedIterator<Item = ItemRef<'_>> {
         self.reader.drain.items()
     }
 
@@ -254,5 +337,15 @@ impl Batch<'_> {
     pub fn commit(self) {
         let all = self.len();
         self.reader.drain.accept(all);
+    }
+}
+
+/// `for item in &batch`: the items, in order. They are accepted by [`Batch::commit`].
+impl<'b> IntoIterator for &'b Batch<'_> {
+    type Item = Item<'b>;
+    type IntoIter = Box<dyn Iterator<Item = Item<'b>> + 'b>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
     }
 }

@@ -1,23 +1,33 @@
 //! [`Seat`]: a place kept for a mirror that another process will open.
 
 use std::fmt;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
+use std::process::Command;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::mirror::LineProcMirror;
 use crate::error::{AttachError, MirrorError};
+use crate::registry::cell::MirrorKind;
 use crate::registry::ticket::{Label, SeatId};
 use crate::segment::options::millis;
-use crate::segment::{Segment, open_of_process};
+use crate::segment::{Segment, attach_inherited, open_of_process};
 use crate::sys::clock::monotonic_ms;
+
+/// The variable that has a seat's string.
+const VARIABLE: &str = "LINERING_SEAT";
+/// What stands for the process, in the string of a seat that is passed by inheritance.
+const INHERITED: &str = "self";
 
 /// A place kept for a mirror that another process will open.
 ///
 /// It counts from its making until the mirror has ended, was cancelled, or its time limit has
-/// passed. It has no cell and no lock, and dropping it does nothing. As a string it can travel in
-/// an environment variable or an argument to any process of the same user, as long as the ring's
-/// creator lives:
+/// passed. It has no cell and no lock, and dropping it does nothing.
+///
+/// To a program that this process starts it goes by [`pass_to`](Self::pass_to). As a string it can
+/// travel in any way to any process of the same user and PID namespace. The string names the
+/// process that formats it, and its descriptor of the ring: it leads to the ring for as long as
+/// that process lives and runs this program.
 ///
 /// ```
 /// # use linering::{LineRing, Options, Seat};
@@ -43,8 +53,42 @@ impl Seat {
         Ok(Self { id: segment.reserve(label, deadline)?, segment: Arc::clone(segment), label })
     }
 
-    /// The seat that `linering run` keeps for this process, in the variable `LINERING_SEAT`; `None`
-    /// without that variable.
+    /// Has the program that `command` starts inherit the ring's descriptor and this seat, which it
+    /// finds with [`from_env`](Self::from_env). Nothing else is needed: not that this process lives
+    /// on, nor the same user (for a ring without a name), nor the same PID namespace. A program
+    /// that it starts in turn has the seat too. Also for a `command` that takes this process's
+    /// place ([`exec`](std::os::unix::process::CommandExt::exec)).
+    ///
+    /// The program keeps the descriptor for itself and its children; one that closes descriptors
+    /// which it does not know cannot open the seat. It needs its own `/proc`, as everything that
+    /// opens a mirror. With [`WakeUp::Pipe`](crate::WakeUp::Pipe) it still finds the pipe in the
+    /// process that made the ring: without that process, or its rights, it wakes no event loop, and
+    /// what it writes is seen when the reader looks.
+    ///
+    /// ```
+    /// # use linering::{LineRing, Options, Seat};
+    /// # use std::process::Command;
+    /// let ring = LineRing::new(Options::new())?;
+    /// let seat = ring.seat_labelled("worker")?;
+    /// let mut worker = Command::new("/bin/sh");
+    /// seat.pass_to(worker.args(["-c", "echo $LINERING_SEAT"]))?;
+    /// let text = String::from_utf8(worker.output()?.stdout)?;
+    /// assert!(text.starts_with("linering1:") && text.contains(":self:"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MirrorError::DescriptorClosed`] if other code of this process closed the ring's
+    /// descriptor, or the system's refusal of another one.
+    pub fn pass_to(&self, command: &mut Command) -> Result<(), MirrorError> {
+        let descriptor = self.segment.pass_to(command)?;
+        command.env(VARIABLE, self.text(&INHERITED, descriptor));
+        Ok(())
+    }
+
+    /// The seat that the process which started this one [passed](Self::pass_to) to it, or that
+    /// `linering run` keeps for it, in the variable `LINERING_SEAT`; `None` without that variable.
     ///
     /// `None` as well in a setuid program and its like, which must not obey its environment: see
     /// [`obeys_env`](Self::obeys_env).
@@ -63,7 +107,7 @@ impl Seat {
         if !Self::obeys_env() {
             return Ok(None);
         }
-        match std::env::var_os("LINERING_SEAT") {
+        match std::env::var_os(VARIABLE) {
             None => Ok(None),
             Some(text) => text.to_string_lossy().parse().map(Some),
         }
@@ -90,6 +134,12 @@ impl Seat {
         LineProcMirror::open(&self.segment, Some(self.id), self.label)
     }
 
+    /// The ring and the mirror that it is for.
+    pub(crate) fn entry(&self) -> (&Arc<Segment>, MirrorKind) {
+        let (seat, serial) = (Some(self.id), Some(self.id.serial));
+        (&self.segment, MirrorKind::Ticket { seat, serial, label: self.label })
+    }
+
     /// Gives the seat up; `false` if a process has opened it already.
     pub fn cancel(&self) -> bool {
         self.segment.cancel(self.id)
@@ -105,18 +155,16 @@ impl Seat {
     pub fn writer_id(&self) -> u32 {
         self.id.serial as u32
     }
+
+    fn text(&self, process: &dyn fmt::Display, descriptor: RawFd) -> String {
+        let (identity, SeatId { ticket, serial }) = (self.segment.identity(), self.id);
+        format!("linering1:{identity}:{process}:{descriptor}:{ticket}:{serial}")
+    }
 }
 
 impl fmt::Display for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let segment = &self.segment;
-        let (identity, process, descriptor) =
-            (segment.identity(), std::process::id(), segment.descriptor());
-        write!(
-            f,
-            "linering1:{identity}:{process}:{descriptor}:{}:{}",
-            self.id.ticket, self.id.serial
-        )
+        f.write_str(&self.text(&std::process::id(), self.segment.descriptor()))
     }
 }
 
@@ -130,18 +178,21 @@ impl FromStr for Seat {
         let ["linering1", identity, process, descriptor, ticket, serial] = parts[..] else {
             return Err(no_seat());
         };
-        let process = process.parse().map_err(|_| no_seat())?;
         let descriptor = descriptor.parse().map_err(|_| no_seat())?;
         let ticket: u32 = ticket.parse().map_err(|_| no_seat())?;
         let serial = serial.parse().map_err(|_| no_seat())?;
-        let file = open_of_process(process, descriptor)?;
-        let segment = Arc::new(Segment::attach(file.as_fd())?);
+        let segment = Arc::new(if process == INHERITED {
+            attach_inherited(descriptor)?
+        } else {
+            let process = process.parse().map_err(|_| no_seat())?;
+            Segment::attach(open_of_process(process, descriptor)?.as_fd())?
+        });
         let found = segment.identity();
         if found != identity {
             return Err(AttachError::Identity { found, expected: identity.to_owned() });
         }
         let Some(entry) = segment.tickets().get(ticket as usize) else { return Err(no_seat()) };
-        let label = Label::new(&entry.label()).unwrap_or_default();
+        let label = Label::new(&entry.label());
         Ok(Self { segment, id: SeatId { ticket, serial }, label })
     }
 }

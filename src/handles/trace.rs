@@ -25,7 +25,22 @@ pub(super) fn of_panic(payload: &(dyn Any + Send), trace: &Backtrace) -> String 
 
 fn with_trace(mut text: String, trace: &Backtrace) -> String {
     if trace.status() == BacktraceStatus::Captured {
-        let _ = writeln!(text, "stack backtrace:\n{trace}");
+        let _ = writeln!(text, "stack backtrace:\n{}", trace.to_string().trim_end());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_ends_with_its_last_line() {
+        let error = std::io::Error::other("out of luck");
+        for trace in [Backtrace::disabled(), Backtrace::force_capture()] {
+            for text in [of_error(&error, &trace), of_panic(&"out of luck", &trace)] {
+                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");
+            }
+        }
+    }
 }

@@ -36,14 +36,14 @@ impl OrderEntry {
     pub(crate) fn filled_with(self, slot: u32) -> Self {
         Self(self.0 | FULL_BIT | u64::from(slot))
     }
+    /// From the word of a filled entry, that of the same slot freed for the next lap.
+    #[inline]
+    pub(crate) fn freed(self) -> Self {
+        Self(self.0.wrapping_add(Self::FULL_TO_FREE))
+    }
     #[inline]
     pub(crate) fn slot(self) -> u32 {
         (self.0 & SLOT_MASK) as u32
-    }
-    /// The same with another slot.
-    #[inline]
-    pub(crate) fn with_slot(self, slot: u32) -> Self {
-        Self(self.0 & !SLOT_MASK | u64::from(slot))
     }
     pub(crate) fn is_full(self) -> bool {
         self.0 & FULL_BIT != 0

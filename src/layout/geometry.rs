@@ -97,11 +97,16 @@ impl Shape {
     pub(crate) fn lap(self, position: Position) -> u64 {
         position.0 >> self.order_bits & LAP_MASK
     }
-    /// Whether two positions have the same entry and lap. What is beyond the lap's bits comes from
-    /// the tail hint, which any process can write.
+    /// The bits of a position that say its entry and its lap. What is beyond them comes from the
+    /// tail hint, which any process can write.
+    #[inline]
+    pub(crate) fn place_bits(self) -> u64 {
+        u64::MAX >> (64 - LAP_BITS - self.order_bits)
+    }
+    /// Whether two positions have the same entry and lap.
     #[inline]
     pub(crate) fn is_same_place(self, a: Position, b: Position) -> bool {
-        (a.0 ^ b.0) << (64 - LAP_BITS - self.order_bits) == 0
+        (a.0 ^ b.0) & self.place_bits() == 0
     }
     /// Words of a slot before its payload.
     #[inline]

@@ -23,7 +23,9 @@ pub(crate) use header::{Cell, Header, ReaderWords, SegmentCounters, Ticket};
 pub(crate) use hold::{CHANGES_SHIFT, Hold, Pending};
 pub(crate) use line_number::LineNumber;
 pub(crate) use position::Position;
-pub(crate) use slot::{CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SlotHeader, flag};
+pub(crate) use slot::{
+    CHECK_WORD, SLOT_HEADER_BYTES, SLOT_HEADER_WORDS, SOURCE_WORD, SlotHeader, flag,
+};
 pub(crate) use ticket::{MirrorId, Owner, TicketWord};
 
 /// The first eight bytes of every segment, in file order. Written last at creation.

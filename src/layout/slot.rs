@@ -8,6 +8,9 @@ pub(crate) const SLOT_HEADER_WORDS: usize = 4;
 /// Bytes of a slot's header, without the word of its checksum.
 pub(crate) const SLOT_HEADER_BYTES: usize = SLOT_HEADER_WORDS * 8;
 
+/// The word of a slot's header that says which line of which cell it has.
+pub(crate) const SOURCE_WORD: usize = 2;
+
 /// The word of a slot that has its checksum, where slots have one; the payload comes after it.
 pub(crate) const CHECK_WORD: usize = SLOT_HEADER_WORDS;
 
@@ -95,6 +98,16 @@ impl SlotHeader {
     #[inline]
     pub(crate) fn cell_and_line(word: u64) -> (u16, LineNumber) {
         ((word >> 4 & 0xfff) as u16, LineNumber::of_word(word))
+    }
+    /// The same but for the level: the cell and the line alone.
+    #[inline]
+    pub(crate) fn source_word(word: u64) -> u64 {
+        word & !0xf
+    }
+    /// The same of the next line of that cell.
+    #[inline]
+    pub(crate) fn next_source(word: u64) -> u64 {
+        word.wrapping_add(LineNumber::new(1).word())
     }
     /// Bytes of payload, by the fourth.
     #[inline]

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::mem::MaybeUninit;
+use std::{ptr, slice};
 
 /// Most log lines fit, and so are one write.
 const BYTES: usize = 512;
@@ -14,7 +16,7 @@ pub(crate) fn write_fmt<W>(arguments: fmt::Arguments<'_>, write: W) -> io::Resul
 where
     W: FnMut(&[u8]) -> io::Result<()>,
 {
-    let mut gathered = Gathered { bytes: [0; BYTES], len: 0, result: Ok(()), write };
+    let mut gathered = Gathered { bytes: MaybeUninit::uninit(), len: 0, result: Ok(()), write };
     let formatted = gathered.write_fmt(arguments);
     gathered.flush();
     std::mem::replace(&mut gathered.result, Ok(()))?;
@@ -22,7 +24,8 @@ where
 }
 
 struct Gathered<W: FnMut(&[u8]) -> io::Result<()>> {
-    bytes: [u8; BYTES],
+    /// The first `len` are written: to make zeros of all of them costs as much as a short line.
+    bytes: MaybeUninit<[u8; BYTES]>,
     len: usize,
     result: io::Result<()>,
     write: W,
@@ -32,7 +35,23 @@ impl<W: FnMut(&[u8]) -> io::Result<()>> Gathered<W> {
     fn flush(&mut self) {
         let len = std::mem::take(&mut self.len);
         if len > 0 && self.result.is_ok() {
-            self.result = (self.write)(&self.bytes[..len]);
+            // SAFETY: so many are written.
+            let bytes = unsafe { slice::from_raw_parts(self.bytes.as_ptr().cast(), len) };
+            self.result = (self.write)(bytes);
+        }
+    }
+
+    /// Gathers a text for which there is no room left.
+    #[cold]
+    fn write_long(&mut self, text: &str) -> fmt::Result {
+        self.flush();
+        if self.result.is_ok() && text.len() > BYTES {
+            self.result = (self.write)(text.as_bytes());
+        }
+        match self.result {
+            Err(_) => Err(fmt::Error),
+            Ok(()) if text.len() > BYTES => Ok(()),
+            Ok(()) => self.write_str(text),
         }
     }
 }
@@ -41,17 +60,16 @@ impl<W: FnMut(&[u8]) -> io::Result<()>> fmt::Write for Gathered<W> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.len() > BYTES - self.len {
-            self.flush();
+            return self.write_long(text);
         }
-        if text.len() > BYTES {
-            if self.result.is_ok() {
-                self.result = (self.write)(text.as_bytes());
-            }
-        } else {
-            self.bytes[self.len..][..text.len()].copy_from_slice(text.as_bytes());
-            self.len += text.len();
+        // SAFETY: there is room for so many; a text is not in this buffer.
+        unsafe {
+            let to = self.bytes.as_mut_ptr().cast::<u8>().add(self.len);
+            ptr::copy_nonoverlapping(text.as_ptr(), to, text.len());
         }
-        if self.result.is_ok() { Ok(()) } else { Err(fmt::Error) }
+        self.len += text.len();
+        // Should a write have failed, nothing more is written.
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::iter::FusedIterator;
 use std::process::ExitStatus;
 use std::time::SystemTime;
 
@@ -100,6 +101,7 @@ impl Kind {
 ///
 /// Whole, unless one of its flags says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Line<'a> {
     /// Where it stands in the one order of the ring: every reader and observer sees it there. For
@@ -140,17 +142,16 @@ pub struct Line<'a> {
     /// least that.
     pub missing: u64,
     /// Its bytes, without the line end; for a group, its lines with theirs.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::serde::bytes"))]
     pub bytes: Cow<'a, [u8]>,
 }
 
 impl Line<'_> {
-    /// Its lines, without their ends: one, unless it is a group.
-    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let (one, several) = match self.kind {
-            Kind::Line => (Some(&*self.bytes), &[][..]),
-            _ => (None, &*self.bytes),
-        };
-        one.into_iter().chain(lines_of(several))
+    /// Its lines, without their ends: one, unless it is a group, or its writer put line ends into
+    /// it ([`write_line`](crate::LineProcMirror::write_line) takes any bytes).
+    pub fn lines(&self) -> impl FusedIterator<Item = &[u8]> {
+        let is_empty_line = self.kind == Kind::Line && self.bytes.is_empty();
+        is_empty_line.then_some(&[][..]).into_iter().chain(lines_of(&self.bytes))
     }
 
     /// The same, owning its bytes.
@@ -176,12 +177,24 @@ impl Line<'_> {
 }
 
 /// The text, with U+FFFD for what is not UTF-8. No line end after a line; a group's last one is
-/// left out too.
+/// left out too. A line end inside of what is one line is `\n`, in two characters: it looks like
+/// two lines otherwise, of which the second says what it likes of its writer.
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.bytes);
-        let group = self.kind != Kind::Line;
-        f.write_str(if group { text.strip_suffix('\n').unwrap_or(&text) } else { &text })
+        if self.kind != Kind::Line {
+            return f.write_str(text.strip_suffix('\n').unwrap_or(&text));
+        }
+        let mut lines = text.split('\n');
+        f.write_str(lines.next().unwrap_or_default())?;
+        lines.try_for_each(|line| write!(f, "\\n{line}"))
+    }
+}
+
+/// Its bytes, as [`Line::bytes`].
+impl AsRef<[u8]> for Line<'_> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -197,6 +210,7 @@ pub enum LossCause {
 
 /// Lines of one writer that will not come, in the place where they would have come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Lost<'a> {
     /// The number of their mirror, as in [`Line::writer_id`].
@@ -246,7 +260,8 @@ pub enum End {
     Eof,
     /// It sent an error.
     Error,
-    /// Its process is dead and it had not said anything.
+    /// Its process is gone and it had not said anything: killed, or exited without an end.
+    /// [`Ended::exit`] tells, where it can be known.
     Died,
     /// A seat that was given up before a process opened it.
     Cancelled,
@@ -256,10 +271,14 @@ pub enum End {
 
 /// A mirror's end. All its lines came before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Ended<'a> {
     /// The number of the mirror, as in [`Line::writer_id`].
     pub writer_id: u32,
+    /// The process that opened the mirror, by the number that it has for itself; `None` of a seat
+    /// that no process opened.
+    pub process: Option<u32>,
     /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that no process opened.
     pub cell: Option<u16>,
     /// Its label.
@@ -272,6 +291,7 @@ pub struct Ended<'a> {
     pub lost: u64,
     /// How the process of a mirror that [died](End::Died) exited, where this process is its
     /// parent, which can know it, and has not awaited it yet. It still has to be.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::serde::exit"))]
     pub exit: Option<ExitStatus>,
 }
 
@@ -287,13 +307,15 @@ impl Ended<'_> {
     }
 }
 
-/// `-- worker 3 died, signal: 9 (SIGKILL) --`, if it is known how, with the label for the number if
-/// there is one.
+/// `-- worker 3 died, signal: 9 (SIGKILL) --`, with the label for the number if there is one;
+/// `exited, no EOF` of a process that is known to have exited with 0, and `is gone, no EOF` where
+/// it is not known how it ended.
 impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.end {
             End::Eof => "ended",
             End::Error => "ended with an error",
+            End::Died if self.exit.is_none() => "is gone, no EOF",
             End::Died => "died",
             End::Cancelled => "was cancelled",
             End::NeverOpened => "was never opened",
@@ -310,6 +332,8 @@ impl fmt::Display for Ended<'_> {
 
 /// What a reader hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Item<'a> {
     /// A line, or a group of lines.
@@ -361,11 +385,12 @@ impl fmt::Display for Item<'_> {
 }
 
 /// The lines of a text, without their ends.
-pub(crate) fn lines_of(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    core::iter::from_fn(move || {
+pub(crate) fn lines_of(mut text: &[u8]) -> impl FusedIterator<Item = &[u8]> {
+    let lines = core::iter::from_fn(move || {
         let end = memchr::memchr(b'\n', text);
         let (line, rest) = text.split_at(end.unwrap_or(text.len()));
         text = rest.get(1..).unwrap_or_default();
         (end.is_some() || !line.is_empty()).then_some(line)
-    })
+    });
+    lines.fuse()
 }

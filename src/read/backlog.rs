@@ -2,7 +2,8 @@
 
 use crate::layout::Position;
 use crate::read::assembly::Assemblies;
-use crate::read::queue::{Event, ReadQueue};
+use crate::read::event::Event;
+use crate::read::queue::ReadQueue;
 use crate::read::writers::WriterTable;
 use crate::segment::Segment;
 

@@ -22,18 +22,18 @@ use crate::read::Decoded;
 use crate::read::assembly::Collected;
 use crate::read::backlog::Backlog;
 use crate::read::ends::{EndReporter, report_ends};
+use crate::read::event::{Event, note_delivered};
+use crate::read::item_ref::ItemRef;
 use crate::read::park::Wanted;
-use crate::read::queue::Event;
+use crate::read::place::{BATCH, batch, start};
+use crate::read::queue::Items;
 use crate::registry::cell::keep_cell;
 use crate::segment::options::Policy;
 use crate::segment::wake;
 use crate::segment::{Lock, Segment};
 use crate::sys::fork;
 
-use Ordering::{Acquire, Relaxed, Release};
-
-/// Entries that are decoded at a time, at most.
-const BATCH: usize = 64;
+use Ordering::{Relaxed, Release};
 
 /// The one reader's state.
 #[derive(Debug)]
@@ -46,10 +46,14 @@ pub(crate) struct Drain {
     taken: Position,
     /// Positions taken since writers were last told of space.
     freed: u64,
+    /// How many of them there are when writers are told.
+    tell_at: u64,
     /// The position that was read last.
     previous: Position,
     /// Positions before this one may have been consumed by the reader before this one.
     inherited: Position,
+    /// How many entries are decoded at a time.
+    batch: usize,
     /// Nothing was decoded since the last overrun.
     overrun: bool,
     backlog: Backlog,
@@ -89,8 +93,10 @@ impl Drain {
             cursor: position,
             taken: position,
             freed: 0,
+            tell_at: segment.ring().shape.positions() / wake::WAKE_THRESHOLD,
             previous: position.previous(),
             inherited: position.plus(segment.ring().shape.positions()),
+            batch: batch(segment),
             overrun: false,
             backlog: Backlog::new(segment, BATCH),
             ends: EndReporter::new(),
@@ -110,13 +116,18 @@ impl Drain {
         if fork::is_token(self.token) { Ok(()) } else { Err(ReadError::Forked) }
     }
 
-    /// Whether everything has come: nothing is queued, and no mirror is open or has an end to
-    /// report.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether everything has come: nothing is queued, and no seat or mirror is open or has an end
+    /// to report. Also before the first.
+    pub(crate) fn is_idle(&self) -> bool {
         self.is_drained()
             && self.backlog.writers.open == 0
             && !self.backlog.writers.has_pending_ends()
             && self.ends.has_seen_events(&self.segment)
+    }
+
+    /// Whether a seat or a mirror was made in the ring, ever: that is an event, once it counts.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.ends.seen_events != 0
     }
 
     /// Whether something is queued, or the next position is before this one.
@@ -132,6 +143,11 @@ impl Drain {
     /// Tries the locks of live mirrors; see [`EndReporter::reap_dead`].
     pub(crate) fn reap_dead(&mut self) -> Result<(), ReadError> {
         self.ends.reap_dead(&self.segment, &mut self.backlog.writers)
+    }
+
+    /// The same at once, however short ago they were tried.
+    pub(crate) fn reap_dead_now(&mut self) -> Result<(), ReadError> {
+        self.ends.reap_dead_now(&self.segment, &mut self.backlog.writers)
     }
 
     /// What was put together of the line of `cell` whose last part has not come.
@@ -152,22 +168,28 @@ impl Drain {
 
     /// The queued items, in order.
     #[inline]
-    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+    pub(crate) fn items(&self) -> Items<'_> {
         self.backlog.queue.items(&self.segment, &self.backlog.writers)
     }
 
     /// The first of them.
     #[inline]
-    pub(crate) fn next_item(&self) -> Option<Item<'_>> {
+    pub(crate) fn next_ref(&self) -> Option<ItemRef<'_>> {
         self.items().next()
     }
 
+    /// The same as an item.
+    pub(crate) fn next_item(&self) -> Option<Item<'_>> {
+        self.next_ref().map(ItemRef::to_item)
+    }
+
     /// The caller has the first `count` queued items: they leave the ring.
+    #[inline]
     pub(crate) fn accept(&mut self, count: usize) {
+        let Backlog { queue, writers, .. } = &self.backlog;
         // Before the lines are taken: a reader that dies in between has them delivered twice, and
         // not counted as lost.
-        self.backlog.queue.note_delivered(count, &self.segment, &self.backlog.writers);
-        if let Some(end_position) = self.backlog.queue.end_position(count) {
+        if let Some(end_position) = queue.note_delivered(count, &self.segment, writers) {
             self.take(end_position);
         }
         // After the lines before them are taken: should they come again, their mirrors are still
@@ -176,25 +198,43 @@ impl Drain {
         self.backlog.queue.drop_first(count);
     }
 
+    /// The caller has the first queued item: it leaves the ring.
     #[inline]
+    pub(crate) fn accept_first(&mut self) {
+        let Some((end_position, source)) = self.backlog.queue.pop_line() else {
+            return self.accept(1);
+        };
+        // In the order of `accept`. There is no end to collect.
+        note_delivered(&self.segment, source);
+        if self.taken.next() == end_position {
+            self.segment.ring().take(self.taken, self.segment.mode());
+            self.note_taken(1, end_position);
+        } else {
+            self.take(end_position);
+        }
+    }
+
     fn take(&mut self, end_position: Position) {
         // Behind, if the reader was overrun meanwhile.
         if !self.taken.is_before(end_position) {
             return;
         }
-        let (ring, mode) = (self.segment.ring(), self.segment.mode());
-        self.freed += end_position.since(self.taken);
-        while self.taken != end_position {
-            let run = ring.run(self.taken);
-            let most = end_position.since(self.taken).min(run.words.len() as u64);
-            for word in &run.words[..most as usize] {
-                ring.take(word, &run, mode);
-            }
-            self.taken = self.taken.plus(most);
+        let (mut position, ring) = (self.taken, self.segment.ring());
+        while position != end_position {
+            let most = end_position.since(position);
+            position = position.plus(ring.take_run(position, most, self.segment.mode()));
         }
+        self.note_taken(end_position.since(self.taken), end_position);
+    }
+
+    /// So many positions were taken: all before this one are.
+    #[inline]
+    fn note_taken(&mut self, positions: u64, end_position: Position) {
+        self.taken = end_position;
         // ORD read:A, release; pairs with read:B; after the positions were taken.
         self.segment.header().read_position.0.store(end_position.0, Release);
-        if self.freed >= ring.shape.positions() / wake::WAKE_THRESHOLD {
+        self.freed += positions;
+        if self.freed >= self.tell_at {
             self.tell_space();
         }
     }
@@ -214,7 +254,7 @@ impl Drain {
     /// `false` means that nothing is there, or that a whole lap of parts completed no line.
     pub(crate) fn fill(&mut self) -> bool {
         // A ring of parts alone, and some rounds in which the reader is overrun.
-        let most = self.segment.geometry().shape().positions() / batch(&self.segment) as u64 + 8;
+        let most = self.segment.ring().shape.positions() / self.batch as u64 + 8;
         for _ in 0..most {
             if !self.is_drained() || self.fill_once() {
                 break;
@@ -242,7 +282,9 @@ impl Drain {
         self.ends.note_events(&self.segment, &mut self.backlog.writers);
         let empty = self.decode_batch();
         let decoded = if empty { Decoded::All } else { Decoded::Some };
-        report_ends(&mut self.backlog, &self.segment, self.cursor, decoded);
+        if self.backlog.writers.has_pending_ends() {
+            report_ends(&mut self.backlog, &self.segment, self.cursor, decoded);
+        }
         if self.is_drained() {
             // Parts of unfinished lines alone: they need no acceptance.
             self.take(self.cursor);
@@ -255,7 +297,7 @@ impl Drain {
 
     /// Decodes what comes next, up to a batch; `true` if nothing more is there.
     fn decode_batch(&mut self) -> bool {
-        let mut left = batch(&self.segment);
+        let mut left = self.batch;
         while left > 0 {
             let lines = self.decode_lines(left);
             left -= lines;
@@ -350,28 +392,6 @@ impl Drain {
             self.skip_damaged();
         }
     }
-}
-
-/// The position at which a new reader begins: behind what the reader before it accepted.
-fn start(segment: &Segment) -> Position {
-    // ORD read:B, acquire; pairs with read:A; what the reader before accepted is known to be taken.
-    let accepted = Position(segment.header().read_position.0.load(Acquire));
-    let (tail, positions) = (segment.ring().tail(), segment.ring().shape.positions());
-    // Damaged, if it is ahead of what was written, or so far behind that it must have been
-    // overwritten.
-    if accepted != tail && !accepted.is_before(tail) {
-        tail
-    } else if tail.since(accepted) > positions && !segment.overwrites() {
-        tail.minus(positions)
-    } else {
-        accepted
-    }
-}
-
-/// How many entries are decoded at a time: no more than a quarter of a small ring, so that its
-/// writers can go on meanwhile.
-fn batch(segment: &Segment) -> usize {
-    BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
 }
 
 #[cfg(test)]

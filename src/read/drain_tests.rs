@@ -37,7 +37,7 @@ fn items_to_the_end(drain: &mut Drain) -> Vec<String> {
     let mut all = Vec::new();
     loop {
         all.extend(items(drain));
-        if drain.is_over() {
+        if drain.is_idle() {
             return all;
         }
         drain.reap_dead().expect("the descriptor is open");
@@ -105,7 +105,7 @@ fn a_dead_mirror_is_reported_though_its_words_make_no_sense() {
         // Its lock is gone, and nothing was said.
         drop(writer);
         let all = items_to_the_end(&mut drain);
-        assert!(all.iter().any(|item| item.contains("died")), "{case}: {all:?}");
+        assert!(all.iter().any(|item| item.contains("is gone, no EOF")), "{case}: {all:?}");
     }
 }
 
@@ -120,7 +120,7 @@ fn a_ticket_of_a_cell_that_does_not_exist_ends() {
     assert!(ticket.change(TicketWord::Live(mirror), TicketWord::Live(nowhere)));
     drop(writer);
     let all = items_to_the_end(&mut drain);
-    assert!(all.iter().any(|item| item.contains("died")), "{all:?}");
+    assert!(all.iter().any(|item| item.contains("is gone, no EOF")), "{all:?}");
 }
 
 #[test]
@@ -451,8 +451,10 @@ fn a_reader_that_is_overrun_again_before_it_got_a_line_lands_behind_a_margin() {
         drain.inherited = Position(0);
         drain.overrun = again;
         assert!(drain.fill());
-        let positions: Vec<_> =
-            drain.items().filter_map(|item| item.line().map(|line| line.position)).collect();
+        let positions: Vec<_> = drain
+            .items()
+            .filter_map(|item| item.to_item().line().map(|line| line.position))
+            .collect();
         assert_eq!(positions.first(), Some(&first));
         assert!(!drain.overrun, "it got lines");
     }

@@ -11,7 +11,7 @@ use crate::line::item::End;
 use crate::read::Decoded;
 use crate::read::assembly::{Long, image_of};
 use crate::read::backlog::Backlog;
-use crate::read::queue::Event;
+use crate::read::event::Event;
 use crate::read::writers::{PendingEnd, WriterTable};
 use crate::registry::reaper::{Reaper, exit_of};
 use crate::segment::Segment;
@@ -75,6 +75,17 @@ impl EndReporter {
         writers.read_tickets(segment);
         result
     }
+
+    /// As [`reap_dead`](Self::reap_dead), also if that was done just now.
+    pub(crate) fn reap_dead_now(
+        &mut self,
+        segment: &Segment,
+        writers: &mut WriterTable,
+    ) -> Result<(), ReadError> {
+        let result = self.reaper.look(segment);
+        writers.read_tickets(segment);
+        result
+    }
 }
 
 /// Queues the ends whose lines have all been decoded, given that those before `position` have.
@@ -84,9 +95,6 @@ pub(crate) fn report_ends(
     position: Position,
     decoded: Decoded,
 ) {
-    if !backlog.writers.has_pending_ends() {
-        return;
-    }
     while let Some(pending) = backlog.writers.due(position, decoded) {
         report_end(backlog, segment, position, &pending);
     }
@@ -112,7 +120,9 @@ pub(crate) fn report_end(
     }
     report_gap(backlog, segment, position, pending);
     let exit = ticket.filter(|_| end == End::Died).and_then(|ticket| exit_of(segment, ticket));
-    backlog.push(position, Event::Ended { writer, end, exit });
+    let process = ticket.and_then(|ticket| segment.tickets()[ticket as usize].process());
+    let process = process.map(|process| process.number());
+    backlog.push(position, Event::Ended { writer, end, process, exit });
 }
 
 /// Queues the loss of what is missing before an end, and its error if that was kept.

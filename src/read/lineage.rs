@@ -69,10 +69,16 @@ impl Progress {
     pub(crate) fn note_next(&mut self, line: LineNumber) -> bool {
         let is_next = self.expected == line;
         if is_next {
-            self.expected = line.next();
-            self.lines += 1;
+            self.note_lines(1);
         }
         is_next
+    }
+
+    /// Notes that the next lines came, so many.
+    #[inline]
+    pub(crate) fn note_lines(&mut self, lines: u64) {
+        self.expected = self.expected.plus(lines);
+        self.lines += lines;
     }
 
     /// Notes that line `line` or a part of it came. Gives the number of lines that are missing

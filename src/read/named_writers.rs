@@ -16,6 +16,7 @@ pub(crate) struct TicketEnd {
     /// `None` for a seat that was never opened.
     pub(crate) mirror: Option<MirrorId>,
     pub(crate) worker: u32,
+    pub(crate) process: Option<u32>,
     pub(crate) label: String,
     pub(crate) end: End,
     /// The number after its last line.
@@ -36,7 +37,8 @@ pub(crate) fn ticket_ends(parts: &Parts) -> Vec<TicketEnd> {
         };
         let worker = ticket.serial.load(Relaxed) as u32;
         let (label, next) = (ticket.label(), LineNumber::new(ticket.lines.load(Relaxed)));
-        ends.push(TicketEnd { mirror, worker, label, end, next });
+        let process = ticket.process().filter(|_| mirror.is_some()).map(|process| process.number());
+        ends.push(TicketEnd { mirror, worker, process, label, end, next });
     }
     ends.sort_by_key(|end| end.worker);
     ends

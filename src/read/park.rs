@@ -2,7 +2,12 @@
 //!
 //! Nothing is decided by a timeout here. Every sleep is short and timed only so that a wake-up that
 //! was lost with a killed process costs one period.
+//!
+//! With a wake-up pipe, whenever the reader is not asleep, a byte is in the pipe or the next writer
+//! puts one there: so an event loop may poll it at any moment, also with items left. It is emptied
+//! here alone, and only when nothing has come.
 
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -14,9 +19,10 @@ use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
 use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
-use crate::sys::futex::{self, PERIOD, timespec};
+use crate::segment::wake::wake_reader;
+use crate::sys::futex::{self, timespec};
 
-use Ordering::Relaxed;
+use Ordering::{Relaxed, SeqCst};
 
 /// How long the reader lets a batch gather when it finds the ring empty, in spins of one round.
 const SPINS: u32 = 1000;
@@ -49,12 +55,14 @@ impl Wanted {
     }
 }
 
-/// Waits until what is `wanted` may have come: at most a period, at most `limit`.
+/// Waits until what is `wanted` may have come, or `woken` was set and the reader woken: at most
+/// `limit`, which is a period at most.
 pub(crate) fn pause(
     segment: &Segment,
     wanted: Wanted,
     limit: Duration,
     patience: Patience,
+    woken: Option<&AtomicBool>,
 ) -> Result<(), ReadError> {
     let awaited = wanted.of(segment);
     let sleeps = &segment.header().flags.0.reader_sleeps;
@@ -70,21 +78,25 @@ pub(crate) fn pause(
             return Ok(());
         }
     }
-    if !may_sleep(&awaited, sleeps) {
+    if !arm(segment, wanted) {
         return Ok(());
     }
-    let time = limit.min(PERIOD);
+    // ORD woken:B, SeqCst; pairs with woken:A; either this sees that the reader is to wake, or its
+    // waker sees that it sleeps.
+    let is_woken = woken.is_some_and(|woken| woken.load(SeqCst));
+    let time = if is_woken { Duration::ZERO } else { limit };
     let slept = match segment.pipe() {
-        None => futex::wait(sleeps, ASLEEP, time),
+        None => {
+            let slept = futex::wait(sleeps, ASLEEP, time);
+            sleeps.store(AWAKE, Relaxed);
+            slept
+        }
+        // Then too the next writer writes into the pipe: the caller may poll it from now on.
         Some(pipe) => {
             let end = pipe.read_end();
             poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(time))).map(drop)
         }
     };
-    sleeps.store(AWAKE, Relaxed);
-    if let Some(pipe) = segment.pipe() {
-        pipe.drain();
-    }
     match slept {
         Ok(()) => Ok(()),
         Err(Errno::INTR) => Err(ReadError::Interrupted),
@@ -92,15 +104,32 @@ pub(crate) fn pause(
     }
 }
 
-/// Arms the wake-up pipe before an event loop polls it: `true` if what is `wanted` has not come
-/// yet.
-pub(crate) fn arm(segment: &Segment, wanted: Wanted) -> bool {
-    let awaited = wanted.of(segment);
-    match segment.pipe() {
-        None => !awaited.has_come(),
-        Some(pipe) => {
-            pipe.drain();
-            may_sleep(&awaited, &segment.header().flags.0.reader_sleeps)
-        }
+/// Has the next writer wake the reader: `true` if what is `wanted` has not come yet. If it has, the
+/// wake-up pipe is readable already.
+fn arm(segment: &Segment, wanted: Wanted) -> bool {
+    let sleeps = &segment.header().flags.0.reader_sleeps;
+    if let Some(pipe) = segment.pipe() {
+        pipe.drain();
     }
+    let may_sleep = may_sleep(&wanted.of(segment), sleeps);
+    if let (false, Some(pipe)) = (may_sleep, segment.pipe()) {
+        pipe.wake();
+    }
+    may_sleep
+}
+
+/// Before an event loop polls the wake-up pipe: `true` if what is `wanted` has not come yet.
+/// Without a pipe the caller may look at any time.
+pub(crate) fn arm_pipe(segment: &Segment, wanted: Wanted) -> bool {
+    match segment.pipe() {
+        None => !wanted.of(segment).has_come(),
+        Some(_) => arm(segment, wanted),
+    }
+}
+
+/// Ends the reader's wait, the one under way or the next.
+pub(crate) fn wake(segment: &Segment, woken: &AtomicBool) {
+    // ORD woken:A, SeqCst; pairs with woken:B; as there.
+    woken.store(true, SeqCst);
+    wake_reader(segment);
 }

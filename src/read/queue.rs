@@ -3,76 +3,65 @@
 //! Lines of one slot are queued as images of their slots, which is the common case and has to be
 //! cheap; everything else stands beside them as an [`Event`].
 
-use std::borrow::Cow;
-use std::process::ExitStatus;
-use std::slice::ChunksExactMut;
-use std::sync::Arc;
+use std::iter::FusedIterator;
+use std::slice;
 
-use crate::layout::sync::Ordering;
-use crate::layout::{LineNumber, Position, Shape, SlotHeader, flag};
-use crate::line::item::{End, Ended, Item, Line, LossCause, Lost};
-use crate::read::assembly::{Long, NO_WRITER, image_of, trailer};
-use crate::read::decode::line_of;
+use crate::layout::{Position, SOURCE_WORD, Shape, SlotHeader};
+use crate::read::assembly::{NO_WRITER, image_of};
+use crate::read::event::{Event, note_delivered, note_event};
+use crate::read::item_ref::{ItemRef, LineRef, OtherRef};
 use crate::read::writers::WriterTable;
 use crate::segment::Segment;
-
-use Ordering::Relaxed;
 
 /// A batch of decoded items, in the order in which they are handed out.
 #[derive(Debug)]
 pub(crate) struct ReadQueue {
     queue: Vec<Queued>,
-    /// The items of `queue` before this one were accepted.
+    /// What is queued before this one was accepted.
     first: usize,
+    /// Items that were not accepted.
+    items: usize,
     /// The queue's items that are no lines of one slot.
     events: Vec<Event>,
     /// The images of short lines' slots, each of `stride` words.
     arena: Vec<u64>,
     shape: Shape,
     stride: usize,
+    /// Words of an image before the payload.
+    payload_at: usize,
     /// Words of the arena that are in use.
     filled: usize,
 }
 
-/// A decoded item. Small, since every line goes through it.
+/// Decoded items: an event, or lines of one slot, which are of one mirror and stand one after
+/// another, in the ring and in the arena.
 #[derive(Clone, Copy, Debug)]
 struct Queued {
-    /// Accepting it takes every position before this one.
+    /// Accepting the first of them takes every position before this one; each further line, one
+    /// position more.
     end_position: Position,
-    /// The mirror of a line of one slot; of an event [`NO_WRITER`].
+    /// The mirror of the lines; of an event [`NO_WRITER`].
     writer: u32,
-    /// Of a line of one slot, which stands right before `end_position`: the word of the arena at
-    /// which its image begins. Of an event: [`EVENT`] and its index among the events.
+    /// Of lines: the word of the arena at which the first one's image begins. Of an event:
+    /// [`EVENT`] and its index among the events.
     at: u32,
+    /// How many there are: of an event one.
+    count: u32,
 }
 
 impl Queued {
-    /// Whether both are lines of one slot, of the same mirror.
-    fn goes_on(&self, next: &Self) -> bool {
-        self.writer == next.writer && self.writer != NO_WRITER
+    fn event(self) -> Option<usize> {
+        (self.at >= EVENT).then(|| (self.at - EVENT) as usize)
+    }
+
+    /// The position before which accepting the first `count` of them takes all.
+    fn end_of(self, count: u32) -> Position {
+        self.end_position.plus(u64::from(count) - 1)
     }
 }
 
 /// Marks an item as an event. An arena has fewer words than this.
 const EVENT: u32 = 1 << 31;
-
-/// Anything but a line of one slot.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A line that was put together, or whose checksum does not agree.
-    Long(Long),
-    /// A line whose checksum does not agree, and which is not known to be the next one of the
-    /// mirror that it names.
-    Stray(Long),
-    /// Lines that will not come; `next` is the number of the line after them.
-    Lost { writer: u32, lines: u64, next: LineNumber },
-    /// A mirror's end.
-    Ended { writer: u32, end: End, exit: Option<ExitStatus> },
-    /// The end of a seat that was never opened.
-    NeverOpened { ticket: u32, worker: u32, label: Arc<str>, end: End },
-    /// A position at which no writer left what stands there.
-    Damaged { position: Position },
-}
 
 impl ReadQueue {
     /// Empty, with room for the images of `lines` slots.
@@ -81,17 +70,19 @@ impl ReadQueue {
         Self {
             queue: Vec::with_capacity(lines),
             first: 0,
+            items: 0,
             events: Vec::new(),
             arena: vec![0; lines * stride],
             shape,
             stride,
+            payload_at: shape.header_words(),
             filled: 0,
         }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.queue.len() - self.first
+        self.items
     }
 
     // -------------------------------------------------------------------------------------- put in
@@ -108,24 +99,23 @@ impl ReadQueue {
 
     /// Room for the next images, and the end of the queue, where lines are put whose images are
     /// filled.
-    pub(crate) fn images(&mut self) -> (ChunksExactMut<'_, u64>, Tail<'_>) {
-        let images = self.arena[self.filled..].chunks_exact_mut(self.stride);
-        (images, Tail { queue: &mut self.queue, filled: &mut self.filled, stride: self.stride })
+    #[inline]
+    pub(crate) fn images(&mut self) -> (&mut [u64], Tail<'_>) {
+        let Self { queue, items, filled, stride, .. } = self;
+        let images = &mut self.arena[*filled..];
+        (images, Tail { queue, items, filled, stride: *stride })
     }
 
-    /// Queues the line whose slot's image was put in the next room; accepting it takes every
-    /// position before `end_position`.
-    pub(crate) fn push_line(&mut self, end_position: Position, writer: u32) {
+    /// Queues the line whose slot's image was put in the next room, and which stands at `position`.
+    pub(crate) fn push_line(&mut self, position: Position, writer: u32) {
         let (_, mut tail) = self.images();
-        tail.push_line(end_position, writer);
+        tail.push_lines(position, writer, 1);
     }
 
     pub(crate) fn push(&mut self, end_position: Position, event: Event) {
-        self.queue.push(Queued {
-            end_position,
-            writer: NO_WRITER,
-            at: EVENT + self.events.len() as u32,
-        });
+        let at = EVENT + self.events.len() as u32;
+        self.queue.push(Queued { end_position, writer: NO_WRITER, at, count: 1 });
+        self.items += 1;
         self.events.push(event);
     }
 
@@ -133,63 +123,91 @@ impl ReadQueue {
 
     /// The items, in order.
     #[inline]
-    pub(crate) fn items<'d>(
-        &'d self,
-        segment: &'d Segment,
-        writers: &'d WriterTable,
-    ) -> impl Iterator<Item = Item<'d>> {
-        self.queue[self.first..].iter().map(|queued| self.item(segment, writers, queued))
-    }
-
-    #[inline(always)]
-    fn item<'d>(
-        &'d self,
-        segment: &Segment,
-        writers: &'d WriterTable,
-        queued: &Queued,
-    ) -> Item<'d> {
-        let Queued { end_position, writer, at } = *queued;
-        if at >= EVENT {
-            return *event_item(segment, writers, &self.events[(at - EVENT) as usize]);
+    pub(crate) fn items<'d>(&'d self, segment: &'d Segment, writers: &'d WriterTable) -> Items<'d> {
+        let rest = self.queue[self.first..].iter();
+        let (position, writer) = (Position::default(), NO_WRITER);
+        let (stride, payload_at) = (self.stride, self.payload_at);
+        Items {
+            queue: self,
+            segment,
+            writers,
+            stride,
+            payload_at,
+            rest,
+            images: &[],
+            writer,
+            position,
         }
-        let (header, payload) = image_of(self.shape, &self.arena[at as usize..]);
-        let header = SlotHeader { position: end_position.previous(), ..header };
-        let (length, missing) = trailer(&header, payload);
-        let truncated = header.is(flag::TRUNCATED);
-        Item::Line(line(segment, writers, &header, writer, &payload[..length], missing, truncated))
     }
 
     // ------------------------------------------------------------------------------------- accept
 
-    /// The position before which accepting the first `count` items takes all.
+    /// What the first `count` items are of, and how many of each.
     #[inline]
-    pub(crate) fn end_position(&self, count: usize) -> Option<Position> {
-        self.queue[self.first..self.first + count].last().map(|queued| queued.end_position)
+    fn first_items(&self, count: usize) -> impl Iterator<Item = (Queued, u32)> {
+        let mut left = count;
+        self.queue[self.first..].iter().map_while(move |queued| {
+            let of_these = left.min(queued.count as usize);
+            left -= of_these;
+            (of_these > 0).then_some((*queued, of_these as u32))
+        })
     }
 
     /// Accepts the first `count` items, step one of three, before their positions are taken: notes
-    /// how far each mirror's lines were delivered, or are known to be lost.
-    pub(crate) fn note_delivered(&self, count: usize, segment: &Segment, writers: &WriterTable) {
-        for run in self.queue[self.first..self.first + count].chunk_by(Queued::goes_on) {
-            // What the last line of a run notes includes those before it.
-            let Some(Queued { at, .. }) = run.last() else { continue };
-            if *at >= EVENT {
-                note_event(segment, writers, &self.events[(at - EVENT) as usize]);
+    /// how far each mirror's lines were delivered, or are known to be lost. Gives the position
+    /// before which accepting them takes all.
+    #[inline]
+    pub(crate) fn note_delivered(
+        &self,
+        count: usize,
+        segment: &Segment,
+        writers: &WriterTable,
+    ) -> Option<Position> {
+        let mut end_position = None;
+        for (queued, count) in self.first_items(count) {
+            end_position = Some(queued.end_of(count));
+            if let Some(event) = queued.event() {
+                note_event(segment, writers, &self.events[event]);
                 continue;
             }
-            let (cell, line) = SlotHeader::cell_and_line(self.arena[*at as usize + 2]);
-            note_delivered(segment, cell, line.next());
+            // What the last line of a mirror notes includes those before it.
+            let last = queued.at as usize + (count as usize - 1) * self.stride;
+            note_delivered(segment, self.arena[last + SOURCE_WORD]);
         }
+        end_position
+    }
+
+    /// Drops the first item from the queue, if it is a line of one slot. Gives its end position,
+    /// and what its header says of its source.
+    #[inline]
+    pub(crate) fn pop_line(&mut self) -> Option<(Position, u64)> {
+        let first = self.queue.get_mut(self.first)?;
+        // An event's index is none of the arena's.
+        let source = *self.arena.get(first.at as usize + SOURCE_WORD)?;
+        let end_position = first.end_position;
+        if first.count > 1 {
+            first.end_position = end_position.next();
+            first.at += self.stride as u32;
+            first.count -= 1;
+            self.items -= 1;
+        } else {
+            self.drop_first(1);
+        }
+        Some((end_position, source))
     }
 
     /// Step two, after the positions were taken: collects the ends.
+    #[inline]
     pub(crate) fn collect_ends(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
-        if self.events.is_empty() {
-            return;
+        if !self.events.is_empty() {
+            self.collect_some_ends(count, segment, writers);
         }
-        let accepted = &self.queue[self.first..self.first + count];
-        for Queued { at, .. } in accepted.iter().filter(|queued| queued.at >= EVENT) {
-            match &self.events[(at - EVENT) as usize] {
+    }
+
+    #[cold]
+    fn collect_some_ends(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
+        for event in self.first_items(count).filter_map(|(queued, _)| queued.event()) {
+            match &self.events[event] {
                 Event::Ended { writer, .. } => writers.forget(segment, *writer),
                 Event::NeverOpened { ticket, .. } => writers.collect_never_opened(segment, *ticket),
                 Event::Long(_) | Event::Stray(_) | Event::Lost { .. } | Event::Damaged { .. } => {}
@@ -198,12 +216,27 @@ impl ReadQueue {
     }
 
     /// Step three: drops them from the queue.
+    #[inline]
     pub(crate) fn drop_first(&mut self, count: usize) {
-        self.first += count;
-        if self.len() == 0 {
+        self.items -= count;
+        if self.items == 0 {
             self.queue.clear();
             self.events.clear();
             (self.first, self.filled) = (0, 0);
+            return;
+        }
+        let mut left = count;
+        while left > 0 {
+            let front = &mut self.queue[self.first];
+            let of_these = left.min(front.count as usize) as u32;
+            left -= of_these as usize;
+            if of_these == front.count {
+                self.first += 1;
+            } else {
+                front.end_position = front.end_position.plus(of_these.into());
+                front.at += of_these * self.stride as u32;
+                front.count -= of_these;
+            }
         }
     }
 }
@@ -212,103 +245,62 @@ impl ReadQueue {
 #[derive(Debug)]
 pub(crate) struct Tail<'d> {
     queue: &'d mut Vec<Queued>,
+    items: &'d mut usize,
     filled: &'d mut usize,
     stride: usize,
 }
 
 impl Tail<'_> {
-    /// As [`ReadQueue::push_line`].
+    /// Queues lines of one mirror, which stand one after another from `position` on, and whose
+    /// images were put in the next rooms.
     #[inline]
-    pub(crate) fn push_line(&mut self, end_position: Position, writer: u32) {
-        self.queue.push(Queued { end_position, writer, at: *self.filled as u32 });
-        *self.filled += self.stride;
+    pub(crate) fn push_lines(&mut self, position: Position, writer: u32, count: u32) {
+        let (end_position, at) = (position.next(), *self.filled as u32);
+        self.queue.push(Queued { end_position, writer, at, count });
+        *self.items += count as usize;
+        *self.filled += count as usize * self.stride;
     }
 }
 
-/// Boxed, so that the common case stays fast: were it returned in the item's own memory, each line
-/// would be put together there too, and be moved from there in words that were just stored in
-/// pieces. The processor waits longer for that than all other work on a line takes.
-#[cold]
-#[inline(never)]
-fn event_item<'d>(segment: &Segment, writers: &'d WriterTable, event: &'d Event) -> Box<Item<'d>> {
-    Box::new(match event {
-        Event::Long(long) | Event::Stray(long) => {
-            let Long { header, writer, bytes, missing, truncated, damaged } = long;
-            let line = line(segment, writers, header, *writer, bytes, *missing, *truncated);
-            Item::Line(Line { damaged: *damaged, ..line })
-        }
-        Event::Lost { writer, lines, .. } => {
-            let (worker, label) = name(writers, *writer);
-            let cause =
-                if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
-            Item::Lost(Lost { writer_id: worker, label, lines: *lines, cause })
-        }
-        Event::Ended { writer, end, exit } => {
-            let (writer_id, label) = name(writers, *writer);
-            let progress = writers.get(*writer).map(|known| &known.progress);
-            let cell = progress.map(|progress| progress.mirror.cell);
-            let (lines, lost) = progress.map_or((0, 0), |progress| (progress.lines, progress.lost));
-            Item::Ended(Ended { writer_id, cell, label, end: *end, lines, lost, exit: *exit })
-        }
-        Event::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
-            writer_id: *worker,
-            cell: None,
-            label: Cow::Borrowed(label),
-            end: *end,
-            lines: 0,
-            lost: 0,
-            exit: None,
-        }),
-        Event::Damaged { position } => Item::Damaged { position: position.0 },
-    })
-}
-
-#[inline]
-fn name(writers: &WriterTable, writer: u32) -> (u32, Cow<'_, str>) {
-    writers
-        .get(writer)
-        .map_or((u32::MAX, "".into()), |known| (known.worker, Cow::Borrowed(&*known.label)))
-}
-
-#[inline(always)]
-fn line<'d>(
-    segment: &Segment,
+/// The items of a queue, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Items<'d> {
+    queue: &'d ReadQueue,
+    segment: &'d Segment,
     writers: &'d WriterTable,
-    header: &SlotHeader,
+    /// Words of an image, and of that before the payload.
+    stride: usize,
+    payload_at: usize,
+    /// What comes after the lines below.
+    rest: slice::Iter<'d, Queued>,
+    /// Lines of one slot,
+    images: &'d [u64],
+    /// the mirror that they are of, and the position of the first.
     writer: u32,
-    bytes: &'d [u8],
-    missing: u64,
-    truncated: bool,
-) -> Line<'d> {
-    let (worker, label) = name(writers, writer);
-    Line {
-        truncated,
-        missing,
-        ..line_of(header, segment.geometry().created, worker, label, bytes.into())
-    }
+    position: Position,
 }
 
-fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
-    match event {
-        Event::Long(Long { header, .. }) => {
-            note_delivered(segment, header.cell, header.line.next());
-        }
-        Event::Lost { writer, next, .. } => {
-            if let Some(writer) = writers.get(*writer) {
-                note_delivered(segment, writer.progress.mirror.cell, *next);
+impl<'d> Iterator for Items<'d> {
+    type Item = ItemRef<'d>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<ItemRef<'d>> {
+        let Self { queue, segment, writers, stride, payload_at, .. } = *self;
+        if self.images.is_empty() {
+            let queued = self.rest.next()?;
+            if let Some(event) = queued.event() {
+                let event = &queue.events[event];
+                return Some(ItemRef::Other(OtherRef { event, segment, writers }));
             }
+            let images = &queue.arena[queued.at as usize..];
+            self.images = &images[..queued.count as usize * stride];
+            (self.writer, self.position) = (queued.writer, queued.end_position.previous());
         }
-        Event::Stray(_)
-        | Event::Ended { .. }
-        | Event::NeverOpened { .. }
-        | Event::Damaged { .. } => {}
+        let (image, images) = self.images.split_at(stride);
+        let (position, writer) = (self.position, self.writer);
+        (self.images, self.position) = (images, position.next());
+        Some(ItemRef::Line(LineRef { image, payload_at, position, segment, writers, writer }))
     }
 }
 
-/// Every line of `cell` before line `next` was accepted, or is known to be lost.
-#[inline]
-fn note_delivered(segment: &Segment, cell: u16, next: LineNumber) {
-    if let Some(cell) = segment.cells().get(usize::from(cell)) {
-        cell.reader.0.delivered.store(next.get(), Relaxed);
-    }
-}
+impl FusedIterator for Items<'_> {}

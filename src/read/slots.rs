@@ -3,14 +3,71 @@
 
 use crate::exchange::checksum;
 use crate::layout::{Position, READER_CELL, SlotHeader, flag};
-use crate::read::assembly::DamagedPart;
+use crate::read::assembly::{DamagedPart, NO_WRITER};
 use crate::read::backlog::Backlog;
 use crate::read::ends::report_end;
-use crate::read::queue::Event;
+use crate::read::event::Event;
+use crate::read::queue::Tail;
+use crate::read::writers::WriterTable;
 use crate::segment::Segment;
 
-/// How many positions ahead the next slots are fetched.
-const PREFETCH: usize = 16;
+/// What a header's last word says of a whole line's part, and of one that is no line.
+const WHOLE: u64 = (flag::FIRST | flag::LAST) as u64;
+const FORGOTTEN: u64 = flag::FORGOTTEN as u64;
+/// No header says this of its source.
+const NO_SOURCE: u64 = u64::MAX;
+
+/// Whole lines, of which those that are of one mirror and come one after another go into the queue
+/// together.
+struct Lines<'b> {
+    writers: &'b mut WriterTable,
+    queue: Tail<'b>,
+    /// The mirror that the last lines are of, and the position of the first of them.
+    writer: u32,
+    first: Position,
+    /// What the header of its next line says of its source.
+    expected: u64,
+}
+
+impl<'b> Lines<'b> {
+    fn new(writers: &'b mut WriterTable, queue: Tail<'b>, first: Position) -> Self {
+        Self { writers, queue, writer: NO_WRITER, first, expected: NO_SOURCE }
+    }
+
+    /// Adds the line at `position`, if it is the next one of its mirror.
+    #[inline(always)]
+    fn push(&mut self, position: Position, source: u64) -> bool {
+        if SlotHeader::source_word(source) != self.expected && !self.begin(position, source) {
+            return false;
+        }
+        self.expected = SlotHeader::next_source(self.expected);
+        true
+    }
+
+    /// Goes on with the mirror that this line is of, if it is its next one.
+    // Apart, so that what each line needs stays in registers.
+    #[inline(never)]
+    fn begin(&mut self, position: Position, source: u64) -> bool {
+        self.end(position);
+        let (cell, line) = SlotHeader::cell_and_line(source);
+        let Some(writer) = self.writers.next_of(cell, line) else { return false };
+        (self.writer, self.expected) = (writer, SlotHeader::source_word(source));
+        true
+    }
+
+    /// Queues the lines before `position` that are not yet.
+    #[inline]
+    fn end(&mut self, position: Position) {
+        let count = position.since(self.first) as u32;
+        if count > 0 {
+            if let Some(known) = self.writers.get_mut(self.writer) {
+                known.progress.note_lines(count.into());
+            }
+            self.queue.push_lines(self.first, self.writer, count);
+            self.first = position;
+        }
+    }
+}
 
 impl Backlog {
     /// The common case of all below: decodes whole lines from `position` on, `most` at most, each
@@ -28,31 +85,17 @@ impl Backlog {
             return 0;
         }
         let ring = segment.ring();
-        let run = ring.run(position);
-        let mut lines = 0;
-        let (images, mut queue) = self.queue.images();
-        for (word, image) in run.words.iter().zip(images).take(most) {
-            if let Some(ahead) = run.words.get(lines + PREFETCH) {
-                ring.prefetch(ahead, run.full);
-            }
-            let position = position.plus(lines as u64);
-            if ring.copy_part(word, run.full, position, image).is_err() {
-                break;
-            }
+        let (images, queue) = self.queue.images();
+        let mut lines = Lines::new(&mut self.writers, queue, position);
+        let kept = ring.copy_run::<CHECKS>(position, images, most, |position, head, image| {
+            let [_, _, source, part] = *head;
             if CHECKS && !checksum::agrees(ring.shape, image) {
-                break;
+                return false;
             }
-            let header = SlotHeader::unpack(*image.first_chunk().expect("an image has a header"));
-            let is_whole = header.flags & (flag::FIRST | flag::LAST | flag::FORGOTTEN)
-                == flag::FIRST | flag::LAST;
-            if !is_whole {
-                break;
-            }
-            let Some(writer) = self.writers.next_line(header.cell, header.line) else { break };
-            queue.push_line(position.next(), writer);
-            lines += 1;
-        }
-        lines
+            part & (WHOLE | FORGOTTEN) == WHOLE && lines.push(position, source)
+        });
+        lines.end(position.plus(kept as u64));
+        kept
     }
 
     /// Decodes the slot whose image was put in the queue's next room. `false` if it names no
@@ -91,7 +134,7 @@ impl Backlog {
         if header.is(flag::FORGOTTEN) {
             self.writers.expect_again(segment, writer, line);
         } else if header.is(flag::FIRST) && header.is(flag::LAST) {
-            self.queue.push_line(end_position, writer);
+            self.queue.push_line(position, writer);
         } else {
             let (_, part) = self.queue.next_part();
             if let Some(line) = self.assemblies.add(writer, header, part, false) {

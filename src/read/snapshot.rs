@@ -95,7 +95,8 @@ impl Snapshot<'_> {
     }
 
     /// Adds an end, after the loss of what is missing before it.
-    fn end(&mut self, TicketEnd { mirror, worker, label, end, next }: TicketEnd) {
+    fn end(&mut self, ended: TicketEnd) {
+        let TicketEnd { mirror, worker, process, label, end, next } = ended;
         let (mut lines, mut lost) = (0, 0);
         if let Some(mirror) = mirror
             && let Some(writer) = self.writers.by_mirror(mirror)
@@ -110,6 +111,7 @@ impl Snapshot<'_> {
         let (writer_id, label) = (worker, label.into());
         self.items.push(Item::Ended(Ended {
             writer_id,
+            process,
             cell,
             label,
             end,

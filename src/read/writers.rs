@@ -149,13 +149,13 @@ impl WriterTable {
         self.search(segment, MirrorId { cell, epoch }, line)
     }
 
-    /// Notes that line `line` of `cell` has come, if it is the next one of the mirror that was
-    /// known to have the cell last, and gives that mirror. (A mirror that came after it has other
-    /// numbers: each leaves one out at its beginning.)
+    /// The mirror that was known to have `cell` last, if line `line` is the next one that is
+    /// expected of it. (A mirror that came after it has other numbers: each leaves one out at its
+    /// beginning.)
     #[inline]
-    pub(crate) fn next_line(&mut self, cell: u16, line: LineNumber) -> Option<u32> {
+    pub(crate) fn next_of(&self, cell: u16, line: LineNumber) -> Option<u32> {
         let id = self.by_cell.get(usize::from(cell))?.present?;
-        self.known.get_mut(id as usize)?.progress.note_next(line).then_some(id)
+        (self.get(id)?.progress.expected == line).then_some(id)
     }
 
     /// Line `line` of a mirror is void, and its number comes again; see

@@ -137,8 +137,13 @@ impl Reaper {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
         }
+        Some(self.look(segment))
+    }
+
+    /// The same, also if that was done just now.
+    pub(crate) fn look(&mut self, segment: &Segment) -> Result<(), ReadError> {
         self.looked = Instant::now();
-        Some(self.try_locks(segment))
+        self.try_locks(segment)
     }
 
     fn try_locks(&mut self, segment: &Segment) -> Result<(), ReadError> {

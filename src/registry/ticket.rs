@@ -38,18 +38,28 @@ const COUNTED: u64 = 1 << 62;
 /// How often ends are counted anew while the reader collects some.
 const LOOKS: u32 = 1024;
 
-/// A label, checked for its length and padded.
+/// What stands at the end of a label that was cut.
+const CUT: &str = "\u{2026}";
+
+/// A label, of so many bytes at most, and padded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Label([u8; LABEL_BYTES]);
 
 impl Label {
-    pub(crate) fn new(text: &str) -> Result<Self, MirrorError> {
+    /// A text that is too long is cut between two characters, and ends with an ellipsis.
+    pub(crate) fn new(text: &str) -> Self {
         let mut bytes = [0; LABEL_BYTES];
-        match bytes.get_mut(..text.len()) {
-            Some(to) => to.copy_from_slice(text.as_bytes()),
-            None => return Err(MirrorError::Label { found: text.len(), expected: LABEL_BYTES }),
-        }
-        Ok(Self(bytes))
+        let (kept, mark) = if text.len() <= LABEL_BYTES {
+            (text, "")
+        } else {
+            let mut ends = (0..=LABEL_BYTES - CUT.len()).rev();
+            let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+            (&text[..end], CUT)
+        };
+        let (to, rest) = bytes.split_at_mut(kept.len());
+        to.copy_from_slice(kept.as_bytes());
+        rest[..mark.len()].copy_from_slice(mark.as_bytes());
+        Self(bytes)
     }
 }
 

@@ -6,12 +6,14 @@
 
 mod backing;
 mod claim;
+mod inherit;
 mod lock;
 mod mapping;
 mod memory;
 mod name;
 mod open;
 pub(crate) mod options;
+mod read_by;
 mod sigbus;
 mod verified_fd;
 mod view;
@@ -39,6 +41,7 @@ use crate::sys::fork;
 
 pub(crate) use backing::Backing;
 use backing::{NewSegment, SEALS, fill_holes};
+pub(crate) use inherit::attach_inherited;
 use lock::{Held, has_owner, held};
 pub(crate) use lock::{Lock, LockProbe};
 use mapping::Mapping;
@@ -49,6 +52,7 @@ pub use name::RingName;
 pub(crate) use name::{abandoned, open_named, view_named};
 use open::read_geometry;
 pub(crate) use open::{open_file, view_file};
+use read_by::ReadBy;
 use verified_fd::VerifiedFd;
 pub(crate) use verified_fd::open_of_process;
 
@@ -91,6 +95,7 @@ pub(crate) struct Segment {
     /// Bytes for putting lines together; the reader's own affair, so it is not in the geometry.
     pub(crate) assembly_budget: usize,
     pub(crate) seat_limit: Option<Duration>,
+    pub(crate) read_by: ReadBy,
 }
 
 impl Segment {
@@ -198,6 +203,7 @@ impl Segment {
             _name: None,
             assembly_budget: Options::new().budget(geometry.max_line as usize),
             seat_limit: None,
+            read_by: ReadBy::default(),
             geometry,
             file,
             map: Mapping::new(map),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::CreateError;
+use crate::error::parse::in_words;
 use crate::layout::{
     Geometry, MAX_CELLS, MAX_TICKETS, SLOT_BYTES, SLOT_HEADER_BYTES, SLOT_INDEX_BITS,
 };
@@ -20,6 +21,8 @@ pub enum Policy {
     /// Drop the oldest line: writers never wait and never lose their newest lines.
     OverwriteOldest,
 }
+
+in_words!(Policy, "policy", Block "block", DropNewest "drop", OverwriteOldest "overwrite",);
 
 /// When a line gets a time stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -103,5 +103,6 @@ pub(crate) fn open_of_process(process: u32, descriptor: RawFd) -> Result<File, A
     // an effect.
     let wanted = Wanted { writing: true, following: true, any_user: true };
     let path = format!("/proc/{process}/fd/{descriptor}");
-    wanted.open(path.as_ref(), "open the ring's descriptor in its creator's process")
+    let doing = "open the ring's descriptor in the process that the seat's string names";
+    wanted.open(path.as_ref(), doing)
 }

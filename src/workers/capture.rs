@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -14,7 +14,7 @@ use crate::error::{CaptureError, cannot};
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::line::item::Stream;
-use crate::sys::fork;
+use crate::sys::{fork, stderr as original};
 
 /// This process's own stdout or stderr, redirected into a ring until it is dropped.
 ///
@@ -119,6 +119,9 @@ impl Capture {
         let thread = thread.map_err(cannot("start a thread"))?;
         let capture = Self { stream, saved, token: fork::token(), stop, thread: Some(thread) };
         // If this fails the drop undoes the rest.
+        if stream == Stream::Stderr {
+            original::save(capture.saved.as_raw_fd());
+        }
         capture.redirect(write.as_fd()).map_err(cannot("redirect the descriptor"))?;
         Ok(capture)
     }
@@ -142,6 +145,7 @@ impl Capture {
 impl Drop for Capture {
     fn drop(&mut self) {
         let _ = self.redirect(self.saved.as_fd());
+        original::put_back(self.saved.as_raw_fd());
         if self.token != fork::token() {
             // The thread is the parent's.
             core::mem::forget(self.thread.take());

@@ -281,7 +281,7 @@ where
         panic::catch_unwind(AssertUnwindSafe(|| work(number, &mut mirror).map_err(Into::into)));
     let sent = match result {
         Ok(Ok(())) => return i32::from(mirror.send_eof().is_err()) * FAILED,
-        Ok(Err(error)) => mirror.send_error(&*error),
+        Ok(Err(error)) => mirror.send_error_untraced(&*error),
         Err(payload) => {
             let trace = PANIC_TRACE.take().unwrap_or_else(Backtrace::disabled);
             mirror.send_panic_traced(&*payload, &trace)

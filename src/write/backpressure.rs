@@ -69,11 +69,14 @@ impl<'w> SpaceWait<'w> {
     ///
     /// # Errors
     ///
-    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`] and [`WriteError::Cancelled`], when
-    /// that is so.
+    /// [`WriteError::TimedOut`], [`WriteError::ReaderGone`], [`WriteError::OwnReader`] and
+    /// [`WriteError::Cancelled`], when that is so.
     pub(crate) fn wait(&mut self, segment: &Segment, position: Position) -> Result<(), WriteError> {
         if segment.is_cut() {
             return Err(WriteError::CutShort);
+        }
+        if segment.read_by.is_only_here() {
+            return Err(WriteError::OwnReader);
         }
         if self.gone.is_some() {
             self.periods = 0;
@@ -141,17 +144,19 @@ impl<'w> SpaceWait<'w> {
         let lives =
             segment.has_owner(READER_CELL).ok().flatten().unwrap_or(self.read != Some(read));
         self.read = Some(read);
-        if lives {
+        // It may have handed the reader on, so it too has the time that there may be none.
+        let is_own = lives && segment.read_by.is_here();
+        if lives && !is_own {
             self.without_reader = None;
             *self.gone = None;
             return Ok(());
         }
         let grace = Duration::from_millis(segment.geometry().reader_grace);
-        if self.gone.is_some()
-            || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace
-        {
+        let has_waited = if is_own { *self.gone == Some(read) } else { self.gone.is_some() };
+        if has_waited || self.without_reader.get_or_insert_with(Instant::now).elapsed() >= grace {
             *self.gone = Some(read);
-            return Err(WriteError::ReaderGone(grace));
+            let error = WriteError::ReaderGone(grace);
+            return Err(if is_own { WriteError::OwnReader } else { error });
         }
         Ok(())
     }

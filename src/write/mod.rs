@@ -7,4 +7,5 @@ pub(crate) mod backpressure;
 mod partial;
 mod partial_line;
 mod publisher;
+mod record;
 pub(crate) mod writer;

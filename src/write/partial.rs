@@ -8,19 +8,38 @@ use crate::error::WriteError;
 use crate::exchange::checksum;
 use crate::layout::flag;
 use crate::layout::sync::Ordering;
+use crate::line::ends::{SHORT, has_end};
 
 use Ordering::Relaxed;
 
 impl Writer {
+    /// Adds a piece without an end to the unfinished line, if that is all there is to do: one copy.
+    /// `false`, and nothing is done, otherwise.
+    #[inline(always)]
+    pub(crate) fn add_piece(&mut self, bytes: &[u8]) -> bool {
+        // An end alone is no piece; and longer ones are looked at by a faster way.
+        let is_short = (2..=SHORT).contains(&bytes.len());
+        if !is_short || !self.partial.has_room(bytes.len()) || has_end(bytes) {
+            return false;
+        }
+        let Some((at, end)) = self.partial.add(bytes.len()) else { return false };
+        let Publisher { segment, spare, cell, line, .. } = &self.publisher;
+        segment.ring().fill_on(spare, at, bytes);
+        // The header says the same as before, but for the length, which is the pending word's as
+        // long as the line is unfinished.
+        cell.set_pending(*line, end);
+        true
+    }
+
     /// Adds bytes to the unfinished line, which begins with them if there is none.
     // Apart, as `finish` is, so that they do not keep a whole line's code from being one piece.
     #[inline(never)]
     pub(crate) fn append(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         let ring = self.publisher.segment.ring();
-        let end = match self.partial.get_mut() {
+        let mut line = match self.partial.get() {
             None if bytes.len() <= self.fits => {
                 let mut begun = self.begin(style);
-                (begun.at, begun.stored) = (bytes.len(), bytes.len() as u64);
+                begun.at = bytes.len();
                 let header = self.publisher.header(style, begun.time, 0, begun.at, flag::FIRST);
                 if ring.shape.has_checks() {
                     begun.sum = ring.sum(checksum::NONE, bytes);
@@ -31,23 +50,17 @@ impl Writer {
                 }
                 ring.mark_begun(&self.publisher.spare, begun.order);
                 self.partial.set(begun);
-                bytes.len()
+                self.publisher.cell().set_pending(self.publisher.line, bytes.len());
+                return Ok(());
             }
-            Some(begun) if begun.is_one_part() && begun.at + bytes.len() <= self.fits => {
-                ring.fill(&self.publisher.spare, begun.at, bytes);
-                begun.sum = ring.sum(begun.sum, bytes);
-                begun.at += bytes.len();
-                begun.stored += bytes.len() as u64;
-                let (style, time, end) = (begun.style, begun.time, begun.at);
-                ring.write_header(
-                    &self.publisher.spare,
-                    &self.publisher.header(style, time, 0, end, flag::FIRST),
-                );
-                end
-            }
+            Some(begun) if begun.is_one_part() && begun.at + bytes.len() <= self.fits => *begun,
             _ => return self.append_more(bytes, style),
         };
-        self.publisher.cell().set_pending(self.publisher.line, end);
+        ring.fill(&self.publisher.spare, line.at, bytes);
+        line.sum = ring.sum(line.sum, bytes);
+        line.at += bytes.len();
+        self.partial.set(line);
+        self.publisher.cell().set_pending(self.publisher.line, line.at);
         Ok(())
     }
 
@@ -67,7 +80,7 @@ impl Writer {
     fn append_more(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         let payload = self.publisher.segment.ring().shape.payload();
         let mut state = self.partial.get().copied().unwrap_or_else(|| self.begin(style));
-        let left = self.publisher.segment.geometry().max_line - state.stored;
+        let left = self.publisher.segment.geometry().max_line - state.before - state.at as u64;
         let (mut rest, over) = bytes.split_at(bytes.len().min(left as usize));
         state.cut += over.len() as u64;
         let mut failed = Ok(());
@@ -84,7 +97,6 @@ impl Writer {
             ring.fill(&self.publisher.spare, state.at, now);
             state.sum = ring.sum(state.sum, now);
             state.at += now.len();
-            state.stored += now.len() as u64;
             rest = later;
         }
         // For observers, and for the process that recovers what this one leaves when it dies.
@@ -102,8 +114,8 @@ impl Writer {
 
     /// Adds `bytes` to the number of bytes omitted from the current line.
     pub(crate) fn cut(&mut self, bytes: u64) {
-        if let Some(state) = self.partial.get_mut() {
-            state.cut += bytes;
+        if let Some(line) = self.partial.get() {
+            self.partial.set(PartialLine { cut: line.cut + bytes, ..*line });
         }
     }
 
@@ -128,6 +140,7 @@ impl Writer {
             state.cut += state.at as u64;
             state.cutting = true;
         }
+        state.before += state.at as u64;
         (state.at, state.sum) = (0, checksum::NONE);
         outcome.map(drop)
     }
@@ -138,18 +151,26 @@ impl Writer {
         match self.partial.get() {
             None => self.line(&[], style),
             Some(begun) if begun.is_one_part() => {
+                if self.publisher.segment.ring().shape.has_checks() {
+                    return self.finish_with_checksum(*begun, flags);
+                }
                 let flags = flags | flag::FIRST | flag::LAST;
                 let header = self.publisher.header(begun.style, begun.time, 0, begun.at, flags);
-                let sum = begun.sum;
                 self.partial.take();
-                if self.publisher.segment.ring().shape.has_checks() {
-                    return self.publish_with_checksum(&header, sum);
-                }
-                self.publisher.segment.ring().write_header(&self.publisher.spare, &header);
+                // Its other words are there since it was begun.
+                self.publisher.segment.ring().write_part_word(&self.publisher.spare, &header);
                 self.publisher.publish_line::<false>()
             }
             Some(begun) => self.finish_parts(*begun, flags),
         }
+    }
+
+    #[inline(never)]
+    fn finish_with_checksum(&mut self, begun: PartialLine, flags: u32) -> Result<(), WriteError> {
+        let flags = flags | flag::FIRST | flag::LAST;
+        let header = self.publisher.header(begun.style, begun.time, 0, begun.at, flags);
+        self.partial.take();
+        self.publish_with_checksum(&header, begun.sum)
     }
 
     /// The same for one of several parts, or of which something was cut.
@@ -189,10 +210,16 @@ impl Writer {
 
     /// Forgets the unfinished line's bytes: what follows rewrites it.
     pub(crate) fn rewrite(&mut self) {
-        if let Some(state) = self.partial.get_mut() {
-            let PartialLine { style, order, time, parts, .. } = *state;
-            *state = PartialLine { style, order, time, ..PartialLine::default() };
+        if let Some(line) = self.partial.get() {
+            let PartialLine { style, order, time, parts, .. } = *line;
+            self.partial.set(PartialLine { style, order, time, ..PartialLine::default() });
             self.forget(parts);
+            // The spare may be another by now, in which an older line stands. Pieces rest on the
+            // header that is there.
+            let header = self.publisher.header(style, time, 0, 0, flag::FIRST);
+            let ring = self.publisher.segment.ring();
+            ring.write_header(&self.publisher.spare, &header);
+            ring.mark_begun(&self.publisher.spare, order);
         }
     }
 

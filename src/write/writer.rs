@@ -4,6 +4,7 @@
 //! line that is longer than a slot goes out in parts, each an ordinary exchange; the last one
 //! carries the flag.
 
+use std::io;
 use std::sync::Arc;
 
 pub(crate) use super::publisher::Style;
@@ -14,7 +15,8 @@ use crate::error::{MirrorError, WriteError};
 use crate::exchange::checksum;
 use crate::layout::sync::Ordering;
 use crate::layout::{LineNumber, Owner, SlotHeader, TicketWord, flag};
-use crate::line::item::{Kind, Level};
+use crate::line::ends::{SHORT, has_end};
+use crate::line::item::{Kind, Level, Stream};
 use crate::line::splitter::{LineSplitter, Piece, Pieces};
 use crate::registry::cell::{MirrorKind, Registration};
 use crate::segment::Segment;
@@ -44,8 +46,9 @@ impl Writer {
         let publisher = Publisher::new(segment, entry)?;
         let fits = segment.ring().shape.payload().min(segment.geometry().max_line as usize);
         // The long way has time stamps and checksums too.
-        let is_plain = !segment.stamps() && !segment.ring().shape.has_checks();
-        let partial = Unfinished::none(if is_plain { fits + 1 } else { 0 });
+        let is_plain = !segment.ring().shape.has_checks();
+        let has_plain_pieces = is_plain && segment.geometry().returns == 0;
+        let partial = Unfinished::none(fits, is_plain && !segment.stamps(), has_plain_pieces);
         Ok(Self { publisher, partial, splitter: splitter(segment), fits, voided: None })
     }
 
@@ -64,17 +67,40 @@ impl Writer {
     /// Writes any bytes: the splitter says where lines end.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        if self.add_piece(bytes) { Ok(()) } else { self.write_other(bytes, style) }
+    }
+
+    /// The same for bytes that are no piece that [`add_piece`](Self::add_piece) takes, for a caller
+    /// that does not look at the error.
+    // Apart, so that a piece that it takes saves no registers for this.
+    #[inline(never)]
+    pub(crate) fn write_other_io(&mut self, bytes: &[u8], style: Style) -> io::Result<()> {
+        Ok(self.write_other(bytes, style)?)
+    }
+
+    #[inline(always)]
+    fn write_other(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
         if self.splitter.holds_back() {
             return self.write_split(bytes, style);
         }
-        // The common cases, in one look: a piece without an end, a line with its own, and an end.
+        if bytes == b"\n" {
+            return self.finish(style, 0);
+        }
+        if (1..=SHORT).contains(&bytes.len()) && !has_end(bytes) {
+            return self.append(bytes, style);
+        }
+        // The common cases, in one look: a piece without an end, and a line with its own.
         match memchr::memchr2(b'\n', b'\r', bytes) {
             None if bytes.is_empty() => Ok(()),
             None => self.append(bytes, style),
-            Some(0) if bytes == b"\n" => self.finish(style, 0),
             Some(end) if &bytes[end..] == b"\n" => self.line(&bytes[..end], style),
             Some(_) => self.write_split(bytes, style),
         }
+    }
+
+    /// Whether a `\r` waits for what follows it.
+    pub(super) fn holds_back(&self) -> bool {
+        self.splitter.holds_back()
     }
 
     #[inline(never)]
@@ -223,7 +249,8 @@ impl Writer {
         let (word, owner) = match how {
             Finish::Eof => (TicketWord::Eof(self.publisher.registration.mirror), Owner::Free),
             Finish::Error(text) => {
-                let style = Style::default().kind(Kind::Error).level(Level::Error);
+                let style = Style::default().stream(Stream::Stderr);
+                let style = style.kind(Kind::Error).level(Level::Error);
                 result = result.and(self.line(text, style));
                 self.keep_error(text, style);
                 (TicketWord::Error(self.publisher.registration.mirror), Owner::KeepsError)

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use linering::{
@@ -183,13 +183,15 @@ fn a_forked_child_may_not_use_its_parents_reader() {
         let refused = [
             matches!(reader.recv(), Err(ReadError::Forked)),
             matches!(reader.try_recv(), Err(ReadError::Forked)),
+            matches!(reader.recv_ref(), Err(ReadError::Forked)),
+            matches!(reader.try_recv_ref(), Err(ReadError::Forked)),
             matches!(reader.recv_timeout(std::time::Duration::ZERO), Err(ReadError::Forked)),
             matches!(reader.batch(), Err(ReadError::Forked)),
             matches!(reader.commit(), Err(ReadError::Forked)),
             matches!(reader.next(), Some(Err(ReadError::Forked))),
         ];
         drop(reader);
-        refused.iter().take_while(|refused| **refused).count() as u8 ^ 6
+        refused.iter().take_while(|refused| **refused).count() as u8 ^ 8
     })
     .succeeds();
     let reader = inherited.expect("the parent still has it");
@@ -216,8 +218,11 @@ fn an_attached_process_wakes_a_reader_through_the_pipe() {
         let Ok(mut mirror) = seat.open() else { return 2 };
         u8::from(mirror.write_line(b"wake up").is_err()) * 3
     });
-    let mut poll =
-        libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: reader.poll_fd().expect("a pipe").as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     loop {
         // SAFETY: one struct, which lives during the call.
         let woken = unsafe { libc::poll(&raw mut poll, 1, 60_000) };
@@ -508,8 +513,11 @@ fn an_attached_reader_polls_the_pipe_too() {
     let mut reader = attached.reader().expect("no other reader");
     while reader.try_recv().expect("ours").is_some() {}
     let is_readable = |reader: &linering::Reader| {
-        let mut polled =
-            libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut polled = libc::pollfd {
+            fd: reader.poll_fd().expect("a pipe").as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: one struct, which lives during the call.
         unsafe { libc::poll(&raw mut polled, 1, 0) == 1 }
     };

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -112,8 +112,11 @@ fn one_that_stands_still_before_it_wakes_an_event_loop_keeps_no_other_from_it() 
     // SIGSTOP would do as well: it stands still here.
     other.write_line(b"two").unwrap();
     other.write_line(b"three").unwrap();
-    let mut polled =
-        libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut polled = libc::pollfd {
+        fd: reader.poll_fd().expect("a pipe").as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // SAFETY: one struct, which lives during the call.
     let ready = unsafe { libc::poll(&raw mut polled, 1, 2000) };
     child.kill();

@@ -381,6 +381,7 @@ fn a_parent_is_told_how_its_child_exited_and_may_still_await_it() {
         let ended = end_of(&ring);
         assert_eq!((ended.end, ended.is_failure()), (End::Died, is_failure));
         assert_eq!(ended.to_string(), format!("-- worker 0 {told} --"));
+        assert_eq!(ended.process, Some(child.0 as u32));
         assert_eq!(ended.exit, Some(child.status()), "it was not awaited before");
     }
 }
@@ -396,4 +397,6 @@ fn nobody_is_told_how_another_processes_child_exited() {
     between.succeeds();
     let ended = end_of(&ring);
     assert_eq!((ended.end, ended.exit), (End::Died, None));
+    assert_eq!(ended.to_string(), "-- worker 0 is gone, no EOF --", "killed, or not");
+    assert!(ended.process.is_some_and(|process| process != std::process::id()));
 }

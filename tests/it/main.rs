@@ -12,6 +12,7 @@
 #[cfg(feature = "workers")]
 mod adversity;
 mod attach;
+mod borrowed;
 #[cfg(feature = "capture")]
 mod capture;
 mod checksums;
@@ -24,11 +25,13 @@ mod line_buffer;
 mod liveness;
 mod named;
 mod observe;
+mod pieces;
 mod policies;
 #[cfg(feature = "workers")]
 mod proc_buffer;
 #[cfg(feature = "rotate")]
 mod rotate;
+mod service;
 #[cfg(feature = "workers")]
 mod soak;
 mod storm;

@@ -212,7 +212,7 @@ fn a_ring_that_a_kill_has_left_is_read_from_its_file_and_is_as_it_was() {
     assert!(!dead.is_used());
     let expected: Vec<_> = expected
         .into_iter()
-        .chain(["last wor".to_owned(), "-- worker killed died --".to_owned()])
+        .chain(["last wor".to_owned(), "-- worker killed is gone, no EOF --".to_owned()])
         .collect();
     assert_eq!(texts(&dead.snapshot().expect("the file stays whole")), expected);
     let seen = dead.snapshot().expect("the file stays whole");

@@ -1,6 +1,6 @@
 //! Files that rotate: every line is in one of them, once, wherever their writers are killed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
@@ -176,4 +176,89 @@ fn what_cannot_rotate_is_refused() {
     assert!(RotatingFile::open(env!("CARGO_TARGET_TMPDIR"), 1000, 1).is_err());
     let mut full = RotatingFile::open("/dev/full", u64::MAX, 1).expect("it opens");
     assert_eq!(full.write(b"line\n").expect_err("full").kind(), ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_limit_of_nothing_is_refused() {
+    let folder = folder();
+    let refused = RotatingFile::open(folder.path().join("log"), 0, 1).expect_err("no limit");
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert!(refused.to_string().contains("expected at least 1"), "{refused}");
+}
+
+#[test]
+fn a_file_that_was_renamed_or_cut_is_noticed_between_lines() {
+    for limit in [u64::MAX, 1000] {
+        let folder = folder();
+        let path = folder.path().join("log");
+        let moved = folder.path().join("log.1");
+        let mut log = RotatingFile::open(&path, limit, 9).expect("a log");
+        log.write_all(b"one\ntw").expect("room");
+        fs::rename(&path, &moved).expect("it is there");
+        log.write_all(b"o, its end\nthree\n").expect("room");
+        log.write_all(b"four\n").expect("room");
+        // Not in the middle of a line, nor of what was written with it.
+        assert_eq!(fs::read_to_string(&moved).expect("it"), "one\ntwo, its end\nthree\n");
+        assert_eq!(fs::read_to_string(&path).expect("a new one"), "four\n");
+        // logrotate's copytruncate.
+        File::options().write(true).open(&path).expect("it").set_len(0).expect("ours");
+        log.write_all(b"five\n").expect("room");
+        assert_eq!(fs::read_to_string(&path).expect("it"), "five\n");
+    }
+}
+
+#[test]
+fn a_file_that_is_opened_anew_is_so_after_the_line() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let moved = folder.path().join("log.1");
+    let mut log = RotatingFile::open(&path, 1000, 9).expect("a log");
+    log.reopen().expect("the same");
+    log.write_all(b"one\ntw").expect("room");
+    fs::rename(&path, &moved).expect("it is there");
+    log.reopen().expect("later");
+    log.write_all(b"o\nthree\nfo").expect("room");
+    log.write_all(b"ur\n").expect("room");
+    assert_eq!(fs::read_to_string(&moved).expect("it"), "one\ntwo\n");
+    assert_eq!(fs::read_to_string(&path).expect("a new one"), "three\nfour\n");
+    // A place where nothing can be made, for a while.
+    fs::rename(folder.path(), folder.path().with_extension("elsewhere")).expect("ours");
+    assert!(log.reopen().is_err());
+    assert!(log.write_all(b"five\n").is_err());
+    fs::rename(folder.path().with_extension("elsewhere"), folder.path()).expect("ours");
+    log.write_all(b"five\n").expect("room");
+    assert_eq!(fs::read_to_string(&path).expect("it"), "three\nfour\nfive\n");
+}
+
+#[test]
+fn several_may_write_one_file_and_no_line_is_lost_torn_or_written_twice() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    const LINES: usize = 400;
+    let children: Vec<_> = (0..3)
+        .map(|writer| {
+            fork(|| {
+                let Ok(mut log) = RotatingFile::open(&path, 200, 1_000_000) else { return 1 };
+                for number in 0..LINES {
+                    if log.write_all(format!("{writer}:{number}\n").as_bytes()).is_err() {
+                        return 2;
+                    }
+                }
+                0
+            })
+        })
+        .collect();
+    children.into_iter().for_each(Child::succeeds);
+    let text = contents(folder.path()).concat();
+    for writer in 0..3 {
+        let prefix = format!("{writer}:");
+        let numbers = text.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let mut numbers: Vec<usize> = numbers.map(|n| n.parse().expect("whole")).collect();
+        assert_eq!(numbers.len(), LINES, "writer {writer}");
+        numbers.sort();
+        assert!(numbers.into_iter().eq(0..LINES), "writer {writer}");
+    }
+    assert_eq!(text.lines().count(), 3 * LINES);
+    let files = fs::read_dir(folder.path()).expect("a folder").count();
+    assert!(files > 10, "{files} files");
 }

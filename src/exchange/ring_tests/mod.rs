@@ -19,6 +19,7 @@ mod hint;
 mod many_laps;
 mod plans;
 mod queue;
+mod runs;
 mod sleeping;
 mod threads;
 
@@ -195,9 +196,7 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, overwrite: bool) -> bool {
-        let ring = self.heap.ring();
-        let run = ring.run(self.position);
-        ring.take(&run.words[0], &run, mode(overwrite))
+        self.heap.ring().take(self.position, mode(overwrite))
     }
 
     /// The next line, checked and taken: its writer's cell and its number.

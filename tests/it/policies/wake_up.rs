@@ -1,8 +1,9 @@
 //! A reader's descriptor wakes an event loop for every line and every end.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::thread;
+use std::time::Duration;
 
 use linering::{Policy, Reader, WakeUp};
 
@@ -10,8 +11,11 @@ use super::{mirror, now, reader, ring, small, texts, write};
 
 /// Whether the descriptor becomes readable within so many milliseconds.
 fn is_readable(reader: &Reader, milliseconds: i32) -> bool {
-    let mut poll =
-        libc::pollfd { fd: reader.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: reader.poll_fd().expect("a pipe").as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     loop {
         // SAFETY: one struct, which lives during the call.
         match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
@@ -71,11 +75,83 @@ fn an_event_loop_misses_no_line_and_no_end() {
 }
 
 #[test]
-fn without_a_pipe_the_descriptor_is_always_readable() {
-    let ring = ring(small(8, Policy::Block));
+fn the_wake_up_pipe_is_readable_from_the_start_and_as_long_as_an_item_is_there() {
+    let ring = ring(small(8, Policy::Block).wake_up(WakeUp::Pipe));
+    let mut mirror = mirror(&ring);
+    write(&mut mirror, "before it reads");
     let mut reader = reader(&ring);
-    assert!(is_readable(&reader, 0));
+    assert!(is_readable(&reader, 0), "a line was there before");
+    assert_eq!(texts(&now(&mut reader)), ["before it reads"]);
+    assert!(!is_readable(&reader, 0));
+
+    let take = |reader: &mut Reader, call: usize| match call {
+        0 => reader.try_recv().expect("ours").map(|item| item.to_string()),
+        1 => reader.recv().expect("ours").map(|item| item.to_string()),
+        2 => {
+            let came = reader.wait_timeout(Duration::from_secs(60)).expect("ours");
+            came.then(|| reader.try_recv().expect("ours").expect("one").to_string())
+        }
+        _ => {
+            // A batch that is dropped comes again.
+            let batch = reader.batch().expect("ours");
+            assert!(!batch.is_empty());
+            reader.try_recv().expect("ours").map(|item| item.to_string())
+        }
+    };
+    for round in 0..64 {
+        let call = round % 4;
+        match round / 4 % 4 {
+            0 => {}
+            1 => assert!(reader.try_recv().expect("ours").is_none()),
+            2 => assert!(!reader.wait_timeout(Duration::ZERO).expect("ours")),
+            _ => assert!(!reader.wait_timeout(Duration::from_millis(1)).expect("ours")),
+        }
+        for line in ["one", "two", "three"] {
+            write(&mut mirror, line);
+        }
+        for line in ["one", "two", "three"] {
+            assert!(is_readable(&reader, 0), "round {round}: {line} is there");
+            assert_eq!(take(&mut reader, call).as_deref(), Some(line));
+        }
+        assert!(reader.try_recv().expect("ours").is_none());
+        assert!(!is_readable(&reader, 0), "round {round}: nothing is there");
+    }
+}
+
+/// Waits by both ways, so that a wake-up may come while the reader sleeps in a call.
+#[test]
+fn a_reader_that_waited_in_a_call_can_be_polled_after_it() {
+    let ring = ring(small(8, Policy::Block).wake_up(WakeUp::Pipe));
+    let mut reader = reader(&ring);
+    let mut mirror = mirror(&ring);
+    for round in 0..200 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                write(&mut mirror, "one");
+                write(&mut mirror, "two");
+            });
+            assert_eq!(reader.recv().expect("ours").expect("not over").to_string(), "one");
+            assert!(is_readable(&reader, 60_000), "round {round}");
+            let two = reader.recv().expect("ours").expect("not over").to_string();
+            assert_eq!(two, "two", "round {round}");
+        });
+    }
+}
+
+#[test]
+fn a_waker_makes_the_descriptor_readable() {
+    let ring = ring(small(8, Policy::Block).wake_up(WakeUp::Pipe));
+    let mut reader = reader(&ring);
     let _mirror = mirror(&ring);
     assert!(reader.try_recv().expect("ours").is_none());
+    assert!(!is_readable(&reader, 0));
+    reader.waker().wake();
     assert!(is_readable(&reader, 0));
+    assert!(reader.try_recv().expect("ours").is_none());
+}
+
+#[test]
+fn without_a_pipe_there_is_nothing_to_poll() {
+    let ring = ring(small(8, Policy::Block));
+    assert!(reader(&ring).poll_fd().is_none());
 }

@@ -73,6 +73,7 @@ fn a_workers_error_and_panic_come_as_errors_with_their_exit_codes() {
     ];
     let found: Vec<_> = groups.iter().map(|(_, _, lines)| without_trace(lines)).collect();
     assert_eq!(found, expected);
+    assert_eq!(groups[0].2, expected[0], "where it was sent says nothing of an error");
     let mut lines = texts(&buffer);
     lines.retain(|text| text.starts_with("worker "));
     lines.sort();

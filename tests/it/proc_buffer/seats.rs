@@ -222,12 +222,34 @@ fn what_is_used_up_is_named_and_comes_back() {
     let error = buffer.seat().expect_err("there are three");
     assert!(matches!(error, MirrorError::TooManySeats { limit: 3 }), "{error}");
     assert!(error.to_string().contains("`seats`"), "{error}");
-    let error = buffer.ring().seat_labelled("a label of twenty-five by").expect_err("too long");
-    assert_eq!(error.to_string(), "the label has 25 bytes, expected at most 24");
     drop(mirrors);
     drop(seat.open().expect("a mirror"));
     assert_eq!(wait(&buffer).len(), 3);
     let _mirrors = [buffer.mirror().expect("a mirror"), buffer.mirror().expect("a mirror")];
+}
+
+#[test]
+fn a_label_that_is_too_long_is_cut_between_characters_and_says_so() {
+    let buffer = small(20);
+    for (label, expected) in [
+        ("", ""),
+        ("a label of twenty-four b", "a label of twenty-four b"),
+        ("a label of twenty-five by", "a label of twenty-fiv…"),
+        // A character of four bytes, cut at each of them.
+        ("a label of twenty-f🦀 and more", "a label of twenty-f…"),
+        ("a label of twenty🦀 and more", "a label of twenty🦀…"),
+        (&"ä".repeat(1000), "ääääääääää…"),
+    ] {
+        assert!(expected.len() <= 24);
+        let ring = buffer.ring();
+        let seat: Seat =
+            ring.seat_labelled(label).expect("a seat").to_string().parse().expect("it");
+        drop(seat.open().expect("a mirror").reopen().expect("another"));
+        drop(ring.mirror_labelled(label).expect("a mirror"));
+        let ends = buffer.wait().expect("ours");
+        assert_eq!(ends.len(), 3);
+        assert!(ends.iter().all(|ended| ended.label == expected), "{label:?}: {ends:#?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! How many instructions a write, one in pieces, a take and a batch execute, under callgrind, which
-//! counts the same on any machine.
+//! How many instructions a write, one in pieces, a formatted one, a take and a batch execute, under
+//! callgrind, which counts the same on any machine.
 //!
 //! Each case handles [`LINES`] lines of 100 bytes, and fails where it takes 3 % more instructions
 //! than its base here. A change that makes it take less, or has a reason to make it take more,
@@ -12,15 +12,19 @@ use std::io::Write;
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
-use linering::{Item, LineProcMirror, LineRing, Options, Policy, Reader, Timestamps};
+use linering::{Item, ItemRef, LineProcMirror, LineRing, Options, Policy, Reader, Timestamps};
 
 /// Lines of one case.
 const LINES: usize = 1024;
 /// Instructions for each line.
-const WRITE: u64 = 190;
+const WRITE: u64 = 187;
 const PIECES: u64 = 443;
-const TAKE: u64 = 580;
-const BATCH: u64 = 281;
+const FIVE_PIECES: u64 = 755;
+const FORMATTED: u64 = 1252;
+const TAKE: u64 = 350;
+const TAKE_REF: u64 = 224;
+const BATCH: u64 = 182;
+const BATCH_REF: u64 = 128;
 
 /// Fails a case that takes more than 3 % more than this for each line.
 fn at_most(base: u64) -> LibraryBenchmarkConfig {
@@ -33,6 +37,8 @@ fn at_most(base: u64) -> LibraryBenchmarkConfig {
 }
 
 const LINE: [u8; 100] = [b'.'; 100];
+/// What a formatted line says.
+const TEXT: &str = "has served a request of another process, and has told its caller";
 
 fn ring(policy: Policy) -> LineRing {
     let options =
@@ -81,6 +87,31 @@ fn pieces((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProc
     (ring, mirror)
 }
 
+// As a program prints a line piece by piece, and then its end.
+#[library_benchmark(config = at_most(FIVE_PIECES))]
+#[bench::five_pieces_and_an_end(mirror())]
+fn five_pieces((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
+    for _ in 0..LINES {
+        for piece in LINE.chunks(LINE.len() / 5) {
+            mirror.write_all(black_box(piece)).expect("it overwrites");
+        }
+        mirror.write_all(black_box(b"\n")).expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
+// A line of 100 bytes, most of it text.
+#[library_benchmark(config = at_most(FORMATTED))]
+#[bench::four_arguments(mirror())]
+fn formatted((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
+    let (name, text) = (black_box("worker"), black_box(TEXT));
+    for number in 0..LINES as u64 {
+        let millis = black_box(number % 1000);
+        writeln!(mirror, "{name} {number}: {text} after {millis} ms").expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
 type Read = (LineRing, LineProcMirror, Reader);
 
 #[library_benchmark(config = at_most(TAKE))]
@@ -112,5 +143,34 @@ fn batch((ring, mirror, mut reader): Read) -> Read {
     (ring, mirror, reader)
 }
 
-library_benchmark_group!(name = hot_paths, benchmarks = [write, pieces, take, batch]);
+#[library_benchmark(config = at_most(TAKE_REF))]
+#[bench::one_after_another(reader())]
+fn take_ref((ring, mirror, mut reader): Read) -> Read {
+    let mut lines = 0;
+    while lines < LINES {
+        if let Some(ItemRef::Line(line)) = reader.try_recv_ref().expect("ours") {
+            assert_eq!(black_box(line.bytes()).len(), LINE.len());
+            lines += 1;
+        }
+    }
+    (ring, mirror, reader)
+}
+
+#[library_benchmark(config = at_most(BATCH_REF))]
+#[bench::in_batches(reader())]
+fn batch_ref((ring, mirror, mut reader): Read) -> Read {
+    let mut lines = 0;
+    while lines < LINES {
+        let batch = reader.batch().expect("ours");
+        for item in batch.iter_ref() {
+            let ItemRef::Line(line) = item else { unreachable!("there are short lines alone") };
+            assert_eq!(black_box(line.bytes()).len(), LINE.len());
+            lines += 1;
+        }
+        batch.commit();
+    }
+    (ring, mirror, reader)
+}
+
+library_benchmark_group!(name = hot_paths, benchmarks = [write, pieces, five_pieces, formatted, take, take_ref, batch, batch_ref]);
 main!(library_benchmark_groups = hot_paths);

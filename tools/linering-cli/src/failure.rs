@@ -13,8 +13,6 @@ pub const INTERRUPTED: u8 = 130;
 pub enum Failure {
     /// The caller asked for something that is not possible.
     Usage(String),
-    /// A command that cannot be started.
-    NotStarted(String),
     /// It did not work.
     Failed(String),
     /// The reader of its output has gone, which is no reason to complain.
@@ -40,7 +38,7 @@ impl Failure {
         let code = match self {
             Failure::Unread => return ExitCode::SUCCESS,
             Failure::Usage(_) => 2,
-            Failure::Failed(_) | Failure::NotStarted(_) => 1,
+            Failure::Failed(_) => 1,
         };
         note(self);
         ExitCode::from(code)
@@ -50,9 +48,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(sentence)
-            | Failure::NotStarted(sentence)
-            | Failure::Failed(sentence) => f.write_str(sentence),
+            Failure::Usage(sentence) | Failure::Failed(sentence) => f.write_str(sentence),
             Failure::Unread => f.write_str("the output is closed"),
         }
     }

@@ -34,6 +34,7 @@ impl ItemPrinter {
             timestamps: format == Format::Short,
             color: is_colored(color, &out),
             caret: out.is_terminal(),
+            sgr: color == clap::ColorChoice::Always,
         };
         Ok(Self {
             sink: Sink::new("the standard output", look, own(&out)?),

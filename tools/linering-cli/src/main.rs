@@ -31,7 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Cat(cat::Args),
     Recover(recover::Args),
     Verify(verify::Args),
@@ -39,7 +39,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        // `run` has the exit codes of env and its like, of which 2 is the command's.
+        if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|first| first == "run") {
+            let _ = error.print();
+            std::process::exit(run::OURS.into());
+        }
+        error.exit()
+    });
+    match cli.command {
         Command::Demo(args) => demo::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Run(args) => run::run(&args),
         Command::Recover(args) => recover::run(&args).unwrap_or_else(|failure| failure.tell()),

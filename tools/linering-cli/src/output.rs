@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use crate::failure::Failure;
 
-pub use format::{Clock, Format, stream_name};
+pub use format::{Clock, EndRecord, Format, json_end, stream_name};
 pub use page::{Look, Page};
 pub use sink::Sink;
 pub use template::Template;

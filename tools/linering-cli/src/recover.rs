@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             Ok(true) => {}
             Err(error) => return Err(failed("drain", &error)),
             // A seat that was not opened never will be, where no other process lives.
-            Ok(false) if reader.is_over() || !is_used && ring.counts().live == 0 => break,
+            Ok(false) if reader.is_idle() || !is_used && ring.counts().live == 0 => break,
             Ok(false) => continue,
         }
         let batch = reader.batch().map_err(|error| failed("drain", &error))?;

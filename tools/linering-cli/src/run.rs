@@ -1,44 +1,83 @@
-//! `linering run`: copies of a command, every line of theirs whole and in one order. `docs/run.md`
-//! has the design.
+//! `linering run`: commands, every line of theirs whole and in one order, and none of their
+//! processes left behind. `docs/run.md` has the design; this wires its rooms.
 
 mod args;
+mod drain;
+mod end;
+mod job_log;
+mod jobs;
 mod losses;
+mod mailbox;
+mod plan;
 mod printer;
 mod progress;
 mod pump;
+mod ring;
+mod signals;
 mod spool;
 mod summary;
-mod workers;
+mod supervisor;
+mod system;
 
-use std::io::{self, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitCode, ExitStatus};
-use std::time::Duration;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use linering::{CreateError, Item, LineRing, Options, Timestamps, turn_sigbus_into_errors};
-use signal_hook::consts::SIGPIPE;
+use linering::turn_sigbus_into_errors;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::SIGTSTP;
 
 use crate::failure::{Failure, note};
-use crate::output::Format;
 pub use args::Args;
-use losses::Losses;
-use printer::Printer;
+use drain::{Desk, Drain, Printed};
+use job_log::JobLog;
+use mailbox::Mailbox;
+use printer::{Printer, Told};
 use progress::Progress;
-use pump::Reads;
+use pump::Order;
+use signals::Signals;
 use summary::Summary;
-use workers::Workers;
+use supervisor::{Outcome, Supervisor, System as _, Verdict};
+use system::{Launcher, Processes, Witnesses};
 
-/// Runs the copies to their end.
+/// The exit code for a failure of ours, wrong usage included.
+pub const OURS: u8 = 125;
+
+/// How long outputs that take nothing are waited for, once there is a hurry; and writers that live
+/// on after all was closed.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the main thread is told by the others.
+#[derive(Debug)]
+pub enum Letter {
+    /// A worker's pipes are at their end.
+    OutputEnded(usize),
+    /// What goes to stdout has no reader any more.
+    Unread,
+    /// Something that goes on without what failed.
+    Failed(String),
+    /// The last one of the printer.
+    Printed(Result<Printed, String>),
+}
+
+/// How it ends.
+enum Ending {
+    Code(u8),
+    Signal(i32),
+}
+
+/// Runs the commands to their end.
 pub fn run(args: &Args) -> ExitCode {
     match try_run(args) {
-        Ok(code) => code,
+        Ok(Ending::Code(code)) => ExitCode::from(code),
+        Ok(Ending::Signal(signal)) => {
+            signals::die_of(signal);
+            ExitCode::from(128 + signal as u8)
+        }
         Err(failure) => {
             note(&failure);
-            match failure {
-                Failure::Usage(_) => ExitCode::from(2),
-                Failure::NotStarted(_) => ExitCode::from(127),
-                Failure::Failed(_) | Failure::Unread => ExitCode::from(125),
-            }
+            ExitCode::from(OURS)
         }
     }
 }
@@ -47,177 +86,193 @@ fn refused(doing: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::Failed(format!("cannot {doing}: {error}"))
 }
 
-fn try_run(args: &Args) -> Result<ExitCode, Failure> {
-    let commands = args.commands()?;
-    // Before anything is started.
+fn try_run(args: &Args) -> Result<Ending, Failure> {
+    let jobs = args.jobs()?;
+    let plan = args.plan(jobs.len())?;
+    // Forked, while there is one thread and nothing that they must not keep.
+    let witnesses = Witnesses::start().map_err(refused("start"))?;
     turn_sigbus_into_errors().map_err(refused("watch for signals"))?;
+    // A FIFO may wait for its reader here, and a signal ends that.
     let sinks = args.sinks()?;
-    let ring = make_ring(args, commands.len())?;
+    let log =
+        |path| JobLog::create(path, &jobs).map_err(|error| Failure::of_path("write", path, &error));
+    let log = args.joblog.as_deref().map(log).transpose()?;
+    let ring = ring::make(args, plan.at_once)?;
     let mut reader =
         ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
     // The processors are the workers'.
     reader.set_spinning(false);
 
-    let mut workers = Workers::default();
-    // Before they are started: a signal between would leave them without us.
-    workers.watch_signals().map_err(refused("watch for signals"))?;
-    let mut summary = Summary::new(commands.len());
-    let started = workers.start(&ring, &commands);
-    let pipes = started.inspect_err(|_| {
+    let signals = Signals::watch().map_err(refused("watch for signals"))?;
+    let (letters, told) = (mailbox()?, mailbox()?);
+    let orders = mailbox()?;
+    let is_alone = jobs.len() == 1;
+    let names = jobs.iter().map(|job| job.name.clone()).collect();
+    let progress = Progress::new(args.progress, jobs.len());
+    let printer = Printer::new(args.style(jobs.len()), sinks, names, progress);
+    let drain = Drain {
+        reader,
+        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log, plan.at_once),
+        wants_table: args.summary,
+        is_alone,
+        outlives: args.outlives(),
+        letters: letters.clone(),
+    };
+    let pump = pump::start(&ring, args.reads(plan.at_once), orders.clone(), letters.clone())?;
+    let launcher = Launcher::new(ring, jobs, args.outputs(), plan.at_once);
+    let processes = Processes::new(launcher, witnesses, orders.clone(), told.clone());
+    let processes = processes.map_err(refused("adopt processes"))?;
+    drain::start(drain).map_err(refused("print"))?;
+
+    let linger = plan.linger;
+    let supervisor = Supervisor::new(plan, processes);
+    let mut watch =
+        Watch { began: Instant::now(), signals, letters, supervisor, printed: None, failed: false };
+    watch.run();
+    orders.put(Order::Finish);
+    watch.finish(&told, linger);
+    let outcome = watch.supervisor.outcome().clone();
+    if matches!(watch.printed, Some(Ok(_))) {
+        // It ends, and lets go of the ring, whose name goes with it.
+        let _ = pump.join();
+    } else {
+        forget(args);
+    }
+    if let Some(not_started) = outcome.not_started {
         if let Some(path) = &args.file {
             // We made it, and it is of no use: it is empty.
             let _ = std::fs::remove_file(path);
         }
-    })?;
-    if args.halt {
-        workers.halt();
+        note(not_started.sentence);
+        return Ok(Ending::Code(not_started.code));
     }
-    let pump = pump::start(&ring, pipes, args.reads(commands.len()))?;
-    let closer = pump.closer();
-    workers.close_at_end(closer.clone());
-    let progress = Progress::new(args.progress, commands.len());
-    let mut printer =
-        Printer::new(args.style(commands.len()), sinks, &workers.processes(), progress);
-    let mut losses = Losses::default();
+    if let Some(signal) = watch.supervisor.dies_of() {
+        return Ok(Ending::Signal(signal));
+    }
+    let printed = match watch.printed {
+        Some(Ok(printed)) => printed,
+        Some(Err(sentence)) => return Err(Failure::Failed(sentence)),
+        None => return Ok(Ending::Code(OURS)),
+    };
+    let is_ours = printed.has_failed || watch.failed;
+    let is_strictly_failed = args.strict && printed.has_lost;
+    Ok(Ending::Code(if is_ours { OURS } else { verdict(&outcome, is_alone, is_strictly_failed) }))
+}
 
-    loop {
-        // Before it waits, everything is printed that there is.
-        let mut waited = reader.wait_timeout(Duration::ZERO);
-        if matches!(waited, Ok(false)) {
-            printer.flush();
-            if let Some(due) = losses.due_in() {
-                waited = reader.wait_timeout(due);
-                losses.tell_if_due(|sentence| printer.aside(|| note(sentence)));
+fn mailbox<T>() -> Result<Mailbox<T>, Failure> {
+    Mailbox::new().map_err(refused("make an event descriptor"))
+}
+
+/// One worker's own code; of several, how many failed.
+fn verdict(outcome: &Outcome, is_alone: bool, is_strictly_failed: bool) -> u8 {
+    match outcome.last {
+        Some((_, Verdict::TimedOut)) if is_alone => TIMED_OUT,
+        Some((end, Verdict::Failed)) if is_alone => end.code() as u8,
+        _ => (outcome.failures + usize::from(is_strictly_failed)).min(100) as u8,
+    }
+}
+
+/// The exit code of one worker that took too long, as timeout(1) has it.
+const TIMED_OUT: u8 = 124;
+
+/// Takes the ring's name away, which a thread that is stuck cannot do.
+fn forget(args: &Args) {
+    if let Some(name) = args.name.as_ref().filter(|_| args.file.is_none()) {
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
+}
+
+/// The main thread's watch: signals, letters, children and time.
+struct Watch {
+    began: Instant,
+    signals: Signals,
+    letters: Mailbox<Letter>,
+    supervisor: Supervisor<Processes>,
+    /// The printer's last letter.
+    printed: Option<Result<Printed, String>>,
+    failed: bool,
+}
+
+impl Watch {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Until every job is over.
+    fn run(&mut self) {
+        self.supervisor.tick(self.now());
+        while !self.supervisor.is_over() {
+            let due = self.supervisor.due().map(|due| due.saturating_sub(self.now()));
+            self.wait(due);
+        }
+    }
+
+    /// Waits for what is still printed, unless there is a hurry.
+    fn finish(&mut self, told: &Mailbox<Told>, linger: Option<Duration>) {
+        let began = self.now();
+        // When writers of the ring itself are waited for no longer, and when nothing is.
+        let mut finish_at = linger.map(|linger| began + linger.max(OUTPUT_PATIENCE));
+        let mut leave_at = None;
+        while self.printed.is_none() || !self.supervisor.is_over() {
+            let now = self.now();
+            if self.supervisor.was_stopped() {
+                finish_at = finish_at.or(Some(now + OUTPUT_PATIENCE));
+            }
+            if self.supervisor.outcome().in_a_hurry && self.supervisor.is_over() {
+                leave_at = leave_at.or(Some(now + OUTPUT_PATIENCE));
+            }
+            if finish_at.is_some_and(|at| at <= now) {
+                finish_at = Some(Duration::MAX);
+                told.put(Told::Finish);
+            }
+            if leave_at.is_some_and(|at| at <= now) {
+                return;
+            }
+            let due = [finish_at, leave_at, self.supervisor.due()].into_iter().flatten().min();
+            self.wait(due.map(|due| due.saturating_sub(now)));
+        }
+    }
+
+    /// Sleeps until something happens, and takes it in.
+    fn wait(&mut self, limit: Option<Duration>) {
+        let limit = [limit, self.signals.due_in()].into_iter().flatten().min();
+        // Up to the next millisecond, so that it is due then.
+        let limit = limit.map(|limit| limit.saturating_add(Duration::from_micros(100)));
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let mut polled = [
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.letters, PollFlags::IN),
+            PollFd::new(&self.supervisor.system, PollFlags::IN),
+        ];
+        let _ = poll(&mut polled, limit.as_ref());
+        for (signal, reach) in self.signals.take(self.supervisor.system.witnesses()) {
+            self.supervisor.signal(self.now(), signal, reach);
+            if signal == SIGTSTP {
+                signals::stop_here();
             }
         }
-        match waited {
-            Ok(_) => {}
-            Err(error) => return Err(Failure::Failed(format!("cannot drain the ring: {error}"))),
-        }
-        if printer.is_unread() {
-            closer.close();
-        }
-        let batch = match reader.batch() {
-            Ok(batch) => batch,
-            Err(error) => return Err(Failure::Failed(format!("cannot drain the ring: {error}"))),
-        };
-        if batch.is_empty() {
-            break;
-        }
-        for item in batch.iter() {
-            match &item {
-                Item::Line(line) => {
-                    let worker = worker_of(&line.label);
-                    printer.line(worker, line);
-                    summary.line(worker, line);
-                    if line.truncated {
-                        losses.cut(worker);
+        for letter in self.letters.take() {
+            match letter {
+                Letter::OutputEnded(job) => self.supervisor.output_ended(self.now(), job),
+                Letter::Unread => self.supervisor.unread(),
+                Letter::Failed(sentence) => {
+                    self.failed = true;
+                    self.supervisor.system.note(sentence);
+                    self.supervisor.failed(self.now());
+                }
+                Letter::Printed(printed) => {
+                    let is_early = !self.supervisor.is_over();
+                    self.printed = Some(printed);
+                    if is_early {
+                        self.supervisor.failed(self.now());
                     }
-                    if line.damaged {
-                        losses.damaged(worker);
-                    }
-                }
-                Item::Lost(lost) => {
-                    let worker = worker_of(&lost.label);
-                    losses.add(worker, lost);
-                    summary.lost(worker, lost.lines);
-                }
-                Item::Ended(ended) => {
-                    let worker = worker_of(&ended.label);
-                    printer.ended(worker);
-                    summary.ended(worker);
-                }
-                other => {
-                    summary.skipped();
-                    printer.aside(|| note(other));
                 }
             }
         }
-        losses.tell_if_due(|sentence| printer.aside(|| note(sentence)));
-        // A process that takes over a ring that outlives us must find what we have not written.
-        if args.outlives() {
-            printer.flush();
-        }
-        batch.commit();
-    }
-    printer.finish();
-    losses.tell(note);
-    let is_whole = pump.join();
-    let statuses = workers.wait();
-    // A worker that ends since its output has no reader, or since we told it to, has not failed.
-    let is_unread = printer.is_unread();
-    let has_failed = |worker: usize, status: Option<ExitStatus>| {
-        let of_pipe = is_unread && status.is_some_and(|status| status.signal() == Some(SIGPIPE));
-        !of_pipe && !workers.was_halted(worker) && status.is_none_or(|status| !status.success())
-    };
-    let failed: Vec<bool> =
-        statuses.iter().enumerate().map(|(worker, status)| has_failed(worker, *status)).collect();
-    let code = verdict(args, &statuses, &failed, &summary);
-    Ok(if printer.has_failed() || !is_whole { ExitCode::from(125) } else { code })
-}
-
-/// A mirror's label is its worker's number.
-fn worker_of(label: &str) -> Option<usize> {
-    label.parse().ok()
-}
-
-fn make_ring(args: &Args, workers: usize) -> Result<LineRing, Failure> {
-    // The pump cuts before a line is too long, by a read at most.
-    let Reads { at_once, cut, .. } = args.reads(workers);
-    let max_line = cut + at_once;
-    let is_timed = args.timestamps || args.format != Format::Cat;
-    let options = Options::new()
-        .lines(args.lines)
-        .line_bytes(args.line_bytes)
-        .policy(args.on_full.into())
-        .timestamps(if is_timed { Timestamps::Coarse } else { Timestamps::Off })
-        .mirrors(3 * workers)
-        .max_line(max_line)
-        .assembly_budget(2 * workers.saturating_mul(max_line));
-    let ring = match (&args.file, &args.name) {
-        (Some(path), _) => LineRing::create_file(path, options),
-        (None, Some(name)) => LineRing::create_named(name, options),
-        (None, None) => LineRing::new(options),
-    };
-    let of = match (&args.file, &args.name) {
-        (Some(path), _) => format!(" in {}", path.display()),
-        (None, Some(name)) => format!(" named {name}"),
-        (None, None) => String::new(),
-    };
-    ring.map_err(|error| {
-        let sentence = format!("cannot make the ring{of}: {error}");
-        match error {
-            CreateError::Option { .. }
-            | CreateError::Name { .. }
-            | CreateError::Taken { .. }
-            | CreateError::Memory { .. } => Failure::Usage(sentence),
-            _ => Failure::Failed(sentence),
-        }
-    })
-}
-
-/// Says what became of the copies, if asked for or if one failed, and how many did.
-fn verdict(
-    args: &Args,
-    statuses: &[Option<ExitStatus>],
-    failed: &[bool],
-    summary: &Summary,
-) -> ExitCode {
-    for (worker, status) in statuses.iter().enumerate().filter(|(worker, _)| failed[*worker]) {
-        if status.is_none_or(|status| status.signal().is_some()) {
-            match status {
-                Some(_) => note(format_args!("worker {worker} was {}", summary::how(*status))),
-                None => note(format_args!("worker {worker} ended, how is unknown")),
-            }
+        // The end of a worker that was sent the same signal is known for what it is then.
+        if !self.signals.is_undecided() || self.supervisor.was_stopped() {
+            let ends = self.supervisor.system.reap();
+            self.supervisor.ended(self.now(), &ends);
         }
     }
-    let mut failures = failed.iter().filter(|failed| **failed).count();
-    if args.summary || failures > 0 {
-        // A failure to write it cannot be reported anywhere.
-        let _ = io::stderr().write_all(summary.table(statuses).as_bytes());
-    }
-    if args.strict && summary.any_lost() {
-        failures += 1;
-    }
-    ExitCode::from(failures.min(100) as u8)
 }

@@ -2,7 +2,7 @@
 
 use linering::{MirrorError, ReadError, WriteError};
 use pyo3::create_exception;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -47,8 +47,5 @@ pub fn of_read(error: ReadError) -> PyErr {
 }
 
 pub fn of_mirror(error: MirrorError) -> PyErr {
-    match error {
-        MirrorError::Label { .. } => PyValueError::new_err(error.to_string()),
-        _ => PyOSError::new_err(error.to_string()),
-    }
+    PyOSError::new_err(error.to_string())
 }

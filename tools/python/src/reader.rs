@@ -1,7 +1,7 @@
 //! `Reader`: takes items out of the ring and hands them to Python, without the interpreter lock
 //! wherever it waits or drains.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
@@ -266,7 +266,7 @@ impl Reader {
     /// Whether every mirror and seat has ended and everything was handed on.
     fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
         let state = self.state(py)?;
-        Ok(state.backlog.is_empty() && state.reader.is_over())
+        Ok(state.backlog.is_empty() && state.reader.is_idle())
     }
 
     /// Lines that were lost so far.
@@ -277,7 +277,8 @@ impl Reader {
 
     /// The descriptor that becomes readable after `arm` gave `False`.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
-        Ok(self.state(py)?.reader.as_fd().as_raw_fd())
+        let pipe = self.state(py)?.reader.poll_fd().map(|pipe| pipe.as_raw_fd());
+        pipe.ok_or_else(|| PyRuntimeError::new_err("found a ring without its wake-up pipe"))
     }
 }
 

@@ -78,7 +78,7 @@ impl Ring {
         })
     }
 
-    /// Reserves a seat, with a label of at most 24 bytes.
+    /// Reserves a seat, with a label, of which 24 bytes are kept.
     fn seat(&self, label: &str) -> PyResult<ReservedSeat> {
         let seat = self.0.seat_labelled(label).map_err(errors::of_mirror)?;
         let slot = SeatSlot::reserved(seat, self.1.path());

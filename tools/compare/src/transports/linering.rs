@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use linering::{Item, LineProcMirror, LineRing, Options, Policy, Seat, Timestamps};
+use linering::{Item, ItemRef, LineProcMirror, LineRing, Options, Policy, Seat, Timestamps};
 
 use crate::transport::{Kind, Reader, Setup, Transport, Writer};
 
@@ -68,14 +68,20 @@ impl<const N: usize> Reader<N> for LineReader {
         }
         let batch = self.reader.batch().expect("nothing interrupts");
         let mut lines = 0;
-        for item in batch.iter() {
+        for item in batch.iter_ref() {
             match item {
-                Item::Line(line) => {
-                    sink(&line.bytes);
+                ItemRef::Line(line) => {
+                    sink(line.bytes());
                     lines += 1;
                 }
-                Item::Ended(_) => {}
-                _ => panic!("neither a line nor an end"),
+                ItemRef::Other(other) => match other.to_item() {
+                    Item::Line(line) => {
+                        sink(&line.bytes);
+                        lines += 1;
+                    }
+                    Item::Ended(_) => {}
+                    _ => panic!("neither a line nor an end"),
+                },
             }
         }
         batch.commit();

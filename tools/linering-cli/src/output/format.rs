@@ -111,6 +111,19 @@ pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &L
     }
 }
 
+/// Without what there is of a character whose rest was cut off, and how many bytes that is.
+fn whole_characters(text: &[u8]) -> (&[u8], u64) {
+    let tail = text.len().saturating_sub(3);
+    let begins = |byte: &u8| byte & 0xc0 != 0x80;
+    let Some(begin) = text[tail..].iter().rposition(begins).map(|index| tail + index) else {
+        return (text, 0);
+    };
+    match std::str::from_utf8(&text[begin..]) {
+        Err(error) if error.error_len().is_none() => (&text[..begin], (text.len() - begin) as u64),
+        _ => (text, 0),
+    }
+}
+
 fn object(
     to: &mut Vec<u8>,
     clock: &mut Clock,
@@ -118,7 +131,9 @@ fn object(
     line: &Line<'_>,
     text: &[u8],
 ) {
+    let (text, cut) = if line.truncated { whole_characters(text) } else { (text, 0) };
     let text = String::from_utf8_lossy(text);
+    let missing = line.missing + cut;
     let object = Object {
         time: line.time.map(|time| clock.text(time)),
         worker,
@@ -133,9 +148,48 @@ fn object(
         unacknowledged: line.unacknowledged,
         damaged: line.damaged,
         lossy: matches!(text, Cow::Owned(_)),
-        missing: (line.missing > 0).then_some(line.missing),
+        missing: (missing > 0).then_some(missing),
     };
     // Into memory, of strings and numbers: cannot fail.
+    let _ = serde_json::to_writer(&mut *to, &object);
+    to.push(b'\n');
+}
+
+/// A worker's end, as JSON has it.
+#[derive(Debug)]
+pub struct EndRecord<'r> {
+    pub time: SystemTime,
+    pub worker: usize,
+    /// Its exit code, or the name of the signal that killed it.
+    pub how: Result<i32, String>,
+    pub msg: &'r str,
+}
+
+/// Adds a worker's end as one JSON object and an end of line.
+pub fn json_end(to: &mut Vec<u8>, clock: &mut Clock, record: &EndRecord<'_>) {
+    #[derive(Serialize)]
+    struct Object<'r> {
+        time: &'r str,
+        worker: usize,
+        level: &'static str,
+        kind: &'static str,
+        msg: &'r str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<&'r str>,
+    }
+    let (code, signal) = (record.how.as_ref().ok(), record.how.as_ref().err());
+    let object = Object {
+        time: clock.text(record.time),
+        worker: record.worker,
+        level: "error",
+        kind: "end",
+        msg: record.msg,
+        code: code.copied(),
+        signal: signal.map(String::as_str),
+    };
+    // As above.
     let _ = serde_json::to_writer(&mut *to, &object);
     to.push(b'\n');
 }

@@ -35,7 +35,7 @@ enum State {
 }
 
 /// What a sink writes to.
-pub trait Output: Write {
+pub trait Output: Write + Send {
     /// Its descriptor, if its reader may be slow or gone.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None

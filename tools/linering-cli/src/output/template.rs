@@ -8,6 +8,7 @@ pub struct Template(Vec<Piece>);
 enum Piece {
     Text(String),
     Worker,
+    Name,
     Stream,
     Process,
 }
@@ -38,11 +39,12 @@ impl Template {
             pieces.push(Piece::Text(core::mem::take(&mut plain)));
             pieces.push(match name {
                 "worker" => Piece::Worker,
+                "name" => Piece::Name,
                 "stream" => Piece::Stream,
                 "pid" => Piece::Process,
                 _ => {
                     return Err(format!(
-                        "found {{{name}}}, expected {{worker}}, {{stream}} or {{pid}}"
+                        "found {{{name}}}, expected {{worker}}, {{name}}, {{stream}} or {{pid}}"
                     ));
                 }
             });
@@ -53,16 +55,17 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The worker, in brackets.
+    /// The worker's name, in brackets: its number, if it was given none.
     pub fn of_worker() -> Self {
-        Self(vec![Piece::Text("[".to_owned()), Piece::Worker, Piece::Text("] ".to_owned())])
+        Self(vec![Piece::Text("[".to_owned()), Piece::Name, Piece::Text("] ".to_owned())])
     }
 
     /// The tag of a worker's lines.
-    pub fn fill(&self, worker: usize, stream: &str, process: u32) -> String {
+    pub fn fill(&self, worker: usize, name: &str, stream: &str, process: u32) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Worker => worker.to_string(),
+            Piece::Name => name.to_owned(),
             Piece::Stream => stream.to_owned(),
             Piece::Process => process.to_string(),
         };
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> Result<String, String> {
-        Template::parse(text).map(|template| template.fill(3, "stderr", 77))
+        Template::parse(text).map(|template| template.fill(3, "web", "stderr", 77))
     }
 
     #[test]
@@ -83,7 +86,7 @@ mod tests {
         for (text, expected) in [
             ("", ""),
             ("[{worker}] ", "[3] "),
-            ("{worker}{stream}{pid}", "3stderr77"),
+            ("{worker}{name}{stream}{pid}", "3webstderr77"),
             ("{{{worker}}}", "{3}"),
             ("{{worker}}", "{worker}"),
             ("ä{stream}ö", "ästderrö"),
@@ -98,8 +101,8 @@ mod tests {
             ("{", "found a lone {, expected {{ for one brace"),
             ("a}b", "found a lone }, expected }} for one brace"),
             ("{worker", "found a lone {, expected {{ for one brace"),
-            ("{host}", "found {host}, expected {worker}, {stream} or {pid}"),
-            ("{}", "found {}, expected {worker}, {stream} or {pid}"),
+            ("{host}", "found {host}, expected {worker}, {name}, {stream} or {pid}"),
+            ("{}", "found {}, expected {worker}, {name}, {stream} or {pid}"),
         ] {
             assert_eq!(filled(text), Err(expected.to_owned()), "{text}");
         }

@@ -1,21 +1,24 @@
 //! The options of `linering run`, and what follows from them.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use linering::RotatingFile;
 
+use super::jobs;
+use super::plan::{Halt, Plan, Restarts};
 use super::printer::Style;
 use super::pump::Reads;
+use super::system::{Job, Outputs};
 use crate::failure::Failure;
 use crate::on_full::OnFull;
 use crate::output::{Format, Look, Sink, Template, is_colored, own};
-use crate::value_parser::{bytes, within};
+use crate::value_parser::{Limit, bytes, duration, within};
 
-/// Run copies of a command, every line of their output whole and in one order
+/// Run commands, every line of their output whole and in one order
 ///
 /// The copies' standard output goes to standard output and their standard error to standard error,
 /// line by line: lines of two of them never mix. Each finds its number, from 0, in the variable
@@ -35,14 +38,74 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "command"])]
     pub commands: Option<PathBuf>,
 
-    /// End the others as soon as one has failed
+    /// Run each line of this file as a command with a name, which its lines begin with
+    ///
+    /// As Procfiles have it, "web: ./serve --port 80". Each runs with sh -c, all at the same time.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "command", "commands"])]
+    pub procfile: Option<PathBuf>,
+
+    /// Run the command once for each line of this file, which is one argument; - is standard input
+    ///
+    /// It stands where the command has {}, or else at its end. As many run at a time as there are
+    /// processors, unless -j says otherwise.
+    #[arg(long, value_name = "FILE", requires = "command")]
+    #[arg(conflicts_with_all = ["workers", "commands", "procfile"])]
+    pub args: Option<PathBuf>,
+
+    /// Run so many at a time, 1 to 1000
+    #[arg(short = 'j', long = "jobs", value_name = "N", value_parser = within(1, MAX_WORKERS))]
+    pub jobs_at_once: Option<usize>,
+
+    /// End the others as soon as one has failed, or when WHEN says
+    ///
+    /// fail=N or success=N: after so many failures or successes; with ",now" (the default) those
+    /// that run are told to end, with ",soon" no more are started.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "fail=1,now", value_parser = Halt::parse)]
+    pub halt: Option<Halt>,
+
+    /// Kill what has not ended so long after it was told to: 10s, 500ms, never
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = Limit::parse)]
+    pub kill_after: Limit,
+
+    /// Wait so long for the output of what a worker leaves running: 2s, 500ms, 0s, never
+    ///
+    /// What is left runs on, with its output closed. A note names what keeps it open for a second.
+    #[arg(long, value_name = "TIME", default_value = "never", value_parser = Limit::parse)]
+    pub linger: Limit,
+
+    /// Tell a worker to end that takes longer, which is a failure; one alone: exit code 124
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+
+    /// Let so much time pass between two starts
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub delay: Option<Duration>,
+
+    /// Start what has failed again, N times at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub retries: Option<u32>,
+
+    /// Start what has ended again, after 0.1 s, and twice as long each time, up to 30 s
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub restart: Option<Restart>,
+
+    /// Standard output and standard error through one pipe: in the order in which they are written
+    #[arg(long, conflicts_with = "pty")]
+    pub merge: bool,
+
+    /// Give each worker a terminal, for its output and its error
+    ///
+    /// Programs that hold their lines back when they write to a pipe do not before a terminal, and
+    /// use colours there (see --color always). The terminal has the size of this one. Each worker
+    /// leads a session of its own then.
     #[arg(long)]
-    pub halt: bool,
+    pub pty: bool,
 
     /// Begin each line with its worker: "[0] ", or what TEMPLATE says
     ///
-    /// {worker} stands for the worker's number, {stream} for stdout or stderr, {pid} for its
-    /// process, {{ for a brace.
+    /// {worker} stands for the worker's number, {name} for its name in a Procfile, {stream} for
+    /// stdout or stderr, {pid} for its process, {{ for a brace.
     #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "[{worker}] ", value_parser = Template::parse)]
     pub tag: Option<Template>,
@@ -60,8 +123,14 @@ pub struct Args {
     pub group: bool,
 
     /// Colour tags and times: on a terminal, unless NO_COLOR is set
+    ///
+    /// With "always" the workers' own colours are shown on a terminal too; they end with the line.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     pub color: clap::ColorChoice,
+
+    /// Write what became of each job to this file, with the columns of GNU parallel's
+    #[arg(long, value_name = "FILE")]
+    pub joblog: Option<PathBuf>,
 
     /// Say on the terminal how far it is
     #[arg(long)]
@@ -122,7 +191,8 @@ pub struct Args {
     pub max_line: Option<usize>,
 
     /// The command, and its arguments
-    #[arg(required_unless_present = "commands", trailing_var_arg = true, value_name = "CMD")]
+    #[arg(required_unless_present_any = ["commands", "procfile"])]
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 
@@ -130,15 +200,33 @@ const EXAMPLES: &str = "\
 Examples:
   linering run -n 4 --tag -- sh -c 'echo worker $LINERING_WORKER of $LINERING_WORKERS'
   seq 1000000 | linering run -- cat
+  ls *.png | linering run -j 4 --args - -- optipng {}
 
-Exit code: how many copies failed (100 at most); 2 for wrong usage, 127 if the command cannot be started, 125 if something
-else went wrong.";
+A program that shows nothing until it ends holds its lines back, since it writes to a pipe: --pty
+gives it a terminal; or use stdbuf -oL, python -u, grep --line-buffered.
+
+Signals: INT, TERM and HUP end the workers with all that they have started, and then this command,
+which dies of that signal; the same one again within 5 seconds, or a third, kills. QUIT, USR1, USR2,
+WINCH, TSTP and CONT are passed on to the workers.
+
+Exit code: of one worker, its own (128+n after signal n); of several, how many failed (100 at most);
+124 if one alone took too long, 125 if this command fails, or for wrong usage, 126 if the command
+cannot be run, 127 if it was not found.";
+
+/// When a worker is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Restart {
+    /// After a failure
+    OnFailure,
+    /// Whatever its end was
+    Always,
+}
 
 /// Bytes that all long lines together take, if `--max-line` is not given.
 const LONG_LINES: usize = 16 << 20;
 
 /// Each copy has two mirrors, and may open one of its own.
-const MAX_WORKERS: usize = 1000;
+pub const MAX_WORKERS: usize = 1000;
 
 impl Args {
     /// How the pump reads. A ring that overwrites holds a line of half its bytes at most.
@@ -146,38 +234,73 @@ impl Args {
         let half = self.lines.saturating_mul(self.line_bytes.saturating_sub(32)) / 2;
         let most = if self.on_full == OnFull::Overwrite { half.max(2) } else { usize::MAX };
         let at_once = (most / 2).min(1 << 16);
+        let slack = if most == usize::MAX { 4 } else { 0 };
+        // What one worker writes is printed as it was written, however it is divided.
+        let prompts = workers == 1 && self.format != Format::Json && !self.group;
         // Where lines are counted or numbered each is on its own.
         let packed = self.on_full == OnFull::Block && self.format != Format::Json;
         let max_line =
             self.max_line.unwrap_or((LONG_LINES / (2 * workers)).clamp(1 << 17, 1 << 22));
-        Reads { at_once, cut: max_line.min(most - at_once), packed }
+        Reads { at_once, cut: max_line.min(most - at_once), slack, packed, prompts }
+    }
+
+    /// What the supervisor keeps to.
+    pub fn plan(&self, jobs: usize) -> Result<Plan, Failure> {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = match self.jobs_at_once {
+            Some(at_once) => at_once,
+            None if self.args.is_some() => processors(),
+            None if jobs > MAX_WORKERS => {
+                return Err(Failure::Usage(format!(
+                    "found {jobs} commands, expected at most {MAX_WORKERS}, or -j N: so many at a \
+                     time"
+                )));
+            }
+            None => jobs,
+        };
+        // A bound of its own is one for failures.
+        let on = self.restart.or(self.retries.map(|_| Restart::OnFailure));
+        let most = on.map_or(0, |_| self.retries.unwrap_or(u32::MAX));
+        Ok(Plan {
+            jobs,
+            at_once: at_once.min(jobs),
+            delay: self.delay.unwrap_or_default(),
+            timeout: self.timeout,
+            restarts: Restarts { always: self.restart == Some(Restart::Always), most },
+            halt: self.halt,
+            kill_after: self.kill_after.0,
+            linger: self.linger.0,
+        })
     }
 
     /// What each worker runs.
-    pub fn commands(&self) -> Result<Vec<Vec<OsString>>, Failure> {
-        let Some(path) = &self.commands else {
-            if self.command[0].is_empty() {
-                return Err(Failure::Usage(
-                    "found an empty command, expected a program".to_owned(),
-                ));
-            }
-            return Ok(vec![self.command.clone(); self.workers]);
-        };
-        let text = std::fs::read(path).map_err(|error| Failure::of_path("read", path, &error))?;
-        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-        let command = |line| vec!["sh".into(), "-c".into(), OsStr::from_bytes(line).to_owned()];
-        let commands: Vec<_> = lines.map(command).collect();
-        if (1..=MAX_WORKERS).contains(&commands.len()) {
-            return Ok(commands);
+    pub fn jobs(&self) -> Result<Vec<Job>, Failure> {
+        if let Some(path) = &self.commands {
+            return jobs::of_lines(path);
         }
-        let (path, found) = (path.display(), commands.len());
-        Err(Failure::Usage(format!("{path} has {found} commands, expected 1 to {MAX_WORKERS}")))
+        if let Some(path) = &self.procfile {
+            return jobs::of_procfile(path);
+        }
+        if self.command[0].is_empty() {
+            return Err(Failure::Usage("found an empty command, expected a program".to_owned()));
+        }
+        match &self.args {
+            Some(path) => jobs::of_arguments(path, &self.command),
+            None => Ok(jobs::copies(&self.command, self.workers)),
+        }
+    }
+
+    pub fn outputs(&self) -> Outputs {
+        match (self.pty, self.merge) {
+            (true, _) => Outputs::Terminal,
+            (false, true) => Outputs::Merged,
+            (false, false) => Outputs::Pipes,
+        }
     }
 
     pub fn style(&self, workers: usize) -> Style {
-        let tag =
-            self.tag.clone().or_else(|| (self.format == Format::Short).then(Template::of_worker));
+        let is_named = self.format == Format::Short || self.procfile.is_some();
+        let tag = self.tag.clone().or_else(|| is_named.then(Template::of_worker));
         Style {
             tag,
             alone: workers == 1,
@@ -193,6 +316,7 @@ impl Args {
             timestamps: self.timestamps || self.format == Format::Short,
             color: false,
             caret: false,
+            sgr: self.color == clap::ColorChoice::Always,
         };
         let (out, err) = (io::stdout(), io::stderr());
         let out_look =

@@ -1,13 +1,16 @@
 //! From the ring to stdout, stderr and a file; each worker's lines together, if that is asked for.
 
 use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use linering::{Line, Stream};
 
 use super::progress::Progress;
 use super::spool::Spool;
+use super::supervisor::{Report, Verdict};
 use crate::failure::note;
-use crate::output::{Clock, Format, Page, Sink, Template, stream_name};
+use crate::output::{Clock, EndRecord, Format, Page, Sink, Template, json_end, stream_name};
 
 /// What is printed besides the lines themselves.
 #[derive(Debug)]
@@ -22,48 +25,120 @@ pub struct Style {
     pub merged: bool,
 }
 
+/// What the printer is told of the workers.
+#[derive(Debug)]
+pub enum Told {
+    /// A worker has begun, and writes through so many mirrors.
+    Started { worker: usize, process: u32, mirrors: usize },
+    /// It has ended.
+    Ended(Report),
+    /// To be said.
+    Note(String),
+    /// Nothing more comes, even if the ring is not over.
+    Finish,
+}
+
 /// Writes lines out, and remembers what could not be written.
 #[derive(Debug)]
 pub struct Printer {
     /// Stdout, stderr, and a file if there is one.
     sinks: Vec<Sink>,
     style: Style,
+    /// What each worker is called.
+    names: Arc<[String]>,
     clock: Clock,
     workers: Vec<Worker>,
+    /// Ends that wait for their workers' last lines, until then.
+    ends: Vec<(Instant, Report)>,
     progress: Progress,
     /// Something was not kept as it should have been, which was said.
     failed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Worker {
     /// The tags of its stdout and of its stderr.
     tags: [String; 2],
     /// What it has printed, if that waits for its end.
     spool: Option<Spool>,
-    /// Mirrors of its that have not ended: its two pipes, and its seat.
+    /// Mirrors of its that have not ended: its pipes, and its seat.
     open: usize,
 }
+
+/// How long an end waits to be told for its worker's last lines.
+const END_PATIENCE: Duration = Duration::from_millis(100);
 
 const OUT: usize = 0;
 const ERR: usize = 1;
 
 impl Printer {
     /// `sinks` are stdout, stderr, and more that get every line.
-    pub fn new(style: Style, sinks: Vec<Sink>, processes: &[u32], progress: Progress) -> Self {
-        let tag = |worker, stream, process| {
-            style
-                .tag
-                .as_ref()
-                .map_or(String::new(), |tag| tag.fill(worker, stream_name(stream), process))
+    pub fn new(style: Style, sinks: Vec<Sink>, names: Arc<[String]>, progress: Progress) -> Self {
+        let workers = names.iter().map(|_| Worker::default()).collect();
+        let (clock, ends) = (Clock::default(), Vec::new());
+        Self { sinks, style, names, clock, workers, ends, progress, failed: false }
+    }
+
+    /// A worker has begun, again perhaps.
+    pub fn started(&mut self, worker: usize, process: u32, mirrors: usize) {
+        let Self { style, names, workers, sinks, .. } = self;
+        let tag = |stream| {
+            let fill = |tag: &Template| tag.fill(worker, &names[worker], stream, process);
+            style.tag.as_ref().map_or(String::new(), fill)
         };
-        let worker = |(worker, process): (usize, &u32)| Worker {
-            tags: [Stream::Stdout, Stream::Stderr].map(|stream| tag(worker, stream, *process)),
-            spool: style.group.then(|| Spool::new(sinks.len())),
-            open: 3,
+        let known = &mut workers[worker];
+        known.tags = [Stream::Stdout, Stream::Stderr].map(|stream| tag(stream_name(stream)));
+        known.spool = known.spool.take().or_else(|| style.group.then(|| Spool::new(sinks.len())));
+        known.open += mirrors;
+    }
+
+    /// A worker has ended, which is told after its last line.
+    pub fn worker_ended(&mut self, report: Report) {
+        if !matches!(report.kind, Verdict::Again) {
+            self.progress.ended();
+        }
+        if report.kind != Verdict::Success {
+            self.ends.push((Instant::now() + END_PATIENCE, report));
+        }
+    }
+
+    /// Tells the ends that it is time for. When the next is due, if there is one.
+    pub fn tell_ends(&mut self) -> Option<Instant> {
+        if self.ends.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut index = 0;
+        while let Some((due, report)) = self.ends.get(index).copied() {
+            let is_due = due <= now || self.workers[report.job].open == 0;
+            if is_due {
+                self.ends.remove(index);
+                self.tell_end(report);
+            } else {
+                index += 1;
+            }
+        }
+        self.ends.iter().map(|(due, _)| *due).min()
+    }
+
+    fn tell_end(&mut self, Report { job, end, kind, .. }: Report) {
+        let Self { sinks, clock, names, .. } = self;
+        let name = &names[job];
+        let sentence = match kind {
+            Verdict::TimedOut => format!("worker {name} was out of time and {}", end.predicate()),
+            Verdict::Again => format!("worker {name} {}: started again", end.predicate()),
+            _ => format!("worker {name} {}", end.predicate()),
         };
-        let workers = processes.iter().enumerate().map(worker).collect();
-        Self { sinks, style, clock: Clock::default(), workers, progress, failed: false }
+        let (time, how) = (SystemTime::now(), end.how());
+        let record = EndRecord { time, worker: job, how, msg: &sentence };
+        for (index, sink) in sinks.iter_mut().enumerate() {
+            if sink.look().format == Format::Json && index != ERR {
+                sink.add(|page| json_end(&mut page.text, clock, &record));
+            }
+        }
+        if kind != Verdict::Excused {
+            self.aside(|| note(sentence));
+        }
     }
 
     /// Prints a worker's line, or keeps it for the worker's end.
@@ -104,7 +179,6 @@ impl Printer {
         let known = &mut self.workers[index];
         known.open = known.open.saturating_sub(1);
         if known.open == 0 {
-            self.progress.ended();
             self.replay(index, true);
         }
     }
@@ -145,7 +219,9 @@ impl Printer {
     pub fn finish(&mut self) {
         for worker in 0..self.workers.len() {
             self.replay(worker, false);
+            self.workers[worker].open = 0;
         }
+        self.tell_ends();
         if !self.style.alone {
             self.sinks.iter_mut().for_each(|sink| sink.add(Page::end));
         }
@@ -160,6 +236,12 @@ impl Printer {
             self.sinks[OUT].look_for_reader();
         }
         self.sinks.iter().enumerate().all(|(index, sink)| index == ERR || sink.is_dead())
+    }
+
+    /// Something else of the run cannot be written.
+    pub fn fail(&mut self, sentence: impl std::fmt::Display) {
+        self.failed = true;
+        self.aside(|| note(sentence));
     }
 
     /// Whether something could not be written.

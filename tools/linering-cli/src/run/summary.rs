@@ -1,18 +1,15 @@
 //! What became of each worker.
 
 use std::fmt::Write as _;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
-
-use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use linering::{Kind, Line, Stream};
-use signal_hook::low_level::signal_name;
+
+use super::supervisor::{Report, Verdict};
 
 /// Counts what comes of each worker.
 #[derive(Debug)]
 pub struct Summary {
-    began: Instant,
     workers: Vec<Tally>,
     /// Damaged lines and positions, of all workers and of none.
     damaged: u64,
@@ -27,13 +24,14 @@ struct Tally {
     cut: u64,
     /// The last line had no end, of stdout and of stderr: what comes next there belongs to it.
     open: [bool; 2],
-    /// Until its last pipe was at its end.
+    /// What it took, all attempts together.
     took: Duration,
+    ended: String,
 }
 
 impl Summary {
     pub fn new(workers: usize) -> Self {
-        Self { began: Instant::now(), workers: vec![Tally::default(); workers], damaged: 0 }
+        Self { workers: vec![Tally::default(); workers], damaged: 0 }
     }
 
     pub fn line(&mut self, worker: Option<usize>, line: &Line<'_>) {
@@ -62,15 +60,23 @@ impl Summary {
         }
     }
 
-    pub fn ended(&mut self, worker: Option<usize>) {
-        let took = self.began.elapsed();
-        if let Some(tally) = self.of(worker) {
-            tally.took = took;
+    pub fn ended(&mut self, report: &Report) {
+        if let Some(tally) = self.of(Some(report.job)) {
+            tally.took += report.took;
+            tally.ended = report.end.to_string();
+            if report.kind == Verdict::TimedOut {
+                tally.ended.push_str(", out of time");
+            }
         }
     }
 
     fn of(&mut self, worker: Option<usize>) -> Option<&mut Tally> {
         self.workers.get_mut(worker?)
+    }
+
+    /// What has come of a worker.
+    pub fn bytes_of(&self, worker: usize) -> u64 {
+        self.workers.get(worker).map_or(0, |tally| tally.bytes)
     }
 
     /// Whether a line was lost, cut short or damaged.
@@ -79,14 +85,15 @@ impl Summary {
     }
 
     /// A row for each worker.
-    pub fn table(&self, statuses: &[Option<ExitStatus>]) -> String {
+    pub fn table(&self) -> String {
         let mut table = format!(
             "{:<6} {:>12} {:>14} {:>8} {:>8} {:>9}  ended\n",
             "worker", "lines", "bytes", "lost", "cut", "seconds"
         );
-        for (worker, (tally, status)) in self.workers.iter().zip(statuses).enumerate() {
-            let Tally { lines, bytes, lost, cut, took, .. } = tally;
-            let (took, ended) = (took.as_secs_f64(), how(*status));
+        for (worker, tally) in self.workers.iter().enumerate() {
+            let Tally { lines, bytes, lost, cut, took, ended, .. } = tally;
+            let took = took.as_secs_f64();
+            let ended = if ended.is_empty() { "not started" } else { ended };
             // Into a string: cannot fail.
             let _ = writeln!(
                 table,
@@ -94,20 +101,6 @@ impl Summary {
             );
         }
         table
-    }
-}
-
-/// How a worker ended, in words.
-pub fn how(status: Option<ExitStatus>) -> String {
-    let Some(status) = status else { return "unknown".to_owned() };
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => {
-            let name =
-                signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
-            format!("killed by {name}")
-        }
-        (None, None) => "unknown".to_owned(),
     }
 }
 

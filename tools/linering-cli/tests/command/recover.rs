@@ -55,7 +55,7 @@ fn what_a_kill_has_left_is_drained_once_with_its_last_words() {
     let text = out(&recovered);
     let tails: Vec<_> = text.lines().map(|line| line.split_once("Z ").expect("a time").1).collect();
     assert_eq!(tails, ["[7] first", "[7] second", "[8] third", "[7] unfini"]);
-    let notes = "linering: -- worker 8 ended --\nlinering: -- worker 7 died --\n";
+    let notes = "linering: -- worker 8 ended --\nlinering: -- worker 7 is gone, no EOF --\n";
     assert_eq!((err(&recovered).as_str(), recovered.status.code()), (notes, Some(0)));
     let again = output(&["recover", ring]);
     assert_eq!(
@@ -83,7 +83,7 @@ fn a_process_that_may_only_read_the_ring_keeps_nothing_from_being_recovered() {
     // SAFETY: the descriptor is open, and the struct lives during the call.
     assert_eq!(unsafe { libc::fcntl(stranger.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
     let recovered = output(&["recover", path.to_str().expect("UTF-8")]);
-    let notes = "linering: -- worker 8 ended --\nlinering: -- worker 7 died --\n";
+    let notes = "linering: -- worker 8 ended --\nlinering: -- worker 7 is gone, no EOF --\n";
     assert_eq!((err(&recovered).as_str(), recovered.status.code()), (notes, Some(0)));
     assert_eq!(out(&recovered), "first\nsecond\nthird\nunfini\n");
 }

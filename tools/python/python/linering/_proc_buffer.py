@@ -139,12 +139,12 @@ class LineProcBuffer(TextFile):
     ) -> LineProcMirror:
         """A new mirror, as `mirror` gives it, with options.
 
-        `label`: at most 24 bytes of UTF-8, which its lines carry. Default: none. `aggressive`:
-        whether each write sends its partial line ahead at once, as `flush` does. Default: `False`.
-        `timeout`: seconds that a write may wait for room; `None`: for ever. Default: `None`.
+        `label`: which its lines carry; of more than 24 bytes of UTF-8 the beginning and an
+        ellipsis. Default: none. `aggressive`: whether each write sends its partial line ahead at
+        once, as `flush` does. Default: `False`. `timeout`: seconds that a write may wait for room;
+        `None`: for ever. Default: `None`.
 
-        Raises `ValueError` for a label that is too long, `OSError` when there are too many mirrors
-        or seats.
+        Raises `OSError` when there are too many mirrors or seats.
         """
         if self._stopped:
             self.reset_states()

@@ -132,3 +132,77 @@ fn progress_is_told_on_a_terminal_alone() {
     assert_eq!(rest.lines().count(), 2000);
     assert!(terminal.contains("2,000 lines, 7.60 KiB, 2 of 2 workers ended"), "{terminal:?}");
 }
+
+#[test]
+fn a_windows_line_end_is_none_to_show() {
+    // However the bytes come.
+    let script = r"printf 'one\r\ntwo\r\n50%%\r100%%\r'; sleep 0.3; printf '\nthree\rx\n'";
+    let shown = on_a_terminal(linering(&["--color", "never", "--", "sh", "-c", script]), true).0;
+    assert_eq!(shown, "one\r\ntwo\r\n50%^M100%\r\nthree^Mx\n");
+    let raw = "one\r\ntwo\r\n50%\r100%\r\nthree\rx\n";
+    assert_eq!(on_a_terminal(linering(&["--", "sh", "-c", script]), false).1, raw);
+}
+
+#[test]
+fn colours_of_workers_are_shown_if_always_and_end_with_the_line() {
+    for (written, shown) in [
+        // Closed by us, by itself, and no colour at all.
+        (r"\033[31mred\n", "\u{1b}[31mred\u{1b}[0m\n"),
+        (r"\033[1;38;5;200mred\033[0m\033[mx\n", "\u{1b}[1;38;5;200mred\u{1b}[0m\u{1b}[mx\n"),
+        (r"\033[2Jgone\033]0;title\007\n", "^[[2Jgone^[]0;title^G\n"),
+        (r"\033[31\n", "^[[31\n"),
+        (r"\033[?25lx\233m\n", "^[[?25lx\u{fffd}m\n"),
+    ] {
+        let command = linering(&["--color", "always", "--", "printf", written]);
+        assert_eq!(on_a_terminal(command, true).0, shown, "{written}");
+    }
+}
+
+#[test]
+fn one_pipe_keeps_the_order_of_what_is_written() {
+    let script = "i=0; while [ $i -lt 500 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done";
+    let expected: String = (0..500).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    let output = run(&["--merge", "--", "sh", "-c", script]);
+    assert_eq!((out(&output), err(&output)), (expected, String::new()));
+}
+
+#[test]
+fn a_workers_terminal_is_one_and_changes_no_byte() {
+    let script = "test -t 1 && test -t 2 && printf 'a\\r\\nb\\tc\\n' && echo err >&2; printf end";
+    let output = run(&["--pty", "--", "sh", "-c", script]);
+    assert_eq!((out(&output), err(&output)), ("a\r\nb\tc\nerr\nend".to_owned(), String::new()));
+    assert_eq!(output.status.code(), Some(0));
+    // A program that looks at it holds no line back.
+    let mut child = linering(&["--pty", "--", "sh", "-c", "(echo one; cat) | cat"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = [0; 4];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut line).expect("a line");
+    assert_eq!(&line, b"one\n");
+    drop(child.stdin.take());
+    child.wait().expect("ours");
+}
+
+#[test]
+fn json_divides_no_character_of_a_long_line() {
+    let text: String = "aä€😀".repeat(700);
+    // In pieces that end anywhere.
+    let script = "printf %s \"$0\" | dd bs=7 status=none; dd if=/dev/null status=none";
+    for longest in ["1", "2", "3", "5", "8", "100", "1000"] {
+        let args = ["-o", "json", "--max-line", longest, "--", "sh", "-c", script, &text];
+        let output = run(&args);
+        let mut whole = String::new();
+        for line in out(&output).lines() {
+            let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(object.get("lossy"), None, "{longest}: {object}");
+            whole.push_str(object["msg"].as_str().expect("text"));
+        }
+        assert!(whole == text, "{longest}: {whole}");
+    }
+    // What the ring has no room for is cut off between two characters too.
+    let small = ["--on-full", "overwrite", "--lines", "2", "--line-bytes", "64", "-o", "json"];
+    let output = run(&[&small[..], &["--", "printf", "%s\\n", &text]].concat());
+    for line in out(&output).lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(object.get("lossy"), None, "{object}");
+    }
+}

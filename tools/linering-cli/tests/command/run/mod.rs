@@ -6,10 +6,17 @@ use crate::common;
 
 mod ends;
 mod formats;
+mod jobs;
 mod lines;
 mod losses;
 mod outputs;
+mod processes;
 mod ring;
+mod signals;
+mod stops;
+mod storm;
+mod terminal;
+mod told;
 mod workers;
 
 fn linering(args: &[&str]) -> Command {

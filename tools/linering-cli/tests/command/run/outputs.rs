@@ -117,6 +117,6 @@ fn a_file_that_cannot_be_written_is_named_and_the_rest_goes_on() {
         &["--output", "x", "--keep", "0"],
     ] {
         let output = run(&[options, &["--", "echo", "started"]].concat());
-        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()), "{options:?}");
+        assert_eq!((output.status.code(), out(&output)), (Some(125), String::new()), "{options:?}");
     }
 }

@@ -20,7 +20,7 @@ fn the_ring_can_be_a_file_that_stays_or_have_a_name_meanwhile() {
     let ring = linering::LineRing::open_file(&path).expect("it stays");
     assert!(ring.reader().expect("no other reader").next().is_none(), "everything was read");
     let output = run(&["--file", text, "--", "echo", "hello"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(125));
     assert!(err(&output).contains(&format!("{text} is there already")), "{}", err(&output));
     let name = format!("linering-run-test-{}", std::process::id());
     let shown = format!("/dev/shm/{name}");
@@ -28,7 +28,7 @@ fn the_ring_can_be_a_file_that_stays_or_have_a_name_meanwhile() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(!Path::new(&shown).exists());
     let output = run(&["--name", "a/b", "--", "true"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(125));
     assert!(err(&output).contains("\"a/b\" is no name for a ring"), "{}", err(&output));
     let output = run(&["--file", "/nonexistent/x.ring", "--", "true"]);
     assert_eq!(output.status.code(), Some(125));

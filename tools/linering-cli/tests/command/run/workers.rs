@@ -42,9 +42,9 @@ fn each_line_of_a_file_is_a_command() {
     assert_eq!(sorted(&out(&output)), ["[0] one", "[1] two", "[2] 2 of 3"]);
     assert_eq!(output.status.code(), Some(1));
     for (args, code, words) in [
-        (&["--commands", path, "--", "true"][..], 2, "cannot be used with"),
-        (&["--commands", path, "-n", "2"], 2, "cannot be used with"),
-        (&["--commands", "/dev/null"], 2, "/dev/null has 0 commands, expected 1 to 1000"),
+        (&["--commands", path, "--", "true"][..], 125, "cannot be used with"),
+        (&["--commands", path, "-n", "2"], 125, "cannot be used with"),
+        (&["--commands", "/dev/null"], 125, "/dev/null has 0 commands, expected some"),
         (&["--commands", "/nonexistent"], 125, "cannot read /nonexistent: No such file"),
     ] {
         let output = run(args);
@@ -102,19 +102,23 @@ fn more_workers_than_descriptors_are_started_all_the_same_and_have_the_limit_tha
 #[test]
 fn wrong_usage_and_commands_that_cannot_be_started_are_told_apart() {
     for (args, code, words) in [
-        (&[][..], 2, "<CMD>"),
-        (&["-n", "0", "--", "true"], 2, "expected a number from 1 to 1000"),
-        (&["-n", "10000", "--", "true"], 2, "expected a number from 1 to 1000"),
-        (&["--frobnicate", "--", "true"], 2, "--frobnicate"),
-        (&["--tag={host}", "--", "true"], 2, "found {host}, expected {worker}, {stream} or {pid}"),
-        (&["--lines", "1", "--", "true"], 2, "lines is 1, expected 2 to 8388608"),
-        (&["-o", "xml", "--", "true"], 2, "'xml'"),
+        (&[][..], 125, "<CMD>"),
+        (&["-n", "0", "--", "true"], 125, "expected a number from 1 to 1000"),
+        (&["-n", "10000", "--", "true"], 125, "expected a number from 1 to 1000"),
+        (&["--frobnicate", "--", "true"], 125, "--frobnicate"),
+        (
+            &["--tag={host}", "--", "true"],
+            125,
+            "found {host}, expected {worker}, {name}, {stream} or {pid}",
+        ),
+        (&["--lines", "1", "--", "true"], 125, "lines is 1, expected 2 to 8388608"),
+        (&["-o", "xml", "--", "true"], 125, "'xml'"),
         (
             &["--", "/nonexistent/command"],
             127,
             "linering: cannot start /nonexistent/command: No such file",
         ),
-        (&["--", "/"], 127, "linering: cannot start /: Permission denied"),
+        (&["--", "/"], 126, "linering: cannot start /: Permission denied"),
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(code), "{args:?}");

@@ -1,0 +1,53 @@
+//! Records: one item each, whatever is in it.
+
+use super::publisher::Style;
+use super::writer::Writer;
+use crate::error::WriteError;
+use crate::layout::sync::Ordering::Relaxed;
+use crate::line::item::Kind;
+use crate::line::meta::Meta;
+
+impl From<Meta> for Style {
+    fn from(meta: Meta) -> Self {
+        Self::default().stream(meta.stream).kind(meta.kind).level(meta.level).tag(meta.tag)
+    }
+}
+
+impl Writer {
+    /// Writes a record; the unfinished line is published before it. A line end after the last line
+    /// is no further line; one elsewhere makes it a group of lines.
+    pub(crate) fn record(&mut self, meta: Meta, bytes: &[u8]) -> Result<(), WriteError> {
+        let flushed = self.flush_partial();
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let is_one_line = memchr::memchr(b'\n', text).is_none();
+        let written = match meta.kind {
+            Kind::Line if is_one_line => self.line(text, meta.into()),
+            // A packed one is of lines that have nothing to do with each other.
+            Kind::Line | Kind::Packed => self.group(text, meta.kind(Kind::Text).into()),
+            _ => self.group(text, meta.into()),
+        };
+        flushed.and(written)
+    }
+
+    /// Writes any bytes. Whole lines that come in one write are one record, if no line is
+    /// unfinished: a logger's event, say, of several lines.
+    pub(crate) fn write_text(&mut self, meta: Meta, bytes: &[u8]) -> Result<(), WriteError> {
+        if bytes.ends_with(b"\n") && self.partial.get().is_none() && !self.holds_back() {
+            self.record(meta, bytes)
+        } else {
+            self.write(bytes, meta.into())
+        }
+    }
+
+    /// Lines that this mirror has dropped so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.publisher.cell.writer.0.dropped.load(Relaxed)
+    }
+
+    /// Writes lines, each with its end, as one item.
+    fn group(&mut self, text: &[u8], style: Style) -> Result<(), WriteError> {
+        let added = self.append(text, style);
+        let ended = self.append(b"\n", style);
+        added.and(ended).and(self.finish(style, 0))
+    }
+}
