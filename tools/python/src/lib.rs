@@ -5,17 +5,21 @@
 //!
 //! ```text
 //! ring  capture              a buffer's ring; a mirror for descriptors 1 and 2
-//! mirror  buffer  reader     what Python's mirror, line buffer and process buffer are made of
+//! mirror  buffer             what Python's mirror and line buffer are made of
+//! interruptible              writes that wait for room
+//! reader                     what Python's process buffer is made of
 //! backlog                    what was taken out of the ring and Python does not have yet
 //! partial_lines  seat_slot   pieces that were sent ahead; a mirror's seat
+//! claim                      which process has a seat's pickle in its hands
 //! thread_writer  items       one thread's writer in a mirror; what the reader hands out
 //! errors  line  write_method
-//! interruptible  gil_cell  fork  text
+//! gil_cell  fork  text
 //! ```
 
 mod backlog;
 mod buffer;
 mod capture;
+mod claim;
 mod errors;
 mod fork;
 mod gil_cell;
@@ -65,7 +69,7 @@ mod _linering {
     #[pymodule_export]
     use crate::line::{restore, state};
     #[pymodule_export]
-    use crate::mirror::Mirror;
+    use crate::mirror::{Mirror, new_key};
     #[pymodule_export]
     use crate::reader::{Lines, Reader};
     #[pymodule_export]

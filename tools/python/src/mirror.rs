@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use linering::{Level, LineProcMirror, Stream, WriteError};
 use pyo3::Borrowed;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::seat_slot::{ReservedSeat, SeatSlot};
-use crate::thread_writer::{FREE, ThreadWriter, WriterState, key_of};
+use crate::thread_writer::{self, ASIDE, FREE, Postponed, ThreadWriter, WriterState, key_of};
 use crate::{errors, interruptible, text, write_method};
 
 /// A process's mirror in a ring. `seat` is a seat's string, or a [`ReservedSeat`] of this process.
@@ -26,6 +26,8 @@ pub struct Mirror {
     /// call into Python.
     more: Mutex<Vec<Arc<ThreadWriter>>>,
     aggressive: AtomicBool,
+    /// Its process ends with an error: the reader is to see that it died.
+    abandoned: AtomicBool,
     /// Milliseconds that a write may wait for room.
     limit: AtomicU64,
 }
@@ -78,9 +80,7 @@ impl Mirror {
             .chain(self.first.is_abandoned().then_some(&self.first))
         {
             if let Some(mut state) = writer.state.try_lock(py) {
-                let _ = interruptible::writing(self.limit(), || {
-                    end_writer(writer, &mut state, End::Eof)
-                });
+                let _ = self.writing(|| end_writer(writer, &mut state, End::Eof));
             }
         }
         let writer = Arc::new(ThreadWriter::free());
@@ -94,15 +94,23 @@ impl Mirror {
         (limit != FOREVER).then(|| Duration::from_millis(limit))
     }
 
-    /// Runs `action` on this thread's writer, which is opened first if need be.
     #[inline]
-    fn with_way<R>(
+    fn writing<R>(&self, write: impl FnOnce() -> R) -> R {
+        interruptible::writing(self.limit(), self.seat.ring_key(), write)
+    }
+
+    /// Runs `action` on the writer of this thread, or of another key, which is opened first if need
+    /// be. If that writer is in use, `postponed` is done after that use.
+    #[inline]
+    fn with_way(
         &self,
         py: Python<'_>,
+        key: u64,
         stream: Stream,
-        action: impl FnOnce(&mut WriterState) -> Result<R, WriteError>,
-    ) -> PyResult<R> {
-        let key = key_of(stream);
+        action: impl FnOnce(&mut WriterState) -> Result<(), WriteError>,
+        postponed: impl FnOnce() -> Option<Postponed>,
+    ) -> PyResult<()> {
+        let key = key_of(stream, key);
         let found;
         let mut writer = &self.first;
         if writer.key.load(Relaxed) != key {
@@ -110,42 +118,134 @@ impl Mirror {
             writer = found.as_deref().unwrap_or(writer);
         }
         // It is locked when a signal's handler runs in the middle of this thread's own write.
-        let mut state = writer.state.try_lock(py).ok_or_else(reentrant)?;
+        let Some(mut state) = writer.state.try_lock(py) else {
+            let item = postponed().ok_or_else(reentrant)?;
+            lock(&writer.aside).push(item);
+            writer.has_more.store(true, Relaxed);
+            return Ok(());
+        };
         if state.mirror.is_none() {
             state.opened(self.open(stream)?);
         }
-        let done = interruptible::writing(self.limit(), || action(&mut state));
-        if writer.end_wanted.load(Relaxed) && writer.end_wanted.swap(false, Relaxed) {
-            let _ =
-                interruptible::writing(self.limit(), || end_writer(writer, &mut state, End::Eof));
+        let done = self.writing(|| action(&mut state));
+        let done = done.map_err(|error| errors::of_write(py, error));
+        if writer.has_more.load(Relaxed) {
+            return self.do_more(py, key & !1, writer, &mut state, done);
         }
-        done.map_err(|error| errors::of_write(py, error))
+        done
+    }
+
+    /// What was wanted of a writer in the middle of its write. What finds no room stays for the
+    /// next write.
+    #[cold]
+    fn do_more(
+        &self,
+        py: Python<'_>,
+        key: u64,
+        writer: &ThreadWriter,
+        state: &mut WriterState,
+        done: PyResult<()>,
+    ) -> PyResult<()> {
+        if done.is_ok() {
+            self.write_aside(py, key | ASIDE, writer)?;
+        }
+        if writer.end_wanted.swap(false, Relaxed) {
+            let _ = self.writing(|| end_writer(writer, state, End::Eof));
+        }
+        writer.has_more.store(!lock(&writer.aside).is_empty(), Relaxed);
+        done
+    }
+
+    /// Writes what was postponed, with a writer of its own, so that it gets into no line that is
+    /// begun.
+    fn write_aside(&self, py: Python<'_>, key: u64, writer: &ThreadWriter) -> PyResult<()> {
+        loop {
+            let (item, lost) = {
+                let mut aside = lock(&writer.aside);
+                (aside.items.pop_front(), aside.lost)
+            };
+            let is_note = item.is_none();
+            let item = match item {
+                Some(item) => item,
+                None if lost > 0 => {
+                    let words = format!("-- {lost} prints of signal handlers lost, no room --\n");
+                    Postponed::Text(Stream::Stdout, words.into_bytes())
+                }
+                None => return Ok(()),
+            };
+            let written = match &item {
+                Postponed::Text(stream, bytes) => {
+                    self.with_way(py, key, *stream, |state| state.write(bytes), || None)
+                }
+                Postponed::Record(bytes, level) => self.with_way(
+                    py,
+                    key,
+                    Stream::Log,
+                    |it| send_record(it, bytes, *level),
+                    || None,
+                ),
+                Postponed::Warning(text) => {
+                    self.with_way(py, key, Stream::Stdout, |it| send_warning(it, text), || None)
+                }
+            };
+            let mut aside = lock(&writer.aside);
+            match written {
+                Ok(()) if is_note => aside.lost -= lost,
+                Ok(()) => {}
+                // It is the ring's, and the print that was interrupted has succeeded.
+                Err(error) if error.is_instance_of::<PyOSError>(py) => {
+                    if !is_note {
+                        aside.items.push_front(item);
+                    }
+                    return Ok(());
+                }
+                Err(error) if error.is_instance_of::<errors::Stopped>(py) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     #[inline]
-    pub fn write_bytes(&self, py: Python<'_>, stream: Stream, bytes: &[u8]) -> PyResult<()> {
-        self.with_way(py, stream, |state| {
-            state.write(bytes)?;
-            if self.aggressive.load(Relaxed) { state.send_ahead() } else { Ok(()) }
-        })
+    pub fn write_bytes(
+        &self,
+        py: Python<'_>,
+        key: u64,
+        stream: Stream,
+        bytes: &[u8],
+    ) -> PyResult<()> {
+        self.with_way(
+            py,
+            key,
+            stream,
+            |state| {
+                state.write(bytes)?;
+                if self.aggressive.load(Relaxed) { state.send_ahead() } else { Ok(()) }
+            },
+            || Some(Postponed::Text(stream, bytes.to_vec())),
+        )
     }
 
     #[inline]
-    pub fn write_str(&self, stream: Stream, data: &Bound<'_, PyString>) -> PyResult<usize> {
-        text::with_bytes(data, |bytes| self.write_bytes(data.py(), stream, bytes))??;
+    pub fn write_str(
+        &self,
+        key: u64,
+        stream: Stream,
+        data: &Bound<'_, PyString>,
+    ) -> PyResult<usize> {
+        text::with_bytes(data, |bytes| self.write_bytes(data.py(), key, stream, bytes))??;
         data.len()
     }
 
-    pub fn flush_stream(&self, py: Python<'_>, stream: Stream) -> PyResult<()> {
-        match self.partial_line(py, stream).is_empty() {
+    pub fn flush_stream(&self, py: Python<'_>, key: u64, stream: Stream) -> PyResult<()> {
+        match self.partial_line(py, key, stream).is_empty() {
             true => Ok(()),
-            false => self.with_way(py, stream, |state| state.send_ahead()),
+            false => self.with_way(py, key, stream, |state| state.send_ahead(), || None),
         }
     }
 
     /// This thread's text after the last line end.
-    pub fn partial_line(&self, py: Python<'_>, stream: Stream) -> Vec<u8> {
-        let key = key_of(stream);
+    pub fn partial_line(&self, py: Python<'_>, key: u64, stream: Stream) -> Vec<u8> {
+        let key = key_of(stream, key);
         let partial = |writer: &ThreadWriter| {
             writer.state.try_lock(py).map(|state| state.partial_line().to_vec()).unwrap_or_default()
         };
@@ -176,11 +276,28 @@ impl Mirror {
             let how = if std::ptr::eq(writer, &self.first) { how } else { End::Eof };
             let Some(mut state) = writer.state.try_lock(py) else {
                 writer.end_wanted.store(true, Relaxed);
+                writer.has_more.store(true, Relaxed);
                 continue;
             };
-            let ended =
-                interruptible::writing(self.limit(), || end_writer(writer, &mut state, how));
-            result = result.and(ended.map_err(|error| errors::of_write(py, error)));
+            let key = writer.key.load(Relaxed) & !1;
+            let mut ended = Ok(());
+            if writer.has_more.load(Relaxed) && key & ASIDE == 0 {
+                ended = self.do_more(py, key, writer, &mut state, Ok(()));
+            }
+            let done = self.writing(|| end_writer(writer, &mut state, how));
+            result = result.and(ended).and(done.map_err(|error| errors::of_write(py, error)));
+        }
+        // Those that were opened for what was postponed.
+        let aside: Vec<_> = lock(&self.more)
+            .iter()
+            .filter(|it| it.key.load(Relaxed) & ASIDE != 0)
+            .cloned()
+            .collect();
+        for writer in aside {
+            if let Some(mut state) = writer.state.try_lock(py) {
+                let done = self.writing(|| end_writer(&writer, &mut state, End::Eof));
+                result = result.and(done.map_err(|error| errors::of_write(py, error)));
+            }
         }
         result
     }
@@ -206,6 +323,26 @@ fn end_writer(
     }
 }
 
+fn send_warning(state: &mut WriterState, text: &str) -> Result<(), WriteError> {
+    state.finish_line()?;
+    state.mirror.as_mut().map_or(Err(WriteError::Ended), |mirror| mirror.send_warning(text))
+}
+
+fn send_record(state: &mut WriterState, bytes: &[u8], level: Level) -> Result<(), WriteError> {
+    state.finish_line()?;
+    let Some(mirror) = &mut state.mirror else { return Err(WriteError::Ended) };
+    mirror.set_stream(Stream::Log).set_level(level);
+    let sent = mirror.group().and_then(|mut group| group.line(bytes).and(group.end()));
+    mirror.set_stream(Stream::Stdout).set_level(Level::None);
+    sent
+}
+
+/// A key for lines of a block's own, see `_write_as`.
+#[pyfunction]
+pub fn new_key() -> u64 {
+    thread_writer::new_key()
+}
+
 fn reentrant() -> PyErr {
     PyRuntimeError::new_err("this thread is in the middle of another write into the mirror")
 }
@@ -224,6 +361,7 @@ impl Mirror {
             first: ThreadWriter::free(),
             more: Mutex::default(),
             aggressive: AtomicBool::new(aggressive),
+            abandoned: AtomicBool::new(false),
             limit: AtomicU64::new(FOREVER),
         };
         mirror.set_timeout(timeout)?;
@@ -231,11 +369,35 @@ impl Mirror {
     }
 
     fn _write_stderr(&self, data: &Bound<'_, PyString>) -> PyResult<usize> {
-        self.write_str(Stream::Stderr, data)
+        self.write_str(0, Stream::Stderr, data)
     }
 
     fn _flush_stderr(&self, py: Python<'_>) -> PyResult<()> {
-        self.flush_stream(py, Stream::Stderr)
+        self.flush_stream(py, 0, Stream::Stderr)
+    }
+
+    /// Writes a text into lines of this key's own, see [`new_key`].
+    fn _write_as(&self, key: u64, stderr: bool, data: &Bound<'_, PyString>) -> PyResult<usize> {
+        self.write_str(key, stream_of(stderr), data)
+    }
+
+    fn _flush_as(&self, py: Python<'_>, key: u64, stderr: bool) -> PyResult<()> {
+        self.flush_stream(py, key, stream_of(stderr))
+    }
+
+    /// Ends the lines of this key, and leaves its writers to others.
+    fn _end_as(&self, py: Python<'_>, key: u64) -> PyResult<()> {
+        let more = lock(&self.more).clone();
+        for writer in more.iter().map(|writer| &**writer).chain([&self.first]) {
+            if writer.key.load(Relaxed) & !(1 | ASIDE) == key
+                && let Some(mut state) = writer.state.try_lock(py)
+            {
+                let ended = self.writing(|| state.finish_line());
+                writer.key.store(FREE, Relaxed);
+                ended.map_err(|error| errors::of_write(py, error))?;
+            }
+        }
+        Ok(())
     }
 
     fn _write_bytes(
@@ -243,21 +405,22 @@ impl Mirror {
         py: Python<'_>,
         data: &Bound<'_, PyBytes>,
         stderr: bool,
+        key: u64,
     ) -> PyResult<usize> {
-        self.write_bytes(py, stream_of(stderr), data.as_bytes())?;
+        self.write_bytes(py, key, stream_of(stderr), data.as_bytes())?;
         Ok(data.as_bytes().len())
     }
 
     /// Send the partial line ahead, so that the buffer's process sees it now.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        self.flush_stream(py, Stream::Stdout)
+        self.flush_stream(py, 0, Stream::Stdout)
     }
 
     /// End the partial line, if there is one.
     fn new_line(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.partial_line(py, stream).is_empty() {
-                self.with_way(py, stream, |state| state.finish_line())?;
+            if !self.partial_line(py, 0, stream).is_empty() {
+                self.with_way(py, 0, stream, |state| state.finish_line(), || None)?;
             }
         }
         Ok(())
@@ -266,15 +429,15 @@ impl Mirror {
     /// Discard the partial line, if there is one.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.partial_line(py, stream).is_empty() {
-                self.with_way(py, stream, |state| state.discard_partial_line())?;
+            if !self.partial_line(py, 0, stream).is_empty() {
+                self.with_way(py, 0, stream, |state| state.discard_partial_line(), || None)?;
             }
         }
         Ok(())
     }
 
     fn _partial_line<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let partial = self.partial_line(py, Stream::Stdout);
+        let partial = self.partial_line(py, 0, Stream::Stdout);
         let last = memchr::memrchr(b'\r', &partial).map_or(0, |at| at + 1);
         text::to_str(py, &partial[last..])
     }
@@ -290,13 +453,13 @@ impl Mirror {
 
     fn _send_warning(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<()> {
         let text = text::with_bytes(text, |bytes| String::from_utf8_lossy(bytes).into_owned())?;
-        self.with_way(py, Stream::Stdout, |state| {
-            state.finish_line()?;
-            state
-                .mirror
-                .as_mut()
-                .map_or(Err(WriteError::Ended), |mirror| mirror.send_warning(&text))
-        })
+        self.with_way(
+            py,
+            0,
+            Stream::Stdout,
+            |state| send_warning(state, &text),
+            || Some(Postponed::Warning(text.clone())),
+        )
     }
 
     /// A record of a logger, which stays together.
@@ -310,14 +473,13 @@ impl Mirror {
             _ => Level::Error,
         };
         text::with_bytes(text, |bytes| {
-            self.with_way(py, Stream::Log, |state| {
-                state.finish_line()?;
-                let Some(mirror) = &mut state.mirror else { return Err(WriteError::Ended) };
-                mirror.set_stream(Stream::Log).set_level(level);
-                let sent = mirror.group().and_then(|mut group| group.line(bytes).and(group.end()));
-                mirror.set_stream(Stream::Stdout).set_level(Level::None);
-                sent
-            })
+            self.with_way(
+                py,
+                0,
+                Stream::Log,
+                |state| send_record(state, bytes, level),
+                || Some(Postponed::Record(bytes.to_vec(), level)),
+            )
         })?
     }
 
@@ -364,9 +526,51 @@ impl Mirror {
         let _ = self.open_first(py);
     }
 
-    /// A seat's string for another process, which will open it.
-    fn _hand_over(&self) -> PyResult<String> {
-        self.seat.hand_over()
+    /// A seat for another process, which will open it, and whether that process takes another one
+    /// in its place; with `shared`, for a pickle that may never be used.
+    fn _hand_over(&self, shared: bool) -> PyResult<(ReservedSeat, bool)> {
+        let (seat, fresh) = self.seat.hand_over(shared)?;
+        Ok((ReservedSeat(Arc::new(self.seat.sibling(seat))), fresh))
+    }
+
+    /// Where the claims on this ring's seats are.
+    fn _claims(&self) -> Option<String> {
+        self.seat.claims()
+    }
+
+    /// Claims the seat for this process, or another one; see [`SeatSlot::claim`].
+    fn _claim(&self, claims: Option<String>, fresh: bool) {
+        self.seat.claim(claims, fresh);
+    }
+
+    /// Whether this process got the seat from another one, and has not used it.
+    fn _is_unused(&self) -> bool {
+        self.seat.is_unused()
+    }
+
+    /// Whether this process has written with it, and has not ended it.
+    fn _is_open(&self, py: Python<'_>) -> bool {
+        let is_open = |it: &ThreadWriter| it.state.try_lock(py).is_some_and(|it| it.is_open_here());
+        is_open(&self.first) || lock(&self.more).iter().any(|it| is_open(it))
+    }
+
+    /// Whether this process has it as it came from the buffer, or from the process that forked
+    /// this one: neither used nor handed over.
+    fn _is_untouched(&self) -> bool {
+        !self.seat.is_taken()
+    }
+
+    /// Has its collection send no EOF.
+    fn _abandon(&self) {
+        self.abandoned.store(true, Relaxed);
+    }
+
+    /// Whether this thread is in the middle of a write.
+    fn _is_writing(&self, py: Python<'_>) -> bool {
+        let key = key_of(Stream::Stdout, 0);
+        let is_writing =
+            |it: &ThreadWriter| it.key.load(Relaxed) == key && it.state.try_lock(py).is_none();
+        is_writing(&self.first) || lock(&self.more).iter().any(|it| is_writing(it))
     }
 }
 
@@ -377,7 +581,7 @@ impl write_method::Write for Mirror {
 
     #[inline]
     fn write(this: Borrowed<'_, '_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
-        this.get().write_str(Stream::Stdout, data)
+        this.get().write_str(0, Stream::Stdout, data)
     }
 }
 
@@ -387,6 +591,17 @@ pub fn stream_of(stderr: bool) -> Stream {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
+        if self.abandoned.load(Relaxed) {
+            let writers = lock(&self.more).clone();
+            Python::attach(|py| {
+                for writer in writers.iter().map(|writer| &**writer).chain([&self.first]) {
+                    let state = writer.state.try_lock(py);
+                    // Its own drop would end it; the end of the process does it as well.
+                    std::mem::forget(state.and_then(|mut state| state.mirror.take()));
+                }
+            });
+            return;
+        }
         // The buffer cancels the seat of a mirror that was never opened.
         if self.seat.is_taken() {
             // There is no caller to raise in: an interrupt, say, while it waited for room.

@@ -2,7 +2,8 @@
 //! wherever it waits or drains.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use linering::ReadError;
@@ -12,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::backlog::{Backlog, Taken, What};
+use crate::thread_writer::key_of_thread;
 use crate::{errors, fork, items};
 
 /// Items that are taken at a time.
@@ -19,9 +21,46 @@ const BATCH_ITEMS: usize = 1024;
 
 #[pyclass(frozen, module = "linering._linering")]
 #[derive(Debug)]
-pub struct Reader {
+pub struct Reader(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     generation: u32,
     state: Mutex<State>,
+    /// The key of the ring; 0 before it has a seat.
+    ring: Arc<AtomicU64>,
+    /// The thread that read last.
+    thread: AtomicU64,
+}
+
+/// All readers of this process that may live.
+static READERS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// Takes what is there out of a ring that the calling thread itself reads, so that a write of that
+/// thread finds room; whether there was something.
+///
+/// A handler of a listener that logs into the ring that the listener reads would wait for itself
+/// otherwise.
+pub fn make_room(ring: u64) -> bool {
+    let readers = READERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = |it: &Arc<Shared>| {
+        it.ring.load(Relaxed) == ring
+            && it.generation == fork::generation()
+            && it.thread.load(Relaxed) == key_of_thread()
+    };
+    let Some(reader) = readers.iter().filter_map(Weak::upgrade).find(own) else { return false };
+    drop(readers);
+    // This thread may be in the middle of a read, which does not write.
+    let Ok(mut state) = reader.state.try_lock() else { return false };
+    let State { reader, backlog } = &mut *state;
+    let before = backlog.len();
+    while reader.wait_timeout(Duration::ZERO).unwrap_or(false) {
+        let had = backlog.len();
+        if backlog.take(reader).is_err() || backlog.len() == had {
+            break;
+        }
+    }
+    backlog.len() > before
 }
 
 #[derive(Debug)]
@@ -50,31 +89,41 @@ enum Next<'py> {
 }
 
 impl Reader {
-    pub fn new(mut reader: linering::Reader, longest: usize) -> Self {
+    pub fn new(mut reader: linering::Reader, longest: usize, ring: Arc<AtomicU64>) -> Self {
         // Python's handlers run when the call is back.
         reader.set_interruptible(true);
         let state = State { reader, backlog: Backlog::new(longest) };
-        Self { generation: fork::generation(), state: Mutex::new(state) }
+        let shared = Arc::new(Shared {
+            generation: fork::generation(),
+            state: Mutex::new(state),
+            ring,
+            thread: AtomicU64::new(0),
+        });
+        let mut readers = READERS.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.push(Arc::downgrade(&shared));
+        Self(shared)
     }
 
     /// The state. Waits while another thread has it locked, without the interpreter lock.
     fn state(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, State>> {
         // A thread of the parent may have held its lock at the fork, and never releases it here.
-        if self.generation != fork::generation() {
+        if self.0.generation != fork::generation() {
             return Err(errors::of_read(ReadError::Forked));
         }
+        self.0.thread.store(key_of_thread(), Relaxed);
         loop {
-            match self.state.try_lock() {
+            match self.0.state.try_lock() {
                 Ok(state) => return Ok(state),
                 Err(TryLockError::Poisoned(state)) => return Ok(state.into_inner()),
-                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.state.lock())),
+                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.0.state.lock())),
             }
         }
     }
 
     fn fill_for(&self, py: Python<'_>, limit: Duration) -> PyResult<bool> {
         drop(self.state(py)?);
-        match py.detach(|| self.state.lock().unwrap_or_else(|it| it.into_inner()).fill(limit)) {
+        match py.detach(|| self.0.state.lock().unwrap_or_else(|it| it.into_inner()).fill(limit)) {
             Ok(came) => Ok(came),
             Err(ReadError::Interrupted) => py.check_signals().map(|()| false),
             Err(error) => Err(errors::of_read(error)),

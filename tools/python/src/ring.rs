@@ -1,19 +1,21 @@
 //! `Ring`: the shared memory that a `LineProcBuffer` stands on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use linering::{LineRing, Options, Policy, WakeUp};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::claim::Claims;
 use crate::reader::Reader;
 use crate::seat_slot::{ReservedSeat, SeatSlot};
 use crate::{errors, reader};
 
 #[pyclass(frozen, module = "linering._linering")]
 #[derive(Debug)]
-pub struct Ring(LineRing);
+pub struct Ring(LineRing, Claims, Arc<AtomicU64>);
 
 fn seconds(option: &str, given: Option<f64>) -> PyResult<Option<Duration>> {
     let Some(given) = given else { return Ok(None) };
@@ -65,29 +67,45 @@ impl Ring {
         if let Some(bytes) = max_line {
             options = options.max_line(bytes);
         }
-        LineRing::new(options).map(Self).map_err(|error| match error {
-            linering::CreateError::Option { .. } => PyValueError::new_err(error.to_string()),
-            _ => PyOSError::new_err(error.to_string()),
+        let claims = Claims::new().map_err(|error| {
+            PyOSError::new_err(format!("cannot make a file for the claims on seats: {error}"))
+        })?;
+        LineRing::new(options).map(|ring| Self(ring, claims, Arc::default())).map_err(|error| {
+            match error {
+                linering::CreateError::Option { .. } => PyValueError::new_err(error.to_string()),
+                _ => PyOSError::new_err(error.to_string()),
+            }
         })
     }
 
     /// Reserves a seat, with a label, of which 24 bytes are kept.
     fn seat(&self, label: &str) -> PyResult<ReservedSeat> {
-        self.0
-            .seat_labelled(label)
-            .map(|seat| ReservedSeat(Arc::new(SeatSlot::reserved(seat))))
-            .map_err(errors::of_mirror)
+        let seat = self.0.seat_labelled(label).map_err(errors::of_mirror)?;
+        let slot = SeatSlot::reserved(seat, self.1.path());
+        self.2.store(slot.ring_key(), Relaxed);
+        Ok(ReservedSeat(Arc::new(slot)))
     }
 
     /// Becomes the ring's reader.
     fn reader(&self) -> PyResult<Reader> {
-        let longest = self.0.max_line();
-        self.0.reader().map(|reader| Reader::new(reader, longest)).map_err(reader::taken)
+        let (longest, ring) = (self.0.max_line(), Arc::clone(&self.2));
+        self.0.reader().map(|reader| Reader::new(reader, longest, ring)).map_err(reader::taken)
     }
 
     /// Has every mirror's next write raise `Stopped`.
     fn stop(&self) {
         self.0.stop_all_mirrors();
+    }
+
+    /// Whether the seat of this number was ever claimed by a process that unpickled it, and whether
+    /// one has it claimed now.
+    fn claim(&self, number: u32) -> (bool, bool) {
+        self.1.state(number)
+    }
+
+    /// Numbers and tickets of all seats that were ever claimed.
+    fn claims(&self) -> PyResult<Vec<(u32, u32)>> {
+        Ok(self.1.all()?)
     }
 
     /// How many seats are reserved, and how many mirrors are open.

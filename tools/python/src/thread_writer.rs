@@ -2,11 +2,12 @@
 //! that the pieces that this thread writes are not mixed with other threads'.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
-use linering::{LineProcMirror, Stream, WriteError};
+use linering::{Level, LineProcMirror, Stream, WriteError};
 
 use crate::fork;
 use crate::gil_cell::GilCell;
@@ -28,21 +29,76 @@ thread_local! {
     static ALIVE: Arc<()> = Arc::new(());
 }
 
-/// The key of this thread's writer for a stream.
+/// In the key of a writer for what a signal's handler prints in the middle of a write of its own
+/// thread.
+pub const ASIDE: u64 = 2;
+
+/// This thread's key.
 #[inline]
-pub fn key_of(stream: Stream) -> u64 {
-    let key = match KEY.get() {
-        0 => new_key(),
+pub fn key_of_thread() -> u64 {
+    match KEY.get() {
+        0 => {
+            KEY.set(new_key());
+            KEY.get()
+        }
         key => key,
-    };
+    }
+}
+
+/// The key of this thread's writer for a stream; of another one, if `key` is not 0.
+#[inline]
+pub fn key_of(stream: Stream, key: u64) -> u64 {
+    let key = if key == 0 { key_of_thread() } else { key };
     key | u64::from(stream == Stream::Stderr)
 }
 
+/// A key that no thread and no block has.
 #[cold]
-fn new_key() -> u64 {
+pub fn new_key() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    KEY.set(NEXT.fetch_add(1, Relaxed) << 1);
-    KEY.get()
+    NEXT.fetch_add(1, Relaxed) << 2
+}
+
+/// What could not be written because its thread was in the middle of a write: written after that.
+#[derive(Debug)]
+pub enum Postponed {
+    Text(Stream, Vec<u8>),
+    Record(Vec<u8>, Level),
+    Warning(String),
+}
+
+/// Bytes that are postponed at most; lines above that are counted.
+const MAX_POSTPONED: usize = 1 << 20;
+
+#[derive(Debug, Default)]
+pub struct Aside {
+    pub items: VecDeque<Postponed>,
+    bytes: usize,
+    pub lost: u64,
+}
+
+impl Aside {
+    pub fn push(&mut self, item: Postponed) {
+        let bytes = match &item {
+            Postponed::Text(_, bytes) | Postponed::Record(bytes, _) => bytes.len(),
+            Postponed::Warning(text) => text.len(),
+        };
+        // What surrounds them in memory counts too.
+        let bytes = bytes + size_of::<Postponed>();
+        if self.items.is_empty() {
+            self.bytes = 0;
+        }
+        if self.bytes + bytes > MAX_POSTPONED {
+            self.lost += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.items.push_back(item);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.lost == 0
+    }
 }
 
 /// The key of a writer that no thread has; the next thread that needs one takes it.
@@ -57,6 +113,9 @@ pub struct ThreadWriter {
     pub state: GilCell<WriterState>,
     /// Another thread wanted to end it while its thread was in the middle of a write.
     pub end_wanted: AtomicBool,
+    /// There is something in `aside`, or the end is wanted.
+    pub has_more: AtomicBool,
+    pub aside: Mutex<Aside>,
 }
 
 impl ThreadWriter {
@@ -66,6 +125,8 @@ impl ThreadWriter {
             owner: Mutex::new(Weak::new()),
             state: GilCell::default(),
             end_wanted: AtomicBool::new(false),
+            has_more: AtomicBool::new(false),
+            aside: Mutex::default(),
         }
     }
 
@@ -185,6 +246,11 @@ impl WriterState {
         mirror.set_tag(0);
         whole(written)?;
         Ok(rest)
+    }
+
+    /// Whether this process has written with it since it was opened.
+    pub fn is_open_here(&self) -> bool {
+        self.mirror.is_some() && self.generation == fork::generation()
     }
 
     /// The text after the last line end, of what this process has written: a forked child does not

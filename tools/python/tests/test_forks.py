@@ -120,7 +120,7 @@ def test_what_the_parent_has_sent_ahead_is_not_the_childs(buffer, more):
 
 def test_a_child_can_give_up_no_seat_of_its_parents(buffer):
     mirror = buffer.mirror
-    (seat,) = buffer._seats
+    (seat,) = buffer._book.seats
     assert in_a_child(lambda: seat.reserved.cancel() and os._exit(1))
     assert buffer.n_mirrors == 1
     assert seat.reserved.cancel(), "its parent can"

@@ -47,7 +47,7 @@ def test_a_pickle_that_is_under_way_is_waited_for_though_its_mirror_is_collected
 
 def test_a_pickle_that_was_opened_is_waited_for_though_it_printed_nothing(buffer):
     opened = pickle.loads(pickle.dumps(buffer.mirror))
-    with pytest.raises(TimeoutError, match="1 mirrors are open and 0 seats unopened"):
+    with pytest.raises(TimeoutError, match="0 mirrors are open and 1 seats unopened"):
         buffer.wait(timeout=0.01)
     opened.send_eof()
     assert [end.end for end in buffer.wait()] == ["eof"]

@@ -134,3 +134,55 @@ def bars(mirror, steps):
 
 def identity(value):
     return value
+
+
+def carries(mirror, *_):
+    """Never gets that far, or has no use for it."""
+
+
+def kills_itself(mirror, is_first):
+    if is_first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with mirror:
+        print("x")
+
+
+def dies_with(connection):
+    """Unpickles a mirror, and is killed before it uses it."""
+    mirror = connection.recv()
+    connection.send(mirror.worker)
+    connection.recv()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keeps_until_told(connection):
+    """Unpickles a mirror, and passes it on."""
+    mirror = connection.recv()
+    connection.send("has it")
+    connection.recv()
+    connection.send(mirror)
+    connection.recv()
+
+
+def pickles_it_for_itself(mirror):
+    import pickle
+
+    pickle.dumps(mirror)
+    with mirror:
+        print("x")
+
+
+def exits_with(mirror, code):
+    with mirror:
+        print("x")
+        sys.exit(code)
+
+
+def raises_outside_of_a_block(mirror):
+    print("x", file=mirror)
+    raise LookupError("as planned")
+
+
+def exits_outside_of_a_block(mirror, code):
+    print("x", file=mirror)
+    sys.exit(code)

@@ -8,9 +8,44 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from ._file import Redirection, TextFile
+from ._file import BytesFile, TextFile
 from ._linering import Line, ThreadBuffer
 from ._storage import check_maxlen, last_of
+from ._streams import STDERR, STDOUT, Redirection, has_a_context, is_in_a_task
+
+
+class OwnLines(TextFile):
+    """A line buffer for one of the tasks that share a thread: its lines are put together here."""
+
+    def __init__(self, buffer: LineBuffer) -> None:
+        self._buffer = buffer
+        self._partial = ""
+
+    def write(self, data: str) -> int:
+        """Writes whole lines into the buffer; the rest waits for its end."""
+        lines, end, rest = data.rpartition("\n")
+        if end:
+            lines, self._partial = self._partial + lines, ""
+            self._buffer.write(lines + end)
+        self._partial += rest
+        return len(data)
+
+    def end(self) -> None:
+        """Ends the partial line."""
+        if self._partial:
+            self.write("\n")
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the buffer was closed."""
+        return self._buffer.closed
+
+    def writable(self) -> bool:
+        """Whether the buffer is open."""
+        return self._buffer.writable()
 
 
 class LineBuffer(ThreadBuffer, TextFile):
@@ -120,6 +155,16 @@ class LineBuffer(ThreadBuffer, TextFile):
             self.clear()
             self._close()
 
+    @property
+    def buffer(self) -> BytesFile:
+        """A file for bytes: UTF-8, others arrive as lone surrogates."""
+
+        def write(data: bytes) -> int:
+            self.write(data.decode("utf-8", "surrogateescape"))
+            return len(data)
+
+        return BytesFile(write)
+
     def readable(self) -> bool:
         """Whether it is open."""
         return not self.closed
@@ -129,7 +174,9 @@ class LineBuffer(ThreadBuffer, TextFile):
         return not self.closed
 
     def __enter__(self) -> LineBuffer:
-        self._redirection.begin(self, self)
+        file = OwnLines(self) if is_in_a_task() else self
+        at_end = file.end if isinstance(file, OwnLines) else None
+        self._redirection.begin([(STDOUT, file), (STDERR, file)], has_a_context(), at_end)
         return self
 
     def __exit__(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
-import sys
-from collections.abc import Iterable
-from typing import IO, Any, NoReturn, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, Protocol
 
 
 class _Writes(Protocol):
@@ -22,6 +22,32 @@ class TextFile:
     errors = "surrogateescape"
     newlines = None
     line_buffering = True
+    write_through = True
+    mode = "w"
+
+    @property
+    def name(self) -> str:
+        """What it is, in angle brackets, as the interpreter names its own streams."""
+        return f"<{type(self).__name__.lstrip('_')}>"
+
+    def reconfigure(self, **options: Any) -> None:
+        """Does nothing for an `encoding` of UTF-8, and for any `errors`, `newline`,
+        `line_buffering` and `write_through`, which programs set on their standard output: text is
+        always UTF-8, and nothing waits here.
+
+        Raises `ValueError` for another encoding, `TypeError` for another option.
+        """
+        known = {"encoding", "errors", "newline", "line_buffering", "write_through"}
+        for name in options:
+            if name not in known:
+                raise TypeError(f"found the option {name!r}, expected one of {sorted(known)}")
+        encoding = options.get("encoding")
+        if encoding is not None and codecs.lookup(encoding).name != "utf-8":
+            raise ValueError(f"encoding is {encoding!r}, expected UTF-8")
+
+    def detach(self) -> NoReturn:
+        """Raises `io.UnsupportedOperation`: what is written goes to no other file."""
+        self._unsupported("file behind it")
 
     def _unsupported(self, what: str) -> NoReturn:
         raise io.UnsupportedOperation(f"a {type(self).__name__} has no {what}")
@@ -56,22 +82,44 @@ class TextFile:
             self.write(line)
 
 
-class Redirection:
-    """`sys.stdout` and `sys.stderr`, put elsewhere and back. May be nested, and put back in any
-    order.
-    """
+class BytesFile:
+    """`buffer` of a text file: takes bytes as they are. `io.TextIOWrapper` can be put around it."""
 
-    def __init__(self) -> None:
-        self._saved: list[tuple[IO[str], IO[str], Any, Any]] = []
+    closed = False
 
-    def begin(self, stdout: Any, stderr: Any) -> None:
-        self._saved.append((sys.stdout, sys.stderr, stdout, stderr))
-        sys.stdout, sys.stderr = stdout, stderr
+    def __init__(self, write: Callable[[bytes], int]) -> None:
+        self._write = write
 
-    def end(self) -> None:
-        before_out, before_err, stdout, stderr = self._saved.pop()
-        # A stream that was redirected again since is put back by the code that did so.
-        if sys.stdout is stdout:
-            sys.stdout = before_out
-        if sys.stderr is stderr:
-            sys.stderr = before_err
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Writes bytes; those that are no UTF-8 arrive as lone surrogates, as Python's own streams
+        have it.
+        """
+        return self._write(memoryview(data).tobytes())
+
+    def flush(self) -> None:
+        """Does nothing: whole lines are there already, and the text file's `flush` sends the
+        partial line ahead.
+        """
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def readable(self) -> bool:
+        """`False`."""
+        return False
+
+    def writable(self) -> bool:
+        """`True`."""
+        return True
+
+    def seekable(self) -> bool:
+        """`False`."""
+        return False
+
+    def isatty(self) -> bool:
+        """`False`."""
+        return False
+
+    def fileno(self) -> int:
+        """Raises `io.UnsupportedOperation`, which is an `OSError`: there is no descriptor."""
+        raise io.UnsupportedOperation("a buffer has no descriptor")

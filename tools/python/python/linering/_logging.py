@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
+import sys
 import threading
+import traceback
 from types import TracebackType
 from typing import Any
 
@@ -22,12 +26,26 @@ class LogHandler(logging.Handler):
     Level, logger's name, time, place, process, thread and what `extra` added travel with it, and
     `LogListener` makes the record again. Without a listener the parent gets a `Line` of the stream
     `"log"` with the message and the trace. The message is formatted here, so its arguments need not
-    be picklable; `extra` arrives as JSON has it, what JSON cannot hold as its `repr`.
+    be picklable; `extra` arrives as JSON has it, what JSON cannot hold as its `repr`. With a
+    formatter (`setFormatter`) the message is what that makes of the record, with the trace, as
+    `QueueHandler` has it.
     """
 
     def __init__(self, mirror: LineProcMirror, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         self.mirror = mirror
+
+    def createLock(self) -> None:
+        """Makes no lock: each thread writes its own records. A thread that waits for room with a
+        lock would keep the listener, which makes the room, from logging here.
+        """
+        self.lock: Any = contextlib.nullcontext()
+
+    def acquire(self) -> None:
+        """Does nothing: there is no lock."""
+
+    def release(self) -> None:
+        """Does nothing: there is no lock."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Sends a record. What fails goes to `handleError`, but for `Stopped` and signals'
@@ -45,10 +63,15 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
     def _text(self, record: logging.LogRecord) -> str:
-        message = arriving(record.getMessage())
-        if record.exc_info and not record.exc_text:
-            record.exc_text = _TRACES.formatException(record.exc_info)
-        trace, stack = arriving(record.exc_text or ""), arriving(record.stack_info or "")
+        # Other handlers get this record too: it is left as it is.
+        if self.formatter is not None:
+            message, trace, stack = arriving(self.format(copy.copy(record))), "", ""
+        else:
+            text = record.exc_text or ""
+            if record.exc_info and not text:
+                text = _TRACES.formatException(record.exc_info)
+            message = arriving(record.getMessage())
+            trace, stack = arriving(text), arriving(record.stack_info or "")
         text = message
         if trace or stack:
             text = "\n".join(part for part in (message, trace, stack) if part)
@@ -82,7 +105,9 @@ class LogListener:
         self._stop = threading.Event()
 
     def handle(self, line: Line) -> bool:
-        """Hands a line's record to the handlers; `False` if it is none."""
+        """Hands a line's record to the handlers; `False` if it is none. What a handler raises goes
+        to its `handleError`.
+        """
         try:
             record = line.record
         except ValueError:
@@ -92,7 +117,12 @@ class LogListener:
             return False
         for handler in self.handlers:
             if not self.respect_handler_level or record.levelno >= handler.level:
-                handler.handle(record)
+                try:
+                    handler.handle(record)
+                except Exception:
+                    # As handlers do with what they notice themselves: `logging.raiseExceptions`
+                    # says whether it is printed.
+                    handler.handleError(record)
         return True
 
     def start(self) -> None:
@@ -110,8 +140,13 @@ class LogListener:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.buffer._pump(POLL_SECONDS)
-            self.buffer._cancel_deserted_seats()
+            try:
+                self.buffer._pump(POLL_SECONDS)
+                self.buffer._cancel_deserted_seats()
+            except Exception:
+                # `parse_lines` of a subclass, say: what comes next is handed on all the same.
+                if logging.raiseExceptions and sys.stderr is not None:
+                    traceback.print_exc()
 
     def stop(self) -> None:
         """Takes what has come by now, and ends the thread."""

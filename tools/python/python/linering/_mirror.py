@@ -2,62 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from ._file import Redirection, TextFile
-from ._linering import Mirror, ReservedSeat, obeys_env
+from . import _ends
+from ._file import BytesFile, TextFile
+from ._hand_over import SEAT, Environ, EnvironText, Given, PickledText, Sent, spawning, transport
+from ._linering import Mirror, ReservedSeat, new_key, obeys_env
 from ._message import _trace, _warning_text
+from ._seats import HandedOverSeat, SeatBook, book_of
+from ._streams import STDERR, STDOUT, Redirection, has_a_context
 
-SEAT = "LINERING_SEAT"
-"""The variable of the environment that carries a seat to a subprocess."""
+CLAIMS = "LINERING_CLAIMS"
+"""The variable that says where the process that got the seat claims it."""
 READER = "LINERING_READER"
 """The variable that says that the reader is Python's, which makes a logger's records out of what
 `LogHandler` sends.
 """
 
 
-class _Bytes:
-    """`mirror.buffer`: takes bytes as they are."""
+class _Lines(TextFile):
+    """A mirror as a file of its own: for standard error, or for one context's lines."""
 
-    def __init__(self, mirror: Mirror, stderr: bool) -> None:
+    __slots__ = ("_mirror", "_key", "_is_stderr", "_redirection", "write")
+
+    def __init__(self, mirror: LineProcMirror, key: int, is_stderr: bool) -> None:
         self._mirror = mirror
-        self._stderr = stderr
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Writes bytes; those that are no UTF-8 arrive as lone surrogates, as Python's own streams
-        have it.
-        """
-        return self._mirror._write_bytes(memoryview(data).tobytes(), self._stderr)
-
-    def flush(self) -> None:
-        """Does nothing: whole lines are in the ring, and the text file's `flush` sends the partial
-        line ahead.
-        """
-
-
-class _Stderr(TextFile):
-    """A mirror as the file of standard error."""
-
-    __slots__ = ("_mirror", "write")
-
-    def __init__(self, mirror: LineProcMirror) -> None:
-        self._mirror = mirror
+        # Of whose lines they are: 0 is the writing thread.
+        self._key = key
+        self._is_stderr = is_stderr
+        self._redirection = Redirection()
         # The mirror's own method, without a Python call in between.
         self.write = mirror._write_stderr
+        if key or not is_stderr:
+            self.write = functools.partial(mirror._write_as, key, is_stderr)
 
     def flush(self) -> None:
-        """Sends this thread's partial line of standard error ahead, as the mirror's `flush`
-        does.
-        """
-        self._mirror._flush_stderr()
+        """Sends the partial line ahead, as the mirror's `flush` does."""
+        self._mirror._flush_as(self._key, self._is_stderr)
 
     @property
-    def buffer(self) -> _Bytes:
+    def buffer(self) -> BytesFile:
         """Takes bytes."""
-        return _Bytes(self._mirror, True)
+        mirror, key, is_stderr = self._mirror, self._key, self._is_stderr
+        return BytesFile(lambda data: mirror._write_bytes(data, is_stderr, key))
 
     @property
     def closed(self) -> bool:
@@ -75,6 +66,21 @@ class _Stderr(TextFile):
         """`True`."""
         return True
 
+    def __enter__(self) -> _Lines:
+        """Has standard error go into it in the block; the mirror's end is not sent."""
+        is_own = has_a_context()
+        file, at_end = (self._mirror._own_lines() if is_own else ((None, self), None))
+        self._redirection.begin([(STDERR, file[1])], is_own, at_end)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._redirection.end()
+
 
 class LineProcMirror(Mirror, TextFile):
     """What a worker prints into; its lines come out of the `LineProcBuffer` that it is a mirror of.
@@ -90,14 +96,16 @@ class LineProcMirror(Mirror, TextFile):
     into.
 
     In a `with` block standard output and standard error go into it; the block's end sends an EOF,
-    or the error.
+    or the error. `sys.exit()` and `sys.exit(0)` end it with an EOF. A block of the main thread is
+    for all threads that have none of their own; one of another thread, of an event loop's task or
+    of a greenlet for that one alone.
 
     A write raises `Stopped` (a `StopIteration`) after `stop_all_mirrors`. With the policy `"block"`
     and a full ring, it raises `TimeoutError` after `timeout` seconds, or `OSError` when the
     buffer's process is gone and has read nothing for 5 s.
     """
 
-    __slots__ = ("_redirection", "_plain_records", "__dict__", "__weakref__")
+    __slots__ = ("_redirection", "_plain_records", "_book", "_forks", "__dict__", "__weakref__")
 
     def __init__(
         self,
@@ -111,6 +119,11 @@ class LineProcMirror(Mirror, TextFile):
         self._redirection = Redirection()
         # Whether `LogHandler` sends records as text alone, for a reader that is no Python.
         self._plain_records = False
+        # Where its buffer, in this process, lists what was handed over.
+        self._book: SeatBook | None = None
+        # How often this process had forked when it came here.
+        self._forks = _ends.forks
+        _ends.mirrors.add(self)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> LineProcMirror | None:
@@ -129,33 +142,67 @@ class LineProcMirror(Mirror, TextFile):
             return None
         mirror = cls(seat)
         mirror._plain_records = environ.get(READER) != "python"
-        mirror._open()
+        claims = environ.get(CLAIMS)
+        if claims is None:
+            # Now, and not at the first write: this process may die before that.
+            mirror._open()
+        else:
+            mirror._claim(claims, False)
         return mirror
 
     def environ(self) -> dict[str, str]:
         """A copy of the environment for a subprocess that opens a mirror of its own with
-        `from_environ`.
+        `from_environ`. The seat has ended when that subprocess is dead.
         """
-        return {**os.environ, SEAT: self._hand_over(), READER: "python"}
+        reserved, _ = self._hand_over(False)
+        text = EnvironText(reserved.text)
+        self._note(HandedOverSeat(reserved, Given(text)))
+        claims = self._claims()
+        environ = Environ({**os.environ, SEAT: text, READER: "python"})
+        if claims:
+            environ[CLAIMS] = claims
+        return environ
 
     def __reduce__(self) -> tuple[Any, ...]:
+        starts, dumps = spawning(), transport()
+        reserved, fresh = self._hand_over(starts is None and dumps is None)
+        text: str | PickledText = reserved.text
+        if starts is not None:
+            self._note(HandedOverSeat(reserved, starts))
+        elif dumps is not None:
+            text = PickledText(reserved.text)
+            self._note(HandedOverSeat(reserved, Sent(dumps, text)))
         return _unpickle, (
             type(self),
-            self._hand_over(),
+            text,
             self.aggressive,
             self.timeout,
             self._plain_records,
+            self._claims(),
+            fresh,
         )
 
-    @property
-    def stderr(self) -> _Stderr:
-        """A file whose lines are of the stream `"stderr"`."""
-        return _Stderr(self)
+    def _note(self, seat: HandedOverSeat) -> None:
+        """Has the buffer know of it, if that is this process's."""
+        if self._book is not None and self._book.process == os.getpid():
+            self._book.add(seat)
 
     @property
-    def buffer(self) -> _Bytes:
+    def stderr(self) -> _Lines:
+        """A file whose lines are of the stream `"stderr"`. As a context manager it has standard
+        error go there.
+        """
+        return _Lines(self, 0, True)
+
+    @property
+    def buffer(self) -> BytesFile:
         """A file for bytes."""
-        return _Bytes(self, False)
+        return BytesFile(lambda data: self._write_bytes(data, False, 0))
+
+    def _own_lines(self) -> tuple[tuple[_Lines, _Lines], Callable[[], None]]:
+        """Files for one context's lines, and what ends these."""
+        key = new_key()
+        return (_Lines(self, key, False), _Lines(self, key, True)), lambda: self._end_as(key)
 
     def read(self, size: int | None = None) -> str:
         """This thread's partial line: the text after its last line end. Its first `size`
@@ -209,7 +256,11 @@ class LineProcMirror(Mirror, TextFile):
         return True
 
     def __enter__(self) -> LineProcMirror:
-        self._redirection.begin(self, self.stderr)
+        if has_a_context():
+            (stdout, stderr), end = self._own_lines()
+            self._redirection.begin([(STDOUT, stdout), (STDERR, stderr)], True, end)
+        else:
+            self._redirection.begin([(STDOUT, self), (STDERR, self.stderr)], False)
         return self
 
     def __exit__(
@@ -218,8 +269,29 @@ class LineProcMirror(Mirror, TextFile):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._redirection.end()
-        self.close(error)
+        try:
+            self._redirection.end()
+        finally:
+            if _ends.is_normal(error):
+                # The last of the blocks that several threads or tasks have of one mirror ends it.
+                if not self._redirection.is_open():
+                    self.send_eof()
+            elif isinstance(error, SystemExit):
+                # A wish, and no fault with a place: without a trace.
+                self._send_error(f"SystemExit: {error.code}")
+            elif error is not None:
+                self.send_error(error)
+
+    def __del__(self) -> None:
+        # A process that got it and drops it unused has ended its work, unless a child that it
+        # forked has it still.
+        has_children = getattr(self, "_forks", None) != _ends.forks
+        if not has_children and self._is_unused() and _ends.is_working():
+            try:
+                self._send_eof()
+            except OSError:
+                # The buffer is gone.
+                pass
 
 
 def _unpickle(
@@ -228,9 +300,16 @@ def _unpickle(
     aggressive: bool,
     timeout: float | None,
     plain_records: bool,
+    claims: str | None,
+    fresh: bool,
 ) -> LineProcMirror:
     mirror = cls(seat, aggressive, timeout)
     mirror._plain_records = plain_records
-    # Now, and not at the first write: this process may die before that.
-    mirror._open()
+    mirror._book = book_of(seat)
+    # A claim now, and a mirror at the first write: this process may die before that, or only carry
+    # it.
+    mirror._claim(claims, fresh)
     return mirror
+
+
+_ends.watch_from_the_import()

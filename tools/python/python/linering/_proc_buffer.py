@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import os
+import select
 import threading
 import time
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -14,7 +16,7 @@ from ._file import TextFile
 from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
-from ._seats import HandedOutSeat
+from ._seats import HandedOutSeat, SeatBook
 from ._storage import check_maxlen, last_of
 
 POLL_SECONDS = 0.02
@@ -113,11 +115,10 @@ class LineProcBuffer(TextFile):
         self._stopped = False
         self._ends: list[Ended] = []
         # Those that no process has opened yet.
-        self._seats: list[HandedOutSeat] = []
-        # Workers of cancelled seats: every process that could open them died before it did.
-        self._deserted: set[int] = set()
-        # How many seats are listed before those that cannot be opened any more are dropped.
-        self._prune_above = 128
+        self._book = SeatBook(self._ring)
+        # How seats ended, by their workers' numbers, of which no process was left to open them, and
+        # how that exited.
+        self._deserted: dict[int, tuple[str, int | None]] = {}
 
     # ------------------------------------------------------------------------------------- mirrors
 
@@ -149,22 +150,23 @@ class LineProcBuffer(TextFile):
             self.reset_states()
         reserved = self._ring.seat(label)
         mirror = LineProcMirror(reserved, aggressive, timeout)
-        seat = HandedOutSeat(reserved, mirror)
-        with self._lock:
-            if len(self._seats) >= self._prune_above:
-                self._prune_seats()
-            self._seats.append(seat)
+        mirror._book = self._book
+        self._book.add(HandedOutSeat(reserved, mirror))
         return mirror
-
-    def _prune_seats(self) -> None:
-        """Drops the seats that were opened, handed over or cancelled."""
-        self._seats = [seat for seat in self._seats if seat.can_be_opened()]
-        self._prune_above = 2 * max(64, len(self._seats))
 
     @property
     def n_mirrors(self) -> int:
         """How many mirrors and seats have not ended."""
         return 0 if self._stopped else sum(self._ring.waiting_for())
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if self._stopped or os.getpid() != self._process:
+            return f"<{name}>" if not self._stopped else f"<{name}, stopped>"
+        reserved, live = self._ring.waiting_for()
+        with self._lock:
+            seats = str(self._book)
+        return f"<{name}: {live} mirrors open, {reserved} seats unopened{seats and ': '}{seats}>"
 
     @property
     def lost(self) -> int:
@@ -226,7 +228,7 @@ class LineProcBuffer(TextFile):
         self._check_process()
         if seconds > 0:
             # Without our lock: other threads may read meanwhile.
-            self._reader.fill(seconds)
+            self._fill(seconds)
         plain = type(self).parse_lines is LineProcBuffer.parse_lines
         stored = 0
         with self._lock:
@@ -246,24 +248,29 @@ class LineProcBuffer(TextFile):
             self._note_ends()
         return stored
 
+    def _fill(self, seconds: float) -> None:
+        """Waits for `seconds` at most, and takes what is there."""
+        # gevent and eventlet put their own in the place of the interpreter's function: that one
+        # lets other greenlets of this thread run, and a wait in the extension module lets none.
+        if isinstance(select.select, types.BuiltinFunctionType):
+            self._reader.fill(seconds)
+        elif not self._reader.arm():
+            select.select([self._reader.fileno()], [], [], seconds)
+            self._reader.fill(0)
+
     def _note_ends(self) -> None:
         for each in self._reader.ends():
             end = Ended(*each)
-            if end.worker in self._deserted:
-                self._deserted.discard(end.worker)
-                end = end._replace(end="died")
+            if end.end == "cancelled" and end.worker in self._deserted:
+                how, code = self._deserted.pop(end.worker)
+                end = end._replace(end=how, exit=code)
             if end.end != "cancelled":
                 self._ends.append(end)
 
     def _cancel_deserted_seats(self) -> None:
         """Cancels seats of which every process that could open them is dead."""
-        if not self._seats:
-            return
         with self._lock:
-            for seat in self._seats:
-                if seat.is_deserted() and seat.reserved.cancel():
-                    self._deserted.add(seat.reserved.worker)
-            self._prune_seats()
+            self._deserted.update(self._book.cancel_those_that_are_over())
 
     def _is_over(self) -> bool:
         return self._stopped or self._reader.is_over()
@@ -312,7 +319,7 @@ class LineProcBuffer(TextFile):
                 self._note_ends()
             return False
         self._cancel_deserted_seats()
-        self._reader.fill(POLL_SECONDS)
+        self._fill(POLL_SECONDS)
         return True
 
     def read(self, size: int | None = None) -> tuple[str | GroupedMessage, ...]:

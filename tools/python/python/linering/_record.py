@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import sys
 from typing import Any
 
 from ._linering import Line, restore, state
@@ -35,9 +36,27 @@ def arriving(text: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _shortened(value: object, most: int) -> object:
-    text = repr(value)
-    return value if len(text) <= most else text[:most]
+def _shown(value: object) -> str:
+    """Its `repr`, or why it has none."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+
+
+def _as_json(value: object, most: int = sys.maxsize) -> str:
+    """The value as JSON has it, if it has it in `most` characters, else its `repr`."""
+    try:
+        text = json.dumps(value, default=_shown)
+    except Exception:
+        # Keys that JSON has not, a circle, too many levels.
+        text = ""
+    return text if 0 < len(text) <= most else json.dumps(_shown(value)[:most])
+
+
+def _fields_as_json(fields: dict[str, Any], most: int = sys.maxsize) -> str:
+    each = (f"{json.dumps(str(name))}: {_as_json(it, most)}" for name, it in fields.items())
+    return f"{{{', '.join(each)}}}"
 
 
 def written(record: logging.LogRecord, message: str, trace: str, text: str) -> str:
@@ -52,12 +71,9 @@ def written(record: logging.LogRecord, message: str, trace: str, text: str) -> s
             for name, it in record.__dict__.items()
             if name not in _OWN or name == "taskName"
         }
-        extra = json.dumps(added, default=repr)
+        extra = _fields_as_json(added)
         if len(extra) > _MOST_EXTRA:
-            most = _MOST_EXTRA // len(added)
-            extra = json.dumps(
-                {name: _shortened(it, most) for name, it in added.items()}, default=repr
-            )
+            extra = _fields_as_json(added, _MOST_EXTRA // len(added))
     # In the order in which `record` takes them apart. How many there are the extension module knows
     # too.
     parts = (

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from ._buffer import LineBuffer, OwnLines
 from ._linering import Capture
 from ._mirror import LineProcMirror
 from ._proc_buffer import LineProcBuffer
+from ._streams import STDERR, STDOUT, Redirection, Stream, has_a_context, is_in_a_task
 
 Target = TypeVar("Target")
 
 
 class _Redirect(contextlib.ContextDecorator, Generic[Target]):
-    _stream: str
+    _stream: Stream
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._saved: list[Any] = []
+        self._redirection = Redirection()
 
     def __enter__(self) -> Target:
-        self._saved.append(getattr(sys, self._stream))
-        setattr(sys, self._stream, self._file())
-        return self._target
-
-    def _file(self) -> Any:
+        target: Any = self._target
+        is_own, is_stderr = has_a_context(), self._stream is STDERR
+        file, at_end = target, None
+        if isinstance(target, LineProcMirror):
+            file = target.stderr if is_stderr else target
+            if is_own:
+                files, at_end = target._own_lines()
+                file = files[is_stderr]
+        elif isinstance(target, LineBuffer) and is_in_a_task():
+            file = OwnLines(target)
+            at_end = file.end
+        self._redirection.begin([(self._stream, file)], is_own, at_end)
         return self._target
 
     def __exit__(
@@ -35,22 +45,37 @@ class _Redirect(contextlib.ContextDecorator, Generic[Target]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        setattr(sys, self._stream, self._saved.pop())
+        self._redirection.end()
 
 
 class redirect_stdout(_Redirect[Target]):
-    """`contextlib.redirect_stdout`, which type checkers let a buffer or mirror be given to."""
+    """`contextlib.redirect_stdout`, which type checkers let a buffer or mirror be given to, and
+    which is for its own thread and context, unless that is the main thread.
+    """
 
-    _stream = "stdout"
+    _stream = STDOUT
 
 
 class redirect_stderr(_Redirect[Target]):
     """`contextlib.redirect_stderr`; lines that go into a mirror are of the stream `"stderr"`."""
 
-    _stream = "stderr"
+    _stream = STDERR
 
-    def _file(self) -> Any:
-        return self._target.stderr if isinstance(self._target, LineProcMirror) else self._target
+
+# Which thread has captured a descriptor, and how often.
+_captures: dict[int, list[int]] = {1: [], 2: []}
+_captures_lock = threading.Lock()
+
+
+def _begin_capture(descriptor: int) -> None:
+    with _captures_lock:
+        threads, own = _captures[descriptor], threading.get_ident()
+        if any(thread != own for thread in threads):
+            raise RuntimeError(
+                f"another thread has captured descriptor {descriptor}, expected one at a time: it"
+                " is the whole process's"
+            )
+        threads.append(own)
 
 
 @contextlib.contextmanager
@@ -66,12 +91,16 @@ def capture(
     end the descriptors are put back, when everything has been passed on; with the policy `"block"`
     and a full ring that waits for the reader.
 
-    Raises `OSError` when the system refuses; then nothing has changed.
+    A descriptor is the whole process's, so one thread has it captured at a time. Raises
+    `RuntimeError` when another one has it already, `OSError` when the system refuses; then nothing
+    has changed.
     """
     mirror = target.mirror if isinstance(target, LineProcBuffer) else target
     with contextlib.ExitStack() as undo:
         for wanted, file, is_stderr in ((stdout, sys.stdout, False), (stderr, sys.stderr, True)):
             if wanted:
+                _begin_capture(1 + is_stderr)
+                undo.callback(_captures[1 + is_stderr].pop)
                 if file is not None:
                     file.flush()
                 undo.callback(Capture(mirror, is_stderr).stop)
