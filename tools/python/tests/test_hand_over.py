@@ -107,6 +107,17 @@ def test_a_child_that_is_killed_after_its_start(buffer, method):
     process.join()
 
 
+@pytest.mark.parametrize("method", OTHERS)
+def test_a_child_that_was_killed_and_is_forgotten(buffer, method):
+    process = workers.start(method, workers.hello, buffer.mirror)
+    process.kill()
+    process.join()
+    del process
+    gc.collect()
+    (end,) = buffer.wait()
+    assert end.end in ("died", "eof")
+
+
 def test_how_a_child_exited_that_never_opened_its_mirror_is_told(buffer, capfd):
     process = workers.start("spawn", workers.carries, Untypable(), buffer.mirror)
     (end,) = buffer.wait()

@@ -88,8 +88,11 @@ def exit_code(popen: Any) -> int | None:
 class Started:
     """A hand-over to a process that is being started."""
 
-    def __init__(self, popen: Any) -> None:
+    def __init__(self, popen: Any, state: dict[str, Any] | None = None) -> None:
         self._popen = weakref.ref(popen)
+        # Multiprocessing's: numbers, which say what became of the process when the object is gone.
+        # Subprocess's has open pipes too, which must not be kept.
+        self._state = {} if state is None else state
         self._pid: int | None = None
         self.exit: int | None = None
 
@@ -97,9 +100,11 @@ class Started:
         popen = self._popen()
         if popen is None:
             # Its start failed, or it was waited for; or it runs without its parent's interest.
+            self._pid = self._state.get("pid", self._pid)
             if self._pid is None:
                 return NEVER
-            return None if _is_alive(self._pid) else DIED
+            self.exit = self._state.get("returncode", self.exit)
+            return DIED if self.exit is not None or not _is_alive(self._pid) else None
         pid = getattr(popen, "pid", None)
         if pid is None:
             return None if _is_starting(popen) else NEVER
@@ -288,7 +293,7 @@ def spawning() -> Started | None:
     """The process that this thread pickles something for, to start it."""
     context = sys.modules.get("multiprocessing.context")
     popen = context.get_spawning_popen() if context is not None else None
-    return None if popen is None else Started(popen)
+    return None if popen is None else Started(popen, vars(popen))
 
 
 def transport() -> FrameType | None:
