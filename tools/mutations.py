@@ -34,6 +34,18 @@ def test(module, name=""):
     return ["--test", "it", "--", f"{module}::{name}"]
 
 
+def command_test(name, target=("--test", "command")):
+    """Tests of the command: of its binary from outside, or of another target."""
+    return ["-p", "linering-cli", *target, "--", name]
+
+
+def supervisor_test(name):
+    return command_test(f"supervisor::tests::{name}", ("--bin", "linering"))
+
+
+SUPERVISOR = "tools/linering-cli/src/run/supervisor.rs"
+SYSTEM = "tools/linering-cli/src/run/system.rs"
+
 # name, quick, file, what stands there, what is put there, the test that turns red
 MUTATIONS = [
     ("lap check", True, "src/layout/entry.rs",
@@ -341,6 +353,22 @@ MUTATIONS = [
     ("a record's further lines are marked", True, "src/service/text.rs",
      "page.extend_from_slice(FURTHER);", "",
      test("service::formats", "no_record_forges")),
+    ("run takes a signal that comes twice at once for one", True, SUPERVISOR,
+     "Some(asked) if asked.signal == signal && now < asked.at + MOMENT => return,", "",
+     supervisor_test("the_same_signal")),
+    ("run kills what has not ended in its time", True, SUPERVISOR,
+     "if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) { "
+     "stop.killed = Some(now); stop.signal = SIGKILL; } else if",
+     "if", supervisor_test("a_stop_tells_all_once")),
+    ("run closes what is kept open after its time", True, SUPERVISOR,
+     "active.is_closed = true; self.system.close(Scope::Job(job));", "active.is_closed = true;",
+     supervisor_test("what_keeps_an_output_open")),
+    ("run tells no process that was sent the signal too", True, SYSTEM,
+     "if was_sent || !is_new && signal != SIGKILL {", "if !is_new && signal != SIGKILL {",
+     command_test("run::signals::a_worker_gets_a_signal_once")),
+    ("run adopts what its workers leave behind", True, SYSTEM,
+     "rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;", "",
+     command_test("run::stops::a_stop_reaches_whole_trees")),
 ]
 
 
