@@ -405,6 +405,16 @@ fn a_run_that_is_told_to_end_starts_nothing_again() {
     test.at(100.0);
     assert!(test.supervisor.is_over());
     assert!(!test.did().iter().any(|did| matches!(did, Start(_))));
+
+    // One had ended before, and its output comes to an end only now.
+    let mut test = Test::new(Plan { restarts, ..plan(2) });
+    test.ends_with_output_open(0, exited(0));
+    test.signal(SIGTERM, Reach::Us);
+    test.ends(1, End::Killed(SIGTERM));
+    test.supervisor.output_ended(test.now, 0);
+    test.at(100.0);
+    assert!(test.supervisor.is_over());
+    assert_eq!(test.supervisor.due(), None, "there is nothing to start");
 }
 
 #[test]

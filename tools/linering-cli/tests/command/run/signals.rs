@@ -38,6 +38,16 @@ fn a_worker_gets_a_signal_once_from_wherever_it_came() {
 }
 
 #[test]
+fn what_a_worker_has_started_is_told_once_too_though_the_worker_goes_on() {
+    let script = format!("trap : TERM; sh -c '{TELLS}' & while :; do sleep 0.01; done");
+    let mut run = marked(&["--kill-after", "700ms", "--", "sh", "-c", &script]);
+    run.await_lines(1, "ready");
+    run.signal(libc::SIGTERM);
+    let (status, out, err) = run.end_alone();
+    assert_eq!((status.signal(), &*out), (Some(libc::SIGTERM), "TERM\n"), "{err}");
+}
+
+#[test]
 fn other_signals_are_passed_on_and_end_nothing() {
     let names = ["USR1", "USR2", "WINCH", "CONT", "QUIT"];
     let signals = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH, libc::SIGCONT, libc::SIGQUIT];
