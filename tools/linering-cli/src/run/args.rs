@@ -143,7 +143,7 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     pub color: clap::ColorChoice,
 
-    /// Write what became of each job to this file, with the columns of GNU parallel's
+    /// Write what became of each job to this file, as a JSON object on a line for each end
     #[arg(long, value_name = "FILE")]
     pub joblog: Option<PathBuf>,
 

@@ -154,9 +154,8 @@ impl Desk {
 
     /// Adds an end to the log, if there is one; one that cannot be written is named and left.
     fn log(&mut self, report: &Report) {
-        let received = self.summary.bytes_of(report.job);
         let Some(log) = &mut self.log else { return };
-        if let Err(error) = log.add(report, received) {
+        if let Err(error) = log.add(report) {
             let path = log.path().to_owned();
             self.printer.fail(format_args!("cannot write {}: {error}", path.display()));
             self.log = None;

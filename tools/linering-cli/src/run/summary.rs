@@ -74,11 +74,6 @@ impl Summary {
         self.workers.get_mut(worker?)
     }
 
-    /// What has come of a worker.
-    pub fn bytes_of(&self, worker: usize) -> u64 {
-        self.workers.get(worker).map_or(0, |tally| tally.bytes)
-    }
-
     /// Whether a line was lost, cut short or damaged.
     pub fn any_lost(&self) -> bool {
         self.damaged > 0 || self.workers.iter().any(|tally| tally.lost + tally.cut > 0)

@@ -563,7 +563,7 @@ impl<S: System> Supervisor<S> {
         let (again, attempt) = (active.again, active.attempt);
         let was_steady = ended.saturating_sub(active.since) >= STEADY;
         self.active.remove(&job);
-        if again && !self.is_closed {
+        if again {
             let wait = back_off(if was_steady { 0 } else { attempt });
             self.again.push((now + wait, job, attempt.saturating_add(1)));
         }

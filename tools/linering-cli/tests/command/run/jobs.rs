@@ -3,6 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::processes::marked;
 use super::{linering, run};
@@ -112,15 +116,23 @@ fn a_log_has_a_line_for_each_job() {
     let folder = folder();
     let path = folder.path().join("log");
     let script = "printf 12345; [ $LINERING_WORKER = 0 ] || kill -KILL $$; exit 3";
+    let before = Timestamp::now() - Duration::from_millis(1);
     let output = run(&["-n", "2", "--joblog", text(&path), "--", "sh", "-c", script]);
     assert_eq!(output.status.code(), Some(2));
     let log = fs::read_to_string(&path).expect("a file");
-    let rows: Vec<Vec<&str>> = log.lines().map(|line| line.split('\t').collect()).collect();
-    assert_eq!(rows[0][..4], ["Seq", "Host", "Starttime", "JobRuntime"]);
-    let mut ends: Vec<_> = rows[1..].iter().map(|row| (row[0], row[6], row[7])).collect();
-    ends.sort_unstable();
-    assert_eq!(ends, [("1", "3", "0"), ("2", "0", "9")]);
-    assert!(rows[1][8].starts_with("sh -c 'printf 12345; "), "{log}");
+    let mut ends: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    ends.sort_by_key(|end| end["worker"].as_u64());
+    assert_eq!((&ends[0]["code"], &ends[0]["signal"]), (&json!(3), &Value::Null), "{log}");
+    assert_eq!((&ends[1]["code"], &ends[1]["signal"]), (&Value::Null, &json!("SIGKILL")), "{log}");
+    for (worker, end) in ends.iter().enumerate() {
+        assert_eq!((&end["worker"], end.get("told")), (&json!(worker), None), "{log}");
+        assert_eq!(end["command"], format!("sh -c '{script}'"));
+        let began = end["began"].as_str().expect("a time").parse().expect("as RFC 3339 has it");
+        let took = Duration::from_secs_f64(end["seconds"].as_f64().expect("a number"));
+        let now = Timestamp::now();
+        assert!(before <= began && began + took <= now, "{before} {log} {now}");
+    }
     let output = run(&["--joblog", "/no/folder/log", "--", "echo", "started"]);
     assert_eq!((output.status.code(), out(&output)), (Some(125), String::new()));
     let output = run(&["--joblog", "/dev/full", "--", "echo", "started"]);
@@ -147,14 +159,20 @@ fn what_succeeded_is_left_out_when_a_log_is_resumed() {
     fs::write(&may_succeed, "").expect("a file");
     // As a kill in the middle of a line would have left it.
     let whole = fs::read_to_string(&log).expect("it");
-    fs::write(&log, whole + "2\t:\t1.0").expect("ours");
+    fs::write(&log, whole + "{\"worker\":1,\"comm").expect("ours");
     let output = again(&["--resume"]);
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "b 2 1\n"));
     let output = again(&["--resume"]);
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
     let output = run(&["--joblog", text(&log), "--resume", "--", "true"]);
     assert_eq!(output.status.code(), Some(125));
-    assert!(err(&output).contains("the log is of other jobs"), "{}", err(&output));
+    assert!(err(&output).contains("expected true: it is of other jobs"), "{}", err(&output));
+    fs::write(&list, "a file of\nsomething else\n").expect("a file");
+    let output = run(&["--joblog", text(&list), "--resume", "--", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    let expected = "line 1: found a file of, expected the end of a job";
+    assert!(err(&output).contains(expected), "{}", err(&output));
+    assert_eq!(fs::read(&list).expect("it"), b"a file of\nsomething else\n");
 }
 
 #[test]
@@ -175,6 +193,7 @@ fn a_job_that_was_told_to_end_has_not_succeeded_for_the_log() {
     drop(child.stdin.take());
     assert_eq!(child.wait().expect("ours").code(), Some(1));
     let log = fs::read_to_string(&log).expect("it");
-    let first = log.lines().find(|line| line.starts_with("1\t")).expect("its line");
-    assert_eq!(first.split('\t').skip(6).take(2).collect::<Vec<_>>(), ["0", "15"], "{first}");
+    let first = log.lines().find(|line| line.starts_with("{\"worker\":0,")).expect("its line");
+    let first: Value = serde_json::from_str(first).expect("an object");
+    assert_eq!((&first["code"], &first["told"]), (&json!(0), &json!(true)), "{first}");
 }
