@@ -63,7 +63,7 @@ pub fn text(path: &Path) -> &str {
 pub struct Gate {
     // Removed before the lock goes: a process that finds no file does not wait.
     folder: TempDir,
-    _locked: File,
+    locked: File,
 }
 
 impl Gate {
@@ -71,7 +71,12 @@ impl Gate {
         let folder = folder();
         let locked = File::create(folder.path().join("gate")).expect("a file");
         flock(&locked, FlockOperation::LockExclusive).expect("no other process knows of it");
-        Self { folder, _locked: locked }
+        Self { folder, locked }
+    }
+
+    /// Lets all pass, also those that come to it only now: as long as this is not dropped.
+    pub fn open(&self) {
+        flock(&self.locked, FlockOperation::Unlock).expect("it is locked");
     }
 
     /// A command of a shell that ends when the gate opens.

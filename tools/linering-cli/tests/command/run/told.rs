@@ -40,7 +40,7 @@ fn an_end_is_told_while_the_others_run_on() {
             until("the others", || {
                 run.processes().iter().filter(|process| process.name == "flock").count() == 2
             });
-            drop(gate);
+            gate.open();
             assert_eq!(run.end().0.code(), Some(1));
         }
     }
