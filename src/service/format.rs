@@ -20,6 +20,9 @@ pub enum Format {
     Raw,
 }
 
+/// What makes text of an item.
+pub(super) type Formatter = Box<dyn FnMut(&Item<'_>, &mut Vec<u8>) + Send>;
+
 /// Which mirrors' ends a [`LogDrain`](crate::LogDrain) prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::drain_guard::{DrainGuard, Orders, Totals};
-use super::format::{Ends, Format};
+use super::format::{Ends, Format, Formatter};
 use super::pump::{LOOK_EVERY, Pump};
 use super::shared_writer::SharedWriter;
 use super::sink::Sink;
@@ -14,9 +14,6 @@ use crate::handles::line_ring::LineRing;
 use crate::handles::reader::Reader;
 use crate::line::item::Item;
 use crate::segment::options::{Options, Policy};
-
-/// What makes text of an item.
-pub(super) type Formatter = Box<dyn FnMut(&Item<'_>, &mut Vec<u8>) + Send>;
 
 /// Drains a ring into a [`Sink`], in a thread of its own or in this one.
 ///
@@ -61,10 +58,10 @@ pub(super) type Formatter = Box<dyn FnMut(&Item<'_>, &mut Vec<u8>) + Send>;
 #[doc(alias("worker", "appender", "drain"))]
 #[must_use = "it drains nothing until it runs"]
 pub struct LogDrain {
-    pub(super) reader: Reader,
-    pub(super) sink: Box<dyn Sink>,
-    pub(super) formatter: Formatter,
-    pub(super) ends: Ends,
+    reader: Reader,
+    sink: Box<dyn Sink>,
+    formatter: Formatter,
+    ends: Ends,
 }
 
 impl fmt::Debug for LogDrain {
@@ -142,7 +139,7 @@ impl LogDrain {
         self.reader.set_longest_sleep(LOOK_EVERY);
         let orders = Arc::new(Orders::default());
         let guard = DrainGuard::new(&self.reader, &orders);
-        let mut pump = Pump::new(self, orders);
+        let mut pump = self.into_pump(orders);
         let run = move || drop(pump.run());
         let thread = thread::Builder::new().name("linering drain".to_owned()).spawn(run)?;
         Ok(guard.of(thread))
@@ -162,7 +159,12 @@ impl LogDrain {
     ///
     /// [`ReadError`](crate::ReadError), if the ring cannot be read any more.
     pub fn run(self) -> io::Result<Totals> {
-        Pump::new(self, Arc::default()).run()
+        self.into_pump(Arc::default()).run()
+    }
+
+    fn into_pump(self, orders: Arc<Orders>) -> Pump {
+        let Self { reader, sink, formatter, ends } = self;
+        Pump::new(reader, sink, formatter, ends, orders)
     }
 }
 

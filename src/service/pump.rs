@@ -1,4 +1,4 @@
-//! The thread of a [`LogDrain`]: batch after batch, from the ring into the sink.
+//! The thread of a [`LogDrain`](crate::LogDrain): batch after batch, from the ring into the sink.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::complaint::{Complaint, say};
 use super::drain_guard::{Orders, Totals};
-use super::format::{Ends, Format};
-use super::log_drain::{Formatter, LogDrain};
+use super::format::{Ends, Format, Formatter};
 use super::loss_notes::LossNotes;
 use super::sink::Sink;
 use crate::error::ReadError;
@@ -56,8 +55,13 @@ enum Passed {
 }
 
 impl Pump {
-    pub(super) fn new(drain: LogDrain, orders: Arc<Orders>) -> Self {
-        let LogDrain { reader, sink, formatter, ends } = drain;
+    pub(super) fn new(
+        reader: Reader,
+        sink: Box<dyn Sink>,
+        formatter: Formatter,
+        ends: Ends,
+        orders: Arc<Orders>,
+    ) -> Self {
         let out = Out {
             sink,
             formatter,

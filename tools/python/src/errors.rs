@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use crate::interruptible;
+use crate::failure;
 
 create_exception!(
     linering,
@@ -29,7 +29,7 @@ pub fn closed(py: Python<'_>, words: &str) -> PyErr {
 pub fn of_write(py: Python<'_>, error: WriteError) -> PyErr {
     match error {
         WriteError::Cancelled => {
-            interruptible::failure().unwrap_or_else(|| PyRuntimeError::new_err(error.to_string()))
+            failure::take().unwrap_or_else(|| PyRuntimeError::new_err(error.to_string()))
         }
         WriteError::Stopped => Stopped::new_err(error.to_string()),
         WriteError::Closed => closed(py, "I/O operation on a closed buffer"),

@@ -1,7 +1,7 @@
 //! Writes whose waits for room in a full ring release the interpreter lock, and are interrupted by
 //! signals. A thread that reads the ring itself makes the room, and greenlets let others run.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
 
-use crate::reader;
+use crate::{failure, reader};
 
 thread_local! {
     /// The write that this thread does for Python, if it does one.
     static WRITING: Writing = const { Writing { locked: Cell::new(false), limit: Cell::new(None), began: Cell::new(None), ring: Cell::new(0) } };
-    static FAILURE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
 struct Writing {
@@ -42,11 +41,6 @@ pub fn writing<R>(limit: Option<Duration>, ring: u64, write: impl FnOnce() -> R)
     })
 }
 
-/// Why the last write was given up.
-pub fn failure() -> Option<PyErr> {
-    FAILURE.with(|failure| failure.borrow_mut().take())
-}
-
 /// See [`linering::set_blocking_hook`].
 pub fn blocking_hook(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
     WRITING.with(|now| {
@@ -54,7 +48,7 @@ pub fn blocking_hook(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
             sleep();
             return ControlFlow::Continue(());
         }
-        if FAILURE.with(|failure| failure.borrow().is_some()) {
+        if failure::is_set() {
             // The lines after the one that was given up.
             return ControlFlow::Break(());
         }
@@ -62,7 +56,7 @@ pub fn blocking_hook(sleep: &mut dyn FnMut()) -> ControlFlow<()> {
             return ControlFlow::Continue(());
         }
         let give_up = |error| {
-            FAILURE.with(|failure| *failure.borrow_mut() = Some(error));
+            failure::set(error);
             ControlFlow::Break(())
         };
         let began = now.began.get().unwrap_or_else(Instant::now);

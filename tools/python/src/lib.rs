@@ -21,6 +21,7 @@ mod buffer;
 mod capture;
 mod claim;
 mod errors;
+mod failure;
 mod fork;
 mod gil_cell;
 mod interruptible;

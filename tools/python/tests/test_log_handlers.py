@@ -12,17 +12,9 @@ import sys
 import threading
 
 import pytest
+from collect import Collect
 
 import linering
-
-
-class Collect(logging.Handler):
-    def __init__(self):
-        super().__init__()
-        self.records = []
-
-    def emit(self, record):
-        self.records.append(record)
 
 
 @pytest.fixture

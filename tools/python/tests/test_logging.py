@@ -10,17 +10,9 @@ import threading
 
 import pytest
 import workers
+from collect import Collect
 
 import linering
-
-
-class Collect(logging.Handler):
-    def __init__(self, level=logging.NOTSET):
-        super().__init__(level)
-        self.records = []
-
-    def emit(self, record):
-        self.records.append(record)
 
 
 @pytest.fixture

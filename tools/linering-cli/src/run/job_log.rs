@@ -60,7 +60,7 @@ pub struct JobLog {
 impl JobLog {
     /// Begins the file anew.
     pub fn create(path: &Path, jobs: &[Job]) -> io::Result<Self> {
-        Ok(Self::of(File::create(path)?, path, jobs))
+        Ok(Self { path: path.to_owned(), file: File::create(path)?, shown: shown(jobs) })
     }
 
     /// Goes on with the file of a run before, if there is one: and which jobs were done then.
@@ -101,11 +101,7 @@ impl JobLog {
             // Behind a line that was cut off.
             file.write_all(b"\n").map_err(refused)?;
         }
-        Ok((Self::of(file, path, jobs), done))
-    }
-
-    fn of(file: File, path: &Path, jobs: &[Job]) -> Self {
-        Self { path: path.to_owned(), file, shown: shown(jobs) }
+        Ok((Self { path: path.to_owned(), file, shown }, done))
     }
 
     pub fn path(&self) -> &Path {

@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use super::processes::example;
 use super::{linering, run};
 use crate::common::{err, folder, out, scratch, sorted, text};
 
@@ -51,18 +51,6 @@ fn each_line_of_a_file_is_a_command() {
         assert!(err(&output).contains(words), "{args:?}: {}", err(&output));
         assert_eq!(output.status.code(), Some(code), "{args:?}");
     }
-}
-
-/// A program of this package's `examples/`, which the tests' build has built.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("this program");
-    let path = tests.ancestors().nth(2).expect("a build's folder").join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is not there: build it with `cargo build --examples`",
-        path.display()
-    );
-    path
 }
 
 #[test]
