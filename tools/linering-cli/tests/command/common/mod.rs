@@ -17,14 +17,24 @@ const PATIENCE: u32 = 600;
 pub fn linering(args: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("linering"));
     command.args(args).stdin(Stdio::null());
-    let be_ended = || {
+    start_anew(&mut command);
+    command
+}
+
+/// Has a program start as one does that a person started, whatever the tests inherited, and be
+/// ended in time: a shell's job in the background ignores the keys' signals, and `nohup` SIGHUP.
+pub fn start_anew(command: &mut Command) {
+    let anew = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: a plain system call; the default is no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         // SAFETY: a plain system call.
         unsafe { libc::alarm(PATIENCE) };
         Ok(())
     };
-    // SAFETY: one plain system call, which a forked child may make.
-    unsafe { command.pre_exec(be_ended) };
-    command
+    // SAFETY: plain system calls, which a forked child may make.
+    unsafe { command.pre_exec(anew) };
 }
 
 pub fn out(output: &Output) -> String {

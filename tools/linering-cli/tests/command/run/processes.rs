@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::linering;
+use crate::common::start_anew;
 
 /// Far longer than anything takes that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,6 +53,7 @@ pub fn of_with(mut command: Command, change: impl FnOnce(&mut Command)) -> Marke
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     command.env(MARK, &mark).stdout(Stdio::piped()).stderr(Stdio::piped());
+    start_anew(&mut command);
     // SAFETY: one plain system call, which a forked child may make.
     unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(|_| ())?)) };
     change(&mut command);
