@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Each row: nanoseconds of a call each 2 µs (average of the lowest 99 %, p99), and lines per
-//! second without a pace; medians of the rounds, which take turns.
+//! second without a pace; medians of the rounds, which take turns. A repetition counts if a cache
+//! line went to the other thread and back about as fast as ever, before it and after it: if not,
+//! other work had a processor, or the two had become far from each other.
 
 use std::cell::UnsafeCell;
 use std::hint::spin_loop;
@@ -275,10 +277,14 @@ fn distance() -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / TRIPS as f64
 }
 
+/// `NAN` of nothing.
 fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
+    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// A round trip, the longer of those before and after; a call and its p99, and the rate.
+type Round = (f64, f64, f64, f64);
 
 fn main() {
     let rounds: usize = match std::env::args().nth(1).map(|text| text.parse()) {
@@ -290,22 +296,25 @@ fn main() {
         }
     };
     let clock = clock::Clock::calibrated();
-    let mut found = vec![(Vec::new(), Vec::new(), Vec::new()); WAYS.len()];
-    let mut trips = vec![];
+    let mut found = vec![vec![]; WAYS.len()];
     for _ in 0..rounds {
-        trips.push(distance());
-        for (way, (average, high, rate)) in WAYS.iter().zip(&mut found) {
-            let (a, p99) = paced(*way, &clock);
-            average.push(a);
-            high.push(p99);
-            rate.push(throughput(*way));
+        for (way, found) in WAYS.iter().zip(&mut found) {
+            let before = distance();
+            let (average, high) = paced(*way, &clock);
+            let rate = throughput(*way);
+            found.push((before.max(distance()), average, high, rate));
         }
     }
-    let (low, high) = trips.iter().fold((f64::MAX, 0f64), |(l, h), &t| (l.min(t), h.max(t)));
-    println!("round trip {:.0} ns ({low:.0}..{high:.0}), {rounds} rounds\n", median(trips.clone()));
-    println!("| | ns a call | p99 | million lines/s |\n|---|---|---|---|");
-    for (way, (average, high, rate)) in WAYS.iter().zip(found) {
-        let (average, high, rate) = (median(average), median(high), median(rate));
-        println!("| {} | {average:.1} | {high:.0} | {rate:.1} |", way.name);
+    let trips: Vec<f64> = found.iter().flatten().map(|round| round.0).collect();
+    let usual = trips.iter().copied().fold(f64::MAX, f64::min) * 1.3;
+    let count = trips.iter().filter(|&&trip| trip <= usual).count();
+    println!("{count} of {} repetitions at a round trip of up to {usual:.0} ns\n", trips.len());
+    println!("| | ns a call | p99 | million lines/s | repetitions |\n|---|---|---|---|---|");
+    for (way, found) in WAYS.iter().zip(found) {
+        let near: Vec<_> = found.iter().filter(|round| round.0 <= usual).collect();
+        let of =
+            |figure: fn(&Round) -> f64| median(near.iter().map(|round| figure(round)).collect());
+        let (average, high, rate) = (of(|round| round.1), of(|round| round.2), of(|round| round.3));
+        println!("| {} | {average:.1} | {high:.0} | {rate:.1} | {} |", way.name, near.len());
     }
 }
