@@ -18,7 +18,10 @@ trap 'code=$?; [ $code != 0 ] || step; exit $code' EXIT
 # needs WHAT "TOOL ..." "PACKAGE ...": installs the packages where a tool is missing.
 needs() {
     [ "$(command -v $2 | wc -l)" -lt "$(wc -w <<<"$2")" ] || return 0
-    { apt-get install -y $3 || { apt-get update && apt-get install -y $3; }; } >/dev/null ||
+    # One at a time: `.ci/run` has two scripts run.
+    mkdir -p target
+    flock target/installing bash -c \
+        "apt-get install -y $3 || { apt-get update && apt-get install -y $3; }" >/dev/null ||
         { echo "$1 needs $3: install them with your system's packages" >&2; exit 1; }
 }
 
