@@ -12,7 +12,7 @@ use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::registry::ticket::Label;
 use crate::segment::options::Options;
-use crate::segment::{Backing, RingName, Segment, abandoned, open_file, open_named};
+use crate::segment::{Backing, Parts, RingName, Segment, abandoned, open_file, open_named};
 
 use Ordering::Relaxed;
 
@@ -60,6 +60,14 @@ pub struct Counts {
     pub deaths: u64,
     /// How often a writer found the ring full.
     pub found_full: u64,
+}
+
+impl Counts {
+    pub(crate) fn of(parts: &Parts) -> Self {
+        let (live, [eofs, errors, deaths]) = parts.ends();
+        let found_full = parts.header().counts.0.found_full.load(Relaxed);
+        Self { seats: parts.kept_seats(), live, eofs, errors, deaths, found_full }
+    }
 }
 
 impl LineRing {
@@ -274,9 +282,7 @@ impl LineRing {
     /// How many mirrors there are and have been. Taken from their tickets, so that no crash makes
     /// it wrong; while others open and end, those under way may be in it or not.
     pub fn counts(&self) -> Counts {
-        let (live, [eofs, errors, deaths]) = self.segment.ends();
-        let found_full = self.segment.header().counts.0.found_full.load(Relaxed);
-        Counts { seats: self.segment.kept_seats(), live, eofs, errors, deaths, found_full }
+        Counts::of(self.segment.parts())
     }
 }
 

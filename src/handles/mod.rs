@@ -11,5 +11,6 @@ pub(crate) mod reader;
 mod reader_waits;
 mod record;
 pub(crate) mod seat;
+pub(crate) mod statistics;
 mod trace;
 pub(crate) mod waker;

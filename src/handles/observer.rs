@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use crate::error::{AttachError, ReadError};
 use crate::handles::line_ring::LineRing;
+use crate::handles::statistics::Statistics;
 use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::line::item::Item;
+use crate::read::follow::{Followed, Following};
 use crate::read::snapshot::snapshot;
 use crate::segment::{RingName, Segment, View, view_file, view_named};
 
@@ -75,6 +77,42 @@ impl Observer {
         self.view.is_used
     }
 
+    /// Whether a process uses the ring now. One that was not used when it was opened is not any
+    /// more: what is observed then is a copy.
+    pub fn is_used_now(&self) -> bool {
+        self.view.is_used_now()
+    }
+
+    /// What the ring is, how far it has come, and who writes into it. Takes time in proportion to
+    /// the mirrors that are open or have ended unread.
+    ///
+    /// ```
+    /// use linering::{LineRing, Observer, Options};
+    ///
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut mirror = ring.mirror_labelled("web")?;
+    /// mirror.write_line(b"hello")?;
+    ///
+    /// let statistics = Observer::attach(ring.descriptor()?)?.statistics()?;
+    /// assert_eq!((statistics.unread(), statistics.has_reader), (1, false));
+    /// let [web] = &statistics.writers[..] else { panic!("one writer") };
+    /// assert_eq!((web.label.as_str(), web.lines), ("web", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`snapshot`](Self::snapshot).
+    pub fn statistics(&self) -> Result<Statistics, ReadError> {
+        let found = Statistics::of(&self.view);
+        if self.view.is_cut() { Err(ReadError::CutShort) } else { Ok(found) }
+    }
+
+    /// Begins to follow the ring, from the oldest line that is there on: see [`Follow`].
+    pub fn follow(&self) -> Follow<'_> {
+        Follow { observer: self, following: Following::new(&self.view.geometry), is_over: false }
+    }
+
     /// Whether each slot of the ring has a checksum, which a snapshot verifies; see
     /// [`Options::checksums`](crate::Options::checksums).
     pub fn has_checksums(&self) -> bool {
@@ -105,6 +143,11 @@ impl Observer {
         if self.view.is_cut() { Err(ReadError::CutShort) } else { Ok(items) }
     }
 
+    fn accepted(&self) -> Position {
+        // ORD read:C, acquire; pairs with read:A; what was accepted was taken before.
+        Position(self.view.parts.header().read_position.0.load(Acquire))
+    }
+
     /// The lines that are in the slots, taken or not, and the ends that no reader has accepted.
     fn live(&self) -> Vec<Item<'static>> {
         snapshot(&self.view.parts, &self.view.geometry)
@@ -112,8 +155,7 @@ impl Observer {
 
     /// The lines that were taken, and then what a reader finds that takes the ring over.
     fn post_mortem(&self, copy: Segment) -> Vec<Item<'static>> {
-        // ORD read:C, acquire; pairs with read:A; what was accepted was taken before.
-        let accepted = Position(self.view.parts.header().read_position.0.load(Acquire));
+        let accepted = self.accepted();
         let mut items = self.live();
         let is_taken = |position: u64| Position(position).is_before(accepted);
         items.retain(|item| match item {
@@ -135,5 +177,62 @@ impl Observer {
             }
         }
         items
+    }
+}
+
+/// An observer that follows a ring: it hands out what comes, changes nothing, and keeps no process
+/// waiting, so that it can be too slow. Then it says how much has passed by.
+///
+/// It has no wake-up: ask it again after a while. Each mirror that comes costs it some hundred
+/// bytes.
+///
+/// ```
+/// use linering::{Followed, LineRing, Observer, Options};
+///
+/// let ring = LineRing::new(Options::new())?;
+/// let mut mirror = ring.mirror()?;
+/// let observer = Observer::attach(ring.descriptor()?)?;
+/// let mut follow = observer.follow();
+/// assert_eq!(follow.next_items()?, []);
+/// mirror.write_line(b"hello")?;
+/// let [Followed::Item(item)] = &follow.next_items()?[..] else { panic!("one item") };
+/// assert_eq!(item.to_string(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Follow<'o> {
+    observer: &'o Observer,
+    following: Following,
+    /// Of a ring that no process uses, all was handed out.
+    is_over: bool,
+}
+
+impl Follow<'_> {
+    /// What has come since the last call: some thousand items at most, oldest first, and none where
+    /// nothing has. The first calls give what is there already, as [`Observer::snapshot`] has it;
+    /// of a ring that no process used when it was opened they give all of that, and then nothing.
+    ///
+    /// An end that a reader has accepted before this call is not among them, unless it was told
+    /// before: [`Statistics::counts`] has it. A line whose beginning has passed by is cut, as for a
+    /// reader.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::snapshot`].
+    pub fn next_items(&mut self) -> Result<Vec<Followed>, ReadError> {
+        let Observer { view } = self.observer;
+        if !view.is_used {
+            let is_first = !std::mem::replace(&mut self.is_over, true);
+            let items = if is_first { self.observer.snapshot()? } else { Vec::new() };
+            return Ok(items.into_iter().map(Followed::Item).collect());
+        }
+        let items = self.following.more(&view.parts, self.observer.accepted());
+        if view.is_cut() { Err(ReadError::CutShort) } else { Ok(items) }
+    }
+
+    /// The position from which on the next call looks: all lines before it were handed out, or have
+    /// passed by. `None` before the first call, and where it is over.
+    pub fn position(&self) -> Option<u64> {
+        self.following.position().map(|position| position.0)
     }
 }

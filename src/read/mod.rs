@@ -9,6 +9,7 @@ pub(crate) mod decode;
 pub(crate) mod drain;
 mod ends;
 mod event;
+pub(crate) mod follow;
 pub(crate) mod item_ref;
 pub(crate) mod lineage;
 mod named_writers;

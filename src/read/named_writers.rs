@@ -52,6 +52,28 @@ pub(crate) struct NamedWriter {
     pub(crate) progress: Progress,
     /// Lines before this one were accepted, or nothing is known of them.
     pub(crate) accepted: LineNumber,
+    /// Some of its lines may have passed by unseen: which one comes next is not known.
+    is_adrift: bool,
+}
+
+impl NamedWriter {
+    /// As [`Progress::note`], from the next line on if it is not known which that is.
+    pub(crate) fn note(&mut self, line: LineNumber) -> u64 {
+        self.join_at(line);
+        self.progress.note(line)
+    }
+
+    /// As [`Progress::note_end`].
+    pub(crate) fn note_end(&mut self, next: LineNumber) -> u64 {
+        self.join_at(next);
+        self.progress.note_end(next)
+    }
+
+    fn join_at(&mut self, line: LineNumber) {
+        if core::mem::take(&mut self.is_adrift) {
+            self.progress.expected = line;
+        }
+    }
 }
 
 /// All mirrors that are named.
@@ -66,15 +88,21 @@ impl NamedWriters {
     /// Those of the ends that were read before, and then of tickets and cells.
     pub(crate) fn of(parts: &Parts, ends: &[TicketEnd]) -> Self {
         let mut writers = Self::default();
+        writers.update(parts, ends);
+        writers
+    }
+
+    /// Adds those that have come since.
+    pub(crate) fn update(&mut self, parts: &Parts, ends: &[TicketEnd]) {
         for end in ends {
             if let Some(mirror) = end.mirror {
-                writers.add(parts, mirror, end.worker, end.label.clone());
+                self.add(parts, mirror, end.worker, end.label.clone());
             }
         }
         for ticket in parts.used_tickets() {
             if let Some(TicketWord::Live(mirror)) = ticket.state() {
                 let worker = ticket.serial.load(Relaxed) as u32;
-                writers.add(parts, mirror, worker, ticket.label());
+                self.add(parts, mirror, worker, ticket.label());
             }
         }
         // A mirror whose end was accepted is named by its cell alone, until another mirror gets
@@ -88,9 +116,14 @@ impl NamedWriters {
             let ticket = parts.tickets().get(ticket as usize);
             let ticket = ticket.filter(|ticket| ticket.serial.load(Relaxed) == serial);
             let label = ticket.map_or_else(String::new, |ticket| ticket.label());
-            writers.add(parts, MirrorId { cell: index, epoch }, serial as u32, label);
+            self.add(parts, MirrorId { cell: index, epoch }, serial as u32, label);
         }
-        writers
+    }
+
+    /// Positions passed by: whichever mirror's lines stood there, its next one is the next that is
+    /// seen.
+    pub(crate) fn note_passed_by(&mut self) {
+        self.known.iter_mut().for_each(|writer| writer.is_adrift = true);
     }
 
     fn add(&mut self, parts: &Parts, mirror: MirrorId, worker: u32, label: String) {
@@ -98,7 +131,7 @@ impl NamedWriters {
         if self.by_mirror(mirror).is_none() {
             let progress = Progress::new(mirror, cell.delivered());
             let accepted = progress.expected;
-            self.push(NamedWriter { worker, label, progress, accepted });
+            self.push(NamedWriter { worker, label, progress, accepted, is_adrift: false });
         }
     }
 
@@ -130,7 +163,7 @@ impl NamedWriters {
             let progress = Progress { mirror, expected: line, lines: 0, lost: 0 };
             let accepted = line.next();
             let (worker, label) = (u32::MAX, String::new());
-            self.push(NamedWriter { worker, label, progress, accepted })
+            self.push(NamedWriter { worker, label, progress, accepted, is_adrift: false })
         })
     }
 

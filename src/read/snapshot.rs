@@ -23,8 +23,7 @@ pub(crate) fn snapshot(parts: &Parts, geometry: &Geometry) -> Vec<Item<'static>>
     let ends = ticket_ends(parts);
     let slots = copy_slots(parts);
     let writers = NamedWriters::of(parts, &ends);
-    let assemblies = Assemblies::new(geometry, usize::MAX);
-    let mut snapshot = Snapshot { geometry, writers, assemblies, items: Vec::new() };
+    let mut snapshot = Snapshot::new(geometry, writers);
     let mut next = None;
     for slot in slots {
         // What stood in between was overwritten before it was copied.
@@ -38,17 +37,22 @@ pub(crate) fn snapshot(parts: &Parts, geometry: &Geometry) -> Vec<Item<'static>>
     snapshot.items
 }
 
-/// A snapshot that is being made.
+/// A snapshot that is being made: slots are added in the order of their positions.
 #[derive(Debug)]
-struct Snapshot<'a> {
-    geometry: &'a Geometry,
-    writers: NamedWriters,
-    assemblies: Assemblies,
-    items: Vec<Item<'static>>,
+pub(super) struct Snapshot {
+    geometry: Geometry,
+    pub(super) writers: NamedWriters,
+    pub(super) assemblies: Assemblies,
+    pub(super) items: Vec<Item<'static>>,
 }
 
-impl Snapshot<'_> {
-    fn add(&mut self, slot: &CopiedSlot) {
+impl Snapshot {
+    pub(super) fn new(geometry: &Geometry, writers: NamedWriters) -> Self {
+        let assemblies = Assemblies::new(geometry, usize::MAX);
+        Self { geometry: *geometry, writers, assemblies, items: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, slot: &CopiedSlot) {
         let CopiedSlot { header, payload, state } = slot;
         match state {
             CopyState::Sound => self.add_sound(*header, payload),
@@ -66,7 +70,7 @@ impl Snapshot<'_> {
             self.push_line(cut);
         }
         if let Some(known) = self.writers.get_mut(writer) {
-            let lost = known.progress.note(header.line);
+            let lost = known.note(header.line);
             self.push_lost(writer, lost);
         }
         if header.is(flag::FORGOTTEN) {
@@ -95,14 +99,14 @@ impl Snapshot<'_> {
     }
 
     /// Adds an end, after the loss of what is missing before it.
-    fn end(&mut self, ended: TicketEnd) {
+    pub(super) fn end(&mut self, ended: TicketEnd) {
         let TicketEnd { mirror, worker, process, label, end, next } = ended;
         let (mut lines, mut lost) = (0, 0);
         if let Some(mirror) = mirror
             && let Some(writer) = self.writers.by_mirror(mirror)
             && let Some(known) = self.writers.get_mut(writer)
         {
-            let missing = known.progress.note_end(next);
+            let missing = known.note_end(next);
             lost = known.progress.lost;
             lines = mirror.epoch.lines_to(next).saturating_sub(lost);
             self.push_lost(writer, missing);
@@ -143,8 +147,8 @@ impl Snapshot<'_> {
 
 /// A copy of a slot: a line, or a part of one.
 #[derive(Debug)]
-struct CopiedSlot {
-    header: SlotHeader,
+pub(super) struct CopiedSlot {
+    pub(super) header: SlotHeader,
     payload: Vec<u8>,
     state: CopyState,
 }
@@ -178,7 +182,12 @@ fn copy_slots(parts: &Parts) -> Vec<CopiedSlot> {
 
 /// What the slot has that the entry at `index` names; `None` if that changes at the moment, was
 /// never filled, or was skipped.
-fn copy_slot(parts: &Parts, index: usize, tail: Position, image: &mut [u64]) -> Option<CopiedSlot> {
+pub(super) fn copy_slot(
+    parts: &Parts,
+    index: usize,
+    tail: Position,
+    image: &mut [u64],
+) -> Option<CopiedSlot> {
     let ring = parts.ring();
     let (entry, header) = ring.observe(index, image)?;
     let position = position_of(parts, index, entry, tail);

@@ -115,6 +115,52 @@ impl Parts {
         let used = self.header().counts.0.tickets_used.load(Acquire) as usize;
         &self.tickets()[..used.min(self.tickets().len())]
     }
+
+    /// How many ends of each kind were collected.
+    fn collected(&self) -> [&AtomicU64; 3] {
+        let counts = &self.header().counts.0;
+        [&counts.eofs, &counts.errors, &counts.deaths]
+    }
+
+    /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what
+    /// the tickets say.
+    pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
+        // ORD counted:B, acquire; pairs with counted:A; as there.
+        let collected = || self.collected().map(|count| count.load(Acquire));
+        let mut before = collected();
+        for _ in 0..LOOKS {
+            let counted = self.count_ends(before);
+            let now = collected();
+            if now == before {
+                return counted;
+            }
+            // One that was collected meanwhile may be in neither.
+            before = now;
+        }
+        self.count_ends(before)
+    }
+
+    /// Seats that no process has opened or given up yet.
+    pub(crate) fn kept_seats(&self) -> u64 {
+        let is_kept = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Reserved(_)));
+        self.used_tickets().iter().filter(is_kept).count() as u64
+    }
+
+    fn count_ends(&self, collected: [u64; 3]) -> (u64, [u64; 3]) {
+        let (mut live, mut ends) = (0, collected);
+        for ticket in self.used_tickets() {
+            let Some(state) = ticket.state() else { continue };
+            let Some(kind) = kind_of_end(state) else {
+                live += u64::from(matches!(state, TicketWord::Live(_)));
+                continue;
+            };
+            // The reader that collected it may have died before it was free.
+            let detail = ticket.detail.load(Relaxed);
+            let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
+            ends[kind] = ends[kind].wrapping_add(u64::from(!is_in));
+        }
+        (live, ends)
+    }
 }
 
 impl Segment {
@@ -288,60 +334,14 @@ impl Segment {
         }
     }
 
-    /// How many ends of each kind were collected.
-    fn collected(&self) -> [&AtomicU64; 3] {
-        let counts = &self.header().counts.0;
-        [&counts.eofs, &counts.errors, &counts.deaths]
-    }
-
     /// The count of ends such as this ticket's.
     fn count_of(&self, ticket: &Ticket) -> Option<&AtomicU64> {
-        kind_of_end(ticket.state()?).map(|kind| self.collected()[kind])
-    }
-
-    /// Open mirrors, and ends by EOF, by an error and by death: those that were collected, and what
-    /// the tickets say.
-    pub(crate) fn ends(&self) -> (u64, [u64; 3]) {
-        // ORD counted:B, acquire; pairs with counted:A; as there.
-        let collected = || self.collected().map(|count| count.load(Acquire));
-        let mut before = collected();
-        for _ in 0..LOOKS {
-            let counted = self.count_ends(before);
-            let now = collected();
-            if now == before {
-                return counted;
-            }
-            // One that was collected meanwhile may be in neither.
-            before = now;
-        }
-        self.count_ends(before)
+        kind_of_end(ticket.state()?).map(|kind| self.parts().collected()[kind])
     }
 
     /// Whether no process has opened a seat or given it up.
     pub(crate) fn is_kept(&self, seat: SeatId) -> bool {
         self.tickets()[seat.ticket as usize].state() == Some(TicketWord::Reserved(seat.serial))
-    }
-
-    /// Seats that no process has opened or given up yet.
-    pub(crate) fn kept_seats(&self) -> u64 {
-        let is_kept = |ticket: &&Ticket| matches!(ticket.state(), Some(TicketWord::Reserved(_)));
-        self.used_tickets().iter().filter(is_kept).count() as u64
-    }
-
-    fn count_ends(&self, collected: [u64; 3]) -> (u64, [u64; 3]) {
-        let (mut live, mut ends) = (0, collected);
-        for ticket in self.used_tickets() {
-            let Some(state) = ticket.state() else { continue };
-            let Some(kind) = kind_of_end(state) else {
-                live += u64::from(matches!(state, TicketWord::Live(_)));
-                continue;
-            };
-            // The reader that collected it may have died before it was free.
-            let detail = ticket.detail.load(Relaxed);
-            let is_in = detail & COUNTED != 0 && detail & !COUNTED <= collected[kind];
-            ends[kind] = ends[kind].wrapping_add(u64::from(!is_in));
-        }
-        (live, ends)
     }
 
     /// Tells the reader that tickets have changed, and wakes it.

@@ -271,11 +271,7 @@ impl Segment {
 
     #[inline]
     pub(crate) fn policy(&self) -> Policy {
-        match self.geometry.policy {
-            0 => Policy::Block,
-            1 => Policy::DropNewest,
-            _ => Policy::OverwriteOldest,
-        }
+        Policy::of(&self.geometry)
     }
 
     #[inline]

@@ -22,6 +22,16 @@ pub enum Policy {
     OverwriteOldest,
 }
 
+impl Policy {
+    pub(crate) fn of(geometry: &Geometry) -> Self {
+        match geometry.policy {
+            0 => Policy::Block,
+            1 => Policy::DropNewest,
+            _ => Policy::OverwriteOldest,
+        }
+    }
+}
+
 in_words!(Policy, "policy", Block "block", DropNewest "drop", OverwriteOldest "overwrite",);
 
 /// When a line gets a time stamp.

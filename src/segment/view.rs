@@ -13,7 +13,7 @@ use super::{
     has_owner, read_geometry,
 };
 use crate::error::{AttachError, SystemError, cannot};
-use crate::layout::Geometry;
+use crate::layout::{Geometry, READER_CELL};
 use crate::sys::fork;
 
 /// A segment's memory, read-only: mapped while a process uses it, else a copy, which no process can
@@ -27,6 +27,8 @@ pub(crate) struct View {
     map: Mapping,
     /// Says that this process lives here.
     _living: Lock,
+    /// To ask whether a process has a lock; this description has none itself.
+    file: File,
 }
 
 impl View {
@@ -50,17 +52,14 @@ impl View {
         if found != geometry.total_bytes {
             return Err(AttachError::Size { found, expected: geometry.total_bytes });
         }
-        let is_used = || -> io::Result<bool> {
-            Ok(has_owner(&file, CELLS_AND_USED)? || may_be_claimed(&file, &geometry)?)
-        };
-        let mut used = is_used().map_err(cannot("lock the segment"))?;
+        let mut used = is_used(&file, &geometry).map_err(cannot("lock the segment"))?;
         let mut copy = None;
         if !used {
             check_memory(geometry.total_bytes)
                 .map_err(|(needed, available)| AttachError::Memory { needed, available })?;
             copy = Some(copied(&file, geometry.total_bytes).map_err(cannot("read the segment"))?);
             // If a process has come meanwhile the copy may be torn.
-            used = is_used().map_err(cannot("lock the segment"))?;
+            used = is_used(&file, &geometry).map_err(cannot("lock the segment"))?;
         }
         let map = match copy.filter(|_| !used) {
             Some(copy) => copy.into(),
@@ -75,7 +74,24 @@ impl View {
             is_used: used,
             map: Mapping::new(map),
             _living: living,
+            file,
         })
+    }
+
+    /// Whether a process uses it now; where the system does not say, as when it was opened.
+    pub(crate) fn is_used_now(&self) -> bool {
+        self.is_used && is_used(&self.file, &self.geometry).unwrap_or(true)
+    }
+
+    /// Whether a process reads it, as far as locks say.
+    pub(crate) fn has_reader(&self) -> bool {
+        self.is_used && self.is_owned(READER_CELL)
+    }
+
+    /// Whether a process has this cell's lock; where the system does not say, it may.
+    pub(crate) fn is_owned(&self, cell: usize) -> bool {
+        let byte = cell as u64;
+        has_owner(&self.file, byte..byte + 1).unwrap_or(true)
     }
 
     /// Whether its file was cut short meanwhile, after `turn_sigbus_into_errors`.
@@ -101,6 +117,11 @@ impl View {
         file.write_all_at(bytemuck::bytes_of(&geometry), 0).ok()?;
         Segment::attach_file(file).ok()
     }
+}
+
+/// Whether a process has the lock of a cell, or uses the segment without one.
+fn is_used(file: &File, geometry: &Geometry) -> io::Result<bool> {
+    Ok(has_owner(file, CELLS_AND_USED)? || may_be_claimed(file, geometry)?)
 }
 
 /// Keeps its name from being taken away. Where a mapping does not keep the lock that is not so, and

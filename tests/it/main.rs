@@ -21,6 +21,7 @@ mod crash;
 mod cut_short;
 mod every_instruction;
 mod filesystems;
+mod follow;
 mod line_buffer;
 mod liveness;
 mod named;

@@ -1,0 +1,147 @@
+//! What comes into a ring, for an observer that changes nothing and keeps no writer waiting: from
+//! the oldest line that is there on, and what passed by before it was looked at is counted.
+
+use std::collections::HashSet;
+
+use crate::layout::{Geometry, Position};
+use crate::line::item::Item;
+use crate::read::named_writers::{NamedWriters, ticket_ends};
+use crate::read::snapshot::{CopiedSlot, Snapshot, copy_slot};
+use crate::segment::Parts;
+
+/// Positions that are looked at in one call.
+const MOST: u64 = 4096;
+
+/// How often a slot is looked at that changes meanwhile: a reader takes its line, or a writer
+/// overwrites it.
+const LOOKS: u32 = 4;
+
+/// What an observer that follows a ring is handed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Followed {
+    /// What a reader would be handed, too.
+    Item(Item<'static>),
+    /// So many positions were used for other lines before this observer looked at them, in their
+    /// place: as many lines, or fewer where some were long.
+    PassedBy(u64),
+}
+
+/// How far an observer has come.
+#[derive(Debug)]
+pub(crate) struct Following {
+    seen: Snapshot,
+    next: Option<Position>,
+    /// Lines before it were taken when this began: that some are not there any more is no news.
+    taken_before: Position,
+    /// The mirrors whose ends were told, of those that tickets name.
+    told: HashSet<u32>,
+    found: Vec<Followed>,
+}
+
+impl Following {
+    pub(crate) fn new(geometry: &Geometry) -> Self {
+        Self {
+            seen: Snapshot::new(geometry, NamedWriters::default()),
+            next: None,
+            taken_before: Position(geometry.start_position),
+            told: HashSet::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// The next position that it looks at.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.next
+    }
+
+    /// What has come, up to [`MOST`] positions of it, oldest first.
+    ///
+    /// In this order, as a snapshot: ends, slots, names.
+    pub(crate) fn more(&mut self, parts: &Parts, accepted: Position) -> Vec<Followed> {
+        let ends = ticket_ends(parts);
+        let ring = parts.ring();
+        let (tail, positions) = (ring.tail(), ring.shape.positions());
+        let oldest = tail.minus(positions);
+        let mut next = match self.next {
+            // A tail that goes back is no tail.
+            Some(next) => {
+                if tail.is_before(next) {
+                    tail
+                } else {
+                    next
+                }
+            }
+            None => {
+                let start = self.taken_before;
+                self.taken_before = accepted;
+                if start.is_before(oldest) { oldest } else { start }
+            }
+        };
+        let mut copied = Vec::new();
+        let mut image = vec![0; ring.shape.slot_words];
+        let passed = if next.is_before(oldest) { oldest.since(next) } else { 0 };
+        next = next.plus(passed);
+        for position in 0..MOST.min(tail.since(next)) {
+            let position = next.plus(position);
+            copied.push(copy_at(parts, position, tail, &mut image));
+        }
+        self.seen.writers.update(parts, &ends);
+        self.pass_by(next, passed);
+        for slot in copied {
+            match slot {
+                Some(slot) => self.seen.add(&slot),
+                None => self.pass_by(next.next(), 1),
+            }
+            next = next.next();
+        }
+        self.next = Some(next);
+        // All lines of a mirror that has ended stand before the tail that was found after that.
+        if next == tail {
+            self.told.retain(|worker| ends.iter().any(|end| end.worker == *worker));
+            for end in ends {
+                if self.told.insert(end.worker) {
+                    self.seen.end(end);
+                }
+            }
+        }
+        self.keep_seen();
+        std::mem::take(&mut self.found)
+    }
+
+    fn keep_seen(&mut self) {
+        self.found.extend(self.seen.items.drain(..).map(Followed::Item));
+    }
+
+    /// So many positions before `next` were missed.
+    fn pass_by(&mut self, next: Position, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.seen.assemblies.note_skipped();
+        if !self.taken_before.is_before(next) {
+            return;
+        }
+        self.keep_seen();
+        self.seen.writers.note_passed_by();
+        match self.found.last_mut() {
+            Some(Followed::PassedBy(passed)) => *passed += count,
+            _ => self.found.push(Followed::PassedBy(count)),
+        }
+    }
+}
+
+/// What stands at this position, which was filled; `None` if it has passed by.
+fn copy_at(
+    parts: &Parts,
+    position: Position,
+    tail: Position,
+    image: &mut [u64],
+) -> Option<CopiedSlot> {
+    let shape = parts.ring().shape;
+    let copies = (0..LOOKS).filter_map(|_| copy_slot(parts, shape.index(position), tail, image));
+    // The first that came whole, if it is still this position's.
+    copies.take(1).find(|slot| shape.is_same_place(slot.header.position, position))
+}

@@ -1,0 +1,311 @@
+//! What an observer that follows a ring is handed, and its statistics.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use linering::{
+    End, Follow, Followed, Item, LineRing, LossCause, Observer, Options, Policy, WriterState,
+};
+
+use crate::common::{Gate, fork, ring, small, wait_for_the_end};
+
+fn observer(ring: &LineRing) -> Observer {
+    Observer::attach(ring.descriptor().expect("open")).expect("a ring")
+}
+
+/// What has come: items as they are shown, and `+n` for what has passed by.
+fn more(follow: &mut Follow<'_>) -> Vec<String> {
+    let items = follow.next_items().expect("the file stays whole");
+    let shown = |item: &Followed| match item {
+        Followed::Item(item) => item.to_string(),
+        Followed::PassedBy(count) => format!("+{count}"),
+        _ => panic!("neither"),
+    };
+    items.iter().map(shown).collect()
+}
+
+#[test]
+fn what_is_there_comes_first_and_then_what_is_written_taken_or_not() {
+    for policy in [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest] {
+        let ring = ring(small(8, policy));
+        let mut mirror = ring.mirror_labelled("a").expect("a mirror");
+        let mut reader = ring.reader().expect("no other");
+        mirror.write_line(b"taken").expect("room");
+        assert!(reader.recv().expect("ours").is_some());
+        reader.commit().expect("ours");
+        mirror.write_all(b"there\nunfini").expect("room");
+        let observer = observer(&ring);
+        let mut follow = observer.follow();
+        assert_eq!(follow.position(), None);
+        assert_eq!(more(&mut follow), ["taken", "there"]);
+        assert_eq!(follow.position(), Some(ring.position()));
+        assert_eq!(more(&mut follow), [""; 0]);
+        // Laps of lines, each taken at once.
+        for number in 0..50 {
+            mirror.write_all(format!("shed {number}\nunfini").as_bytes()).expect("room");
+            while reader.try_recv().expect("ours").is_some() {}
+            let line = format!("unfinished {number}");
+            assert_eq!(more(&mut follow), [line], "{policy:?}");
+        }
+        // What is not finished is one line more; an end comes once, in its place.
+        drop(mirror);
+        let seen = more(&mut follow);
+        assert_eq!(seen, ["unfini", "-- worker a ended --"]);
+        assert_eq!(more(&mut follow), [""; 0]);
+        while reader.try_recv().expect("ours").is_some() {}
+        assert_eq!(more(&mut follow), [""; 0]);
+    }
+}
+
+#[test]
+fn what_passes_by_is_counted_in_its_place_and_nothing_is_lost_twice() {
+    let ring = ring(small(8, Policy::OverwriteOldest));
+    let mut mirrors = ["a", "b"].map(|label| ring.mirror_labelled(label).expect("a mirror"));
+    let observer = observer(&ring);
+    let mut follow = observer.follow();
+    let mut written = 0;
+    let mut write = |lines: usize| {
+        for _ in 0..lines {
+            mirrors[written % 2].write_line(format!("{written}").as_bytes()).expect("a mirror");
+            written += 1;
+        }
+    };
+    write(2);
+    assert_eq!(more(&mut follow), ["0", "1"]);
+    write(30);
+    let expected: Vec<_> = (24..32).map(|number| number.to_string()).collect();
+    assert_eq!(more(&mut follow), [vec!["+22".to_owned()], expected].concat());
+    write(3);
+    assert_eq!(more(&mut follow), ["32", "33", "34"]);
+    // One that begins late has missed nothing that it could know of.
+    let mut late = observer.follow();
+    let seen = more(&mut late);
+    assert_eq!(seen.last().map(String::as_str), Some("34"));
+    assert!(seen.iter().all(|line| !line.starts_with('+')), "{seen:?}");
+}
+
+#[test]
+fn what_a_writer_dropped_is_told_before_its_next_line() {
+    let ring = ring(small(8, Policy::DropNewest));
+    let mut mirror = ring.mirror_labelled("a").expect("a mirror");
+    let mut reader = ring.reader().expect("no other");
+    let observer = observer(&ring);
+    let mut follow = observer.follow();
+    for number in 0..11 {
+        mirror.write_line(number.to_string().as_bytes()).expect("a reader");
+    }
+    assert_eq!(more(&mut follow), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    while reader.try_recv().expect("ours").is_some() {}
+    mirror.write_line(b"after").expect("room");
+    let items = follow.next_items().expect("whole");
+    let [Followed::Item(Item::Lost(lost)), Followed::Item(Item::Line(line))] = &items[..] else {
+        panic!("{items:?}");
+    };
+    assert_eq!((lost.lines, lost.cause, &*lost.label), (3, LossCause::Dropped, "a"));
+    assert_eq!(&*line.bytes, b"after");
+}
+
+#[test]
+fn a_long_line_comes_whole_though_its_parts_come_one_by_one() {
+    let ring = ring(small(16, Policy::Block).max_line(1000));
+    let mut mirror = ring.mirror().expect("a mirror");
+    let observer = observer(&ring);
+    let mut follow = observer.follow();
+    let long: Vec<u8> = (0..300).map(|number| b'a' + (number % 26) as u8).collect();
+    for part in long.chunks(40) {
+        mirror.write_all(part).expect("room");
+        assert_eq!(more(&mut follow), [""; 0]);
+    }
+    mirror.write_all(b"\n").expect("room");
+    assert_eq!(more(&mut follow), [String::from_utf8(long).expect("letters")]);
+}
+
+/// A line that shows where it was torn.
+fn content(writer: usize, number: u64) -> String {
+    let end = char::from(b'a' + (number % 26) as u8).to_string().repeat(number as usize % 40);
+    format!("{writer}.{number};{end}")
+}
+
+#[test]
+fn one_that_is_overrun_a_hundred_thousand_times_sees_whole_lines_in_order() {
+    // Each line takes one slot.
+    let ring = ring(small(8, Policy::OverwriteOldest).line_bytes(128));
+    let over = AtomicBool::new(false);
+    let observer = observer(&ring);
+    let mut follow = observer.follow();
+    // What is overwritten from now on has passed by, and is not lost.
+    assert_eq!(more(&mut follow), [""; 0]);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let mut mirror = ring.mirror().expect("a mirror");
+            let over = &over;
+            scope.spawn(move || {
+                for number in 0.. {
+                    if over.load(SeqCst) {
+                        return;
+                    }
+                    mirror.write_line(content(writer, number).as_bytes()).expect("a mirror");
+                }
+            });
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let (mut overruns, mut lines) = (0, 0);
+            let mut next = [0; 2];
+            let mut position = None;
+            while overruns < 100_000 || lines < 10_000 {
+                for item in follow.next_items().expect("whole") {
+                    match item {
+                        Followed::PassedBy(count) => {
+                            assert!(count > 0);
+                            overruns += 1;
+                            position = position.map(|position: u64| position.wrapping_add(count));
+                        }
+                        Followed::Item(Item::Line(line)) => {
+                            // Each position is a line's, or counted.
+                            if let Some(position) = position {
+                                assert_eq!(line.position, position);
+                            }
+                            position = Some(line.position.wrapping_add(1));
+                            let text = line.to_string();
+                            let (writer, rest) = text.split_once('.').expect("a writer");
+                            let number = rest.split_once(';').expect("a number").0;
+                            let number: u64 = number.parse().expect("a number");
+                            let writer: usize = writer.parse().expect("a number");
+                            assert_eq!(text, content(writer, number));
+                            assert!(number >= next[writer], "in its order");
+                            next[writer] = number + 1;
+                            lines += 1;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }));
+        over.store(true, SeqCst);
+        result.expect("all as it should be");
+    });
+}
+
+#[test]
+fn statistics_say_who_writes_and_how_far() {
+    let options = small(8, Policy::DropNewest).seats(8);
+    let ring = ring(options);
+    let found = || observer(&ring).statistics().expect("whole");
+    assert_eq!((found().writers, found().unread(), found().has_reader), (vec![], 0, false));
+    assert_eq!((found().lines, found().policy, found().is_used), (8, Policy::DropNewest, true));
+
+    let seat = ring.seat_labelled("seat").expect("a seat");
+    let mut open = ring.mirror_labelled("open").expect("a mirror");
+    open.write_all(b"1\n2\n3\nunfi").expect("room");
+    let gate = Gate::new();
+    let child = fork(|| {
+        let mut mirror = ring.mirror_labelled("gone").expect("a mirror");
+        mirror.write_line(b"4").expect("room");
+        gate.open();
+        wait_for_the_end()
+    });
+    gate.pass();
+    let mut full = ring.mirror_labelled("full").expect("a mirror");
+    for _ in 0..6 {
+        full.write_line(b"five").expect("a mirror");
+    }
+    let eof = ring.mirror_labelled("eof").expect("a mirror");
+    drop(eof);
+    let states = || -> Vec<_> {
+        let writers = found().writers.into_iter();
+        writers.map(|it| (it.label, it.state, it.lines, it.dropped, it.unfinished)).collect()
+    };
+    let expected = |gone| {
+        [
+            ("seat".to_owned(), WriterState::Waiting, 0, 0, 0),
+            ("open".to_owned(), WriterState::Open, 3, 0, 4),
+            ("gone".to_owned(), gone, 1, 0, 0),
+            ("full".to_owned(), WriterState::Open, 6, 2, 0),
+            ("eof".to_owned(), WriterState::Ended(End::Eof), 0, 0, 0),
+        ]
+    };
+    assert_eq!(states(), expected(WriterState::Open));
+    child.end();
+    assert_eq!(states(), expected(WriterState::Gone));
+    assert_eq!((found().unread(), found().is_used), (8, true));
+    assert_eq!((found().counts.live, found().counts.seats, found().counts.eofs), (3, 1, 1));
+
+    let mut reader = ring.reader().expect("no other");
+    assert!(found().has_reader);
+    while found().counts.deaths == 0 || reader.try_recv().expect("ours").is_some() {
+        reader.try_recv().expect("ours");
+    }
+    assert_eq!(found().accepted, found().next);
+    ring.stop_all_mirrors();
+    assert!(found().stopped);
+    drop(seat);
+}
+
+#[test]
+fn one_that_nothing_uses_any_more_says_so_and_is_read_to_its_last_words() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("ring");
+    let gate = Gate::new();
+    let child = fork(|| {
+        let ring = LineRing::create_file(&path, Options::new()).expect("a ring");
+        let mut mirror = ring.mirror_labelled("a").expect("a mirror");
+        mirror.write_all(b"line\nlast words").expect("room");
+        gate.open();
+        wait_for_the_end()
+    });
+    gate.pass();
+    let observer = Observer::open_file(&path).expect("a ring");
+    let mut follow = observer.follow();
+    assert_eq!(more(&mut follow), ["line"]);
+    assert!(observer.is_used() && observer.is_used_now());
+    child.end();
+    assert!(!observer.is_used_now());
+    assert_eq!(more(&mut follow), [""; 0]);
+    let again = Observer::open_file(&path).expect("a ring");
+    let mut follow = again.follow();
+    assert_eq!(more(&mut follow), ["line", "last words", "-- worker a is gone, no EOF --"]);
+    assert_eq!(more(&mut follow), [""; 0]);
+}
+
+#[test]
+fn whatever_a_hostile_process_writes_into_a_ring_looking_at_it_ends() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("ring");
+    let gate = Gate::new();
+    let child = fork(|| {
+        let ring = LineRing::create_file(&path, small(8, Policy::Block)).expect("a ring");
+        let mut mirror = ring.mirror_labelled("a").expect("a mirror");
+        mirror.write_all(b"1\n2\n3\nunfinished").expect("room");
+        gate.open();
+        wait_for_the_end()
+    });
+    gate.pass();
+    let sound = fs::read(&path).expect("readable");
+    let file = OpenOptions::new().write(true).open(&path).expect("a file");
+    let observer = Observer::open_file(&path).expect("a ring");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut seen = 0;
+    for _ in 0..500 {
+        let mut follow = observer.follow();
+        for _ in 0..4 {
+            // What never changes was read once.
+            let word = 16 + next() as usize % (sound.len() / 8 - 16);
+            let value = [next(), 0, u64::MAX, next() % 32][next() as usize % 4];
+            file.write_all_at(&value.to_ne_bytes(), word as u64 * 8).expect("room");
+            seen += follow.next_items().expect("whole").len();
+            observer.statistics().expect("whole");
+        }
+        file.write_all_at(&sound[128..], 128).expect("room");
+    }
+    assert!(seen > 1000, "most damage leaves something to be seen: {seen}");
+    child.end();
+}
