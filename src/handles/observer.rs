@@ -36,9 +36,9 @@ const MOST_ROUNDS: u32 = 1000;
 /// assert_eq!(observer.snapshot()?[0].to_string(), "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Observer {
-    view: View,
+    view: Arc<View>,
 }
 
 impl Observer {
@@ -49,7 +49,7 @@ impl Observer {
     /// As [`LineRing::open_named`](crate::LineRing::open_named).
     pub fn open_named<'n>(name: impl Into<RingName<'n>>) -> Result<Self, AttachError> {
         let name = name.into();
-        Ok(Self { view: View::of(|| view_named(name))? })
+        Ok(Self { view: Arc::new(View::of(|| view_named(name))?) })
     }
 
     /// Opens the ring in a file.
@@ -58,7 +58,7 @@ impl Observer {
     ///
     /// As [`LineRing::open_file`](crate::LineRing::open_file).
     pub fn open_file(path: impl AsRef<Path>) -> Result<Self, AttachError> {
-        Ok(Self { view: View::of(|| view_file(path.as_ref()))? })
+        Ok(Self { view: Arc::new(View::of(|| view_file(path.as_ref()))?) })
     }
 
     /// Opens the ring behind a descriptor.
@@ -109,8 +109,12 @@ impl Observer {
     }
 
     /// Begins to follow the ring, from the oldest line that is there on: see [`Follow`].
-    pub fn follow(&self) -> Follow<'_> {
-        Follow { observer: self, following: Following::new(&self.view.geometry), is_over: false }
+    pub fn follow(&self) -> Follow {
+        Follow {
+            observer: self.clone(),
+            following: Following::new(&self.view.geometry),
+            is_over: false,
+        }
     }
 
     /// Whether each slot of the ring has a checksum, which a snapshot verifies; see
@@ -200,14 +204,14 @@ impl Observer {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Follow<'o> {
-    observer: &'o Observer,
+pub struct Follow {
+    observer: Observer,
     following: Following,
     /// Of a ring that no process uses, all was handed out.
     is_over: bool,
 }
 
-impl Follow<'_> {
+impl Follow {
     /// What has come since the last call: some thousand items at most, oldest first, and none where
     /// nothing has. The first calls give what is there already, as [`Observer::snapshot`] has it;
     /// of a ring that no process used when it was opened they give all of that, and then nothing.
@@ -220,7 +224,7 @@ impl Follow<'_> {
     ///
     /// As [`Observer::snapshot`].
     pub fn next_items(&mut self) -> Result<Vec<Followed>, ReadError> {
-        let Observer { view } = self.observer;
+        let view = &self.observer.view;
         if !view.is_used {
             let is_first = !std::mem::replace(&mut self.is_over, true);
             let items = if is_first { self.observer.snapshot()? } else { Vec::new() };

@@ -17,6 +17,8 @@ use Ordering::{Acquire, Relaxed};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Statistics {
+    /// Random: two rings never have the same, be they made under one name.
+    pub identity: u128,
     /// When the ring was made.
     pub created: SystemTime,
     /// What a writer does when it is full.
@@ -100,7 +102,9 @@ impl Statistics {
         let (header, shape) = (parts.header(), geometry.shape());
         // ORD read:E, acquire; pairs with read:A; what was accepted was written before the tail.
         let accepted = header.read_position.0.load(Acquire);
+        let [high, low] = geometry.identity;
         Self {
+            identity: u128::from(high) << 64 | u128::from(low),
             created: SystemTime::UNIX_EPOCH + Duration::from_nanos(geometry.created),
             policy: Policy::of(geometry),
             lines: shape.positions(),

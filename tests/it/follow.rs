@@ -17,7 +17,7 @@ fn observer(ring: &LineRing) -> Observer {
 }
 
 /// What has come: items as they are shown, and `+n` for what has passed by.
-fn more(follow: &mut Follow<'_>) -> Vec<String> {
+fn more(follow: &mut Follow) -> Vec<String> {
     let items = follow.next_items().expect("the file stays whole");
     let shown = |item: &Followed| match item {
         Followed::Item(item) => item.to_string(),

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use linering::{AttachError, Item, Kind, LineRing, Observer, RingName, turn_sigbus_into_errors};
 
 use crate::failure::Failure;
-use crate::item_printer::{ItemPrinter, name_of};
+use crate::item_printer::ItemPrinter;
 use crate::output::Format;
+use crate::wanted::Wanted;
 
 /// Show what is in a ring: of one that is in use, or that was left by a crash
 ///
@@ -30,9 +31,8 @@ pub struct Args {
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
 
-    /// The lines of one worker alone: its number, or its label
-    #[arg(long, value_name = "WORKER")]
-    worker: Option<String>,
+    #[command(flatten)]
+    wanted: Wanted,
 
     /// How lines are printed
     #[arg(short = 'o', long, value_enum, default_value = "cat")]
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
     let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
     let mut items = observer.snapshot().map_err(|error| failed(&error))?;
-    items.retain(|item| args.is_wanted(item));
+    items.retain(|item| args.wanted.is_wanted(item));
     if let Some(most) = args.lines {
         keep_last(&mut items, most);
     }
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Keeps the last `most` lines, and what stands among or behind them.
-fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
+pub fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
     let mut left = most;
     let first = items.iter_mut().rposition(|item| {
         let Item::Line(line) = item else { return left == 0 };
@@ -128,21 +128,4 @@ impl Whose {
 /// Whether this names a ring in a file, and not one in shared memory.
 fn is_path(ring: &str) -> bool {
     ring.contains('/') || Path::new(ring).exists()
-}
-
-/// Which worker's an item is, and what it is called: by its label, or by its number.
-fn worker_of<'i>(item: &'i Item<'_>) -> Option<(u32, &'i str)> {
-    match item {
-        Item::Line(line) => Some((line.writer_id, &line.label)),
-        Item::Lost(lost) => Some((lost.writer_id, &lost.label)),
-        Item::Ended(ended) => Some((ended.writer_id, &ended.label)),
-        _ => None,
-    }
-}
-
-impl Args {
-    fn is_wanted(&self, item: &Item<'_>) -> bool {
-        let name = worker_of(item).map(name_of);
-        self.worker.as_ref().is_none_or(|wanted| name.as_ref() == Some(wanted))
-    }
 }

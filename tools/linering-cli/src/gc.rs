@@ -9,7 +9,7 @@ use crate::cat::Whose;
 use crate::failure::{Failure, note};
 
 /// Where the system keeps shared memory that has a name.
-const FOLDER: &str = "/dev/shm";
+pub const FOLDER: &str = "/dev/shm";
 
 /// List rings that have a name in shared memory, and remove those that no process uses
 ///

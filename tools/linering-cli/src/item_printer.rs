@@ -1,6 +1,7 @@
 //! Prints a ring's items for `cat` and `recover`: lines on stdout, losses and ends on stderr, in
 //! their places.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
@@ -44,14 +45,20 @@ impl ItemPrinter {
     }
 
     pub fn item(&mut self, item: &Item<'_>) {
-        let Item::Line(line) = item else {
-            // So that it comes in its place if stdout and stderr are the same file.
-            self.sink.flush();
-            return note(item);
-        };
+        self.item_of(None, item);
+    }
+
+    /// An item of one of several rings, by its name.
+    pub fn item_of(&mut self, ring: Option<&str>, item: &Item<'_>) {
+        let Item::Line(line) = item else { return self.note(ring, item) };
         let Self { sink, look, clock } = self;
         let name = name_of((line.writer_id, &line.label));
-        let tag = if look.format == Format::Short { format!("[{name}] ") } else { String::new() };
+        let tag = match (look.format, ring) {
+            (Format::Short, None) => format!("[{name}] "),
+            (Format::Short, Some(ring)) => format!("[{ring} {name}] "),
+            _ => String::new(),
+        };
+        sink.add(|page| page.ring = ring.map(str::to_owned));
         sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
         if line.damaged && look.format != Format::Json {
             // In its place, as above.
@@ -60,6 +67,16 @@ impl ItemPrinter {
                 "-- worker {name}: the line at position {} is damaged --",
                 line.position
             ));
+        }
+    }
+
+    /// What is no line, in its place.
+    pub fn note(&mut self, ring: Option<&str>, text: impl fmt::Display) {
+        // So that it comes there if stdout and stderr are the same file.
+        self.sink.flush();
+        match ring {
+            None => note(text),
+            Some(ring) => note(format_args!("{ring}: {text}")),
         }
     }
 

@@ -6,12 +6,18 @@ mod failure;
 mod gc;
 mod interrupt;
 mod item_printer;
+mod ls;
+mod moment;
 mod on_full;
 mod output;
 mod recover;
 mod run;
+mod stat;
+mod tail;
 mod value_parser;
 mod verify;
+mod wait;
+mod wanted;
 
 use std::process::ExitCode;
 
@@ -33,6 +39,10 @@ enum Command {
     Demo(demo::Args),
     Run(Box<run::Args>),
     Cat(cat::Args),
+    Ls(ls::Args),
+    Stat(stat::Args),
+    Tail(tail::Args),
+    Wait(wait::Args),
     Recover(recover::Args),
     Verify(verify::Args),
     Gc(gc::Args),
@@ -53,6 +63,10 @@ fn main() -> ExitCode {
         Command::Recover(args) => recover::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Verify(args) => verify::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Gc(args) => gc::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Ls(args) => ls::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Stat(args) => stat::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Tail(args) => tail::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Wait(args) => wait::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
     }
 }

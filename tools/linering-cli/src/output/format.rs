@@ -107,6 +107,8 @@ fn kind_name(kind: Kind) -> Option<&'static str> {
 struct Object<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<&'l str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ring: Option<&'l str>,
     worker: Option<usize>,
     /// The writer's label, if that is no number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,11 +141,17 @@ fn is_unset(flag: &bool) -> bool {
 
 /// Adds a line, or a group of lines, as one JSON object and an end of line; lines that only share a
 /// slot, as one each.
-pub fn json(to: &mut Vec<u8>, clock: &mut Clock, worker: Option<usize>, line: &Line<'_>) {
+pub fn json(
+    to: &mut Vec<u8>,
+    clock: &mut Clock,
+    ring: Option<&str>,
+    worker: Option<usize>,
+    line: &Line<'_>,
+) {
     if line.kind == Kind::Packed {
-        line.lines().for_each(|text| object(to, clock, worker, line, text));
+        line.lines().for_each(|text| object(to, clock, ring, worker, line, text));
     } else {
-        object(to, clock, worker, line, &line.bytes);
+        object(to, clock, ring, worker, line, &line.bytes);
     }
 }
 
@@ -163,6 +171,7 @@ fn whole_characters(text: &[u8]) -> (&[u8], u64) {
 fn object(
     to: &mut Vec<u8>,
     clock: &mut Clock,
+    ring: Option<&str>,
     worker: Option<usize>,
     line: &Line<'_>,
     text: &[u8],
@@ -172,6 +181,7 @@ fn object(
     let missing = line.missing + cut;
     let object = Object {
         time: line.time.map(|time| clock.text(time)),
+        ring,
         worker,
         label: Some(&*line.label).filter(|label| worker.is_none() && !label.is_empty()),
         stream: stream_name(line.stream),

@@ -21,6 +21,8 @@ pub struct Look {
 #[derive(Debug, Default)]
 pub struct Page {
     pub text: Vec<u8>,
+    /// Which ring lines are of, where JSON says so.
+    pub ring: Option<String>,
     /// Whose line stands at the end of all text so far, without an end.
     open: Option<(u32, Stream)>,
     /// That line ends with half a control character.
@@ -52,7 +54,7 @@ impl Page {
         line: &Line<'_>,
     ) {
         if look.format == Format::Json {
-            return json(&mut self.text, clock, worker, line);
+            return json(&mut self.text, clock, self.ring.as_deref(), worker, line);
         }
         if self.open.is_some_and(|open| open != (line.writer_id, line.stream)) {
             self.end();

@@ -12,3 +12,4 @@ mod demo;
 mod recover;
 mod run;
 mod verify;
+mod watch;
