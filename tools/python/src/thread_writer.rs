@@ -115,6 +115,8 @@ pub struct ThreadWriter {
     pub end_wanted: AtomicBool,
     /// There is something in `aside`, or the end is wanted.
     pub has_more: AtomicBool,
+    /// The interpreter will have what is held back written, see [`crate::held`].
+    pub is_scheduled: AtomicBool,
     pub aside: Mutex<Aside>,
 }
 
@@ -126,6 +128,7 @@ impl ThreadWriter {
             state: GilCell::default(),
             end_wanted: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
+            is_scheduled: AtomicBool::new(false),
             aside: Mutex::default(),
         }
     }
@@ -161,7 +164,12 @@ pub struct WriterState {
     sent: usize,
     /// The next line's first piece was sent ahead: what follows carries a tag.
     tagged: bool,
+    /// Whole lines and the beginning of one, which wait for the rest of their print.
+    held: Vec<u8>,
 }
+
+/// Bytes that are held back at most.
+const MAX_HELD: usize = 1 << 16;
 
 impl WriterState {
     pub fn opened(&mut self, mirror: LineProcMirror) {
@@ -174,14 +182,18 @@ impl WriterState {
         }
     }
 
-    /// Writes a piece of text. The mirror is open.
+    /// Writes a piece of text, of which whole lines stay together. The mirror is open.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         if self.generation != fork::generation() {
             // The partial line is the parent's.
             self.generation = fork::generation();
             (self.partial, self.sent, self.tagged) = (Vec::new(), 0, false);
+            self.held = Vec::new();
             self.tag(0);
+        }
+        if !self.held.is_empty() {
+            return self.write_behind(bytes);
         }
         let mut rest = bytes;
         if self.sent > 0 || self.tagged {
@@ -195,15 +207,60 @@ impl WriterState {
         }
         if !rest.is_empty() {
             let mut partial = rest;
+            let mut has_many = false;
             if let Some(end) = memchr::memrchr(b'\n', rest) {
                 self.partial.clear();
                 partial = &rest[end + 1..];
+                has_many = memchr::memchr(b'\n', &rest[..end]).is_some();
             }
             self.partial.extend_from_slice(partial);
             trim(&mut self.partial);
+            if has_many {
+                return mirror.write_together(rest);
+            }
             return whole(mirror.write_all(rest));
         }
         Ok(())
+    }
+
+    /// Whether a text has whole lines and the beginning of one, as the first piece of a `print` of
+    /// several lines has, and nothing stands before it that it belongs to.
+    pub fn may_hold(&self, bytes: &[u8]) -> bool {
+        self.is_open_here()
+            && self.partial.is_empty()
+            && self.held.is_empty()
+            && (self.sent, self.tagged) == (0, false)
+            && bytes.len() <= MAX_HELD
+            && bytes.last() != Some(&b'\n')
+            && memchr::memchr(b'\n', bytes).is_some()
+    }
+
+    /// Holds a text back for what follows in the same print.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Whether something is held back.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Writes what follows a text that is held back.
+    #[cold]
+    fn write_behind(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.held.extend_from_slice(bytes);
+        let is_whole = bytes.last() == Some(&b'\n');
+        if is_whole || self.held.len() > MAX_HELD { self.release() } else { Ok(()) }
+    }
+
+    /// Writes what is held back.
+    pub fn release(&mut self) -> Result<(), WriteError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        // A forked child writes nothing of its parent's.
+        if self.is_open_here() { self.write(&held) } else { Ok(()) }
     }
 
     /// Continues a line of which a piece was sent ahead, up to the line's end; returns the text
@@ -261,6 +318,7 @@ impl WriterState {
 
     /// Sends the partial line ahead, so that the reader sees it now.
     pub fn send_ahead(&mut self) -> Result<(), WriteError> {
+        self.release()?;
         if self.partial_line().is_empty() {
             return Ok(());
         }
@@ -272,6 +330,7 @@ impl WriterState {
 
     /// Ends the partial line, if there is one.
     pub fn finish_line(&mut self) -> Result<(), WriteError> {
+        self.release()?;
         if self.partial_line().is_empty() {
             return Ok(());
         }
@@ -280,6 +339,7 @@ impl WriterState {
 
     /// Discards the partial line, here and at the reader.
     pub fn discard_partial_line(&mut self) -> Result<(), WriteError> {
+        self.release()?;
         if self.partial_line().is_empty() {
             return Ok(());
         }

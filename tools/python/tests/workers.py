@@ -186,3 +186,31 @@ def raises_outside_of_a_block(mirror):
 def exits_outside_of_a_block(mirror, code):
     print("x", file=mirror)
     sys.exit(code)
+
+
+def starts_a_program(mirror, command):
+    import subprocess
+
+    with mirror:
+        subprocess.run(command, stdout=sys.stdout, stderr=sys.stderr, check=True)
+
+
+def crashes_with_faulthandler(mirror):
+    import faulthandler
+
+    with mirror:
+        faulthandler.enable()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def writes_three_lines(mirror, way, count):
+    with mirror:
+        for _ in range(count):
+            if way == "print":
+                print("a\nb\nc")
+            elif way == "print to stderr":
+                print("a\nb\nc", file=sys.stderr)
+            elif way == "write":
+                sys.stdout.write("a\nb\nc\n")
+            else:
+                print("a", "b\nc", sep="\n")

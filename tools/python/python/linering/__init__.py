@@ -41,12 +41,13 @@ if "t" in _sys.abiflags:
 
 from ._buffer import LineBuffer
 from ._drain import Drain
-from ._linering import Line, Stopped
+from ._linering import Line, RotatingFile, Stopped
 from ._logging import LogHandler, LogListener
 from ._message import Ended, GroupedMessage, SerializedMessage
 from ._mirror import LineProcMirror
 from ._proc_buffer import LineProcBuffer
 from ._redirect import capture, redirect_stderr, redirect_stdout
+from ._stored import observe
 
 __version__ = "0.1.0"
 
@@ -60,9 +61,11 @@ __all__ = (
     "LineProcMirror",
     "LogHandler",
     "LogListener",
+    "RotatingFile",
     "SerializedMessage",
     "Stopped",
     "capture",
+    "observe",
     "redirect_stderr",
     "redirect_stdout",
 )

@@ -18,6 +18,12 @@ from typing import Any, Optional, Union
 
 SEAT = "LINERING_SEAT"
 """The variable of the environment that carries a seat to a subprocess."""
+CLAIMS = "LINERING_CLAIMS"
+"""The variable that says where the process that got the seat claims it."""
+READER = "LINERING_READER"
+"""The variable that says that the reader is Python's, which makes a logger's records out of what
+`LogHandler` sends.
+"""
 
 DIED, NEVER = "died", "never opened"
 Over = Optional[str]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import collections
 import os
 import select
+import subprocess
 import threading
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ._drain import Drain
@@ -16,6 +17,7 @@ from ._file import TextFile
 from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
+from ._processes import NOT_STARTED, Command, Executor, Hold, Pool, Starter, start
 from ._seats import HandedOutSeat, SeatBook
 from ._storage import check_maxlen, last_of
 
@@ -27,7 +29,7 @@ _BATCH_ITEMS = 4096
 """Items that are stored at a time."""
 
 
-class LineProcBuffer(TextFile):
+class LineProcBuffer(Starter, TextFile):
     """Keeps the last `maxlen` lines of worker processes, and notices how each of them ends.
 
     Workers print into mirrors: `pbuf.mirror` gives one for each. This process calls `wait` and
@@ -49,7 +51,9 @@ class LineProcBuffer(TextFile):
         seats: int = 65536,
         seat_limit: float | None = 600.0,
         block_limit: float | None = None,
-        checksums: bool = False,
+        checksums: bool | None = None,
+        name: str | None = None,
+        file: str | os.PathLike[str] | None = None,
     ) -> None:
         """`maxlen`: lines and messages that are kept. Default: 20.
 
@@ -78,10 +82,17 @@ class LineProcBuffer(TextFile):
         Default: `None`.
 
         `checksums`: whether a line that was changed in the ring by anything but its writer comes
-        with `damaged` true. Each slot has room for 8 bytes less of a line then. Default: `False`.
+        with `damaged` true. Each slot has room for 8 bytes less of a line then. Default, with
+        `None`: in a `file` alone.
+
+        `name`: under which other processes of this user find the ring in shared memory
+        (`LineProcMirror.attach`, `observe`, `linering cat`); it goes with this process, unless that
+        is killed. `file`: a path, at which nothing is yet, for a ring in a file, which stays.
+        Default: neither. See `recover`.
 
         Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out
-        of their bounds, `OSError` when the system has no memory.
+        of their bounds, `FileExistsError` for a name or file that is taken, another `OSError` when
+        the system has no memory.
         """
         self._maxlen = check_maxlen(maxlen)
         if lines is not None and (
@@ -100,7 +111,13 @@ class LineProcBuffer(TextFile):
             block_limit=block_limit,
             max_line=max_line,
             checksums=checksums,
+            name=name,
+            file=file,
         )
+        self._is_stored = name is not None or file is not None
+        self._begin(policy, maxlen)
+
+    def _begin(self, policy: str, maxlen: int) -> None:
         self._stores_losses = policy != "overwrite"
         self._storage: collections.deque[str | GroupedMessage] = collections.deque(maxlen=maxlen)
         self._process = os.getpid()
@@ -119,6 +136,41 @@ class LineProcBuffer(TextFile):
         # How seats ended, by their workers' numbers, of which no process was left to open them, and
         # how that exited.
         self._deserted: dict[int, tuple[str, int | None]] = {}
+        # How programs exited that `popen` started, by their workers' numbers.
+        self._exits: dict[int, int] = {}
+        self._made_hold: Hold | None = None
+
+    @classmethod
+    def recover(
+        cls,
+        name: str | None = None,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        maxlen: int = 20,
+        any_user: bool = False,
+    ) -> LineProcBuffer:
+        """Takes over the ring of this `name`, or in this `file`, whose reader is gone: a buffer
+        with all that no reader had accepted, the last words of processes that were killed, and how
+        each ended. Processes that still write into it go on.
+
+        Raises `FileNotFoundError` if there is no such ring, another `OSError` if what is there is
+        no ring or another process reads it.
+        """
+        self = cls.__new__(cls)
+        self._maxlen = check_maxlen(maxlen)
+        self._make_ring = lambda: Ring.open(name, file, any_user)
+        self._is_stored = True
+        # What the ring's own policy is does not matter to its reader: all lines are told, lost ones
+        # too.
+        self._begin("block", maxlen)
+        return self
+
+    @property
+    def _hold(self) -> Hold:
+        with self._lock:
+            if self._made_hold is None:
+                self._made_hold = Hold(self._ring)
+            return self._made_hold
 
     # ------------------------------------------------------------------------------------- mirrors
 
@@ -153,6 +205,39 @@ class LineProcBuffer(TextFile):
         mirror._book = self._book
         self._book.add(HandedOutSeat(reserved, mirror))
         return mirror
+
+    def popen(
+        self,
+        command: Command,
+        *,
+        label: str = "",
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[Any]:
+        """Starts a program, as `subprocess.Popen` does with the same options, whose standard output
+        and standard error come as lines of one worker. Its end is told with its exit status, when
+        it has ended and all that it started has closed both.
+
+        `label`: which its lines carry. Default: the program's name. If it is a Python program that
+        uses `LineProcMirror.from_environ` or `LogHandler()`, what it sends there has the same
+        number.
+
+        Raises what `subprocess.Popen` does, and `TypeError` for `stdout` and `stderr`.
+        """
+        return start(self, command, label, env, options)
+
+    def executor(self, max_workers: int | None = None, **options: Any) -> Executor:
+        """A `ProcessPoolExecutor`, with the same options, whose tasks print into mirrors without a
+        word in them: each is a worker, with the name of its function as label, and `wait` waits
+        for all that were submitted. An exception of a task comes as an error as well.
+        """
+        return Executor(self, max_workers, **options)
+
+    def pool(self, processes: int | None = None, **options: Any) -> Pool:
+        """A `multiprocessing.Pool`, with the same options and `context`, whose tasks (chunks, of
+        `map`) print into mirrors as those of `executor` do.
+        """
+        return Pool(self, processes, **options)
 
     @property
     def n_mirrors(self) -> int:
@@ -189,9 +274,11 @@ class LineProcBuffer(TextFile):
         self._ring.stop()
 
     def reset_states(self) -> None:
-        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved.
-        What was read stays.
+        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved,
+        and for a ring that has a name or a file. What was read stays.
         """
+        if self._is_stored:
+            raise TypeError("its ring has a name, or a file: make another buffer")
         with self._lock:
             if self.n_mirrors > 0:
                 raise TypeError(
@@ -264,7 +351,11 @@ class LineProcBuffer(TextFile):
             if end.end == "cancelled" and end.worker in self._deserted:
                 how, code = self._deserted.pop(end.worker)
                 end = end._replace(end=how, exit=code)
-            if end.end != "cancelled":
+            code = self._exits.get(end.worker)
+            if code is not None:
+                end = end._replace(end="died" if code else end.end, exit=code)
+            is_hold = self._made_hold is not None and end.worker == self._made_hold.worker
+            if end.end != "cancelled" and code != NOT_STARTED and not is_hold:
                 self._ends.append(end)
 
     def _cancel_deserted_seats(self) -> None:

@@ -1,0 +1,260 @@
+"""Programs, executors and pools that a `LineProcBuffer` starts, whose output comes without a word
+in them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import multiprocessing.context
+import multiprocessing.pool
+import os
+import select
+import subprocess
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Union
+
+from ._hand_over import CLAIMS, READER, SEAT
+from ._linering import Mirror, Ring
+from ._mirror import LineProcMirror
+
+Command = Union[str, bytes, "os.PathLike[str]", Sequence[Union[str, bytes, "os.PathLike[str]"]]]
+
+
+class Hold:
+    """Has `wait` go on while there are tasks that no seat stands for yet: those that wait in this
+    process until a pool or an executor takes them. It is a mirror of this process, whose end is
+    not told.
+    """
+
+    def __init__(self, ring: Ring) -> None:
+        self._mirror = Mirror(ring.seat(""))
+        self._count = 0
+        # A task may be collected in the middle of this.
+        self._lock = threading.RLock()
+        self.worker = self._mirror.worker
+        self._mirror._open()
+        self._mirror._send_eof()
+
+    def begin(self) -> None:
+        """One task more."""
+        with self._lock:
+            if self._count == 0:
+                self._mirror._open()
+            self._count += 1
+
+    def end(self) -> None:
+        """One less."""
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                with contextlib.suppress(OSError):
+                    self._mirror._send_eof()
+
+
+class Starter:
+    """What `Task` needs of a buffer."""
+
+    _exits: dict[int, int]
+
+    @property
+    def _hold(self) -> Hold:
+        raise NotImplementedError
+
+    def new_mirror(self, label: str = "") -> LineProcMirror:
+        """A mirror for one task."""
+        raise NotImplementedError
+
+
+def _name_of(function: Any, arguments: Sequence[Any] = ()) -> str:
+    """What is called, behind what executors and pools put around it."""
+    name: str = getattr(function, "__name__", "")
+    if isinstance(function, functools.partial):
+        return _name_of(function.func, function.args)
+    if name == "_process_chunk" and arguments:
+        return _name_of(arguments[0])
+    if name in ("mapstar", "starmapstar") and arguments:
+        return _name_of(arguments[0][0])
+    return name
+
+
+class Task:
+    """A function that is called in a block of a mirror of its own. The mirror is made when the task
+    is pickled, and the buffer is held until then: tasks that wait have no seat.
+    """
+
+    def __init__(self, buffer: Starter, function: Callable[..., Any], name: str) -> None:
+        self._buffer = buffer
+        self._function = function
+        self._name = name
+        self._hold: Hold | None = buffer._hold
+        self._hold.begin()
+
+    def _end_hold(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.end()
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Never called: it is pickled, and a `_Task` comes out."""
+        return self._function(*arguments, **named)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Task, (_Seat(self), self._function)
+
+    def __del__(self) -> None:
+        self._end_hold()
+
+
+class _Seat:
+    """Makes a task's mirror in the middle of its pickling."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        mirror = self._task._buffer.new_mirror(self._task._name)
+        try:
+            return mirror.__reduce__()
+        finally:
+            # From here on the seat is what `wait` waits for.
+            self._task._end_hold()
+
+
+class _Task:
+    """A task in its worker."""
+
+    def __init__(self, mirror: LineProcMirror, function: Callable[..., Any]) -> None:
+        self._mirror = mirror
+        self._function = function
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        with self._mirror:
+            return self._function(*arguments, **named)
+
+
+class Executor(concurrent.futures.ProcessPoolExecutor):
+    """See `LineProcBuffer.executor`."""
+
+    def __init__(self, buffer: Starter, max_workers: int | None, **options: Any) -> None:
+        super().__init__(max_workers, **options)
+        self._buffer = buffer
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> concurrent.futures.Future[Any]:
+        """As `ProcessPoolExecutor` has it."""
+        return super().submit(Task(self._buffer, fn, _name_of(fn)), *args, **kwargs)
+
+
+class _Tasks:
+    """A pool's tasks of one call, each made when it is taken."""
+
+    def __init__(self, buffer: Starter, tasks: Iterator[tuple[Any, ...]]) -> None:
+        self._buffer = buffer
+        self._tasks = tasks
+        self._hold: Hold | None = buffer._hold
+        self._hold.begin()
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        try:
+            job, number, function, arguments, named = next(self._tasks)
+        except BaseException:
+            self.__del__()
+            raise
+        task = Task(self._buffer, function, _name_of(function, arguments))
+        return job, number, task, arguments, named
+
+    def __del__(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.end()
+
+
+class Pool(multiprocessing.pool.Pool):
+    """See `LineProcBuffer.pool`."""
+
+    def __init__(self, buffer: Starter, processes: int | None, **options: Any) -> None:
+        self._buffer = buffer
+        if options.get("context") is None:
+            options["context"] = multiprocessing.get_context()
+        super().__init__(processes, **options)
+
+    def apply_async(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `multiprocessing.Pool` has it."""
+        return super().apply_async(Task(self._buffer, func, _name_of(func)), *args, **kwargs)
+
+    def _guarded_task_generation(self, *given: Any) -> Iterator[tuple[Any, ...]]:
+        # What `map`, `imap` and their like have in common.
+        tasks = super()._guarded_task_generation(*given)  # type: ignore[misc]
+        return _Tasks(self._buffer, tasks)
+
+
+def _forward(mirror: LineProcMirror, descriptor: int, is_stderr: bool) -> None:
+    """Writes what comes out of a pipe, until that ends."""
+    # What the mirror does not take any more is lost: the program sees a closed pipe.
+    with contextlib.suppress(OSError, StopIteration):
+        if isinstance(select.select, types.BuiltinFunctionType):
+            mirror._forward(descriptor, is_stderr, -1)
+            return
+        # Gevent's, or eventlet's: this is no thread, and others must run.
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while select.select([file], [], []) and (data := file.read(1 << 16)):
+                mirror._write_bytes(data, is_stderr, 0)
+
+
+def start(
+    buffer: Starter,
+    command: Command,
+    label: str,
+    env: Mapping[str, str] | None,
+    options: dict[str, Any],
+) -> subprocess.Popen[Any]:
+    """See `LineProcBuffer.popen`."""
+    for option in ("stdout", "stderr"):
+        if option in options:
+            raise TypeError(f"found the option {option!r}, expected none: it comes through a mirror")
+    if not label:
+        words: Any = command
+        if isinstance(command, (str, bytes, os.PathLike)):
+            words = os.fsdecode(command).split()
+        label = os.path.basename(os.fsdecode(next(iter(words), "")))
+    mirror = buffer.new_mirror(label)
+    mirror._open()
+    environ = dict(os.environ if env is None else env)
+    environ.pop(CLAIMS, None)
+    # For a program that knows of linering: its own mirror has the same number.
+    environ.update({SEAT: mirror._seat(), READER: "python"})
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environ, **options)
+    except BaseException:
+        buffer._exits[mirror.worker] = NOT_STARTED
+        mirror._send_eof()
+        raise
+    assert process.stdout is not None and process.stderr is not None
+    out, err = os.dup(process.stdout.fileno()), os.dup(process.stderr.fileno())
+    for file in (process.stdout, process.stderr):
+        file.close()
+    process.stdout = process.stderr = None
+
+    def follow() -> None:
+        errors = threading.Thread(target=_forward, args=(mirror, err, True), daemon=True)
+        errors.start()
+        _forward(mirror, out, False)
+        errors.join()
+        buffer._exits[mirror.worker] = process.wait()
+        mirror._send_eof()
+
+    threading.Thread(target=follow, name=f"linering {label}", daemon=True).start()
+    return process
+
+
+NOT_STARTED = -(1 << 31)
+"""In place of an exit status, of a program whose start failed: its end is not told."""
