@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 
 
@@ -214,3 +215,22 @@ def writes_three_lines(mirror, way, count):
                 sys.stdout.write("a\nb\nc\n")
             else:
                 print("a", "b\nc", sep="\n")
+
+
+def prints_and_returns(number):
+    print(number)
+    print("error", number, file=sys.stderr)
+    return number
+
+
+def divides(number, by):
+    return number / by
+
+
+def kills_the_process(number):
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps(_number):
+    time.sleep(600)

@@ -11,6 +11,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from ._hand_over import SEAT
 from ._linering import Line
 from ._mirror import LineProcMirror
 from ._proc_buffer import POLL_SECONDS, LineProcBuffer
@@ -31,9 +32,16 @@ class LogHandler(logging.Handler):
     `QueueHandler` has it.
     """
 
-    def __init__(self, mirror: LineProcMirror, level: int | str = logging.NOTSET) -> None:
+    def __init__(
+        self, mirror: LineProcMirror | None = None, level: int | str = logging.NOTSET
+    ) -> None:
+        """`mirror`: default: the one that this process finds in its environment, as
+        `LineProcMirror.from_environ` does, once for all handlers.
+
+        Raises `LookupError` if there is none there.
+        """
         super().__init__(level)
-        self.mirror = mirror
+        self.mirror = _mirror_of_environ() if mirror is None else mirror
 
     def createLock(self) -> None:
         """Makes no lock: each thread writes its own records. A thread that waits for room with a
@@ -78,6 +86,21 @@ class LogHandler(logging.Handler):
         if self.mirror._plain_records:
             return f"{record.levelname} {record.name}: {text}"
         return written(record, message, trace, text)
+
+
+_found: list[LineProcMirror] = []
+
+
+def _mirror_of_environ() -> LineProcMirror:
+    if not _found:
+        mirror = LineProcMirror.from_environ()
+        if mirror is None:
+            raise LookupError(
+                f"found no {SEAT} in the environment, expected a mirror's, from a buffer's `popen`"
+                " or a mirror's `environ`, or the argument `mirror`"
+            )
+        _found.append(mirror)
+    return _found[0]
 
 
 class LogListener:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import collections
 import os
 import select
-import subprocess
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ._drain import Drain
@@ -17,7 +16,7 @@ from ._file import TextFile
 from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
-from ._processes import NOT_STARTED, Command, Executor, Hold, Pool, Starter, start
+from ._processes import NOT_STARTED, Hold, Starter
 from ._seats import HandedOutSeat, SeatBook
 from ._storage import check_maxlen, last_of
 
@@ -118,6 +117,8 @@ class LineProcBuffer(Starter, TextFile):
         self._begin(policy, maxlen)
 
     def _begin(self, policy: str, maxlen: int) -> None:
+        # Until there is a ring.
+        self._stopped = True
         self._stores_losses = policy != "overwrite"
         self._storage: collections.deque[str | GroupedMessage] = collections.deque(maxlen=maxlen)
         self._process = os.getpid()
@@ -154,7 +155,7 @@ class LineProcBuffer(Starter, TextFile):
         each ended. Processes that still write into it go on.
 
         Raises `FileNotFoundError` if there is no such ring, another `OSError` if what is there is
-        no ring or another process reads it.
+        no ring, `RuntimeError` if a process reads it.
         """
         self = cls.__new__(cls)
         self._maxlen = check_maxlen(maxlen)
@@ -164,13 +165,6 @@ class LineProcBuffer(Starter, TextFile):
         # too.
         self._begin("block", maxlen)
         return self
-
-    @property
-    def _hold(self) -> Hold:
-        with self._lock:
-            if self._made_hold is None:
-                self._made_hold = Hold(self._ring)
-            return self._made_hold
 
     # ------------------------------------------------------------------------------------- mirrors
 
@@ -205,39 +199,6 @@ class LineProcBuffer(Starter, TextFile):
         mirror._book = self._book
         self._book.add(HandedOutSeat(reserved, mirror))
         return mirror
-
-    def popen(
-        self,
-        command: Command,
-        *,
-        label: str = "",
-        env: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> subprocess.Popen[Any]:
-        """Starts a program, as `subprocess.Popen` does with the same options, whose standard output
-        and standard error come as lines of one worker. Its end is told with its exit status, when
-        it has ended and all that it started has closed both.
-
-        `label`: which its lines carry. Default: the program's name. If it is a Python program that
-        uses `LineProcMirror.from_environ` or `LogHandler()`, what it sends there has the same
-        number.
-
-        Raises what `subprocess.Popen` does, and `TypeError` for `stdout` and `stderr`.
-        """
-        return start(self, command, label, env, options)
-
-    def executor(self, max_workers: int | None = None, **options: Any) -> Executor:
-        """A `ProcessPoolExecutor`, with the same options, whose tasks print into mirrors without a
-        word in them: each is a worker, with the name of its function as label, and `wait` waits
-        for all that were submitted. An exception of a task comes as an error as well.
-        """
-        return Executor(self, max_workers, **options)
-
-    def pool(self, processes: int | None = None, **options: Any) -> Pool:
-        """A `multiprocessing.Pool`, with the same options and `context`, whose tasks (chunks, of
-        `map`) print into mirrors as those of `executor` do.
-        """
-        return Pool(self, processes, **options)
 
     @property
     def n_mirrors(self) -> int:

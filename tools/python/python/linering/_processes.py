@@ -56,17 +56,56 @@ class Hold:
 
 
 class Starter:
-    """What `Task` needs of a buffer."""
+    """What a `LineProcBuffer` starts."""
 
+    _ring: Ring
+    _lock: threading.RLock
     _exits: dict[int, int]
+    _made_hold: Hold | None
 
     @property
     def _hold(self) -> Hold:
-        raise NotImplementedError
+        with self._lock:
+            if self._made_hold is None:
+                self._made_hold = Hold(self._ring)
+            return self._made_hold
 
     def new_mirror(self, label: str = "") -> LineProcMirror:
-        """A mirror for one task."""
+        """A mirror for one program or task."""
         raise NotImplementedError
+
+    def popen(
+        self,
+        command: Command,
+        *,
+        label: str = "",
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[Any]:
+        """Starts a program, as `subprocess.Popen` does with the same options, whose standard output
+        and standard error come as lines of one worker. Its end is told with its exit status, when
+        it has ended and all that it started has closed both.
+
+        `label`: which its lines carry. Default: the program's name. If it is a Python program that
+        uses `LineProcMirror.from_environ` or `LogHandler()`, what it sends there has the same
+        number.
+
+        Raises what `subprocess.Popen` does, and `TypeError` for `stdout` and `stderr`.
+        """
+        return _start(self, command, label, env, options)
+
+    def executor(self, max_workers: int | None = None, **options: Any) -> Executor:
+        """A `ProcessPoolExecutor`, with the same options, whose tasks print into mirrors without a
+        word in them: each is a worker, with the name of its function as label, and `wait` waits
+        for all that were submitted. An exception of a task comes as an error as well.
+        """
+        return Executor(self, max_workers, **options)
+
+    def pool(self, processes: int | None = None, **options: Any) -> Pool:
+        """A `multiprocessing.Pool`, with the same options and `context`, whose tasks (chunks, of
+        `map`) print into mirrors as those of `executor` do.
+        """
+        return Pool(self, processes, **options)
 
 
 def _name_of(function: Any, arguments: Sequence[Any] = ()) -> str:
@@ -93,7 +132,17 @@ class Task:
         self._hold: Hold | None = buffer._hold
         self._hold.begin()
 
-    def _end_hold(self) -> None:
+    @contextlib.contextmanager
+    def or_none(self) -> Iterator[None]:
+        """A block that hands it on, or fails, and then there is no task."""
+        try:
+            yield
+        except BaseException:
+            self.end_hold()
+            raise
+
+    def end_hold(self) -> None:
+        """Nothing is held for it from now on."""
         hold, self._hold = self._hold, None
         if hold is not None:
             hold.end()
@@ -106,7 +155,7 @@ class Task:
         return _Task, (_Seat(self), self._function)
 
     def __del__(self) -> None:
-        self._end_hold()
+        self.end_hold()
 
 
 class _Seat:
@@ -116,12 +165,11 @@ class _Seat:
         self._task = task
 
     def __reduce__(self) -> tuple[Any, ...]:
-        mirror = self._task._buffer.new_mirror(self._task._name)
         try:
-            return mirror.__reduce__()
+            return self._task._buffer.new_mirror(self._task._name).__reduce__()
         finally:
             # From here on the seat is what `wait` waits for.
-            self._task._end_hold()
+            self._task.end_hold()
 
 
 class _Task:
@@ -147,7 +195,12 @@ class Executor(concurrent.futures.ProcessPoolExecutor):
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> concurrent.futures.Future[Any]:
         """As `ProcessPoolExecutor` has it."""
-        return super().submit(Task(self._buffer, fn, _name_of(fn)), *args, **kwargs)
+        task = Task(self._buffer, fn, _name_of(fn))
+        with task.or_none():
+            future = super().submit(task, *args, **kwargs)
+        # An executor keeps the tasks that it has cancelled.
+        future.add_done_callback(lambda _: task.end_hold())
+        return future
 
 
 class _Tasks:
@@ -188,7 +241,9 @@ class Pool(multiprocessing.pool.Pool):
 
     def apply_async(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """As `multiprocessing.Pool` has it."""
-        return super().apply_async(Task(self._buffer, func, _name_of(func)), *args, **kwargs)
+        task = Task(self._buffer, func, _name_of(func))
+        with task.or_none():
+            return super().apply_async(task, *args, **kwargs)
 
     def _guarded_task_generation(self, *given: Any) -> Iterator[tuple[Any, ...]]:
         # What `map`, `imap` and their like have in common.
@@ -209,7 +264,7 @@ def _forward(mirror: LineProcMirror, descriptor: int, is_stderr: bool) -> None:
                 mirror._write_bytes(data, is_stderr, 0)
 
 
-def start(
+def _start(
     buffer: Starter,
     command: Command,
     label: str,
