@@ -39,6 +39,7 @@ if "t" in _sys.abiflags:
         " relies on"
     )
 
+from . import base, mproc, utils
 from ._buffer import LineBuffer
 from ._drain import Drain
 from ._linering import Line, RotatingFile, Stopped
@@ -64,8 +65,11 @@ __all__ = (
     "RotatingFile",
     "SerializedMessage",
     "Stopped",
+    "base",
     "capture",
+    "mproc",
     "observe",
     "redirect_stderr",
     "redirect_stdout",
+    "utils",
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import threading
+import types
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from ._descriptor import BufferDescriptor
 from ._file import BytesFile, TextFile
@@ -70,6 +71,9 @@ class LineBuffer(ThreadBuffer, TextFile):
     """
 
     __slots__ = ("_storage", "_lock", "_parsing", "_redirection", "_descriptor", "__dict__", "__weakref__")
+
+    # `LineBuffer[str]`, as annotations have it.
+    __class_getitem__: ClassVar[Any] = classmethod(types.GenericAlias)
 
     def __new__(cls, maxlen: int = 20, *args: Any, **options: Any) -> LineBuffer:
         eager = cls.parse_lines is not LineBuffer.parse_lines

@@ -9,7 +9,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ._drain import Drain
 from ._file import TextFile
@@ -37,6 +37,9 @@ class LineProcBuffer(Starter, TextFile):
 
     Only the process that made it can read it: in a forked child that raises `RuntimeError`.
     """
+
+    # `LineProcBuffer[GroupedMessage]`, as annotations have it.
+    __class_getitem__: ClassVar[Any] = classmethod(types.GenericAlias)
 
     def __init__(
         self,
