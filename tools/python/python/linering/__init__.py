@@ -41,6 +41,7 @@ if "t" in _sys.abiflags:
 
 from . import base, mproc, utils
 from ._buffer import LineBuffer
+from ._config import logging_config
 from ._drain import Drain
 from ._linering import Line, RotatingFile, Stopped
 from ._logging import LogHandler, LogListener
@@ -67,6 +68,7 @@ __all__ = (
     "Stopped",
     "base",
     "capture",
+    "logging_config",
     "mproc",
     "observe",
     "redirect_stderr",

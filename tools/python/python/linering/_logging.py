@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -33,15 +34,27 @@ class LogHandler(logging.Handler):
     """
 
     def __init__(
-        self, mirror: LineProcMirror | None = None, level: int | str = logging.NOTSET
+        self,
+        mirror: LineProcMirror | None = None,
+        level: int | str = logging.NOTSET,
+        *,
+        ring: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        any_user: bool = False,
     ) -> None:
-        """`mirror`: default: the one that this process finds in its environment, as
-        `LineProcMirror.from_environ` does, once for all handlers.
+        """`mirror`: default: one of the ring of the name `ring`, or in `file`, with the options of
+        `LineProcMirror.attach`; without these the one that this process finds in its environment,
+        as `LineProcMirror.from_environ` does, once for all handlers.
 
-        Raises `LookupError` if there is none there.
+        Raises `LookupError` if there is none there, and what `attach` does.
         """
         super().__init__(level)
-        self.mirror = _mirror_of_environ() if mirror is None else mirror
+        if mirror is None:
+            if ring is None and file is None:
+                mirror = _mirror_of_environ()
+            else:
+                mirror = LineProcMirror.attach(ring, file=file, any_user=any_user)
+        self.mirror = mirror
 
     def createLock(self) -> None:
         """Makes no lock: each thread writes its own records. A thread that waits for room with a
