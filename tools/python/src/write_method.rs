@@ -1,6 +1,6 @@
-//! `write`, which `print` calls twice for each line: a plain C method, without what PyO3 puts around
-//! methods in the limited interface (a tuple, and a search for keywords). That halves the time of a
-//! call. Its argument may have its name, as `write(data="text")`.
+//! `write`, which `print` calls twice for each line: a plain C method, without what PyO3 puts
+//! around methods in the limited interface (a tuple, and a search for keywords). That halves the
+//! time of a call. Its argument may have its name, as `write(data="text")`.
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -46,7 +46,8 @@ def test_a_worker_starts_programs(buffer, method):
 
 def test_a_background_program_is_waited_for(buffer):
     with buffer.mirror:
-        program = subprocess.Popen(["sh", "-c", "read line; echo late"], stdin=-1, stdout=sys.stdout)
+        command = ["sh", "-c", "read line; echo late"]
+        program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sys.stdout)
     with pytest.raises(TimeoutError):
         buffer.wait(timeout=0)
     program.communicate(b"go\n")

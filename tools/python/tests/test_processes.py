@@ -151,7 +151,8 @@ def test_tasks_of_a_pool(buffer, method, call):
 
 def test_chunks_of_an_executor_have_the_functions_name(buffer):
     with buffer.executor(2) as executor:
-        assert list(executor.map(workers.prints_and_returns, range(10), chunksize=5)) == [*range(10)]
+        found = executor.map(workers.prints_and_returns, range(10), chunksize=5)
+        assert list(found) == list(range(10))
     ends = buffer.wait()
     assert [(end.label, end.lines) for end in ends] == [("prints_and_returns", 10)] * 2
 

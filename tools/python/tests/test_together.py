@@ -78,7 +78,7 @@ def test_what_comes_before_and_behind_is_in_its_place(buffer, in_a_thread):
 def test_a_mirrors_end_and_a_clear_behind_a_text_without_its_end(buffer):
     mirror = buffer.mirror
     for text, end in (("a\nb", mirror.clear), ("c\nd", mirror.new_line), ("e\nf", mirror.send_eof)):
-        # `any` writes it in C, so the end comes before the interpreter has had what is held back written.
+        # `any` writes it in C: the interpreter has not had what is held back written.
         any(map(mirror.write, [text]))
         end()
     buffer.wait()

@@ -70,7 +70,9 @@ class LineBuffer(ThreadBuffer, TextFile):
     may write: its lines come too.
     """
 
-    __slots__ = ("_storage", "_lock", "_parsing", "_redirection", "_descriptor", "__dict__", "__weakref__")
+    __slots__ = (
+        "_storage", "_lock", "_parsing", "_redirection", "_descriptor", "__dict__", "__weakref__",
+    )  # fmt: skip
 
     # `LineBuffer[str]`, as annotations have it.
     __class_getitem__: ClassVar[Any] = classmethod(types.GenericAlias)

@@ -274,7 +274,7 @@ def _start(
     """See `LineProcBuffer.popen`."""
     for option in ("stdout", "stderr"):
         if option in options:
-            raise TypeError(f"found the option {option!r}, expected none: it comes through a mirror")
+            raise TypeError(f"found the option {option!r}, expected none: a mirror has it")
     if not label:
         words: Any = command
         if isinstance(command, (str, bytes, os.PathLike)):
