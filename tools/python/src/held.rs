@@ -25,8 +25,8 @@ struct Held {
 
 /// Whether this is the main thread; in a forked child, the one that forked.
 pub fn is_main_thread() -> bool {
-    // SAFETY: plain system calls.
-    unsafe { libc::gettid() == libc::getpid() }
+    // SAFETY: plain system calls. (The C library has `gettid` since 2.30, and ours may be older.)
+    unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
 }
 
 /// Has the interpreter write what `writer` holds back; `false` if it cannot.

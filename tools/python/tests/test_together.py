@@ -25,7 +25,7 @@ def together(buffer, before=()):
     return len(threes)
 
 
-@pytest.mark.parametrize("way", ["print", "print to stderr", "write", "print of many"])
+@pytest.mark.parametrize("way", ["print", "print to stderr", "write", "print with an end"])
 def test_lines_of_one_call_stay_together(buffer, way):
     """With four workers on fewer processors some are always interrupted between two writes."""
     count = 3000

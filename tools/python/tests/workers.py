@@ -214,7 +214,7 @@ def writes_three_lines(mirror, way, count):
             elif way == "write":
                 sys.stdout.write("a\nb\nc\n")
             else:
-                print("a", "b\nc", sep="\n")
+                print("a\nb", end="\nc\n")
 
 
 def prints_and_returns(number):
