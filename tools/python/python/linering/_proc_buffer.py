@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from ._drain import Drain
+from ._endings import Endings
 from ._file import TextFile
 from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
-from ._processes import NOT_STARTED, Hold, Starter
-from ._seats import HandedOutSeat, SeatBook
+from ._seats import HandedOutSeat
 from ._storage import check_maxlen, last_of
 
 POLL_SECONDS = 0.02
@@ -28,7 +28,7 @@ _BATCH_ITEMS = 4096
 """Items that are stored at a time."""
 
 
-class LineProcBuffer(Starter, TextFile):
+class LineProcBuffer(Endings, TextFile):
     """Keeps the last `maxlen` lines of worker processes, and notices how each of them ends.
 
     Workers print into mirrors: `pbuf.mirror` gives one for each. This process calls `wait` and
@@ -134,15 +134,7 @@ class LineProcBuffer(Starter, TextFile):
         self._ring = self._make_ring()
         self._reader = self._ring.reader()
         self._stopped = False
-        self._ends: list[Ended] = []
-        # Those that no process has opened yet.
-        self._book = SeatBook(self._ring)
-        # How seats ended, by their workers' numbers, of which no process was left to open them, and
-        # how that exited.
-        self._deserted: dict[int, tuple[str, int | None]] = {}
-        # How programs exited that `popen` started, by their workers' numbers.
-        self._exits: dict[int, int] = {}
-        self._made_hold: Hold | None = None
+        self._renew_endings()
 
     @classmethod
     def recover(
@@ -203,31 +195,6 @@ class LineProcBuffer(Starter, TextFile):
         self._book.add(HandedOutSeat(reserved, mirror))
         return mirror
 
-    @property
-    def n_mirrors(self) -> int:
-        """How many mirrors and seats have not ended."""
-        return 0 if self._stopped else sum(self._ring.waiting_for())
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        if self._stopped or os.getpid() != self._process:
-            return f"<{name}>" if not self._stopped else f"<{name}, stopped>"
-        reserved, live = self._ring.waiting_for()
-        with self._lock:
-            seats = str(self._book)
-        return f"<{name}: {live} mirrors open, {reserved} seats unopened{seats and ': '}{seats}>"
-
-    @property
-    def lost(self) -> int:
-        """Lines that were lost so far: overwritten or dropped before this process read them."""
-        return self._lost + self._reader.lost
-
-    def stop_all_mirrors(self) -> None:
-        """Has the next write of every mirror raise `Stopped`, a `StopIteration`. Their ends are
-        sent all the same.
-        """
-        self._ring.stop()
-
     def force_stop(self) -> None:
         """Has `wait`, `receive` and `drain` return, whatever the mirrors do; what these print from
         now on is not read.
@@ -267,13 +234,6 @@ class LineProcBuffer(Starter, TextFile):
         """The lines and messages that are kept."""
         return self._storage
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise RuntimeError(
-                f"this buffer is read by process {self._process}, which made it; this is process"
-                f" {os.getpid()}"
-            )
-
     def _pump(self, seconds: float, most: int | None = _BATCH_ITEMS) -> int:
         """Waits for `seconds` at most, and stores what is there."""
         self._check_process()
@@ -308,27 +268,6 @@ class LineProcBuffer(Starter, TextFile):
         elif not self._reader.arm():
             select.select([self._reader.fileno()], [], [], seconds)
             self._reader.fill(0)
-
-    def _note_ends(self) -> None:
-        for each in self._reader.ends():
-            end = Ended(*each)
-            if end.end == "cancelled" and end.worker in self._deserted:
-                how, code = self._deserted.pop(end.worker)
-                end = end._replace(end=how, exit=code)
-            code = self._exits.get(end.worker)
-            if code is not None:
-                end = end._replace(end="died" if code else end.end, exit=code)
-            is_hold = self._made_hold is not None and end.worker == self._made_hold.worker
-            if end.end != "cancelled" and code != NOT_STARTED and not is_hold:
-                self._ends.append(end)
-
-    def _cancel_deserted_seats(self) -> None:
-        """Cancels seats of which every process that could open them is dead."""
-        with self._lock:
-            self._deserted.update(self._book.cancel_those_that_are_over())
-
-    def _is_over(self) -> bool:
-        return self._stopped or self._reader.is_over()
 
     def wait(self, timeout: float | None = None) -> list[Ended]:
         """Waits until every mirror and seat has ended, and says how each worker did since the last
@@ -391,14 +330,6 @@ class LineProcBuffer(Starter, TextFile):
 
     def _ring_lines(self) -> int:
         return max(_BATCH_ITEMS, 2 * self._maxlen)
-
-    def ends(self) -> list[Ended]:
-        """How each worker ended that has since the last `wait` that returned; `wait` will say it
-        again.
-        """
-        self._pump(0)
-        with self._lock:
-            return _merged(self._ends)
 
     def drain(self, *, changes: bool = False) -> Drain:
         """All lines and groups as they come, to iterate over, with `for` or `async for`; ends when
