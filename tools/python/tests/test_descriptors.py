@@ -1,6 +1,7 @@
 """`fileno()`: what other programs and C code write to a mirror and to a line buffer."""
 
 import faulthandler
+import gc
 import io
 import os
 import signal
@@ -103,6 +104,7 @@ def test_a_mirror_that_is_gone_leaves_no_descriptor_behind(buffer):
 
     use()
     buffer.wait()
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     use()
     buffer.wait()
@@ -130,6 +132,7 @@ def test_much_that_a_program_prints_into_a_line_buffer():
 
 
 def test_a_line_buffer_that_is_gone_leaves_no_descriptor_behind():
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     lines = linering.LineBuffer(10)
     lines.fileno()
