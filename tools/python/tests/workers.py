@@ -234,3 +234,18 @@ def kills_the_process(number):
 
 def sleeps(_number):
     time.sleep(600)
+
+
+kept = ()
+
+
+def keep(*given):
+    global kept
+    kept = given
+
+
+def dies_when_it_may():
+    begun, may_die = kept
+    begun.set()
+    may_die.wait()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -205,6 +205,22 @@ def _future_of(dumps: FrameType) -> Callable[[], Any] | None:
         return lambda: None
 
 
+def is_in_a_dead_task(mirror: object) -> bool:
+    """Whether a task of an executor has it that is over, and that the executor will never pickle:
+    one that broke keeps what it had in its queue.
+    """
+    executors: Any = sys.modules.get("concurrent.futures.process")
+    for manager in list(getattr(executors, "_threads_wakeups", ())):
+        queue = getattr(manager, "call_queue", None)
+        for task in list(getattr(queue, "_buffer", ())):
+            number = getattr(task, "work_id", None)
+            if number is None or number in manager.pending_work_items:
+                continue
+            if any(it is mirror for it in (*task.args, *task.kwargs.values())):
+                return True
+    return False
+
+
 class EnvironText(str):
     """A seat's string in an environment that `environ` gave. Copies of the environment share it."""
 
