@@ -195,6 +195,7 @@ pub use crate::{
     handles::line_ring::{Counts, LineRing},
     handles::mirror::{Group, LineProcMirror},
     handles::observer::Observer,
+    handles::open_mirrors::OpenMirror,
     handles::reader::{Batch, Reader},
     handles::seat::Seat,
     handles::waker::Waker,

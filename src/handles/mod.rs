@@ -7,6 +7,7 @@ pub(crate) mod line_ring;
 pub(crate) mod mirror;
 mod mirror_write;
 pub(crate) mod observer;
+pub(crate) mod open_mirrors;
 pub(crate) mod reader;
 mod reader_waits;
 mod record;

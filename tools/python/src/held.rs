@@ -23,12 +23,6 @@ struct Held {
     ring: u64,
 }
 
-/// Whether this is the main thread; in a forked child, the one that forked.
-pub fn is_main_thread() -> bool {
-    // SAFETY: plain system calls. (The C library has `gettid` since 2.30, and ours may be older.)
-    unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
-}
-
 /// Has the interpreter write what `writer` holds back; `false` if it cannot.
 pub fn schedule(writer: &Arc<ThreadWriter>, limit: Option<Duration>, ring: u64) -> bool {
     if writer.is_scheduled.swap(true, Relaxed) {

@@ -135,14 +135,30 @@ impl Mirror {
         }
         let done = self.writing(|| action(&mut state));
         let mut done = done.map_err(|error| errors::of_write(py, error));
-        if state.is_holding() && !held::schedule(writer, self.limit(), self.seat.ring_key()) {
-            let released = self.writing(|| state.release());
-            done = done.and(released.map_err(|error| errors::of_write(py, error)));
+        if state.is_holding() {
+            done = self.have_released(py, writer, &mut state, done);
         }
         if writer.has_more.load(Relaxed) {
             return self.do_more(py, key & !1, writer, &mut state, done);
         }
         done
+    }
+
+    /// Has what is held back written: by the interpreter, or now.
+    #[cold]
+    #[inline(never)]
+    fn have_released(
+        &self,
+        py: Python<'_>,
+        writer: &Arc<ThreadWriter>,
+        state: &mut WriterState,
+        done: PyResult<()>,
+    ) -> PyResult<()> {
+        if held::schedule(writer, self.limit(), self.seat.ring_key()) {
+            return done;
+        }
+        let released = self.writing(|| state.release());
+        done.and(released.map_err(|error| errors::of_write(py, error)))
     }
 
     /// What was wanted of a writer in the middle of its write. What finds no room stays for the
@@ -228,11 +244,7 @@ impl Mirror {
             key,
             stream,
             |state| {
-                if state.may_hold(bytes) && held::is_main_thread() {
-                    state.hold(bytes);
-                } else {
-                    state.write(bytes)?;
-                }
+                state.write(bytes)?;
                 if self.aggressive.load(Relaxed) { state.send_ahead() } else { Ok(()) }
             },
             || Some(Postponed::Text(stream, bytes.to_vec())),

@@ -144,6 +144,12 @@ impl Ring {
         Ok(self.1.all()?)
     }
 
+    /// Number, label and process of each mirror that is open.
+    fn open_mirrors(&self) -> Vec<(u32, String, Option<u32>)> {
+        let open = self.0.open_mirrors().into_iter();
+        open.map(|it| (it.writer_id, it.label, it.process)).collect()
+    }
+
     /// How many seats are reserved, and how many mirrors are open.
     fn waiting_for(&self) -> (u64, u64) {
         let counts = self.0.counts();

@@ -206,38 +206,40 @@ impl WriterState {
             return mirror.finish_line();
         }
         if !rest.is_empty() {
-            let mut partial = rest;
-            let mut has_many = false;
             if let Some(end) = memchr::memrchr(b'\n', rest) {
-                self.partial.clear();
-                partial = &rest[end + 1..];
-                has_many = memchr::memchr(b'\n', &rest[..end]).is_some();
+                return self.write_lines(rest, end, fork::is_main_thread);
             }
-            self.partial.extend_from_slice(partial);
+            self.partial.extend_from_slice(rest);
             trim(&mut self.partial);
-            if has_many {
-                return mirror.write_together(rest);
-            }
             return whole(mirror.write_all(rest));
         }
         Ok(())
     }
 
-    /// Whether a text has whole lines and the beginning of one, as the first piece of a `print` of
-    /// several lines has, and nothing stands before it that it belongs to.
-    pub fn may_hold(&self, bytes: &[u8]) -> bool {
-        self.is_open_here()
-            && self.partial.is_empty()
-            && self.held.is_empty()
-            && (self.sent, self.tagged) == (0, false)
-            && bytes.len() <= MAX_HELD
-            && bytes.last() != Some(&b'\n')
-            && memchr::memchr(b'\n', bytes).is_some()
-    }
-
-    /// Holds a text back for what follows in the same print.
-    pub fn hold(&mut self, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
+    /// Writes a text with line ends, of which the last is at `end`. Whole lines with the beginning
+    /// of one behind them, as the first piece of a `print` of several lines has, are held back
+    /// instead, if they may be.
+    #[inline(never)]
+    fn write_lines(
+        &mut self,
+        bytes: &[u8],
+        end: usize,
+        may_hold: impl FnOnce() -> bool,
+    ) -> Result<(), WriteError> {
+        let begun = &bytes[end + 1..];
+        let is_first = self.partial.is_empty() && bytes.len() <= MAX_HELD;
+        if !begun.is_empty() && is_first && may_hold() {
+            self.held.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
+        self.partial.clear();
+        self.partial.extend_from_slice(begun);
+        trim(&mut self.partial);
+        match memchr::memchr(b'\n', &bytes[..end]) {
+            Some(_) => mirror.write_together(bytes),
+            None => whole(mirror.write_all(bytes)),
+        }
     }
 
     /// Whether something is held back.
@@ -260,7 +262,10 @@ impl WriterState {
         }
         let held = std::mem::take(&mut self.held);
         // A forked child writes nothing of its parent's.
-        if self.is_open_here() { self.write(&held) } else { Ok(()) }
+        match memchr::memrchr(b'\n', &held) {
+            Some(end) if self.is_open_here() => self.write_lines(&held, end, || false),
+            _ => Ok(()),
+        }
     }
 
     /// Continues a line of which a piece was sent ahead, up to the line's end; returns the text

@@ -505,7 +505,9 @@ def test_what_a_buffer_says_of_itself(buffer):
     ):
         assert words in found
     print("x", file=kept)
-    assert "1 mirrors open, 2 seats" in repr(buffer)
+    found = repr(buffer)
+    assert "1 mirrors open, 2 seats" in found
+    assert f"worker 0, open in process {os.getpid()}, which began " in found
     buffer.force_stop()
     assert repr(buffer) == "<LineProcBuffer, stopped>"
     del environ, pickled

@@ -10,6 +10,24 @@ from ._processes import NOT_STARTED, Hold, Starter
 from ._seats import SeatBook
 
 
+_MOST_SAID = 20
+"""Open mirrors that are named."""
+
+
+def _said_of(worker: int, label: str, process: int | None) -> str:
+    """A mirror that is open, by which process, and since when that lives."""
+    words = f"worker {worker}{label and ' '}{label}, open in process {process or 'unknown'}"
+    try:
+        with open(f"/proc/{process}/stat", "rb") as stat, open("/proc/uptime") as uptime:
+            # The beginning is the 22nd field, of which the second may hold anything.
+            began = int(stat.read().rpartition(b")")[2].split()[19])
+            age = float(uptime.read().split()[0]) - began / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        # It is dead, or in another container.
+        return words
+    return f"{words}, which began {age:.1f} s ago"
+
+
 class Endings(Starter):
     """What a `LineProcBuffer` knows of the ends of its mirrors."""
 
@@ -44,8 +62,11 @@ class Endings(Starter):
             return f"<{name}>" if not self._stopped else f"<{name}, stopped>"
         reserved, live = self._ring.waiting_for()
         with self._lock:
-            seats = str(self._book)
-        return f"<{name}: {live} mirrors open, {reserved} seats unopened{seats and ': '}{seats}>"
+            words = [_said_of(*each) for each in self._ring.open_mirrors()[:_MOST_SAID]]
+            words += [f"... and {live - _MOST_SAID} more"] if live > _MOST_SAID else []
+            words += [str(self._book)] if self._book.seats else []
+        said = "; ".join(filter(None, words))
+        return f"<{name}: {live} mirrors open, {reserved} seats unopened{said and ': '}{said}>"
 
     @property
     def lost(self) -> int:
