@@ -1,5 +1,7 @@
 """Several lines of one print or write stay together."""
 
+import functools
+import multiprocessing
 import os
 import threading
 
@@ -22,21 +24,31 @@ def together(buffer, before=()):
     threes = [lines[at : at + 3] for at in range(0, len(lines), 3)]
     for three in threes:
         assert len({line.worker for line in three}) == 1 and "".join(three) == "abc", three
+        # Not by luck: one item of the ring.
+        assert len({line.position for line in three}) == 1, three
     return len(threes)
 
 
 @pytest.mark.parametrize("way", ["print", "print to stderr", "write", "print with an end"])
 def test_lines_of_one_call_stay_together(buffer, way):
-    """With four workers on fewer processors some are always interrupted between two writes."""
     count = 3000
+    begin = multiprocessing.get_context("fork").Barrier(4)
     started = [
-        workers.start("fork", workers.writes_three_lines, buffer.mirror, way, count)
+        workers.start("fork", workers.writes_three_lines, buffer.mirror, way, count, begin)
         for _ in range(4)
     ]
     assert together(buffer) == 4 * count
     assert [end.lines for end in buffer.wait()] == [3 * count] * 4
     for process in started:
         process.join()
+
+
+def test_no_other_mirrors_line_comes_between_two_writes_of_a_print(buffer):
+    first, second = buffer.mirror, buffer.mirror
+    writes = [(first.write, TEXT), (second.write, "other\n"), (first.write, "\n")]
+    # Called in C one after another, as `print` calls the first and the last.
+    list(map(functools.partial.__call__, [functools.partial(*each) for each in writes]))
+    assert buffer.read() == ("other", "a", "b", "c")
 
 
 def test_a_text_without_its_end_is_there_when_the_write_has_returned(buffer):

@@ -204,8 +204,9 @@ def crashes_with_faulthandler(mirror):
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def writes_three_lines(mirror, way, count):
+def writes_three_lines(mirror, way, count, begin):
     with mirror:
+        begin.wait()
         for _ in range(count):
             if way == "print":
                 print("a\nb\nc")
