@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::handles::line_ring::Counts;
+use crate::handles::line_ring::{Counts, LineRing};
 use crate::layout::sync::Ordering;
 use crate::layout::{Cell, LineNumber, MirrorId, Position, TicketWord};
 use crate::line::item::End;
@@ -119,7 +119,7 @@ impl Statistics {
             has_reader: view.has_reader(),
             is_used: view.is_used_now(),
             counts: Counts::of(parts),
-            writers: writers(view),
+            writers: writers(parts, |cell| view.is_owned(cell)),
         }
     }
 
@@ -130,15 +130,42 @@ impl Statistics {
     }
 }
 
-fn writers(view: &View) -> Vec<WriterStatistics> {
-    let parts = &view.parts;
+impl LineRing {
+    /// Who writes: seats, mirrors that are open, and those whose end no reader has accepted, in the
+    /// order in which they were made. A reader that waits for all ends waits for those that are
+    /// [waiting](WriterState::Waiting), [open](WriterState::Open) and, for a moment,
+    /// [gone](WriterState::Gone). Some system calls for each that is open.
+    ///
+    /// ```
+    /// use linering::{End, LineRing, Options, WriterState};
+    ///
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mirror = ring.mirror_labelled("worker")?;
+    /// let [worker] = &ring.writers()[..] else { panic!("one writer") };
+    /// assert_eq!((worker.label.as_str(), worker.state), ("worker", WriterState::Open));
+    /// assert_eq!(worker.process, Some(std::process::id()));
+    /// drop(mirror);
+    /// assert_eq!(ring.writers()[0].state, WriterState::Ended(End::Eof));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn writers(&self) -> Vec<WriterStatistics> {
+        // Where the system does not say, it may have an owner.
+        let is_owned = |cell| !matches!(self.segment().has_owner(cell), Ok(Some(false)));
+        writers(self.segment().parts(), is_owned)
+    }
+}
+
+fn writers(parts: &Parts, is_owned: impl Fn(usize) -> bool) -> Vec<WriterStatistics> {
     let mut writers: Vec<_> = parts
         .used_tickets()
         .iter()
         .filter_map(|ticket| {
             let (state, mirror) = match ticket.state()? {
                 TicketWord::Reserved(_) => (WriterState::Waiting, None),
-                TicketWord::Live(mirror) => (live(view, mirror), Some(mirror)),
+                TicketWord::Live(mirror) if is_owned(mirror.cell.into()) => {
+                    (WriterState::Open, Some(mirror))
+                }
+                TicketWord::Live(mirror) => (WriterState::Gone, Some(mirror)),
                 TicketWord::Eof(mirror) => (WriterState::Ended(End::Eof), Some(mirror)),
                 TicketWord::Error(mirror) => (WriterState::Ended(End::Error), Some(mirror)),
                 TicketWord::Dead(mirror) => (WriterState::Ended(End::Died), Some(mirror)),
@@ -176,11 +203,4 @@ fn cell_of(parts: &Parts, mirror: MirrorId) -> Option<&Cell> {
     // ORD epoch:E, acquire; pairs with epoch:A; the lines are those of the mirror of that epoch.
     let epoch = LineNumber::new(cell.reader.0.epoch.load(Acquire));
     (epoch == mirror.epoch).then_some(cell)
-}
-
-fn live(view: &View, mirror: MirrorId) -> WriterState {
-    match view.is_owned(mirror.cell.into()) {
-        true => WriterState::Open,
-        false => WriterState::Gone,
-    }
 }

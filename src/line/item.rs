@@ -79,8 +79,9 @@ pub enum Kind {
     Warning = 2,
     /// The error that ended a mirror: a group of lines.
     Error = 3,
-    /// Several lines that have nothing to do with each other, each with its `\n`, and share a slot
-    /// and a position; see [`write_packed`](crate::LineProcMirror::write_packed).
+    /// Several lines, each with its `\n`, that share a position and are no group: lines that have
+    /// nothing to do with each other, see [`write_packed`](crate::LineProcMirror::write_packed), or
+    /// were written in one go, see [`write_together`](crate::LineProcMirror::write_together).
     Packed = 4,
 }
 

@@ -39,6 +39,32 @@ impl Writer {
         }
     }
 
+    /// Writes any bytes. Whole lines among them are one item, but for one that was begun before.
+    pub(crate) fn write_together(&mut self, bytes: &[u8], style: Style) -> Result<(), WriteError> {
+        let is_begun = self.partial.get().is_some() || self.holds_back();
+        let first_end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+        let (first, rest) = bytes.split_at(if is_begun { first_end } else { 0 });
+        let mut written = self.write(first, style);
+        let returns = self.segment().geometry().returns != 0;
+        // What a `\r` means there is the splitter's to say.
+        if returns && memchr::memchr(b'\r', rest).is_some() {
+            return written.and(self.write(rest, style));
+        }
+        let (mut whole, tail) = rest.split_at(memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1));
+        let most = self.segment().geometry().max_line as usize;
+        while !whole.is_empty() {
+            let last = memchr::memrchr(b'\n', &whole[..whole.len().min(most)]);
+            let end = last.or_else(|| memchr::memchr(b'\n', whole)).unwrap_or(whole.len() - 1);
+            let (now, later) = whole.split_at(end + 1);
+            written = written.and(match memchr::memchr(b'\n', now) {
+                Some(only) if only == end => self.line(&now[..end], style),
+                _ => self.line(now, style.kind(Kind::Packed)),
+            });
+            whole = later;
+        }
+        if tail.is_empty() { written } else { written.and(self.write(tail, style)) }
+    }
+
     /// Lines that this mirror has dropped so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.publisher.cell.writer.0.dropped.load(Relaxed)

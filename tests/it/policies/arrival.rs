@@ -271,3 +271,43 @@ fn packed_lines_are_lines_of_their_own_where_a_return_rewrites() {
     let lines: Vec<_> = items.iter().filter_map(Item::line).map(Line::to_string).collect();
     assert_eq!(lines, ["100%", "next"]);
 }
+
+#[test]
+fn lines_that_are_written_together_stay_together_and_no_byte_of_them_is_lost() {
+    let text = b"a\nbb\n\n0123456789012345678901234567890\nlonger than one slot can hold in its 32 bytes\nd\nbegun";
+    for size in 1..=text.len() {
+        // Room for all of it in one item, and for less: then it is divided at line ends.
+        for longest in [200, 50] {
+            let ring = ring(small(64, Policy::Block).max_line(longest));
+            let mut mirror = mirror(&ring);
+            for piece in text.chunks(size) {
+                mirror.write_together(piece).expect("room");
+            }
+            drop(mirror);
+            let items = now(&mut reader(&ring));
+            let lines: Vec<_> = items.iter().filter_map(Item::line).collect();
+            let came: Vec<_> = lines.iter().flat_map(|line| line.lines()).collect();
+            assert_eq!(came, text.split(|byte| *byte == b'\n').collect::<Vec<_>>(), "{size}");
+            if size == text.len() {
+                let kinds: Vec<_> = lines.iter().map(|line| line.kind).collect();
+                let expected: &[Kind] = match longest {
+                    200 => &[Kind::Packed, Kind::Line],
+                    _ => &[Kind::Packed, Kind::Packed, Kind::Line],
+                };
+                assert_eq!(kinds, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_that_are_written_together_follow_what_was_begun_and_what_a_return_means() {
+    let ring = ring(small(16, Policy::Block).rewrite(true));
+    let mut mirror = mirror(&ring);
+    for piece in [&b"be"[..], b"gun\na\nb\n", b"10%\r100%\nnext\n"] {
+        mirror.write_together(piece).expect("room");
+    }
+    let items = now(&mut reader(&ring));
+    let came: Vec<_> = items.iter().map(|item| line(item).bytes.to_vec()).collect();
+    assert_eq!(came, [&b"begun"[..], b"a\nb\n", b"100%", b"next"]);
+}

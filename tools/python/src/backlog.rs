@@ -3,10 +3,10 @@
 //! It is filled without the interpreter lock, so nothing here is Python's: bytes, and plain data
 //! about them. An exception between the taking and the handing on loses nothing.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use linering::{Ended, Item, Line, ReadError, Reader};
+use linering::{Ended, Item, Kind, Line, ReadError, Reader};
 
 use crate::line::{Info, text_of};
 use crate::partial_lines::PartialLines;
@@ -50,6 +50,15 @@ impl Chunk {
 
     fn push_line(&mut self, what: What, line: &Line<'_>) {
         self.push(what, Info::of(line), &line.label, text_of(line));
+    }
+
+    /// Lines that were written together; how many.
+    fn push_packed(&mut self, line: &Line<'_>) -> u64 {
+        let last = line.lines().count();
+        for (number, text) in (1..).zip(line.lines()) {
+            self.push(What::Line, Info::of_packed(line, number == last), &line.label, text);
+        }
+        last as u64
     }
 }
 
@@ -95,6 +104,8 @@ pub struct Backlog {
     /// Whether the caller wants to see the states of lines that change.
     changes: bool,
     ends: Vec<Ended<'static>>,
+    /// Lines of each writer, by its number, that came with another one in one item.
+    further: HashMap<u32, u64>,
     lost: u64,
 }
 
@@ -108,6 +119,7 @@ impl Backlog {
             partial: PartialLines::new(max_line),
             changes: false,
             ends: Vec::new(),
+            further: HashMap::new(),
             lost: 0,
         }
     }
@@ -148,6 +160,13 @@ impl Backlog {
         Ok(true)
     }
 
+    /// Takes items that come from elsewhere than the reader.
+    pub fn add(&mut self, items: Vec<Item<'static>>) {
+        let mut chunk = Chunk::default();
+        items.into_iter().for_each(|item| self.accept(&mut chunk, item));
+        self.push(chunk);
+    }
+
     fn push(&mut self, chunk: Chunk) {
         if !chunk.outs.is_empty() {
             self.chunks.push_back(Arc::new(chunk));
@@ -156,6 +175,12 @@ impl Backlog {
 
     fn accept(&mut self, chunk: &mut Chunk, item: Item<'_>) {
         match item {
+            Item::Line(line) if line.kind == Kind::Packed => {
+                let ended = self.partial.ended_by(&line);
+                ended.iter().for_each(|ended| chunk.push_line(What::Line, ended));
+                let came = chunk.push_packed(&line);
+                *self.further.entry(line.writer_id).or_default() += came.saturating_sub(1);
+            }
             Item::Line(line) if self.partial.is_plain(&line) => chunk.push_line(What::Line, &line),
             Item::Line(line) => {
                 self.partial
@@ -181,7 +206,8 @@ impl Backlog {
                 chunk.push(What::Lost, Info::of_lost(&lost), &lost.label, words.as_bytes());
             }
             other => {
-                if let Item::Ended(ended) = other.into_owned() {
+                if let Item::Ended(mut ended) = other.into_owned() {
+                    ended.lines += self.further.remove(&ended.writer_id).unwrap_or(0);
                     // Flagged `unfinished`, as they were.
                     let partial = ended.cell.and_then(|cell| self.partial.end(cell));
                     partial.iter().for_each(|line| chunk.push_line(What::Line, line));

@@ -37,7 +37,7 @@ impl ThreadBuffer {
 
 impl write_method::Write for ThreadBuffer {
     const WRITE_DOC: &'static CStr =
-        c"write($self, data, /)\n--\n\nWrite text; give its length in characters.\n\n\
+        c"write($self, data)\n--\n\nWrite text; give its length in characters.\n\n\
         Whole lines are stored; the rest is a partial line that waits for its end.";
 
     #[inline]

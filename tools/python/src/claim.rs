@@ -81,13 +81,15 @@ pub fn pass_on(file: File, number: u32) {
 
 impl Claims {
     pub fn new() -> io::Result<Self> {
-        // SAFETY: a name that ends with a NUL; the descriptor that comes is ours alone.
+        // SAFETY: a name that ends with a NUL; the descriptor that comes is ours alone. (The C
+        // library has `memfd_create` since 2.27, and ours may be older.)
         let file = unsafe {
-            let found = libc::memfd_create(c"linering claims".as_ptr(), libc::MFD_CLOEXEC);
+            let name = c"linering claims".as_ptr();
+            let found = libc::syscall(libc::SYS_memfd_create, name, libc::MFD_CLOEXEC);
             if found < 0 {
                 return Err(io::Error::last_os_error());
             }
-            File::from_raw_fd(found)
+            File::from_raw_fd(found as libc::c_int)
         };
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         Ok(Self { file, path })

@@ -49,3 +49,8 @@ pub fn of_read(error: ReadError) -> PyErr {
 pub fn of_mirror(error: MirrorError) -> PyErr {
     PyOSError::new_err(error.to_string())
 }
+
+/// With the class that says what the system said: `FileNotFoundError`, say.
+pub fn of_system(error: std::io::Error) -> PyErr {
+    error.into()
+}

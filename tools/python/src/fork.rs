@@ -25,3 +25,9 @@ pub fn watch() {
 pub fn generation() -> u32 {
     GENERATION.load(Relaxed)
 }
+
+/// Whether this is the main thread; in a forked child, the one that forked. Two system calls.
+pub fn is_main_thread() -> bool {
+    // SAFETY: plain system calls. (The C library has `gettid` since 2.30, and ours may be older.)
+    unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
+}

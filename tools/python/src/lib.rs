@@ -4,8 +4,10 @@
 //! The files, from the top down; each imports only files below it:
 //!
 //! ```text
+//! stored                     a look at a ring that has a name; a file that rotates
 //! ring  capture              a buffer's ring; a mirror for descriptors 1 and 2
 //! mirror  buffer             what Python's mirror and line buffer are made of
+//! held                       a print's lines, until all of it has come
 //! interruptible              writes that wait for room
 //! reader                     what Python's process buffer is made of
 //! backlog                    what was taken out of the ring and Python does not have yet
@@ -24,6 +26,7 @@ mod errors;
 mod failure;
 mod fork;
 mod gil_cell;
+mod held;
 mod interruptible;
 mod items;
 mod line;
@@ -32,6 +35,7 @@ mod partial_lines;
 mod reader;
 mod ring;
 mod seat_slot;
+mod stored;
 mod text;
 mod thread_writer;
 mod write_method;
@@ -77,6 +81,8 @@ mod _linering {
     use crate::ring::Ring;
     #[pymodule_export]
     use crate::seat_slot::{ReservedSeat, obeys_env};
+    #[pymodule_export]
+    use crate::stored::{RotatingFile, observe};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -98,6 +98,16 @@ impl Info {
         info
     }
 
+    /// One of several lines that were written together; the last is what is not whole.
+    pub fn of_packed(line: &Line<'_>, is_last: bool) -> Self {
+        let mut info = Self { kind: 0, ..Self::of(line) };
+        if !is_last {
+            info.flags &= !(TRUNCATED | UNFINISHED | UNACKNOWLEDGED);
+            info.missing = 0;
+        }
+        info
+    }
+
     /// Of a note that says how many lines were lost.
     pub fn of_lost(lost: &Lost<'_>) -> Self {
         Self {

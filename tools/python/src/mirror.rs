@@ -2,6 +2,9 @@
 //! stream.
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{FromRawFd as _, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,14 +17,14 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::seat_slot::{ReservedSeat, SeatSlot};
 use crate::thread_writer::{self, ASIDE, FREE, Postponed, ThreadWriter, WriterState, key_of};
-use crate::{errors, interruptible, text, write_method};
+use crate::{errors, held, interruptible, text, write_method};
 
 /// A process's mirror in a ring. `seat` is a seat's string, or a [`ReservedSeat`] of this process.
 #[pyclass(subclass, frozen, module = "linering._linering")]
 #[derive(Debug)]
 pub struct Mirror {
     seat: Arc<SeatSlot>,
-    first: ThreadWriter,
+    first: Arc<ThreadWriter>,
     /// The writers of further threads, and of standard error. Locked for moments only, without a
     /// call into Python.
     more: Mutex<Vec<Arc<ThreadWriter>>>,
@@ -34,6 +37,9 @@ pub struct Mirror {
 
 /// No limit.
 const FOREVER: u64 = u64::MAX;
+
+/// Bytes that are read at a time out of a pipe: what it holds.
+const FORWARDED: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug)]
 enum End<'t> {
@@ -77,7 +83,7 @@ impl Mirror {
         for writer in gone
             .iter()
             .map(|writer| &**writer)
-            .chain(self.first.is_abandoned().then_some(&self.first))
+            .chain(self.first.is_abandoned().then_some(&*self.first))
         {
             if let Some(mut state) = writer.state.try_lock(py) {
                 let _ = self.writing(|| end_writer(writer, &mut state, End::Eof));
@@ -115,7 +121,7 @@ impl Mirror {
         let mut writer = &self.first;
         if writer.key.load(Relaxed) != key {
             found = self.find(py, key, stream);
-            writer = found.as_deref().unwrap_or(writer);
+            writer = found.as_ref().unwrap_or(writer);
         }
         // It is locked when a signal's handler runs in the middle of this thread's own write.
         let Some(mut state) = writer.state.try_lock(py) else {
@@ -128,11 +134,31 @@ impl Mirror {
             state.opened(self.open(stream)?);
         }
         let done = self.writing(|| action(&mut state));
-        let done = done.map_err(|error| errors::of_write(py, error));
+        let mut done = done.map_err(|error| errors::of_write(py, error));
+        if state.is_holding() {
+            done = self.have_released(py, writer, &mut state, done);
+        }
         if writer.has_more.load(Relaxed) {
             return self.do_more(py, key & !1, writer, &mut state, done);
         }
         done
+    }
+
+    /// Has what is held back written: by the interpreter, or now.
+    #[cold]
+    #[inline(never)]
+    fn have_released(
+        &self,
+        py: Python<'_>,
+        writer: &Arc<ThreadWriter>,
+        state: &mut WriterState,
+        done: PyResult<()>,
+    ) -> PyResult<()> {
+        if held::schedule(writer, self.limit(), self.seat.ring_key()) {
+            return done;
+        }
+        let released = self.writing(|| state.release());
+        done.and(released.map_err(|error| errors::of_write(py, error)))
     }
 
     /// What was wanted of a writer in the middle of its write. What finds no room stays for the
@@ -237,26 +263,33 @@ impl Mirror {
     }
 
     pub fn flush_stream(&self, py: Python<'_>, key: u64, stream: Stream) -> PyResult<()> {
-        match self.partial_line(py, key, stream).is_empty() {
-            true => Ok(()),
-            false => self.with_way(py, key, stream, |state| state.send_ahead(), || None),
+        match self.has_begun(py, key, stream) {
+            false => Ok(()),
+            true => self.with_way(py, key, stream, |state| state.send_ahead(), || None),
         }
     }
 
-    /// This thread's text after the last line end.
-    pub fn partial_line(&self, py: Python<'_>, key: u64, stream: Stream) -> Vec<u8> {
+    /// What `look` finds in this thread's writer for a stream, if it has one that is not in use.
+    fn look<R>(
+        &self,
+        py: Python<'_>,
+        key: u64,
+        stream: Stream,
+        look: impl FnOnce(&WriterState) -> R,
+    ) -> Option<R> {
         let key = key_of(stream, key);
-        let partial = |writer: &ThreadWriter| {
-            writer.state.try_lock(py).map(|state| state.partial_line().to_vec()).unwrap_or_default()
-        };
         if self.first.key.load(Relaxed) == key {
-            return partial(&self.first);
+            return self.first.state.try_lock(py).map(|state| look(&state));
         }
         let more = lock(&self.more);
-        more.iter()
-            .find(|writer| writer.key.load(Relaxed) == key)
-            .map(|writer| partial(writer))
-            .unwrap_or_default()
+        let writer = more.iter().find(|writer| writer.key.load(Relaxed) == key)?;
+        writer.state.try_lock(py).map(|state| look(&state))
+    }
+
+    /// Whether this thread has begun a line, or holds text back.
+    fn has_begun(&self, py: Python<'_>, key: u64, stream: Stream) -> bool {
+        let begun = |it: &WriterState| it.is_holding() || !it.partial_line().is_empty();
+        self.look(py, key, stream, begun).unwrap_or(false)
     }
 
     /// Ends every writer, the first one last: its end carries the error, if there is one.
@@ -272,8 +305,8 @@ impl Mirror {
             // `wait` counts the mirror since it was made, so it needs an end.
             self.open_first(py)?;
         }
-        for writer in writers.iter().map(|writer| &**writer).chain([&self.first]) {
-            let how = if std::ptr::eq(writer, &self.first) { how } else { End::Eof };
+        for writer in writers.iter().map(|writer| &**writer).chain([&*self.first]) {
+            let how = if std::ptr::eq(writer, &*self.first) { how } else { End::Eof };
             let Some(mut state) = writer.state.try_lock(py) else {
                 writer.end_wanted.store(true, Relaxed);
                 writer.has_more.store(true, Relaxed);
@@ -358,7 +391,7 @@ impl Mirror {
         };
         let mirror = Self {
             seat,
-            first: ThreadWriter::free(),
+            first: Arc::new(ThreadWriter::free()),
             more: Mutex::default(),
             aggressive: AtomicBool::new(aggressive),
             abandoned: AtomicBool::new(false),
@@ -388,7 +421,7 @@ impl Mirror {
     /// Ends the lines of this key, and leaves its writers to others.
     fn _end_as(&self, py: Python<'_>, key: u64) -> PyResult<()> {
         let more = lock(&self.more).clone();
-        for writer in more.iter().map(|writer| &**writer).chain([&self.first]) {
+        for writer in more.iter().map(|writer| &**writer).chain([&*self.first]) {
             if writer.key.load(Relaxed) & !(1 | ASIDE) == key
                 && let Some(mut state) = writer.state.try_lock(py)
             {
@@ -419,7 +452,7 @@ impl Mirror {
     /// End the partial line, if there is one.
     fn new_line(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.partial_line(py, 0, stream).is_empty() {
+            if self.has_begun(py, 0, stream) {
                 self.with_way(py, 0, stream, |state| state.finish_line(), || None)?;
             }
         }
@@ -429,7 +462,7 @@ impl Mirror {
     /// Discard the partial line, if there is one.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if !self.partial_line(py, 0, stream).is_empty() {
+            if self.has_begun(py, 0, stream) {
                 self.with_way(py, 0, stream, |state| state.discard_partial_line(), || None)?;
             }
         }
@@ -437,7 +470,11 @@ impl Mirror {
     }
 
     fn _partial_line<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let partial = self.partial_line(py, 0, Stream::Stdout);
+        if self.look(py, 0, Stream::Stdout, WriterState::is_holding) == Some(true) {
+            self.with_way(py, 0, Stream::Stdout, |state| state.release(), || None)?;
+        }
+        let partial = |it: &WriterState| it.partial_line().to_vec();
+        let partial = self.look(py, 0, Stream::Stdout, partial).unwrap_or_default();
         let last = memchr::memrchr(b'\r', &partial).map_or(0, |at| at + 1);
         text::to_str(py, &partial[last..])
     }
@@ -533,6 +570,11 @@ impl Mirror {
         Ok((ReservedSeat(Arc::new(self.seat.sibling(seat))), fresh))
     }
 
+    /// The seat's string, of a mirror that is open: for further mirrors of its number.
+    fn _seat(&self) -> PyResult<String> {
+        Ok(self.seat.text_of(&self.seat.seat()?))
+    }
+
     /// Where the claims on this ring's seats are.
     fn _claims(&self) -> Option<String> {
         self.seat.claims()
@@ -565,6 +607,13 @@ impl Mirror {
         self.abandoned.store(true, Relaxed);
     }
 
+    /// Opens a further mirror in the seat and writes what comes out of a descriptor into it, until
+    /// that ends. When it is open, a byte goes to `ready`, which is closed; -1 for none.
+    fn _forward(&self, py: Python<'_>, descriptor: i32, stderr: bool, ready: i32) -> PyResult<()> {
+        let mirror = self.open(stream_of(stderr))?;
+        Ok(py.detach(|| forward(mirror, descriptor, ready))?)
+    }
+
     /// Whether this thread is in the middle of a write.
     fn _is_writing(&self, py: Python<'_>) -> bool {
         let key = key_of(Stream::Stdout, 0);
@@ -576,13 +625,34 @@ impl Mirror {
 
 impl write_method::Write for Mirror {
     const WRITE_DOC: &'static CStr =
-        c"write($self, data, /)\n--\n\nWrite text; give its length in characters.\n\n\
+        c"write($self, data)\n--\n\nWrite text; give its length in characters.\n\n\
         Whole lines go to the buffer; the rest is a partial line that waits for its end.";
 
     #[inline]
     fn write(this: Borrowed<'_, '_, Self>, data: &Bound<'_, PyString>) -> PyResult<usize> {
         this.get().write_str(0, Stream::Stdout, data)
     }
+}
+
+/// What is written while the mirror takes nothing any more is lost: its writer sees a closed pipe.
+fn forward(mut mirror: LineProcMirror, descriptor: RawFd, ready: RawFd) -> io::Result<()> {
+    // SAFETY: the caller's descriptors, which are open and are given away.
+    let mut source = unsafe { File::from_raw_fd(descriptor) };
+    if ready >= 0 {
+        // SAFETY: as above.
+        unsafe { File::from_raw_fd(ready) }.write_all(b"\n")?;
+    }
+    let mut bytes = vec![0; FORWARDED];
+    loop {
+        match source.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(came) => mirror.write_all(&bytes[..came])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    mirror.finish_line().and_then(|()| mirror.send_eof())?;
+    Ok(())
 }
 
 pub fn stream_of(stderr: bool) -> Stream {
@@ -594,7 +664,7 @@ impl Drop for Mirror {
         if self.abandoned.load(Relaxed) {
             let writers = lock(&self.more).clone();
             Python::attach(|py| {
-                for writer in writers.iter().map(|writer| &**writer).chain([&self.first]) {
+                for writer in writers.iter().map(|writer| &**writer).chain([&*self.first]) {
                     let state = writer.state.try_lock(py);
                     // Its own drop would end it; the end of the process does it as well.
                     std::mem::forget(state.and_then(|mut state| state.mirror.take()));

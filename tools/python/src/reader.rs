@@ -88,6 +88,22 @@ enum Next<'py> {
     Message(Bound<'py, PyAny>),
 }
 
+fn convert<'py>(py: Python<'py>, taken: &Taken) -> PyResult<Next<'py>> {
+    let info = taken.info();
+    let made = items::line(py, info, taken.label(), taken.bytes())?;
+    Ok(match info.is_line() {
+        true => Next::Line(made),
+        false if info.is_record() => Next::Record(made),
+        false => Next::Message(items::group(py, &made)?),
+    })
+}
+
+/// What was taken as Python has it.
+pub fn to_python<'py>(py: Python<'py>, taken: &Taken) -> PyResult<Bound<'py, PyAny>> {
+    let (Next::Line(made) | Next::Record(made) | Next::Message(made)) = convert(py, taken)?;
+    Ok(made)
+}
+
 impl Reader {
     pub fn new(mut reader: linering::Reader, longest: usize, ring: Arc<AtomicU64>) -> Self {
         // Python's handlers run when the call is back.
@@ -130,16 +146,6 @@ impl Reader {
         }
     }
 
-    fn convert<'py>(py: Python<'py>, taken: &Taken) -> PyResult<Next<'py>> {
-        let info = taken.info();
-        let made = items::line(py, info, taken.label(), taken.bytes())?;
-        Ok(match info.is_line() {
-            true => Next::Line(made),
-            false if info.is_record() => Next::Record(made),
-            false => Next::Message(items::group(py, &made)?),
-        })
-    }
-
     /// The next of the backlog that is wanted: states of lines that change only with `changes`,
     /// losses only with `losses`.
     fn pop<'py>(
@@ -163,7 +169,7 @@ impl Reader {
             if !wanted {
                 continue;
             }
-            return match Self::convert(py, &taken) {
+            return match convert(py, &taken) {
                 Ok(next) => Ok(Some((taken, next))),
                 Err(error) => {
                     self.state(py)?.backlog.give_back(taken);

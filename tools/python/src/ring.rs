@@ -1,10 +1,11 @@
 //! `Ring`: the shared memory that a `LineProcBuffer` stands on.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use linering::{LineRing, Options, Policy, WakeUp};
+use linering::{CreateError, LineRing, Options, Policy, RingName, WakeUp, WriterState};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
@@ -24,11 +25,30 @@ fn seconds(option: &str, given: Option<f64>) -> PyResult<Option<Duration>> {
     })
 }
 
+pub fn name_and_file() -> PyErr {
+    PyValueError::new_err("expected a name or a file, and not both: where the ring is")
+}
+
+pub fn ring_name(name: &str, any_user: bool) -> RingName<'_> {
+    let name = RingName::new(name);
+    if any_user { name.of_any_user() } else { name }
+}
+
+impl Ring {
+    fn of(ring: LineRing) -> PyResult<Self> {
+        let claims = Claims::new().map_err(|error| {
+            PyOSError::new_err(format!("cannot make a file for the claims on seats: {error}"))
+        })?;
+        Ok(Self(ring, claims, Arc::default()))
+    }
+}
+
 #[pymethods]
 impl Ring {
     #[new]
     #[pyo3(signature = (
-        lines, line_bytes, policy, *, mirrors, seats, seat_limit, block_limit, max_line, checksums
+        lines, line_bytes, policy, *, mirrors, seats, seat_limit, block_limit, max_line, checksums,
+        name, file
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python gives most of them by name")]
     fn new(
@@ -40,7 +60,9 @@ impl Ring {
         seat_limit: Option<f64>,
         block_limit: Option<f64>,
         max_line: Option<usize>,
-        checksums: bool,
+        checksums: Option<bool>,
+        name: Option<&str>,
+        file: Option<PathBuf>,
     ) -> PyResult<Self> {
         let policy = match policy {
             "overwrite" => Policy::OverwriteOldest,
@@ -59,7 +81,6 @@ impl Ring {
             .mirrors(mirrors)
             .seats(seats)
             .seat_limit(seconds("seat_limit", seat_limit)?)
-            .checksums(checksums)
             .block_limit(seconds("block_limit", block_limit)?)
             .fold_crlf(true)
             .rewrite(true)
@@ -67,15 +88,30 @@ impl Ring {
         if let Some(bytes) = max_line {
             options = options.max_line(bytes);
         }
-        let claims = Claims::new().map_err(|error| {
-            PyOSError::new_err(format!("cannot make a file for the claims on seats: {error}"))
-        })?;
-        LineRing::new(options).map(|ring| Self(ring, claims, Arc::default())).map_err(|error| {
-            match error {
-                linering::CreateError::Option { .. } => PyValueError::new_err(error.to_string()),
-                _ => PyOSError::new_err(error.to_string()),
-            }
-        })
+        if let Some(checksums) = checksums {
+            options = options.checksums(checksums);
+        }
+        let ring = match (name, file) {
+            (None, None) => LineRing::new(options),
+            (Some(name), None) => LineRing::create_named(name, options),
+            (None, Some(file)) => LineRing::create_file(file, options),
+            (Some(_), Some(_)) => return Err(name_and_file()),
+        };
+        Self::of(ring.map_err(|error| match error {
+            CreateError::Option { .. } => PyValueError::new_err(error.to_string()),
+            _ => errors::of_system(error.into()),
+        })?)
+    }
+
+    /// Attaches to a ring that another process has made, or had.
+    #[staticmethod]
+    fn open(name: Option<&str>, file: Option<PathBuf>, any_user: bool) -> PyResult<Self> {
+        let ring = match (name, file) {
+            (Some(name), None) => LineRing::open_named(ring_name(name, any_user)),
+            (None, Some(file)) => LineRing::open_file(file),
+            _ => return Err(name_and_file()),
+        };
+        Self::of(ring.map_err(|error| errors::of_system(error.into()))?)
     }
 
     /// Reserves a seat, with a label, of which 24 bytes are kept.
@@ -106,6 +142,13 @@ impl Ring {
     /// Numbers and tickets of all seats that were ever claimed.
     fn claims(&self) -> PyResult<Vec<(u32, u32)>> {
         Ok(self.1.all()?)
+    }
+
+    /// Number, label and process of each mirror that is open.
+    fn open_mirrors(&self) -> Vec<(u32, String, Option<u32>)> {
+        let is_open = |state| matches!(state, WriterState::Open | WriterState::Gone);
+        let open = self.0.writers().into_iter().filter(|it| is_open(it.state));
+        open.map(|it| (it.writer_id, it.label, it.process)).collect()
     }
 
     /// How many seats are reserved, and how many mirrors are open.

@@ -115,6 +115,8 @@ pub struct ThreadWriter {
     pub end_wanted: AtomicBool,
     /// There is something in `aside`, or the end is wanted.
     pub has_more: AtomicBool,
+    /// The interpreter will have what is held back written, see [`crate::held`].
+    pub is_scheduled: AtomicBool,
     pub aside: Mutex<Aside>,
 }
 
@@ -126,6 +128,7 @@ impl ThreadWriter {
             state: GilCell::default(),
             end_wanted: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
+            is_scheduled: AtomicBool::new(false),
             aside: Mutex::default(),
         }
     }
@@ -161,7 +164,12 @@ pub struct WriterState {
     sent: usize,
     /// The next line's first piece was sent ahead: what follows carries a tag.
     tagged: bool,
+    /// Whole lines and the beginning of one, which wait for the rest of their print.
+    held: Vec<u8>,
 }
+
+/// Bytes that are held back at most.
+const MAX_HELD: usize = 1 << 16;
 
 impl WriterState {
     pub fn opened(&mut self, mirror: LineProcMirror) {
@@ -174,14 +182,18 @@ impl WriterState {
         }
     }
 
-    /// Writes a piece of text. The mirror is open.
+    /// Writes a piece of text, of which whole lines stay together. The mirror is open.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         if self.generation != fork::generation() {
             // The partial line is the parent's.
             self.generation = fork::generation();
             (self.partial, self.sent, self.tagged) = (Vec::new(), 0, false);
+            self.held = Vec::new();
             self.tag(0);
+        }
+        if !self.held.is_empty() {
+            return self.write_behind(bytes);
         }
         let mut rest = bytes;
         if self.sent > 0 || self.tagged {
@@ -194,16 +206,66 @@ impl WriterState {
             return mirror.finish_line();
         }
         if !rest.is_empty() {
-            let mut partial = rest;
             if let Some(end) = memchr::memrchr(b'\n', rest) {
-                self.partial.clear();
-                partial = &rest[end + 1..];
+                return self.write_lines(rest, end, fork::is_main_thread);
             }
-            self.partial.extend_from_slice(partial);
+            self.partial.extend_from_slice(rest);
             trim(&mut self.partial);
             return whole(mirror.write_all(rest));
         }
         Ok(())
+    }
+
+    /// Writes a text with line ends, of which the last is at `end`. Whole lines with the beginning
+    /// of one behind them, as the first piece of a `print` of several lines has, are held back
+    /// instead, if they may be.
+    #[inline(never)]
+    fn write_lines(
+        &mut self,
+        bytes: &[u8],
+        end: usize,
+        may_hold: impl FnOnce() -> bool,
+    ) -> Result<(), WriteError> {
+        let begun = &bytes[end + 1..];
+        let is_first = self.partial.is_empty() && bytes.len() <= MAX_HELD;
+        if !begun.is_empty() && is_first && may_hold() {
+            self.held.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let Some(mirror) = &mut self.mirror else { return Err(WriteError::Ended) };
+        self.partial.clear();
+        self.partial.extend_from_slice(begun);
+        trim(&mut self.partial);
+        match memchr::memchr(b'\n', &bytes[..end]) {
+            Some(_) => mirror.write_together(bytes),
+            None => whole(mirror.write_all(bytes)),
+        }
+    }
+
+    /// Whether something is held back.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Writes what follows a text that is held back.
+    #[cold]
+    fn write_behind(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.held.extend_from_slice(bytes);
+        let is_whole = bytes.last() == Some(&b'\n');
+        if is_whole || self.held.len() > MAX_HELD { self.release() } else { Ok(()) }
+    }
+
+    /// Writes what is held back.
+    pub fn release(&mut self) -> Result<(), WriteError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        // A forked child writes nothing of its parent's.
+        match memchr::memrchr(b'\n', &held) {
+            Some(end) if self.is_open_here() => self.write_lines(&held, end, || false),
+            _ => Ok(()),
+        }
     }
 
     /// Continues a line of which a piece was sent ahead, up to the line's end; returns the text
@@ -261,6 +323,7 @@ impl WriterState {
 
     /// Sends the partial line ahead, so that the reader sees it now.
     pub fn send_ahead(&mut self) -> Result<(), WriteError> {
+        self.release()?;
         if self.partial_line().is_empty() {
             return Ok(());
         }
@@ -272,6 +335,7 @@ impl WriterState {
 
     /// Ends the partial line, if there is one.
     pub fn finish_line(&mut self) -> Result<(), WriteError> {
+        self.release()?;
         if self.partial_line().is_empty() {
             return Ok(());
         }
@@ -280,6 +344,7 @@ impl WriterState {
 
     /// Discards the partial line, here and at the reader.
     pub fn discard_partial_line(&mut self) -> Result<(), WriteError> {
+        self.release()?;
         if self.partial_line().is_empty() {
             return Ok(());
         }

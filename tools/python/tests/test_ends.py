@@ -303,8 +303,9 @@ def test_a_mirror_is_a_file(buffer):
         True,
         False,
     )
-    with pytest.raises(io.UnsupportedOperation):
-        mirror.fileno()
+    for use in (mirror.seek, mirror.tell):
+        with pytest.raises(io.UnsupportedOperation):
+            use()
     assert mirror.write("grün") == 4
     assert mirror.read() == "grün"
     mirror.clear()

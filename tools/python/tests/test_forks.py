@@ -1,5 +1,6 @@
 """What a fork's child has of its parent, and what it has not."""
 
+import gc
 import os
 import pickle
 import signal
@@ -128,6 +129,7 @@ def test_a_child_can_give_up_no_seat_of_its_parents(buffer):
 
 
 def test_forks_leave_no_descriptor_behind(buffer):
+    gc.collect()
     before = descriptors()
     mirrors = [buffer.mirror for _ in range(3)]
     for _ in range(10):

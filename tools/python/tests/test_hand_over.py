@@ -65,6 +65,23 @@ def test_a_pool_that_broke_holds_nothing_up_however_its_workers_were_started(buf
         assert "died" in ends(buffer)
 
 
+def test_tasks_that_a_broken_pool_still_has_in_its_queue_hold_nothing_up(buffer):
+    """The thread that pickles them waits for room in a pipe of which no process reads."""
+    begun, may_die = (multiprocessing.get_context("fork").Event() for _ in range(2))
+    context = multiprocessing.get_context("fork")
+    executor = concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=context, initializer=workers.keep, initargs=(begun, may_die)
+    )
+    with executor:
+        futures = [executor.submit(workers.dies_when_it_may)]
+        begun.wait()
+        for _ in range(2):
+            futures.append(executor.submit(workers.carries, buffer.mirror, bytes(1 << 20)))
+        may_die.set()
+        concurrent.futures.wait(futures)
+        assert set(ends(buffer)) <= {"never opened", "died"}
+
+
 def test_a_broken_pool_holds_nothing_up_though_another_child_lives(buffer):
     """A manager's process, say, which has inherited the pool's pipes."""
     context = multiprocessing.get_context("fork")
@@ -488,7 +505,9 @@ def test_what_a_buffer_says_of_itself(buffer):
     ):
         assert words in found
     print("x", file=kept)
-    assert "1 mirrors open, 2 seats" in repr(buffer)
+    found = repr(buffer)
+    assert "1 mirrors open, 2 seats" in found
+    assert f"worker 0, open in process {os.getpid()}, which began " in found
     buffer.force_stop()
     assert repr(buffer) == "<LineProcBuffer, stopped>"
     del environ, pickled

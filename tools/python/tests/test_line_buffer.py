@@ -124,10 +124,10 @@ def test_a_closed_buffer_says_so():
             use()
 
 
-def test_it_is_a_file_but_has_no_descriptor_and_no_positions():
+def test_it_is_a_file_but_has_no_positions():
     buffer = of()
     assert (buffer.isatty(), buffer.seekable(), buffer.encoding) == (False, False, "utf-8")
-    for use in (buffer.fileno, buffer.seek, buffer.tell):
+    for use in (buffer.seek, buffer.tell):
         with pytest.raises(io.UnsupportedOperation):
             use()
     buffer.writelines(["a\n", "b\n"])

@@ -274,11 +274,16 @@ def test_the_protocol_of_text_files(make):
             each.reconfigure(encoding="latin-1")
         with pytest.raises(TypeError, match="found the option 'colour'"):
             each.reconfigure(colour=True)
-        with pytest.raises(io.UnsupportedOperation):
-            each.detach()
         assert each.buffer.write(b"bytes\n") == 6
+        assert each.write(data="named\n") == 6
+        for wrong in ((), ("a", "b")):
+            with pytest.raises(TypeError):
+                each.write(*wrong)
+        with pytest.raises(TypeError):
+            each.write(text="a")
         wrapped = io.TextIOWrapper(each.buffer, encoding="utf-8", write_through=True)
         print("wrapped", file=wrapped)
         wrapped.flush()
+        print("detached", file=io.TextIOWrapper(each.detach(), write_through=True))
     if isinstance(file, linering.LineBuffer):
-        assert file.read() == ("bytes", "wrapped")
+        assert file.read() == ("bytes", "named", "wrapped", "detached")

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 
 
@@ -186,3 +187,66 @@ def raises_outside_of_a_block(mirror):
 def exits_outside_of_a_block(mirror, code):
     print("x", file=mirror)
     sys.exit(code)
+
+
+def starts_a_program(mirror, command):
+    import subprocess
+
+    with mirror:
+        subprocess.run(command, stdout=sys.stdout, stderr=sys.stderr, check=True)
+
+
+def crashes_with_faulthandler(mirror):
+    import faulthandler
+
+    with mirror:
+        faulthandler.enable()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def writes_three_lines(mirror, way, count, begin):
+    with mirror:
+        begin.wait()
+        for _ in range(count):
+            if way == "print":
+                print("a\nb\nc")
+            elif way == "print to stderr":
+                print("a\nb\nc", file=sys.stderr)
+            elif way == "write":
+                sys.stdout.write("a\nb\nc\n")
+            else:
+                print("a\nb", end="\nc\n")
+
+
+def prints_and_returns(number):
+    print(number)
+    print("error", number, file=sys.stderr)
+    return number
+
+
+def divides(number, by):
+    return number / by
+
+
+def kills_the_process(number):
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps(_number):
+    time.sleep(600)
+
+
+kept = ()
+
+
+def keep(*given):
+    global kept
+    kept = given
+
+
+def dies_when_it_may():
+    begun, may_die = kept
+    begun.set()
+    may_die.wait()
+    os.kill(os.getpid(), signal.SIGKILL)

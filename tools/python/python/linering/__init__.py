@@ -39,14 +39,17 @@ if "t" in _sys.abiflags:
         " relies on"
     )
 
+from . import base, mproc, utils
 from ._buffer import LineBuffer
+from ._config import logging_config
 from ._drain import Drain
-from ._linering import Line, Stopped
+from ._linering import Line, RotatingFile, Stopped
 from ._logging import LogHandler, LogListener
 from ._message import Ended, GroupedMessage, SerializedMessage
 from ._mirror import LineProcMirror
 from ._proc_buffer import LineProcBuffer
 from ._redirect import capture, redirect_stderr, redirect_stdout
+from ._stored import observe
 
 __version__ = "0.1.0"
 
@@ -60,9 +63,15 @@ __all__ = (
     "LineProcMirror",
     "LogHandler",
     "LogListener",
+    "RotatingFile",
     "SerializedMessage",
     "Stopped",
+    "base",
     "capture",
+    "logging_config",
+    "mproc",
+    "observe",
     "redirect_stderr",
     "redirect_stdout",
+    "utils",
 )

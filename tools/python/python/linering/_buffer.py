@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import threading
+import types
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
+from ._descriptor import BufferDescriptor
 from ._file import BytesFile, TextFile
 from ._linering import Line, ThreadBuffer
 from ._storage import check_maxlen, last_of
@@ -39,6 +41,15 @@ class OwnLines(TextFile):
         """Does nothing."""
 
     @property
+    def buffer(self) -> BytesFile:
+        """The line buffer's."""
+        return self._buffer.buffer
+
+    def fileno(self) -> int:
+        """The line buffer's."""
+        return self._buffer.fileno()
+
+    @property
     def closed(self) -> bool:
         """Whether the buffer was closed."""
         return self._buffer.closed
@@ -59,7 +70,12 @@ class LineBuffer(ThreadBuffer, TextFile):
     may write: its lines come too.
     """
 
-    __slots__ = ("_storage", "_lock", "_parsing", "_redirection", "__dict__", "__weakref__")
+    __slots__ = (
+        "_storage", "_lock", "_parsing", "_redirection", "_descriptor", "__dict__", "__weakref__",
+    )  # fmt: skip
+
+    # `LineBuffer[str]`, as annotations have it.
+    __class_getitem__: ClassVar[Any] = classmethod(types.GenericAlias)
 
     def __new__(cls, maxlen: int = 20, *args: Any, **options: Any) -> LineBuffer:
         eager = cls.parse_lines is not LineBuffer.parse_lines
@@ -80,6 +96,7 @@ class LineBuffer(ThreadBuffer, TextFile):
         self._lock = threading.RLock()
         self._parsing = False
         self._redirection = Redirection()
+        self._descriptor: BufferDescriptor | None = None
 
     # A subclass may have its own, and calls this one to store what it wants stored.
     def parse_lines(self, lines: Sequence[str]) -> None:
@@ -98,6 +115,8 @@ class LineBuffer(ThreadBuffer, TextFile):
 
     def _store_finished(self) -> list[Line]:
         """Moves finished lines into the storage; returns the threads' partial lines."""
+        if self._descriptor is not None:
+            self._descriptor.settle()
         with self._lock:
             finished, partial = self._take()
             # Printed by `parse_lines` itself: stored, and not parsed.
@@ -163,7 +182,18 @@ class LineBuffer(ThreadBuffer, TextFile):
             self.write(data.decode("utf-8", "surrogateescape"))
             return len(data)
 
-        return BytesFile(write)
+        return BytesFile(write, self.fileno)
+
+    def fileno(self) -> int:
+        """A descriptor whose lines come too, for `subprocess.run(cmd, stdout=...)` and for C code.
+        It is made at the first call: a pipe, and a thread that reads it. Raises `OSError` when it
+        is closed.
+        """
+        if self.closed:
+            self._unsupported("descriptor any more: it is closed")
+        if self._descriptor is None:
+            self._descriptor = BufferDescriptor(self, lambda file, data: file.buffer.write(data))
+        return self._descriptor.fileno()
 
     def readable(self) -> bool:
         """Whether it is open."""

@@ -12,6 +12,11 @@ class _Writes(Protocol):
     def write(self, data: str, /) -> int: ...
 
 
+class _HasBuffer(Protocol):
+    @property
+    def buffer(self) -> BytesFile: ...
+
+
 class TextFile:
     """The methods of a text file that everything printable has here. Text is UTF-8."""
 
@@ -45,9 +50,11 @@ class TextFile:
         if encoding is not None and codecs.lookup(encoding).name != "utf-8":
             raise ValueError(f"encoding is {encoding!r}, expected UTF-8")
 
-    def detach(self) -> NoReturn:
-        """Raises `io.UnsupportedOperation`: what is written goes to no other file."""
-        self._unsupported("file behind it")
+    def detach(self: _HasBuffer) -> BytesFile:
+        """Gives `buffer`, for programs that put a text file of their own around it. Unlike others,
+        this file can be used further.
+        """
+        return self.buffer
 
     def _unsupported(self, what: str) -> NoReturn:
         raise io.UnsupportedOperation(f"a {type(self).__name__} has no {what}")
@@ -87,8 +94,23 @@ class BytesFile:
 
     closed = False
 
-    def __init__(self, write: Callable[[bytes], int]) -> None:
+    mode = "wb"
+
+    def __init__(
+        self, write: Callable[[bytes], int], fileno: Callable[[], int] | None = None
+    ) -> None:
         self._write = write
+        self._fileno = fileno
+
+    @property
+    def raw(self) -> BytesFile:
+        """Itself: there is nothing between the two."""
+        return self
+
+    def writelines(self, lines: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Writes one after another."""
+        for line in lines:
+            self.write(line)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Writes bytes; those that are no UTF-8 arrive as lone surrogates, as Python's own streams
@@ -121,5 +143,7 @@ class BytesFile:
         return False
 
     def fileno(self) -> int:
-        """Raises `io.UnsupportedOperation`, which is an `OSError`: there is no descriptor."""
-        raise io.UnsupportedOperation("a buffer has no descriptor")
+        """The text file's."""
+        if self._fileno is None:
+            raise io.UnsupportedOperation("a buffer has no descriptor")
+        return self._fileno()

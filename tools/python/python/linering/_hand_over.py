@@ -18,6 +18,12 @@ from typing import Any, Optional, Union
 
 SEAT = "LINERING_SEAT"
 """The variable of the environment that carries a seat to a subprocess."""
+CLAIMS = "LINERING_CLAIMS"
+"""The variable that says where the process that got the seat claims it."""
+READER = "LINERING_READER"
+"""The variable that says that the reader is Python's, which makes a logger's records out of what
+`LogHandler` sends.
+"""
 
 DIED, NEVER = "died", "never opened"
 Over = Optional[str]
@@ -197,6 +203,22 @@ def _future_of(dumps: FrameType) -> Callable[[], Any] | None:
     except KeyError:
         # The pool has broken, and has forgotten its tasks.
         return lambda: None
+
+
+def is_in_a_dead_task(mirror: object) -> bool:
+    """Whether a task of an executor has it that is over, and that the executor will never pickle:
+    one that broke keeps what it had in its queue.
+    """
+    executors: Any = sys.modules.get("concurrent.futures.process")
+    for manager in list(getattr(executors, "_threads_wakeups", ())):
+        queue = getattr(manager, "call_queue", None)
+        for task in list(getattr(queue, "_buffer", ())):
+            number = getattr(task, "work_id", None)
+            if number is None or number in manager.pending_work_items:
+                continue
+            if any(it is mirror for it in (*task.args, *task.kwargs.values())):
+                return True
+    return False
 
 
 class EnvironText(str):

@@ -3,6 +3,7 @@ are made of.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
@@ -18,10 +19,12 @@ __all__ = [
     "Reader",
     "ReservedSeat",
     "Ring",
+    "RotatingFile",
     "Stopped",
     "ThreadBuffer",
     "new_key",
     "obeys_env",
+    "observe",
     "restore",
     "state",
 ]
@@ -105,6 +108,11 @@ class ReservedSeat:
     def sibling(self, number: int, ticket: int) -> ReservedSeat: ...
 
 def new_key() -> int: ...
+def observe(
+    name: str | None, file: str | os.PathLike[str] | None, any_user: bool
+) -> tuple[
+    list[Line | GroupedMessage], list[tuple[int, str, str, int, int, int | None]]
+]: ...
 def obeys_env() -> bool: ...
 
 class Mirror:
@@ -117,7 +125,7 @@ class Mirror:
     def __new__(
         cls, seat: str | ReservedSeat, aggressive: bool = False, timeout: float | None = None
     ) -> Self: ...
-    def write(self, data: str, /) -> int:
+    def write(self, data: str) -> int:
         """Write text; give its length in characters.
 
         Whole lines go to the buffer; the rest is a partial line that waits for its end.
@@ -143,6 +151,8 @@ class Mirror:
     def _send_warning(self, text: str) -> None: ...
     def _send_record(self, text: str, level: int) -> None: ...
     def _open(self) -> None: ...
+    def _seat(self) -> str: ...
+    def _forward(self, descriptor: int, stderr: bool, ready: int) -> None: ...
     def _hand_over(self, shared: bool) -> tuple[ReservedSeat, bool]: ...
     def _claims(self) -> str | None: ...
     def _claim(self, claims: str | None, fresh: bool) -> None: ...
@@ -154,7 +164,7 @@ class Mirror:
 
 class ThreadBuffer:
     def __new__(cls, maxlen: int, *, lines: int, line_bytes: int, eager: bool) -> Self: ...
-    def write(self, data: str, /) -> int:
+    def write(self, data: str) -> int:
         """Write text; give its length in characters.
 
         Whole lines are stored; the rest is a partial line that waits for its end.
@@ -183,13 +193,20 @@ class Ring:
         seat_limit: float | None,
         block_limit: float | None,
         max_line: int | None,
-        checksums: bool,
+        checksums: bool | None,
+        name: str | None,
+        file: str | os.PathLike[str] | None,
     ) -> Self: ...
+    @staticmethod
+    def open(
+        name: str | None, file: str | os.PathLike[str] | None, any_user: bool
+    ) -> Ring: ...
     def seat(self, label: str) -> ReservedSeat: ...
     def reader(self) -> Reader: ...
     def stop(self) -> None: ...
     def claim(self, number: int) -> tuple[bool, bool]: ...
     def claims(self) -> list[tuple[int, int]]: ...
+    def open_mirrors(self) -> list[tuple[int, str, int | None]]: ...
     def waiting_for(self) -> tuple[int, int]: ...
 
 @final
@@ -223,3 +240,21 @@ class Lines(Iterator[Line | GroupedMessage]):
 class Capture:
     def __new__(cls, mirror: Mirror, stderr: bool) -> Self: ...
     def stop(self) -> None: ...
+
+class RotatingFile:
+    """A file that lines are appended to, and that makes room for a new one when it is full.
+
+    When the next line would make it longer than `limit` bytes, `path` becomes `path.1`, `path.1`
+    becomes `path.2`, and so on; `keep` old files stay. Lines are never divided, and a kill at any
+    moment leaves each file whole. Default of `keep`: 5.
+
+    Raises `OSError` as `open` does, and for a limit of 0.
+    """
+
+    def __new__(cls, path: str | os.PathLike[str], limit: int, keep: int = 5) -> Self: ...
+    def write_line(self, line: str) -> None:
+        """Write one line, of text without its line end."""
+    def write_bytes(self, data: bytes) -> None:
+        """Write any bytes."""
+    def reopen(self) -> None:
+        """Go on where the path leads now."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import sys
 import threading
 import traceback
 from types import TracebackType
 from typing import Any
 
+from ._hand_over import SEAT
 from ._linering import Line
 from ._mirror import LineProcMirror
 from ._proc_buffer import POLL_SECONDS, LineProcBuffer
@@ -31,8 +33,27 @@ class LogHandler(logging.Handler):
     `QueueHandler` has it.
     """
 
-    def __init__(self, mirror: LineProcMirror, level: int | str = logging.NOTSET) -> None:
+    def __init__(
+        self,
+        mirror: LineProcMirror | None = None,
+        level: int | str = logging.NOTSET,
+        *,
+        ring: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        any_user: bool = False,
+    ) -> None:
+        """`mirror`: default: one of the ring of the name `ring`, or in `file`, with the options of
+        `LineProcMirror.attach`; without these the one that this process finds in its environment,
+        as `LineProcMirror.from_environ` does, once for all handlers.
+
+        Raises `LookupError` if there is none there, and what `attach` does.
+        """
         super().__init__(level)
+        if mirror is None:
+            if ring is None and file is None:
+                mirror = _mirror_of_environ()
+            else:
+                mirror = LineProcMirror.attach(ring, file=file, any_user=any_user)
         self.mirror = mirror
 
     def createLock(self) -> None:
@@ -78,6 +99,21 @@ class LogHandler(logging.Handler):
         if self.mirror._plain_records:
             return f"{record.levelname} {record.name}: {text}"
         return written(record, message, trace, text)
+
+
+_found: list[LineProcMirror] = []
+
+
+def _mirror_of_environ() -> LineProcMirror:
+    if not _found:
+        mirror = LineProcMirror.from_environ()
+        if mirror is None:
+            raise LookupError(
+                f"found no {SEAT} in the environment, expected a mirror's, from a buffer's `popen`"
+                " or a mirror's `environ`, or the argument `mirror`"
+            )
+        _found.append(mirror)
+    return _found[0]
 
 
 class LogListener:

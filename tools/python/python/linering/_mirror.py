@@ -9,19 +9,24 @@ from types import TracebackType
 from typing import Any
 
 from . import _ends
+from ._descriptor import MirrorDescriptor
 from ._file import BytesFile, TextFile
-from ._hand_over import SEAT, Environ, EnvironText, Given, PickledText, Sent, spawning, transport
-from ._linering import Mirror, ReservedSeat, new_key, obeys_env
+from ._hand_over import (
+    CLAIMS,
+    READER,
+    SEAT,
+    Environ,
+    EnvironText,
+    Given,
+    PickledText,
+    Sent,
+    spawning,
+    transport,
+)
+from ._linering import Mirror, ReservedSeat, Ring, new_key, obeys_env
 from ._message import _trace, _warning_text
 from ._seats import HandedOverSeat, SeatBook, book_of
 from ._streams import STDERR, STDOUT, Redirection, has_a_context
-
-CLAIMS = "LINERING_CLAIMS"
-"""The variable that says where the process that got the seat claims it."""
-READER = "LINERING_READER"
-"""The variable that says that the reader is Python's, which makes a logger's records out of what
-`LogHandler` sends.
-"""
 
 
 class _Lines(TextFile):
@@ -48,7 +53,11 @@ class _Lines(TextFile):
     def buffer(self) -> BytesFile:
         """Takes bytes."""
         mirror, key, is_stderr = self._mirror, self._key, self._is_stderr
-        return BytesFile(lambda data: mirror._write_bytes(data, is_stderr, key))
+        return BytesFile(lambda data: mirror._write_bytes(data, is_stderr, key), self.fileno)
+
+    def fileno(self) -> int:
+        """As the mirror's `fileno`, for standard error if it is that."""
+        return self._mirror._fileno(self._is_stderr)
 
     @property
     def closed(self) -> bool:
@@ -105,7 +114,10 @@ class LineProcMirror(Mirror, TextFile):
     buffer's process is gone and has read nothing for 5 s.
     """
 
-    __slots__ = ("_redirection", "_plain_records", "_book", "_forks", "__dict__", "__weakref__")
+    __slots__ = (
+        "_redirection", "_plain_records", "_book", "_forks", "_descriptors",
+        "__dict__", "__weakref__",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -119,6 +131,7 @@ class LineProcMirror(Mirror, TextFile):
         self._redirection = Redirection()
         # Whether `LogHandler` sends records as text alone, for a reader that is no Python.
         self._plain_records = False
+        self._descriptors = MirrorDescriptor(False), MirrorDescriptor(True)
         # Where its buffer, in this process, lists what was handed over.
         self._book: SeatBook | None = None
         # How often this process had forked when it came here.
@@ -148,6 +161,29 @@ class LineProcMirror(Mirror, TextFile):
             mirror._open()
         else:
             mirror._claim(claims, False)
+        return mirror
+
+    @classmethod
+    def attach(
+        cls,
+        name: str | None = None,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        label: str = "",
+        any_user: bool = False,
+    ) -> LineProcMirror:
+        """A mirror of the ring that a `LineProcBuffer` of another process has made under this
+        `name`, or in this `file`. It counts from now on.
+
+        `label`: which its lines carry. `any_user`: whether the name may lead to another user's
+        ring; default: this user's alone.
+
+        Raises `FileNotFoundError` if there is no such ring, `PermissionError` if it is not for this
+        user, another `OSError` if what is there is no ring, `ValueError` unless there is one of
+        `name` and `file`.
+        """
+        mirror = cls(Ring.open(name, file, any_user).seat(label))
+        mirror._open()
         return mirror
 
     def environ(self) -> dict[str, str]:
@@ -197,7 +233,33 @@ class LineProcMirror(Mirror, TextFile):
     @property
     def buffer(self) -> BytesFile:
         """A file for bytes."""
-        return BytesFile(lambda data: self._write_bytes(data, False, 0))
+        return BytesFile(lambda data: self._write_bytes(data, False, 0), self.fileno)
+
+    def fileno(self) -> int:
+        """A descriptor whose lines come too, for `subprocess` and for C code: `subprocess.run(cmd,
+        stdout=sys.stdout)` in the block, `faulthandler.enable()`.
+
+        It is made at the first call: a pipe, and a process of its own at the other end, so that
+        what is in it when this process crashes arrives. Lines that go through it may come after
+        later ones that do not. The mirror's end gives it up: from then on the number leads to this
+        process's own standard output or error, as it does in a forked child. `wait` waits until
+        all programs that were started with it have ended.
+
+        Raises `io.UnsupportedOperation` where no process can be started for it.
+        """
+        return self._fileno(False)
+
+    def _fileno(self, is_stderr: bool) -> int:
+        def seat() -> str:
+            if not self._is_open():
+                self._open()
+            return self._seat()
+
+        return self._descriptors[is_stderr].fileno(seat)
+
+    def _end_descriptors(self) -> None:
+        for each in self._descriptors:
+            each.end()
 
     def _own_lines(self) -> tuple[tuple[_Lines, _Lines], Callable[[], None]]:
         """Files for one context's lines, and what ends these."""
@@ -223,12 +285,14 @@ class LineProcMirror(Mirror, TextFile):
         A further write opens it again, and then the buffer waits for it again. A second EOF does
         nothing.
         """
+        self._end_descriptors()
         self._send_eof()
 
     def send_error(self, obj_err: BaseException) -> None:
         """Ends the mirror with an error, which the buffer keeps as a `GroupedMessage` with its
         trace.
         """
+        self._end_descriptors()
         self._send_error(_trace(obj_err))
 
     def send_warning(self, obj_warn: Warning) -> None:
@@ -278,6 +342,7 @@ class LineProcMirror(Mirror, TextFile):
                     self.send_eof()
             elif isinstance(error, SystemExit):
                 # A wish, and no fault with a place: without a trace.
+                self._end_descriptors()
                 self._send_error(f"SystemExit: {error.code}")
             elif error is not None:
                 self.send_error(error)

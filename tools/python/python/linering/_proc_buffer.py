@@ -9,14 +9,15 @@ import threading
 import time
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ._drain import Drain
+from ._endings import Endings
 from ._file import TextFile
 from ._linering import Line, Ring
 from ._message import Ended, GroupedMessage, _merged
 from ._mirror import LineProcMirror
-from ._seats import HandedOutSeat, SeatBook
+from ._seats import HandedOutSeat
 from ._storage import check_maxlen, last_of
 
 POLL_SECONDS = 0.02
@@ -27,7 +28,7 @@ _BATCH_ITEMS = 4096
 """Items that are stored at a time."""
 
 
-class LineProcBuffer(TextFile):
+class LineProcBuffer(Endings, TextFile):
     """Keeps the last `maxlen` lines of worker processes, and notices how each of them ends.
 
     Workers print into mirrors: `pbuf.mirror` gives one for each. This process calls `wait` and
@@ -36,6 +37,9 @@ class LineProcBuffer(TextFile):
 
     Only the process that made it can read it: in a forked child that raises `RuntimeError`.
     """
+
+    # `LineProcBuffer[GroupedMessage]`, as annotations have it.
+    __class_getitem__: ClassVar[Any] = classmethod(types.GenericAlias)
 
     def __init__(
         self,
@@ -49,7 +53,9 @@ class LineProcBuffer(TextFile):
         seats: int = 65536,
         seat_limit: float | None = 600.0,
         block_limit: float | None = None,
-        checksums: bool = False,
+        checksums: bool | None = None,
+        name: str | None = None,
+        file: str | os.PathLike[str] | None = None,
     ) -> None:
         """`maxlen`: lines and messages that are kept. Default: 20.
 
@@ -78,10 +84,17 @@ class LineProcBuffer(TextFile):
         Default: `None`.
 
         `checksums`: whether a line that was changed in the ring by anything but its writer comes
-        with `damaged` true. Each slot has room for 8 bytes less of a line then. Default: `False`.
+        with `damaged` true. Each slot has room for 8 bytes less of a line then. Default, with
+        `None`: in a `file` alone.
+
+        `name`: under which other processes of this user find the ring in shared memory
+        (`LineProcMirror.attach`, `observe`, `linering cat`); it goes with this process, unless that
+        is killed. `file`: a path, at which nothing is yet, for a ring in a file, which stays.
+        Default: neither. See `recover`.
 
         Raises `TypeError` for a `maxlen` that is no positive number, `ValueError` for options out
-        of their bounds, `OSError` when the system has no memory.
+        of their bounds, `FileExistsError` for a name or file that is taken, another `OSError` when
+        the system has no memory.
         """
         self._maxlen = check_maxlen(maxlen)
         if lines is not None and (
@@ -100,7 +113,15 @@ class LineProcBuffer(TextFile):
             block_limit=block_limit,
             max_line=max_line,
             checksums=checksums,
+            name=name,
+            file=file,
         )
+        self._is_stored = name is not None or file is not None
+        self._begin(policy, maxlen)
+
+    def _begin(self, policy: str, maxlen: int) -> None:
+        # Until there is a ring.
+        self._stopped = True
         self._stores_losses = policy != "overwrite"
         self._storage: collections.deque[str | GroupedMessage] = collections.deque(maxlen=maxlen)
         self._process = os.getpid()
@@ -113,12 +134,32 @@ class LineProcBuffer(TextFile):
         self._ring = self._make_ring()
         self._reader = self._ring.reader()
         self._stopped = False
-        self._ends: list[Ended] = []
-        # Those that no process has opened yet.
-        self._book = SeatBook(self._ring)
-        # How seats ended, by their workers' numbers, of which no process was left to open them, and
-        # how that exited.
-        self._deserted: dict[int, tuple[str, int | None]] = {}
+        self._renew_endings()
+
+    @classmethod
+    def recover(
+        cls,
+        name: str | None = None,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        maxlen: int = 20,
+        any_user: bool = False,
+    ) -> LineProcBuffer:
+        """Takes over the ring of this `name`, or in this `file`, whose reader is gone: a buffer
+        with all that no reader had accepted, the last words of processes that were killed, and how
+        each ended. Processes that still write into it go on.
+
+        Raises `FileNotFoundError` if there is no such ring, another `OSError` if what is there is
+        no ring, `RuntimeError` if a process reads it.
+        """
+        self = cls.__new__(cls)
+        self._maxlen = check_maxlen(maxlen)
+        self._make_ring = lambda: Ring.open(name, file, any_user)
+        self._is_stored = True
+        # What the ring's own policy is does not matter to its reader: all lines are told, lost ones
+        # too.
+        self._begin("block", maxlen)
+        return self
 
     # ------------------------------------------------------------------------------------- mirrors
 
@@ -154,31 +195,6 @@ class LineProcBuffer(TextFile):
         self._book.add(HandedOutSeat(reserved, mirror))
         return mirror
 
-    @property
-    def n_mirrors(self) -> int:
-        """How many mirrors and seats have not ended."""
-        return 0 if self._stopped else sum(self._ring.waiting_for())
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        if self._stopped or os.getpid() != self._process:
-            return f"<{name}>" if not self._stopped else f"<{name}, stopped>"
-        reserved, live = self._ring.waiting_for()
-        with self._lock:
-            seats = str(self._book)
-        return f"<{name}: {live} mirrors open, {reserved} seats unopened{seats and ': '}{seats}>"
-
-    @property
-    def lost(self) -> int:
-        """Lines that were lost so far: overwritten or dropped before this process read them."""
-        return self._lost + self._reader.lost
-
-    def stop_all_mirrors(self) -> None:
-        """Has the next write of every mirror raise `Stopped`, a `StopIteration`. Their ends are
-        sent all the same.
-        """
-        self._ring.stop()
-
     def force_stop(self) -> None:
         """Has `wait`, `receive` and `drain` return, whatever the mirrors do; what these print from
         now on is not read.
@@ -189,9 +205,11 @@ class LineProcBuffer(TextFile):
         self._ring.stop()
 
     def reset_states(self) -> None:
-        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved.
-        What was read stays.
+        """Begins afresh after a stop. Raises `TypeError` while mirrors are open or seats reserved,
+        and for a ring that has a name or a file. What was read stays.
         """
+        if self._is_stored:
+            raise TypeError("its ring has a name, or a file: make another buffer")
         with self._lock:
             if self.n_mirrors > 0:
                 raise TypeError(
@@ -215,13 +233,6 @@ class LineProcBuffer(TextFile):
     def storage(self) -> collections.deque[str | GroupedMessage]:
         """The lines and messages that are kept."""
         return self._storage
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise RuntimeError(
-                f"this buffer is read by process {self._process}, which made it; this is process"
-                f" {os.getpid()}"
-            )
 
     def _pump(self, seconds: float, most: int | None = _BATCH_ITEMS) -> int:
         """Waits for `seconds` at most, and stores what is there."""
@@ -257,23 +268,6 @@ class LineProcBuffer(TextFile):
         elif not self._reader.arm():
             select.select([self._reader.fileno()], [], [], seconds)
             self._reader.fill(0)
-
-    def _note_ends(self) -> None:
-        for each in self._reader.ends():
-            end = Ended(*each)
-            if end.end == "cancelled" and end.worker in self._deserted:
-                how, code = self._deserted.pop(end.worker)
-                end = end._replace(end=how, exit=code)
-            if end.end != "cancelled":
-                self._ends.append(end)
-
-    def _cancel_deserted_seats(self) -> None:
-        """Cancels seats of which every process that could open them is dead."""
-        with self._lock:
-            self._deserted.update(self._book.cancel_those_that_are_over())
-
-    def _is_over(self) -> bool:
-        return self._stopped or self._reader.is_over()
 
     def wait(self, timeout: float | None = None) -> list[Ended]:
         """Waits until every mirror and seat has ended, and says how each worker did since the last
@@ -336,14 +330,6 @@ class LineProcBuffer(TextFile):
 
     def _ring_lines(self) -> int:
         return max(_BATCH_ITEMS, 2 * self._maxlen)
-
-    def ends(self) -> list[Ended]:
-        """How each worker ended that has since the last `wait` that returned; `wait` will say it
-        again.
-        """
-        self._pump(0)
-        with self._lock:
-            return _merged(self._ends)
 
     def drain(self, *, changes: bool = False) -> Drain:
         """All lines and groups as they come, to iterate over, with `for` or `async for`; ends when

@@ -13,7 +13,7 @@ import weakref
 from time import monotonic
 
 from . import _ends
-from ._hand_over import DIED, HandOver, Over
+from ._hand_over import DIED, NEVER, HandOver, Over, is_in_a_dead_task
 from ._linering import Mirror, ReservedSeat, Ring
 
 
@@ -88,6 +88,9 @@ class HandedOutSeat:
 
     def is_over(self, ring: Ring) -> Over:
         """How it has ended, if no process that could open it lives."""
+        mirror = self.mirror()
+        if mirror is not None and is_in_a_dead_task(mirror):
+            return NEVER
         if self.reserved.is_copied():
             was_claimed, is_claimed = ring.claim(self.reserved.worker)
             return DIED if was_claimed and not is_claimed else None
