@@ -340,7 +340,7 @@ MUTATIONS = [
     ("a sink that prints needs no lock", False, "src/service/sink.rs",
      "original::$original.write(text)", "{ let _ = &original::$original; self.write(text) }",
      test("service::sinks", "a_thread_that_has_the_lock_of_stdout")),
-    ("a pool's worker ends its writers", True, "src/workers/pool.rs",
+    ("a pool's worker ends its writers", True, "src/workers/worker.rs",
      "                thread_writers::leave();", "",
      test("service::ends", "a_pools_worker_ends_the_writers")),
     ("a process that exits ends its writers", True, "src/sys/leaving.rs",

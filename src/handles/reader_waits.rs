@@ -164,6 +164,12 @@ impl Reader {
         self.drain.segment().read_by.set_staying(stays);
     }
 
+    /// Whether a waker ends this wait.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_woken(&self) -> bool {
+        self.woken.swap(false, Relaxed)
+    }
+
     /// Whether a loop that reads is to end.
     pub(crate) fn has_ended(&self) -> bool {
         !self.keeps_open && self.is_over()
