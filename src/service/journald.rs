@@ -48,7 +48,7 @@ const LONGEST_NAME: usize = 64;
 /// | `LINERING_END`, `LINERING_PROCESS`, `LINERING_EXIT` | ends | how, of which process, and how that exited |
 ///
 /// A message that is too long for a datagram goes as a sealed memory file, as journald wants it:
-/// nothing is cut here. (journald itself leaves out fields beyond its own limits, 768 MiB at first.)
+/// nothing is cut here.
 ///
 /// **Failures** are those of every sink: while the socket is away, or takes nothing (for a quarter
 /// of a second), the drain tries again, and what it has not taken stays in the ring; see

@@ -1,8 +1,8 @@
 //! An axum server that logs events for each request, with linering and with tracing-appender: what
-//! an event costs its request, how long after the last answer the last line is in the file, and what
-//! is lost, also where the server is killed in the middle.
+//! an event costs its request, how long after the last answer the last line is in the file, and
+//! what is lost, also where the server is killed in the middle.
 //!
-//! `cargo run --release -p axum-log -- [ROUNDS [REQUESTS [EVENTS]]]`, in tools/tracing. Each round has
+//! `cd tools/tracing/server; cargo run --release -- [ROUNDS [REQUESTS [EVENTS]]]`. Each round has
 //! every way once, in turns, each in a process of its own.
 
 use std::any::Any;
@@ -139,7 +139,7 @@ fn serve(way: &str, folder: &Path, load: Load) -> Result<()> {
     })
 }
 
-// ------------------------------------------------------------------------------------- the requests
+// ------------------------------------------------------------------------------------ the requests
 
 fn start(way: &str, folder: &Path, load: Load) -> Result<(Child, SocketAddr)> {
     let mut server = Command::new(std::env::current_exe()?);
