@@ -1,4 +1,4 @@
-//! What a service's drain costs while nothing is written, and how soon what comes then is handed on.
+//! What a service's drain costs while nothing is written, and how soon what comes then is told.
 //!
 //! For a few numbers of open mirrors: how often its thread wakes up, what processor time the
 //! process takes, how long it takes from a record to the sink, and from the death of a process.

@@ -34,6 +34,11 @@ def test(module, name=""):
     return ["--test", "it", "--", f"{module}::{name}"]
 
 
+def journald_test(name):
+    """Tests of a feature that is off by default."""
+    return ["--features", "journald", *test("service::journald", name)]
+
+
 def command_test(name, target=("--test", "command")):
     """Tests of the command: of its binary from outside, or of another target."""
     return ["-p", "linering-cli", *target, "--", name]
@@ -360,10 +365,10 @@ MUTATIONS = [
      test("service::pools", "an_interrupt_ends_the_replaced")),
     ("no record forges a field of journald's", True, "src/service/journald.rs",
      "let is_text = !value.iter().any(|byte| *byte < b' ' && *byte != b'\\t');",
-     "let is_text = true;", test("service::journald", "a_record_has_its_fields")),
+     "let is_text = true;", journald_test("a_record_has_its_fields")),
     ("a long message for journald is sealed", True, "src/sys/datagram.rs",
      "fcntl_add_seals(&file, seals)?;", "let _ = (seals, fcntl_add_seals::<&std::fs::File>);",
-     test("service::journald", "a_message_that_is_too_long")),
+     journald_test("a_message_that_is_too_long")),
     ("a process that exits ends its writers", True, "src/sys/leaving.rs",
      "INSTALLED.store(process::at_exit(end_at_exit), Relaxed);",
      "let _ = process::at_exit; let _ = end_at_exit;",

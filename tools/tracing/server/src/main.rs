@@ -197,6 +197,16 @@ fn logged(file: &Path) -> Result<HashSet<usize>> {
     Ok(text.lines().filter_map(id).collect())
 }
 
+/// How many lines the file says were lost.
+fn told(file: &Path) -> Result<usize> {
+    let text = fs::read_to_string(file)?;
+    let lines = |line: &str| {
+        let (_, note) = line.strip_prefix("-- worker ")?.split_once(": ")?;
+        note.strip_suffix(" lost, ring full --")?.split(' ').next()?.parse::<usize>().ok()
+    };
+    Ok(text.lines().filter_map(lines).sum())
+}
+
 /// How many bytes the lines of so many events have.
 fn expected_bytes(events: usize) -> u64 {
     let line = |id: usize| format!(" INFO server: served id={id} path=\"/\"\n").len() as u64;
@@ -212,6 +222,8 @@ struct Figures {
     /// From the last answer to the last line, in milliseconds.
     after: f64,
     lost: usize,
+    /// Of which the log tells.
+    told: usize,
     /// Events of requests that were answered, and those of them that are not in the log, of a
     /// server that was killed.
     answered: usize,
@@ -246,7 +258,7 @@ fn measure(way: &str, load: Load) -> Result<Figures> {
     }
     assert_eq!(answered.len(), requests, "answered");
     let rate = requests as f64 / (last - began).as_secs_f64();
-    let lost = requests * events - logged(&file)?.len();
+    let (lost, told) = (requests * events - logged(&file)?.len(), told(&file)?);
 
     // Again, and killed at half of them.
     let folder = tempfile::tempdir()?;
@@ -264,7 +276,7 @@ fn measure(way: &str, load: Load) -> Result<Figures> {
     let logged = logged(&file)?;
     let acknowledged = answered.iter().flat_map(|id| id * events..(id + 1) * events);
     let killed = acknowledged.filter(|id| !logged.contains(id)).count();
-    Ok(Figures { event, rate, after, lost, answered: answered.len() * events, killed })
+    Ok(Figures { event, rate, after, lost, told, answered: answered.len() * events, killed })
 }
 
 fn median(mut of: Vec<f64>) -> f64 {
@@ -299,11 +311,12 @@ fn compare(rounds: usize, load: Load) -> Result<()> {
         };
         let event: Vec<_> = (0..4).map(|at| format!("{:.1}", of(&|f| f.event[at]))).collect();
         let most = own.iter().map(|figures| figures.after).fold(0.0, f64::max);
+        let told: usize = own.iter().map(|figures| figures.told).sum();
         let lost: usize = own.iter().map(|figures| figures.lost).sum();
         let answered: usize = own.iter().map(|figures| figures.answered).sum();
         let killed: Vec<_> = own.iter().map(|figures| figures.killed).collect();
         println!(
-            "| {way} | {} | {:.2} | {:.0}, {:.2} | {:.2} ({most:.1}) | {lost} | {} of {answered} \
+            "| {way} | {} | {:.2} | {:.0}, {:.2} | {:.2} ({most:.1}) | {lost} ({told} told) | {} of {answered} \
              ({} to {}) |",
             event.join(", "),
             ratio(&|f| f.event[0]),
