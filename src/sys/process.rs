@@ -57,6 +57,12 @@ impl Process {
         Some(Self::new(child, read_stat(child)?.began))
     }
 
+    /// Whether this process has no other thread than this one, as far as `/proc` says.
+    #[cfg(feature = "workers")]
+    pub(crate) fn has_one_thread() -> bool {
+        read_stat(std::process::id()).is_some_and(|stat| stat.threads == 1)
+    }
+
     pub(crate) fn number(self) -> u32 {
         (self.0 & NUMBER_MASK) as u32
     }

@@ -82,7 +82,12 @@ impl WorkerPool {
     /// **Threads**: a forked child has the calling thread alone. Locks that other threads held at
     /// that moment stay locked in it, so fork before you start threads, or let `work` use none
     /// of what they lock. What this crate has locks for is safe, its drain's thread included, and
-    /// so are `std`'s standard output and error; not a panic of another thread at that moment.
+    /// so are `std`'s standard output and error.
+    ///
+    /// **Panics** of workers are not printed. In a process that has threads by then, this sets a
+    /// panic hook for that, once, which calls the one before for all other panics; a hook that the
+    /// program sets later, and that does not call this one, gets them in its place, and they are
+    /// sent without a backtrace.
     ///
     /// # Errors
     ///

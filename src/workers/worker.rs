@@ -1,12 +1,13 @@
 //! A worker process: its fork, its life, and its exit.
 
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use super::pool::Worker;
@@ -24,6 +25,34 @@ const FAILED: i32 = 1;
 thread_local! {
     /// The backtrace of the last panic, for the worker that catches it.
     static PANIC_TRACE: RefCell<Option<Backtrace>> = const { RefCell::new(None) };
+    /// Whether this thread's panics are caught here.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on a worker's panic leaves its trace, and is not printed.
+fn keep_traces() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if IS_WORKER.get() {
+            PANIC_TRACE.set(Some(Backtrace::capture()));
+        } else {
+            before(panic);
+        }
+    }));
+}
+
+/// Before a fork: whether the child may set a hook of its own. The panic of another thread has the
+/// hook's lock, which would be locked for ever in the child; so this process, if it has other
+/// threads, has the hook, once.
+fn may_child_set_hook() -> bool {
+    static IS_SET: AtomicBool = AtomicBool::new(false);
+    if Process::has_one_thread() {
+        return true;
+    }
+    if !thread::panicking() && !IS_SET.swap(true, Relaxed) {
+        keep_traces();
+    }
+    false
 }
 
 /// Forks a worker, which runs `work` and leaves.
@@ -37,6 +66,7 @@ where
     E: Into<Box<dyn Error>>,
 {
     let seat = ring.seat()?;
+    let sets_hook = may_child_set_hook();
     let blocked = Blocked::new();
     let forked = {
         // The child's own, of which another thread would have them at that moment otherwise, and
@@ -58,6 +88,10 @@ where
             // user's `Display`.
             let run = AssertUnwindSafe(|| {
                 blocked.give_up_in_child();
+                if sets_hook {
+                    keep_traces();
+                }
+                IS_WORKER.set(true);
                 let code = run_worker(&seat, number, work);
                 let _ = io::stdout().flush();
                 // Their destructors do not run: a logger's mirrors end here.
@@ -98,14 +132,6 @@ where
             return FAILED;
         }
     };
-    let (own, before) = (thread::current().id(), panic::take_hook());
-    panic::set_hook(Box::new(move |panic| {
-        if thread::current().id() == own {
-            PANIC_TRACE.set(Some(Backtrace::capture()));
-        } else {
-            before(panic);
-        }
-    }));
     let result =
         panic::catch_unwind(AssertUnwindSafe(|| work(number, &mut mirror).map_err(Into::into)));
     let sent = match result {

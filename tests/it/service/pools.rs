@@ -210,6 +210,48 @@ fn a_pool_of_a_process_whose_threads_print_and_log_forks_again() {
     assert_eq!(count(&sink, "] worker 0 serves\n"), 31);
 }
 
+/// That panic has the lock of the hook.
+#[test]
+fn a_worker_that_is_forked_while_another_thread_panics_runs_and_its_panic_is_told() {
+    if !is_alone(
+        "service::pools::a_worker_that_is_forked_while_another_thread_panics_runs_and_its_panic_is_told",
+    ) {
+        return;
+    }
+    let (begins, has_begun) = mpsc::channel();
+    let (ends, may_end) = mpsc::channel::<()>();
+    let may_end = std::sync::Mutex::new(may_end);
+    std::panic::set_hook(Box::new(move |_| {
+        let _ = begins.send(thread::current().name().map(str::to_owned));
+        let _ = may_end.lock().expect("no panic").recv();
+    }));
+    let ring = ring(Policy::Block, 64);
+    let fails = |worker: usize, _: &mut LineProcMirror| -> Result<(), WriteError> {
+        std::panic::panic_any(format!("worker {worker} is unlucky"))
+    };
+    let mut pool = WorkerPool::fork(&ring, 1, fails).expect("a worker");
+    let panics = thread::Builder::new().name("panics".to_owned());
+    let panics = panics.spawn(|| std::panic::panic_any(7)).expect("a thread");
+    assert_eq!(has_begun.recv().expect("it panics").as_deref(), Some("panics"));
+    assert!(pool.fork_one(&ring, 1, fails).expect("a worker"));
+    let mut exited = [0, 1].map(|_| pool.wait_one(LIMIT).expect("it runs"));
+    exited.sort();
+    assert_eq!(exited, [0, 1]);
+    drop(ends);
+    assert!(panics.join().is_err());
+    assert!(has_begun.try_recv().is_err(), "no worker's panic came to the hook");
+    let lines = ring.reader().expect("no other").filter_map(|item| match item.expect("ours") {
+        linering::Item::Line(line) => Some(line.to_string()),
+        _ => None,
+    });
+    let lines: Vec<_> = lines.collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for worker in 0..2 {
+        let told = format!("worker {worker} is unlucky");
+        assert!(lines.iter().any(|line| line.contains(&told)), "{lines:?}");
+    }
+}
+
 #[test]
 fn four_hundred_threads_and_eight_processes_log_at_a_time() {
     const THREADS: usize = 400;
