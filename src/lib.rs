@@ -123,9 +123,10 @@
 //! # Features
 //!
 //! On by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
-//! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`),
-//! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable. The crate tracing-linering,
-//! in `tools/tracing` of the repository, is for events of the crate `tracing`.
+//! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`), `serde` makes
+//! [`Item`], [`Counts`] and [`Totals`] serialisable, `tokio` has a reader for its tasks
+//! (`AsyncReader`), and `journald` a sink that is systemd's log (`Journald`). The crate
+//! tracing-linering, in `tools/tracing` of the repository, is for events of the crate `tracing`.
 //!
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in
 //! `docs/format.md`.
@@ -171,6 +172,12 @@ mod workers;
 #[cfg(not(loom))]
 mod write;
 
+#[cfg(all(feature = "tokio", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use crate::service::async_reader::AsyncReader;
+#[cfg(all(feature = "journald", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "journald")))]
+pub use crate::service::journald::Journald;
 #[cfg(all(feature = "log", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "log")))]
 pub use crate::service::logger::Logger;

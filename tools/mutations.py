@@ -34,6 +34,11 @@ def test(module, name=""):
     return ["--test", "it", "--", f"{module}::{name}"]
 
 
+def journald_test(name):
+    """Tests of a feature that is off by default."""
+    return ["--features", "journald", *test("service::journald", name)]
+
+
 def command_test(name, target=("--test", "command")):
     """Tests of the command: of its binary from outside, or of another target."""
     return ["-p", "linering-cli", *target, "--", name]
@@ -340,9 +345,33 @@ MUTATIONS = [
     ("a sink that prints needs no lock", False, "src/service/sink.rs",
      "original::$original.write(text)", "{ let _ = &original::$original; self.write(text) }",
      test("service::sinks", "a_thread_that_has_the_lock_of_stdout")),
-    ("a pool's worker ends its writers", True, "src/workers/pool.rs",
+    ("a pool's worker ends its writers", True, "src/workers/worker.rs",
      "                thread_writers::leave();", "",
      test("service::ends", "a_pools_worker_ends_the_writers")),
+    ("a line that wakes a reader comes before its look for the dead", True,
+     "src/handles/reader_waits.rs", "                paused => paused?,\n            }",
+     "                paused => paused?,\n            }\n            self.drain.reap_dead()?;",
+     test("service::drains", "a_line_that_wakes_a_drain")),
+    ("a pool remembers how its workers died", True, "src/workers/worker.rs",
+     "        known.remember_exit(status);",
+     "        let _ = (Process::remember_exit, known, status);",
+     test("service::pools", "workers_that_fail")),
+    ("a pool's child finds std's locks free", False, "src/workers/worker.rs",
+     "let mut locks = (io::stdout().lock(), io::stderr().lock());",
+     "let mut locks = (io::stdout(), io::stderr());",
+     test("service::pools", "a_pool_of_a_process_whose_threads_print")),
+    ("a pool's child waits for no other thread's panic", False, "src/workers/worker.rs",
+     "if Process::has_one_thread() {", "if true || Process::has_one_thread() {",
+     test("service::pools", "a_worker_that_is_forked_while")),
+    ("an interrupt ends workers that were forked later", False, "src/workers/pool.rs",
+     "            signals::add(worker.process);", "            let _ = signals::add;",
+     test("service::pools", "an_interrupt_ends_the_replaced")),
+    ("no record forges a field of journald's", True, "src/service/journald.rs",
+     "let is_text = !value.iter().any(|byte| *byte < b' ' && *byte != b'\\t');",
+     "let is_text = true;", journald_test("a_record_has_its_fields")),
+    ("a long message for journald is sealed", True, "src/sys/datagram.rs",
+     "fcntl_add_seals(&file, seals)?;", "let _ = (seals, fcntl_add_seals::<&std::fs::File>);",
+     journald_test("a_message_that_is_too_long")),
     ("a process that exits ends its writers", True, "src/sys/leaving.rs",
      "INSTALLED.store(process::at_exit(end_at_exit), Relaxed);",
      "let _ = process::at_exit; let _ = end_at_exit;",

@@ -95,6 +95,7 @@ impl Kind for ParseError {
 impl Kind for PoolError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Number { .. } => ErrorKind::InvalidInput,
             Self::Mirror(mirror) => mirror.kind(),
             Self::Read(read) => read.kind(),
             Self::System(system) => system.kind(),

@@ -355,6 +355,19 @@ pub enum ReadError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PoolError {
+    /// A worker was to be forked that runs, or that has others missing before it.
+    #[error(
+        "found worker {found}{}, expected one that has exited, or {further} for a further one",
+        if *.runs { ", which runs" } else { "" }
+    )]
+    Number {
+        /// The number that was asked for.
+        found: usize,
+        /// Whether that worker runs.
+        runs: bool,
+        /// The next number that no worker has.
+        further: usize,
+    },
     /// No mirror could be had for a worker.
     #[error(transparent)]
     Mirror(#[from] MirrorError),

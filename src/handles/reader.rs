@@ -153,6 +153,16 @@ impl Reader {
         if self.drain.segment().is_cut() { Err(ReadError::CutShort) } else { Ok(is_queued) }
     }
 
+    /// Accepts what was handed out: whether something is there. Else the wake-up pipe is armed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_some(&mut self) -> Result<bool, ReadError> {
+        self.commit()?;
+        if self.drain.queued() == 0 {
+            self.reap_some()?;
+        }
+        Ok(self.drain.queued() > 0)
+    }
+
     /// Queues what is there; arms the wake-up pipe if nothing is.
     fn reap_some(&mut self) -> Result<(), ReadError> {
         while !self.fill()? {

@@ -164,6 +164,12 @@ impl Reader {
         self.drain.segment().read_by.set_staying(stays);
     }
 
+    /// Whether a waker ends this wait.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_woken(&self) -> bool {
+        self.woken.swap(false, Relaxed)
+    }
+
     /// Whether a loop that reads is to end.
     pub(crate) fn has_ended(&self) -> bool {
         !self.keeps_open && self.is_over()
@@ -198,6 +204,12 @@ impl Reader {
             if left.is_zero() {
                 return Ok(());
             }
+            // Before it sleeps: with many mirrors the look takes its time, for which a line that
+            // wakes it would wait.
+            self.drain.reap_dead()?;
+            if self.fill()? {
+                break;
+            }
             let wanted = self.drain.wanted();
             let segment = self.drain.segment();
             let time = left.min(self.period);
@@ -206,7 +218,6 @@ impl Reader {
                 Err(ReadError::Interrupted) if !self.interruptible => {}
                 paused => paused?,
             }
-            self.drain.reap_dead()?;
         }
         self.told_over = false;
         Ok(())

@@ -291,7 +291,8 @@ pub struct Ended<'a> {
     /// Lines that were lost.
     pub lost: u64,
     /// How the process of a mirror that [died](End::Died) exited, where this process is its
-    /// parent, which can know it, and has not awaited it yet. It still has to be.
+    /// parent, which can know it, and has not awaited it yet (it still has to be), or has done so
+    /// in a [`WorkerPool`](crate::WorkerPool).
     #[cfg_attr(feature = "serde", serde(serialize_with = "super::serde::exit"))]
     pub exit: Option<ExitStatus>,
 }

@@ -206,18 +206,18 @@ impl Reaper {
     }
 }
 
-/// How the dead owner of a ticket exited, if it was a child of this process that was not
-/// awaited.
+/// How the dead owner of a ticket exited, if it was a child of this process that was not awaited,
+/// or by a pool of this process.
 pub(crate) fn exit_of(segment: &Segment, ticket: u32) -> Option<ExitStatus> {
     let process = segment.tickets()[ticket as usize].process()?;
     for _ in 0..EXIT_LOOKS {
         // Not if another has its number by now, nor if it lives on as another program.
-        let is_ending = process.is_ending()?;
+        let Some(is_ending) = process.is_ending() else { return process.remembered_exit() };
         match peek_exit_status(process.number(), WaitIdOptions::NOHANG) {
             Ok(None) => {}
             Ok(known) => return known,
-            // It is no child of this process.
-            Err(_) => return None,
+            // It is no child of this process, or was awaited just now.
+            Err(_) => return process.remembered_exit(),
         }
         if !is_ending {
             return None;

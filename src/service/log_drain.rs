@@ -49,7 +49,9 @@ use crate::segment::options::{Options, Policy};
 /// becomes of new lines.
 ///
 /// **Losses** are told in their places, at most once a second for each writer, as records of level
-/// warn.
+/// warn. A loss is known by the number of its writer's next line, or at the writer's end: what a
+/// thread dropped last is not told while it writes nothing more
+/// ([`dropped_lines`](SharedWriter::dropped_lines) counts it at once).
 ///
 /// **Idle**, its thread wakes twice a second: so late, at the most, the death of a child is told.
 ///

@@ -3,9 +3,13 @@
 //! Imports `buffer`, `handles` and what is below them; makes no system call of its own. What the
 //! ring has acknowledged is in the ring until a sink has it; nothing here waits for itself.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod async_reader;
 mod complaint;
 pub(crate) mod drain_guard;
 pub(crate) mod format;
+#[cfg(feature = "journald")]
+pub(crate) mod journald;
 mod json;
 pub(crate) mod log_drain;
 #[cfg(feature = "log")]

@@ -3,6 +3,8 @@
 //! Imports no room. The one place, beside `segment` and `workers`, that makes system calls.
 
 pub(crate) mod clock;
+#[cfg(feature = "journald")]
+pub(crate) mod datagram;
 #[cfg(feature = "rotate")]
 pub(crate) mod file;
 pub(crate) mod fork;

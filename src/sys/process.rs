@@ -2,14 +2,18 @@
 //!
 //! A number alone names no process: once its parent has awaited it, another may get it.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use super::fork;
 
 /// Bits of a process's number: 2²² is the most that Linux has.
 const NUMBER_BITS: u32 = 22;
@@ -47,6 +51,18 @@ impl Process {
         Some(Self::new(number, read_stat(number)?.began))
     }
 
+    /// A child of this process that was not awaited; `None` where there is no `/proc`.
+    #[cfg(feature = "workers")]
+    pub(crate) fn of(child: u32) -> Option<Self> {
+        Some(Self::new(child, read_stat(child)?.began))
+    }
+
+    /// Whether this process has no other thread than this one, as far as `/proc` says.
+    #[cfg(feature = "workers")]
+    pub(crate) fn has_one_thread() -> bool {
+        read_stat(std::process::id()).is_some_and(|stat| stat.threads == 1)
+    }
+
     pub(crate) fn number(self) -> u32 {
         (self.0 & NUMBER_MASK) as u32
     }
@@ -70,6 +86,33 @@ impl Process {
         let stat = read_stat(self.number())?;
         let is_another = Self::new(self.number(), stat.began) != self;
         Some(is_another || stat.is_ending && stat.threads <= 1)
+    }
+}
+
+/// How children exited that this process has awaited, the last ones: the system has forgotten it.
+/// Locked for moments, and never while this process forks.
+static AWAITED: Mutex<VecDeque<(Process, ExitStatus)>> = Mutex::new(VecDeque::new());
+/// More than die between two looks of a reader.
+#[cfg(feature = "workers")]
+const MOST_AWAITED: usize = 1024;
+
+impl Process {
+    /// This child was awaited by this crate, and exited so.
+    #[cfg(feature = "workers")]
+    pub(crate) fn remember_exit(self, status: ExitStatus) {
+        let _gate = fork::no_fork();
+        let mut awaited = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        if awaited.len() == MOST_AWAITED {
+            awaited.pop_front();
+        }
+        awaited.push_back((self, status));
+    }
+
+    /// How this child exited, if it was awaited by this crate.
+    pub(crate) fn remembered_exit(self) -> Option<ExitStatus> {
+        let _gate = fork::no_fork();
+        let awaited = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.iter().rev().find(|(process, _)| *process == self).map(|(_, status)| *status)
     }
 }
 

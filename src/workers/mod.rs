@@ -7,3 +7,9 @@
 pub(crate) mod capture;
 #[cfg(feature = "workers")]
 pub(crate) mod pool;
+#[cfg(feature = "workers")]
+mod replacing;
+#[cfg(feature = "workers")]
+mod signals;
+#[cfg(feature = "workers")]
+mod worker;

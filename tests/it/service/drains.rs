@@ -285,3 +285,50 @@ fn a_drain_that_is_idle_wakes_twice_a_second_however_many_mirrors_are_open() {
         assert_eq!(drain.stop(LIMIT).expect("ours").lines, 2);
     }
 }
+
+/// A look for the dead takes its time with many mirrors: what wakes the drain does not wait for it.
+#[test]
+fn a_line_that_wakes_a_drain_is_handed_on_before_it_looks_for_the_dead() {
+    /// Which of a batch's items were lines.
+    struct Batches(Vec<bool>, mpsc::Sender<Vec<bool>>);
+    impl Sink for Batches {
+        fn item(&mut self, item: &Item<'_>) -> io::Result<()> {
+            self.0.push(item.line().is_some());
+            Ok(())
+        }
+        fn put(&mut self, text: &[u8]) -> io::Result<usize> {
+            Ok(text.len())
+        }
+        fn end_batch(&mut self) -> io::Result<()> {
+            let _ = self.1.send(std::mem::take(&mut self.0));
+            Ok(())
+        }
+    }
+    let ring = ring(Policy::Block, 64);
+    let (tells, told) = mpsc::channel();
+    let drain = LogDrain::new(ring.reader().expect("no other")).to(Batches(Vec::new(), tells));
+    let drain = drain.ends(Ends::All).spawn().expect("a thread");
+    let mut mirror = ring.mirror().expect("a mirror");
+    let mut alone = 0;
+    for _ in 0..10 {
+        let ready = Gate::new();
+        let child = fork(|| {
+            let Ok(_mirror) = ring.mirror() else { return 1 };
+            ready.open();
+            wait_for_the_end()
+        });
+        ready.pass();
+        // It sleeps by then, and its last look was some time ago.
+        assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "nothing comes");
+        child.end();
+        mirror.write_line(b"a line").expect("room");
+        let first = told.recv_timeout(LIMIT).expect("a batch");
+        alone += usize::from(first == [true]);
+        if first.len() == 1 {
+            told.recv_timeout(LIMIT).expect("the other one");
+        }
+    }
+    // But where it woke up by itself just then.
+    assert!(alone >= 6, "{alone}");
+    drain.stop(LIMIT).expect("ours");
+}

@@ -4,10 +4,13 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::thread;
 
-use linering::{AttachError, End, Item, Level, LineRing, Options, Policy, Seat, SharedWriter};
+use linering::{
+    AttachError, End, Ends, Item, Level, LineRing, LogDrain, Options, Policy, Seat, SharedWriter,
+};
 
-use super::ring;
+use super::{Kept, LIMIT, ring};
 use crate::common::{fork, not_run};
 
 /// What this program does where the tests below start it, with a seat; nothing without one.
@@ -57,17 +60,13 @@ fn a_program_opens_the_seat_that_was_passed_to_it() {
     }
 }
 
-#[test]
-fn the_seat_opens_though_its_maker_is_gone_and_after_a_double_fork_and_exec() {
-    let ring = ring(Policy::Block, 64);
-    let seat = ring.seat_labelled("worker").expect("a seat");
-    // The child ends at once, its child becomes the program.
+/// A child's child becomes the program; the child ends at once.
+fn run_in_grandchild(seat: &Seat, mut program: Command) {
     fork(|| {
         // SAFETY: as for `fork` here: the child makes system calls and takes another program's
         // place.
         match unsafe { libc::fork() } {
             0 => {
-                let mut program = program();
                 if seat.pass_to(&mut program).is_ok() {
                     let _ = program.exec();
                 }
@@ -78,7 +77,31 @@ fn the_seat_opens_though_its_maker_is_gone_and_after_a_double_fork_and_exec() {
         }
     })
     .succeeds();
+}
+
+#[test]
+fn the_seat_opens_though_its_maker_is_gone_and_after_a_double_fork_and_exec() {
+    let ring = ring(Policy::Block, 64);
+    let seat = ring.seat_labelled("worker").expect("a seat");
+    run_in_grandchild(&seat, program());
     says(&ring, &seat);
+}
+
+#[test]
+fn a_grandchild_logs_through_a_shared_writer_into_its_grandparents_drain() {
+    let (ring, sink) = (ring(Policy::Block, 64), Kept::default());
+    let drain = LogDrain::new(ring.reader().expect("no other")).to(sink.clone());
+    let drain = drain.ends(Ends::All).spawn().expect("a thread");
+    let seat = ring.seat_labelled("worker").expect("a seat");
+    let mut program = program();
+    program.env("LINERING_TEST_SHARED", "static");
+    run_in_grandchild(&seat, program);
+    // It is awaited by no process that this one knows of: its seat's end says that it is done.
+    while !sink.text().contains(" -- worker worker ended --\n") {
+        thread::yield_now();
+    }
+    drain.stop(LIMIT).expect("ours");
+    assert_eq!(sink.text().matches("] shared\n").count(), 1, "{}", sink.text());
 }
 
 #[test]

@@ -9,13 +9,19 @@ use std::time::Duration;
 
 use linering::{LineRing, Options, Policy, Sink};
 
+#[cfg(feature = "tokio")]
+mod async_reader;
 mod drains;
 #[cfg(feature = "workers")]
 mod ends;
 mod formats;
 mod inherited;
+#[cfg(feature = "journald")]
+mod journald;
 #[cfg(feature = "log")]
 mod logger;
+#[cfg(feature = "workers")]
+mod pools;
 mod programs;
 mod sinks;
 mod writers;

@@ -7,6 +7,7 @@
 //! rust-toolchain.toml names it. Run by `cd tools/instructions; cargo bench`, which needs valgrind
 //! and `cargo install gungraun-runner --version 0.20.0`.
 
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Write;
 
@@ -21,6 +22,8 @@ const WRITE: u64 = 187;
 const PIECES: u64 = 443;
 const FIVE_PIECES: u64 = 755;
 const FORMATTED: u64 = 1252;
+const FIVE_ARGUMENTS: u64 = 1396;
+const FORMAT_THEN_WRITE: u64 = 1230;
 const TAKE: u64 = 350;
 const TAKE_REF: u64 = 224;
 const BATCH: u64 = 182;
@@ -39,6 +42,9 @@ fn at_most(base: u64) -> LibraryBenchmarkConfig {
 const LINE: [u8; 100] = [b'.'; 100];
 /// What a formatted line says.
 const TEXT: &str = "has served a request of another process, and has told its caller";
+
+/// What one with five arguments says.
+const REQUEST: &str = "has been served to another process, and told";
 
 fn ring(policy: Policy) -> LineRing {
     let options =
@@ -112,6 +118,34 @@ fn formatted((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineP
     (ring, mirror)
 }
 
+// Five arguments, formatted into the ring, and into a string of the program's own that is written
+// then.
+#[library_benchmark(config = at_most(FIVE_ARGUMENTS))]
+#[bench::five_arguments(mirror())]
+fn formatted_five((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
+    let (name, text, path) = (black_box("worker"), black_box(REQUEST), black_box("/index.html"));
+    for number in 0..LINES as u64 {
+        let millis = black_box(number % 1000);
+        writeln!(mirror, "{name} {number}: {path} {text} after {millis} ms")
+            .expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
+#[library_benchmark(config = at_most(FORMAT_THEN_WRITE))]
+#[bench::five_arguments(mirror())]
+fn format_then_write((ring, mut mirror): (LineRing, LineProcMirror)) -> (LineRing, LineProcMirror) {
+    let (name, text, path) = (black_box("worker"), black_box(REQUEST), black_box("/index.html"));
+    let mut line = String::new();
+    for number in 0..LINES as u64 {
+        let millis = black_box(number % 1000);
+        line.clear();
+        write!(line, "{name} {number}: {path} {text} after {millis} ms").expect("memory");
+        mirror.write_line(line.as_bytes()).expect("it overwrites");
+    }
+    (ring, mirror)
+}
+
 type Read = (LineRing, LineProcMirror, Reader);
 
 #[library_benchmark(config = at_most(TAKE))]
@@ -172,5 +206,5 @@ fn batch_ref((ring, mirror, mut reader): Read) -> Read {
     (ring, mirror, reader)
 }
 
-library_benchmark_group!(name = hot_paths, benchmarks = [write, pieces, five_pieces, formatted, take, take_ref, batch, batch_ref]);
+library_benchmark_group!(name = hot_paths, benchmarks = [write, pieces, five_pieces, formatted, formatted_five, format_then_write, take, take_ref, batch, batch_ref]);
 main!(library_benchmark_groups = hot_paths);
