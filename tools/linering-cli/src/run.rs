@@ -2,6 +2,7 @@
 //! processes left behind. `docs/run.md` has the design; this wires its rooms.
 
 mod args;
+mod console;
 mod drain;
 mod end;
 mod job_log;
@@ -24,6 +25,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,7 @@ use signal_hook::consts::SIGTSTP;
 
 use crate::failure::{Failure, note};
 pub use args::Args;
+use console::{Console, Restored};
 use drain::{Desk, Drain, Printed};
 use job_log::JobLog;
 use mailbox::Mailbox;
@@ -42,7 +45,7 @@ use pump::Order;
 use signals::Signals;
 use summary::Summary;
 use supervisor::{Outcome, Supervisor, System as _, Verdict};
-use system::{Launcher, Processes, Witnesses};
+use system::{Inputs, Keyboard, Launcher, Outputs, Processes, Witnesses};
 use unsaid::Unsaid;
 
 /// The exit code for a failure of ours, wrong usage included.
@@ -137,7 +140,10 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
         letters: letters.clone(),
     };
     let pump = pump::start(&ring, args.reads(plan.at_once), orders.clone(), letters.clone())?;
-    let launcher = Launcher::new(ring, jobs, args.outputs(), inputs, plan.at_once);
+    let keyboard = keyboard(args, &inputs)?;
+    let console = keyboard.as_ref().map(|keyboard| Restored(Arc::clone(&keyboard.console)));
+    let (outputs, at_once) = (args.outputs(), plan.at_once);
+    let launcher = Launcher::new(ring, jobs, outputs, inputs, keyboard, at_once);
     let processes =
         Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone());
     let processes = processes.map_err(refused("adopt processes"))?;
@@ -146,7 +152,8 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let linger = plan.linger;
     let supervisor = Supervisor::new(plan, processes);
     let (began, printed, failed, saying) = (Instant::now(), None, false, 0);
-    let mut watch = Watch { began, signals, letters, unsaid, saying, supervisor, printed, failed };
+    let mut watch =
+        Watch { began, signals, letters, unsaid, saying, supervisor, console, printed, failed };
     watch.run();
     orders.put(Order::Finish);
     watch.finish(&told, linger);
@@ -176,6 +183,18 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let is_ours = printed.has_failed || watch.failed;
     let is_strictly_failed = args.strict && printed.has_lost;
     Ok(Ending::Code(if is_ours { OURS } else { verdict(&outcome, is_alone, is_strictly_failed) }))
+}
+
+/// What is typed, if a worker with a terminal is to have it. A file or a pipe it reads itself.
+fn keyboard(args: &Args, inputs: &Inputs) -> Result<Option<Keyboard>, Failure> {
+    if args.outputs() != Outputs::Terminal || !matches!(inputs, Inputs::One(_)) {
+        return Ok(None);
+    }
+    let terminal = rustix::stdio::stdin().try_clone_to_owned();
+    let Some(console) = terminal.ok().and_then(Console::new) else { return Ok(None) };
+    let (console, to) = (Arc::new(console), mailbox()?);
+    console::pass_on(Arc::clone(&console), to.clone()).map_err(refused("read what is typed"))?;
+    Ok(Some(Keyboard { console, to }))
 }
 
 fn mailbox<T>() -> Result<Mailbox<T>, Failure> {
@@ -210,6 +229,7 @@ struct Watch {
     /// Threads that say something.
     saying: usize,
     supervisor: Supervisor<Processes>,
+    console: Option<Restored>,
     /// The printer's last letter.
     printed: Option<Result<Printed, String>>,
     failed: bool,
@@ -286,8 +306,12 @@ impl Watch {
         let _ = poll(&mut polled, limit.as_ref());
         for (signal, reach) in self.signals.take(self.supervisor.system.witnesses()) {
             self.supervisor.signal(self.now(), signal, reach);
-            if signal == SIGTSTP {
-                signals::stop_here();
+            match &self.console {
+                Some(Restored(console)) if signal == SIGTSTP => {
+                    console.around_stop(signals::stop_here);
+                }
+                None if signal == SIGTSTP => signals::stop_here(),
+                _ => {}
             }
         }
         self.say_what_is_late();

@@ -12,7 +12,7 @@ use linering::RotatingFile;
 use super::jobs;
 use super::plan::{Halt, Plan, Restarts};
 use super::printer::Style;
-use super::pump::Reads;
+use super::pump::{Prompts, Reads};
 use super::system::{Inputs, Job, Outputs};
 use crate::failure::Failure;
 use crate::on_full::OnFull;
@@ -105,8 +105,10 @@ pub struct Args {
     /// Give each worker a terminal, for its output and its error
     ///
     /// Programs that hold their lines back when they write to a pipe do not before a terminal, and
-    /// use colours there (see --color always). The terminal has the size of this one. Each worker
-    /// leads a session of its own then.
+    /// use colours there (see --color always). The terminal has the size of this one, and what is
+    /// typed here is typed there, for the one worker that reads the standard input (see --stdin):
+    /// a line at a time, or key by key and not shown if it says so. Each worker leads a session of
+    /// its own then.
     #[arg(long)]
     pub pty: bool,
 
@@ -297,7 +299,11 @@ impl Args {
         let at_once = (most / 2).min(1 << 16);
         let slack = if most == usize::MAX { 4 } else { 0 };
         // What one worker writes is printed as it was written, however it is divided.
-        let prompts = workers == 1 && self.format != Format::Json && !self.group;
+        let prompts = match workers {
+            _ if self.format == Format::Json || self.group => Prompts::None,
+            1 => Prompts::All,
+            _ => Prompts::Answered,
+        };
         // Where lines are counted or numbered each is on its own.
         let packed = self.on_full == OnFull::Block && self.format != Format::Json;
         let max_line =
@@ -332,6 +338,7 @@ impl Args {
             halt: self.halt,
             kill_after: self.kill_after.0,
             linger: self.linger.0,
+            has_terminals: self.pty,
         })
     }
 

@@ -284,7 +284,8 @@ impl<S: System> Supervisor<S> {
         active.ended = Some(now);
         self.quits[1] |= end == End::Killed(SIGQUIT);
         let took = now.saturating_sub(active.since);
-        let is_excused = self.told.contains(&job) || self.is_unread && end.is_of_pipe();
+        let is_excused =
+            self.told.contains(&job) || self.is_unread && end.is_unread(self.plan.has_terminals);
         let (attempt, restarts) = (active.attempt, self.plan.restarts);
         let may_run_again =
             attempt < restarts.most && !is_excused && !self.is_closed && self.stop.is_none();

@@ -21,7 +21,7 @@ use super::pump::Order;
 use super::supervisor::{NotStarted, Reach, Report, Scope, System, Verdict, Walk};
 use super::unsaid::Unsaid;
 
-pub use launch::{Inputs, Launcher, Outputs};
+pub use launch::{Inputs, Keyboard, Launcher, Outputs};
 pub use witness::Witnesses;
 
 /// What one job runs.

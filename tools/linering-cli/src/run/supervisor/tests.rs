@@ -87,6 +87,7 @@ fn plan(jobs: usize) -> Plan {
         halt: None,
         kill_after: Some(secs(10.0)),
         linger: None,
+        has_terminals: false,
     }
 }
 
