@@ -257,7 +257,7 @@ impl Watch {
         let mut leave_at = None;
         while self.printed.is_none() || self.saying > 0 || !self.supervisor.is_over() {
             let now = self.now();
-            if self.supervisor.was_stopped() {
+            if self.supervisor.was_stopped() || self.supervisor.outcome().has_left {
                 finish_at = finish_at.or(Some(now + OUTPUT_PATIENCE));
             }
             if self.supervisor.outcome().in_a_hurry && self.supervisor.is_over() {

@@ -87,8 +87,11 @@ impl Processes {
                 Ok(Some((process, status))) => {
                     let process = process.as_raw_nonzero().get();
                     if let Some(job) = self.jobs.remove(&process) {
-                        self.workers.remove(&job);
-                        ends.push((job, End::of(status)));
+                        // One that was given up may have been started again meanwhile.
+                        if self.workers.get(&job) == Some(&process) {
+                            self.workers.remove(&job);
+                            ends.push((job, End::of(status)));
+                        }
                     } else {
                         self.witnesses.reaped(process);
                     }
