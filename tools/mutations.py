@@ -44,6 +44,8 @@ def supervisor_test(name):
 
 
 SUPERVISOR = "tools/linering-cli/src/run/supervisor.rs"
+STOP = "tools/linering-cli/src/run/supervisor/stop.rs"
+CONSOLE = "tools/linering-cli/src/run/console.rs"
 SYSTEM = "tools/linering-cli/src/run/system.rs"
 
 # name, quick, file, what stands there, what is put there, the test that turns red
@@ -356,7 +358,7 @@ MUTATIONS = [
     ("run takes a signal that comes twice at once for one", True, SUPERVISOR,
      "Some(asked) if asked.signal == signal && now < asked.at + MOMENT => return,", "",
      supervisor_test("the_same_signal")),
-    ("run kills what has not ended in its time", True, SUPERVISOR,
+    ("run kills what has not ended in its time", True, STOP,
      "if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) { "
      "stop.killed = Some(now); stop.signal = SIGKILL; } else if",
      "if", supervisor_test("a_stop_tells_all_once")),
@@ -380,6 +382,18 @@ MUTATIONS = [
     ("run adopts what its workers leave behind", True, SYSTEM,
      "rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;", "",
      command_test("run::stops::a_stop_reaches_whole_trees")),
+    ("run leaves what does not end though killed", True, STOP,
+     "if are_over || stop.is_hopeless(now) {", "if are_over {",
+     supervisor_test("what_does_not_end_though_killed")),
+    ("run sets its terminal back", True, CONSOLE,
+     "self.0.release(); self.0.state().is_over = true;", "self.0.state().is_over = true;",
+     command_test("console::tests", ("--bin", "linering"))),
+    ("run takes nothing that is typed in the background", True, CONSOLE,
+     "if !self.console.is_ours() {", "if false {",
+     command_test("run::typed::in_the_background")),
+    ("run passes on a line when the one before was read", True, CONSOLE,
+     "self.unread = Some(SOON);", "self.unread = None;",
+     command_test("run::typed::each_read_gives")),
 ]
 
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread};
+use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
@@ -199,7 +199,10 @@ impl Keyboard {
         let (waited, to) = self.unread.zip(self.worker.upgrade())?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let near = ioctl_tiocgptpeer(&*to, flags).ok()?;
-        (ioctl_fionread(&near).ok()? > 0).then_some((2 * waited).min(SELDOM))
+        // Unlike FIONREAD this sees what is still on its way.
+        let mut polled = [PollFd::new(&near, PollFlags::IN)];
+        let _ = poll(&mut polled, Some(&Timespec::default()));
+        polled[0].revents().contains(PollFlags::IN).then_some((2 * waited).min(SELDOM))
     }
 }
 

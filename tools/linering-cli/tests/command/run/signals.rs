@@ -123,19 +123,15 @@ fn a_key_stops_the_run_with_its_workers_and_a_shell_lets_them_go_on() {
     terminal.read_to("ready\n");
     terminal.write(b"\x1a");
     terminal.read_to("stopped\n");
-    let state = |id: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
-    };
     let worker = || {
         let found = run.processes();
         let of_run = found.iter().find(|process| process.name == "linering")?.id;
         found.iter().find(|process| process.parent == of_run && process.name == "sh").cloned()
     };
     let worker = worker().expect("a worker");
-    until("the worker's stop", || state(worker.id) == Some('T'));
+    until("the worker's stop", || processes::state(worker.id) == Some('T'));
     terminal.write(b"\n");
-    until("its going on", || state(worker.id).is_some_and(|state| state != 'T'));
+    until("its going on", || processes::state(worker.id).is_some_and(|state| state != 'T'));
     terminal.write(b"\x03");
     run.end_alone();
 }

@@ -149,7 +149,7 @@ fn in_the_background_it_takes_nothing_and_a_shell_lets_it_go_on() {
     let program = assert_cmd::cargo::cargo_bin!("linering");
     let script = format!(
         "set -m; {} run --pty -- sh -c 'stty -echo; echo ready; read x; echo got $x; exec sleep 777' &
-        read line; echo shell $line; fg >/dev/null",
+        for i in 1 2 3 4 5; do read line; echo shell $line; done; fg >/dev/null",
         program.display()
     );
     let mut command = Command::new("bash");
@@ -157,8 +157,13 @@ fn in_the_background_it_takes_nothing_and_a_shell_lets_it_go_on() {
     let run = processes::of_with(command, |command| before(&terminal, command));
     terminal.set_modes(ECHO, false);
     terminal.read_to("ready\n");
-    terminal.write(b"one\n");
-    terminal.read_to("shell one\n");
+    let id = run.processes().iter().find(|process| process.name == "linering").expect("it").id;
+    for _ in 0..5 {
+        terminal.write(b"one\n");
+        terminal.read_to("shell one\n");
+        // As one that reads in the background is.
+        assert_ne!(processes::state(id), Some('T'));
+    }
     terminal.write(b"two\n");
     terminal.read_to("got two\n");
     terminal.write(b"\x03");
