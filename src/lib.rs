@@ -123,7 +123,8 @@
 //! # Features
 //!
 //! On by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
-//! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`),
+//! ([`RotatingFile`]). `gzip` compresses the files that one leaves
+//! (`RotatingFile::set_compressed`), `log` has a logger for the crate of that name (`Logger`),
 //! and `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable. The crate tracing-linering,
 //! in `tools/tracing` of the repository, is for events of the crate `tracing`.
 //!

@@ -34,6 +34,11 @@ def test(module, name=""):
     return ["--test", "it", "--", f"{module}::{name}"]
 
 
+def compressed_test(name):
+    """Tests of compressed files, which need a feature that is not on by default."""
+    return ["--features", "gzip", *test("compressed", name)]
+
+
 def command_test(name, target=("--test", "command")):
     """Tests of the command: of its binary from outside, or of another target."""
     return ["-p", "linering-cli", *target, "--", name]
@@ -382,6 +387,14 @@ MUTATIONS = [
     ("run adopts what its workers leave behind", True, SYSTEM,
      "rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;", "",
      command_test("run::stops::a_stop_reaches_whole_trees")),
+    ("two numbers do not get the two forms of one old file", True, "src/service/old_files.rs",
+     "unless_gone(fs::remove_file(self.plain(number)))?; "
+     "fs::rename(self.packed(number), self.packed(number + 1))?;",
+     "fs::rename(self.packed(number), self.packed(number + 1))?;",
+     compressed_test("what_a_kill_has_left")),
+    ("what another still writes is not compressed", True, "src/service/gzip.rs",
+     "if !is_left_alone(&plain) { return Ok(()); }", "",
+     compressed_test("what_another_still_writes")),
     ("run leaves what does not end though killed", True, STOP,
      "if are_over || stop.is_hopeless(now) {", "if are_over {",
      supervisor_test("what_does_not_end_though_killed")),

@@ -6,11 +6,15 @@
 mod complaint;
 pub(crate) mod drain_guard;
 pub(crate) mod format;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod json;
 pub(crate) mod log_drain;
 #[cfg(feature = "log")]
 pub(crate) mod logger;
 mod loss_notes;
+#[cfg(feature = "rotate")]
+mod old_files;
 pub(crate) mod panic_hook;
 mod pump;
 #[cfg(feature = "rotate")]

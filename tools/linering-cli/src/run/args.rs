@@ -178,6 +178,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "5", requires = "rotate", value_parser = within(1, 1_000_000))]
     pub keep: usize,
 
+    /// Compress old output files: FILE.1.gz and so on; --keep counts both forms
+    #[arg(long, requires = "rotate")]
+    pub compress: bool,
+
     /// What is done when the ring is full
     ///
     /// "block" makes the workers wait, and loses nothing. With the others, lost lines are
@@ -461,6 +465,8 @@ impl Args {
             let file = RotatingFile::open(path, limit, self.keep as u32);
             let mut file = file.map_err(|error| Failure::of_path("write", path, &error))?;
             file.set_longest_time(self.rotate.and_then(|rotation| rotation.time));
+            file.set_compressed(self.compress)
+                .map_err(|error| Failure::Failed(format!("cannot compress files: {error}")))?;
             sinks.push(Sink::new(path.display().to_string(), plain, file));
         }
         Ok(sinks)
