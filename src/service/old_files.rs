@@ -1,5 +1,5 @@
-//! The files that a rotating one leaves: `FILE.1`, or `FILE.1.gz` once it was compressed, and so on.
-//! All that changes them is done under the lock of `FILE`.
+//! The files that a rotating one leaves: `FILE.1`, or `FILE.1.gz` once it was compressed, and so
+//! on. All that changes them is done under the lock of `FILE`.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};

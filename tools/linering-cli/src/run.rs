@@ -2,6 +2,7 @@
 //! processes left behind. `docs/run.md` has the design; this wires its rooms.
 
 mod args;
+mod backlog;
 mod console;
 mod drain;
 mod end;
@@ -35,6 +36,7 @@ use signal_hook::consts::SIGTSTP;
 
 use crate::failure::{Failure, note};
 pub use args::Args;
+use backlog::Backlog;
 use console::{Console, Restored};
 use drain::{Desk, Drain, Printed};
 use job_log::JobLog;
@@ -130,10 +132,19 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let names = jobs.iter().map(|job| job.name.clone()).collect();
     let progress = Progress::new(args.progress, jobs.len());
     let unsaid = Unsaid::default();
+    // The other half is for what workers take that link linering.
+    let backlog = Backlog::new(ring::seats(plan.at_once) / 2);
     let printer = Printer::new(style, sinks, names, progress, unsaid.clone());
     let drain = Drain {
         reader,
-        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log, plan.at_once),
+        desk: Desk::new(
+            printer,
+            Summary::new(jobs.len()),
+            told.clone(),
+            log,
+            backlog.clone(),
+            plan.at_once,
+        ),
         wants_table: args.summary,
         is_alone,
         outlives: args.outlives(),
@@ -145,7 +156,7 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let (outputs, at_once) = (args.outputs(), plan.at_once);
     let launcher = Launcher::new(ring, jobs, outputs, inputs, keyboard, at_once);
     let processes =
-        Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone());
+        Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone(), backlog);
     let processes = processes.map_err(refused("adopt processes"))?;
     drain::start(drain).map_err(refused("print"))?;
 

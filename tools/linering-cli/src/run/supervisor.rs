@@ -23,6 +23,8 @@ const HURRY: Duration = Duration::from_secs(5);
 const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 /// Jobs that are started before signals are looked at again.
 const STARTS_AT_ONCE: usize = 16;
+/// How long a start waits for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// What ran for so long is started again as if for the first time.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -316,6 +318,10 @@ impl<S: System> Supervisor<S> {
     fn start_some(&mut self, now: Duration) {
         for _ in 0..STARTS_AT_ONCE {
             if self.start_due().is_none_or(|due| due > now) {
+                return;
+            }
+            if !self.system.has_room() {
+                self.next_start = now + ROOM_PAUSE;
                 return;
             }
             let due = self.again.iter().position(|(from, ..)| *from <= now);

@@ -30,10 +30,15 @@ struct Fake {
     alive: BTreeSet<usize>,
     /// Processes without a worker.
     orphans: usize,
+    is_full: bool,
     not_started: Option<NotStarted>,
 }
 
 impl System for Fake {
+    fn has_room(&self) -> bool {
+        !self.is_full
+    }
+
     fn start(&mut self, job: usize) -> Result<(), NotStarted> {
         if let Some(not_started) = self.not_started.clone().filter(|_| job > 0) {
             return Err(not_started);
@@ -560,4 +565,18 @@ fn a_stop_does_not_wait_for_ever_for_what_does_not_end_though_killed() {
         assert_eq!(test.supervisor.dies_of(), signal);
         assert_eq!(test.supervisor.outcome().failures, code);
     }
+}
+
+#[test]
+fn a_start_waits_for_room() {
+    let mut test = Test::new(Plan { at_once: 1, ..plan(2) });
+    test.supervisor.system.is_full = true;
+    test.did();
+    test.ends(0, exited(0));
+    test.at(1.0);
+    assert_eq!(test.did(), [Did::Reported(0, Verdict::Success)]);
+    assert!(!test.supervisor.is_over());
+    test.supervisor.system.is_full = false;
+    test.at(1.1);
+    assert_eq!(test.did(), [Start(1)]);
 }

@@ -78,6 +78,9 @@ pub enum Verdict {
 
 /// What does as the supervisor says.
 pub trait System {
+    /// Whether another job may be started: what others have left may have to be printed first.
+    fn has_room(&self) -> bool;
+
     fn start(&mut self, job: usize) -> Result<(), NotStarted>;
 
     /// Passes a signal on to one worker, unless it was among those that were sent it.
