@@ -197,7 +197,7 @@ pub struct Args {
     #[arg(long)]
     pub summary: bool,
 
-    /// Lines (or parts of long lines) that the ring holds: 2048, or 512 for one worker
+    /// Lines (or parts of long lines) that the ring holds: 2048, or 256 for one worker
     #[arg(long, value_name = "N")]
     pub lines: Option<usize>,
 
@@ -293,7 +293,7 @@ impl Args {
     /// waits in its pipe.
     pub fn lines(&self, workers: usize) -> usize {
         let is_small = workers == 1 && self.on_full == OnFull::Block && !self.outlives();
-        self.lines.unwrap_or(if is_small { 512 } else { 2048 })
+        self.lines.unwrap_or(if is_small { 256 } else { 2048 })
     }
 
     /// How the pump reads. A ring that overwrites holds a line of half its bytes at most.
