@@ -349,6 +349,8 @@ impl Watch {
         if !self.signals.is_undecided() || self.supervisor.was_stopped() {
             let ends = self.supervisor.system.reap();
             self.supervisor.ended(self.now(), &ends);
+        } else {
+            self.supervisor.tick(self.now());
         }
     }
 }

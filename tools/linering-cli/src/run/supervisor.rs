@@ -187,13 +187,13 @@ impl<S: System> Supervisor<S> {
         self.finish_if_over(now, job);
     }
 
-    /// A job's pipes are at their end, or were closed.
+    /// A job's pipes are at their end, or were closed. What is due is left to the next
+    /// [`tick`](Self::tick): more of this may be known already.
     pub fn output_ended(&mut self, now: Duration, job: usize) {
         if let Some(active) = self.active.get_mut(&job) {
             active.is_open = false;
         }
         self.finish_if_over(now, job);
-        self.tick(now);
     }
 
     /// What the workers write has no reader any more.

@@ -251,8 +251,9 @@ impl System for Processes {
         holders.truncate(MOST_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         self.note(format!(
-            "worker {job} has ended, but its output is kept open by {}{more} \
+            "worker {} has ended, but its output is kept open by {}{more} \
              (--linger TIME: how long to wait for it)",
+            self.launcher.name(job),
             holders.join(", ")
         ));
     }

@@ -127,7 +127,12 @@ impl Test {
 
     fn ends(&mut self, job: usize, end: End) {
         self.ends_with_output_open(job, end);
+        self.output_ends(job);
+    }
+
+    fn output_ends(&mut self, job: usize) {
         self.supervisor.output_ended(self.now, job);
+        self.supervisor.tick(self.now);
     }
 
     fn ends_with_output_open(&mut self, job: usize, end: End) {
@@ -159,7 +164,7 @@ fn a_run_is_over_when_all_have_ended_and_their_outputs_too() {
     test.ends(0, exited(0));
     test.ends_with_output_open(1, exited(3));
     assert!(!test.supervisor.is_over());
-    test.supervisor.output_ended(test.now, 1);
+    test.output_ends(1);
     assert!(test.supervisor.is_over());
     assert_eq!(test.did(), [Did::Reported(0, Verdict::Success), Did::Reported(1, Verdict::Failed)]);
     assert_eq!(test.supervisor.outcome().failures, 1);
@@ -417,7 +422,7 @@ fn a_run_that_is_told_to_end_starts_nothing_again() {
     test.ends_with_output_open(0, exited(0));
     test.signal(SIGTERM, Reach::Us);
     test.ends(1, End::Killed(SIGTERM));
-    test.supervisor.output_ended(test.now, 0);
+    test.output_ends(0);
     test.at(100.0);
     assert!(test.supervisor.is_over());
     assert_eq!(test.supervisor.due(), None, "there is nothing to start");
@@ -439,7 +444,7 @@ fn what_keeps_an_output_open_is_named_after_a_second_and_closed_after_linger() {
     test.at(10.0);
     assert_eq!(test.did(), [Close(Scope::Job(0))]);
     assert_eq!(test.supervisor.due(), None, "once");
-    test.supervisor.output_ended(test.now, 0);
+    test.output_ends(0);
     assert!(test.supervisor.is_over());
 }
 
@@ -517,7 +522,7 @@ fn what_does_not_end_though_killed_is_left_and_the_others_go_on() {
         test.did(),
         [Note(note.to_owned()), Did::Reported(0, Verdict::TimedOut), Close(Scope::Job(0))]
     );
-    test.supervisor.output_ended(test.now, 0);
+    test.output_ends(0);
     test.at(16.1);
     assert_eq!(test.did(), [Start(1)]);
     test.ends(1, exited(0));
@@ -579,4 +584,18 @@ fn a_start_waits_for_room() {
     test.supervisor.system.is_full = false;
     test.at(1.1);
     assert_eq!(test.did(), [Start(1)]);
+}
+
+#[test]
+fn of_outputs_that_have_ended_none_is_named() {
+    let mut test = Test::new(Plan { at_once: 2, ..plan(4) });
+    test.ends_with_output_open(0, exited(0));
+    test.ends_with_output_open(1, exited(0));
+    test.did();
+    // Both are known when the time is up, one after the other.
+    test.now = secs(2.0);
+    test.supervisor.output_ended(test.now, 0);
+    test.supervisor.output_ended(test.now, 1);
+    test.supervisor.tick(test.now);
+    assert_eq!(test.did(), [Start(2), Start(3)]);
 }
