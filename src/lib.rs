@@ -123,9 +123,10 @@
 //! # Features
 //!
 //! On by default: `workers` ([`WorkerPool`]), `capture` ([`Capture`]) and `rotate`
-//! ([`RotatingFile`]). `log` has a logger for the crate of that name (`Logger`), `serde` makes
-//! [`Item`], [`Counts`] and [`Totals`] serialisable, `tokio` has a reader for its tasks
-//! (`AsyncReader`), and `journald` a sink that is systemd's log (`Journald`). The crate
+//! ([`RotatingFile`]). `gzip` compresses the files that one leaves
+//! (`RotatingFile::set_compressed`), `log` has a logger for the crate of that name (`Logger`),
+//! `serde` makes [`Item`], [`Counts`] and [`Totals`] serialisable, `tokio` has a reader for its
+//! tasks (`AsyncReader`), and `journald` a sink that is systemd's log (`Journald`). The crate
 //! tracing-linering, in `tools/tracing` of the repository, is for events of the crate `tracing`.
 //!
 //! The protocol and its promises are in `docs/design.md`, the layout of the memory in

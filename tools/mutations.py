@@ -34,11 +34,6 @@ def test(module, name=""):
     return ["--test", "it", "--", f"{module}::{name}"]
 
 
-def journald_test(name):
-    """Tests of a feature that is off by default."""
-    return ["--features", "journald", *test("service::journald", name)]
-
-
 def command_test(name, target=("--test", "command")):
     """Tests of the command: of its binary from outside, or of another target."""
     return ["-p", "linering-cli", *target, "--", name]
@@ -49,6 +44,8 @@ def supervisor_test(name):
 
 
 SUPERVISOR = "tools/linering-cli/src/run/supervisor.rs"
+STOP = "tools/linering-cli/src/run/supervisor/stop.rs"
+CONSOLE = "tools/linering-cli/src/run/console.rs"
 SYSTEM = "tools/linering-cli/src/run/system.rs"
 
 # name, quick, file, what stands there, what is put there, the test that turns red
@@ -368,10 +365,10 @@ MUTATIONS = [
      test("service::pools", "an_interrupt_ends_the_replaced")),
     ("no record forges a field of journald's", True, "src/service/journald.rs",
      "let is_text = !value.iter().any(|byte| *byte < b' ' && *byte != b'\\t');",
-     "let is_text = true;", journald_test("a_record_has_its_fields")),
+     "let is_text = true;", test("service::journald", "a_record_has_its_fields")),
     ("a long message for journald is sealed", True, "src/sys/datagram.rs",
      "fcntl_add_seals(&file, seals)?;", "let _ = (seals, fcntl_add_seals::<&std::fs::File>);",
-     journald_test("a_message_that_is_too_long")),
+     test("service::journald", "a_message_that_is_too_long")),
     ("a process that exits ends its writers", True, "src/sys/leaving.rs",
      "INSTALLED.store(process::at_exit(end_at_exit), Relaxed);",
      "let _ = process::at_exit; let _ = end_at_exit;",
@@ -385,7 +382,7 @@ MUTATIONS = [
     ("run takes a signal that comes twice at once for one", True, SUPERVISOR,
      "Some(asked) if asked.signal == signal && now < asked.at + MOMENT => return,", "",
      supervisor_test("the_same_signal")),
-    ("run kills what has not ended in its time", True, SUPERVISOR,
+    ("run kills what has not ended in its time", True, STOP,
      "if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) { "
      "stop.killed = Some(now); stop.signal = SIGKILL; } else if",
      "if", supervisor_test("a_stop_tells_all_once")),
@@ -409,6 +406,26 @@ MUTATIONS = [
     ("run adopts what its workers leave behind", True, SYSTEM,
      "rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;", "",
      command_test("run::stops::a_stop_reaches_whole_trees")),
+    ("two numbers do not get the two forms of one old file", True, "src/service/old_files.rs",
+     "unless_gone(fs::remove_file(self.plain(number)))?; "
+     "fs::rename(self.packed(number), self.packed(number + 1))?;",
+     "fs::rename(self.packed(number), self.packed(number + 1))?;",
+     test("compressed", "what_a_kill_has_left")),
+    ("what another still writes is not compressed", True, "src/service/gzip.rs",
+     "if !is_left_alone(&plain) { return Ok(()); }", "",
+     test("compressed", "what_another_still_writes")),
+    ("run leaves what does not end though killed", True, STOP,
+     "if are_over || stop.is_hopeless(now) {", "if are_over {",
+     supervisor_test("what_does_not_end_though_killed")),
+    ("run sets its terminal back", True, CONSOLE,
+     "self.0.release(); self.0.state().is_over = true;", "self.0.state().is_over = true;",
+     command_test("console::tests", ("--bin", "linering"))),
+    ("run takes nothing that is typed in the background", True, CONSOLE,
+     "if !self.console.is_ours() {", "if false {",
+     command_test("run::typed::in_the_background")),
+    ("run passes on a line when the one before was read", True, CONSOLE,
+     "self.unread = Some(SOON);", "self.unread = None;",
+     command_test("run::typed::each_read_gives")),
 ]
 
 

@@ -8,6 +8,8 @@ pub(crate) mod async_reader;
 mod complaint;
 pub(crate) mod drain_guard;
 pub(crate) mod format;
+#[cfg(feature = "gzip")]
+mod gzip;
 #[cfg(feature = "journald")]
 pub(crate) mod journald;
 mod json;
@@ -15,6 +17,8 @@ pub(crate) mod log_drain;
 #[cfg(feature = "log")]
 pub(crate) mod logger;
 mod loss_notes;
+#[cfg(feature = "rotate")]
+mod old_files;
 pub(crate) mod panic_hook;
 mod pump;
 #[cfg(feature = "rotate")]

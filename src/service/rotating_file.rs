@@ -1,13 +1,15 @@
 //! [`RotatingFile`]: where a draining side puts its lines.
 
-use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::ErrorKind::{self, NotFound, PermissionDenied};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "gzip")]
+use super::gzip::Compressor;
+use super::old_files::{OldFiles, inherit};
 use crate::sys::file::FileLock;
 
 /// A file that lines are appended to, and that makes room for a new one when it is full.
@@ -45,10 +47,11 @@ use crate::sys::file::FileLock;
 /// ```
 #[derive(Debug)]
 pub struct RotatingFile {
-    path: PathBuf,
     limit: u64,
     longest: Option<Duration>,
-    keep: u32,
+    old: OldFiles,
+    #[cfg(feature = "gzip")]
+    compressor: Option<Compressor>,
     file: File,
     /// When it was begun, as far as the file system knows.
     born: SystemTime,
@@ -79,8 +82,8 @@ impl RotatingFile {
                 "found a limit of 0 bytes, expected at least 1: each line would rotate",
             );
         }
-        let (path, keep) = (path.as_ref().to_owned(), keep.max(1));
-        let (file, inode) = append(&path)?;
+        let old = OldFiles::new(path.as_ref(), keep);
+        let (file, inode) = append(old.path())?;
         if limit < u64::MAX && inode.is_none() {
             return refused(
                 "found something that is not a regular file, expected one: only those rotate",
@@ -88,8 +91,20 @@ impl RotatingFile {
         }
         let (open, torn, stale) = (false, true, false);
         let (longest, born) = (None, SystemTime::now());
-        let mut log =
-            Self { path, limit, longest, keep, file, born, inode, size: 0, open, torn, stale };
+        let mut log = Self {
+            limit,
+            longest,
+            old,
+            #[cfg(feature = "gzip")]
+            compressor: None,
+            file,
+            born,
+            inode,
+            size: 0,
+            open,
+            torn,
+            stale,
+        };
         log.mend()?;
         Ok(log)
     }
@@ -110,6 +125,39 @@ impl RotatingFile {
         self.longest = time;
     }
 
+    /// Has old files compressed: `FILE.1` becomes `FILE.1.gz`, with its permissions and its time,
+    /// and `keep` counts both forms. A thread of its own does so after each rotation, and with what
+    /// is there now; dropping the value waits until it is done.
+    ///
+    /// The old file is removed when the compressed one is whole and on the disk. Killed between the
+    /// two, both are there, with the same lines, until the next rotation or the next one to open
+    /// the file; killed before, `FILE.gz.part` is there as long. What cannot be compressed, or is
+    /// still written by another process, stays as it is, and is tried again after the next
+    /// rotation. (Where the system does not tell of that, to another user than the file's owner or
+    /// on NFS, a line is lost whose writer was stopped in the middle of it, or before it, for as
+    /// long as a rotation and the compression took.)
+    ///
+    /// ```
+    /// let folder = tempfile::tempdir()?;
+    /// let mut log = linering::RotatingFile::open(folder.path().join("log"), 1_000_000, 5)?;
+    /// log.set_compressed(true)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it starts no thread.
+    #[cfg(feature = "gzip")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "gzip")))]
+    pub fn set_compressed(&mut self, compressed: bool) -> io::Result<()> {
+        if !compressed {
+            self.compressor = None;
+        } else if self.compressor.is_none() && self.inode.is_some() {
+            self.compressor = Some(Compressor::start(self.old.clone())?);
+        }
+        Ok(())
+    }
+
     /// Opens the path anew, which may lead elsewhere by now: between two lines, so in the middle of
     /// one once that has ended. Writing does so by itself where the file was renamed.
     ///
@@ -122,7 +170,7 @@ impl RotatingFile {
     }
 
     fn go_on_at_path(&mut self) -> io::Result<()> {
-        (self.file, self.inode) = append(&self.path)?;
+        (self.file, self.inode) = append(self.old.path())?;
         self.mend()
     }
 
@@ -131,7 +179,7 @@ impl RotatingFile {
         if self.inode.is_none() && !self.stale {
             return Ok(());
         }
-        match fs::metadata(&self.path) {
+        match fs::metadata(self.old.path()) {
             Ok(data) if !self.stale && self.inode == Some((data.dev(), data.ino())) => {
                 self.size = data.len();
                 Ok(())
@@ -155,7 +203,7 @@ impl RotatingFile {
 
     /// `None` if another has renamed or cut the file just now: then it is for that one to see to.
     fn last_byte(&self) -> io::Result<Option<u8>> {
-        let mut reader = match File::open(&self.path) {
+        let mut reader = match File::open(self.old.path()) {
             // Or it may be written and not read: a log of which others see no line.
             Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(None),
             other => other?,
@@ -190,21 +238,15 @@ impl RotatingFile {
 
     /// Begins a new file, unless another has done so by now. `false` while another does.
     fn rotate(&mut self) -> io::Result<bool> {
+        #[cfg(feature = "gzip")]
+        let turn = self.compressor.as_ref().and_then(Compressor::turn);
+        #[cfg(feature = "gzip")]
+        let _turn = turn.as_ref().map(|turn| turn.lock());
         let Some(lock) = FileLock::try_of(&self.file)? else { return Ok(false) };
-        let found = fs::metadata(&self.path);
+        let found = fs::metadata(self.old.path());
         if found.is_ok_and(|data| self.inode == Some((data.dev(), data.ino()))) {
-            // From the first number that is not taken, or the last: one step for each file before
-            // it.
-            let free = (1..self.keep).find(|number| !self.old(*number).exists());
-            for number in (1..free.unwrap_or(self.keep)).rev() {
-                fs::rename(self.old(number), self.old(number + 1))?;
-            }
-            // From the last one, so that none is left behind a gap if this is killed meanwhile.
-            let end = (self.keep + 1..).find(|number| !self.old(*number).exists());
-            for number in (self.keep + 1..end.unwrap_or(0)).rev() {
-                fs::remove_file(self.old(number))?;
-            }
-            match fs::rename(&self.path, self.old(1)) {
+            self.old.make_room()?;
+            match fs::rename(self.old.path(), self.old.plain(1)) {
                 // Another process took it away.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 renamed => renamed?,
@@ -213,22 +255,18 @@ impl RotatingFile {
         drop(lock);
         let before = self.file.metadata()?;
         // Not more than before, from the beginning.
-        if let Ok(file) = append_to(&self.path, true, before.mode() & 0o777) {
+        if let Ok(file) = append_to(self.old.path(), true, before.mode() & 0o777) {
             inherit(&file, &before);
         }
         self.go_on_at_path()?;
+        #[cfg(feature = "gzip")]
+        self.compressor.iter().for_each(Compressor::look);
         Ok(true)
     }
 
     fn is_old(&self) -> bool {
         self.longest
             .is_some_and(|longest| self.born.elapsed().is_ok_and(|elapsed| elapsed >= longest))
-    }
-
-    fn old(&self, number: u32) -> PathBuf {
-        let mut name = OsString::from(&self.path);
-        name.push(format!(".{number}"));
-        name.into()
     }
 }
 
@@ -241,14 +279,6 @@ fn append(path: &Path) -> io::Result<(File, Option<(u64, u64)>)> {
 
 fn append_to(path: &Path, is_new: bool, mode: u32) -> io::Result<File> {
     File::options().append(true).create(true).create_new(is_new).mode(mode).open(path)
-}
-
-/// Gives a new file the owner and the permissions of the one before, as far as that is allowed.
-fn inherit(file: &File, before: &Metadata) {
-    let _ = fchown(file, None, Some(before.gid()));
-    let _ = fchown(file, Some(before.uid()), None);
-    // After that: a new owner may take permissions away.
-    let _ = file.set_permissions(before.permissions());
 }
 
 impl RotatingFile {

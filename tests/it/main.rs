@@ -17,6 +17,8 @@ mod borrowed;
 mod capture;
 mod checksums;
 mod common;
+#[cfg(feature = "gzip")]
+mod compressed;
 mod crash;
 mod cut_short;
 mod every_instruction;

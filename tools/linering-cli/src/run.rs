@@ -2,6 +2,8 @@
 //! processes left behind. `docs/run.md` has the design; this wires its rooms.
 
 mod args;
+mod backlog;
+mod console;
 mod drain;
 mod end;
 mod job_log;
@@ -24,6 +26,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +36,8 @@ use signal_hook::consts::SIGTSTP;
 
 use crate::failure::{Failure, note};
 pub use args::Args;
+use backlog::Backlog;
+use console::{Console, Restored};
 use drain::{Desk, Drain, Printed};
 use job_log::JobLog;
 use mailbox::Mailbox;
@@ -42,7 +47,7 @@ use pump::Order;
 use signals::Signals;
 use summary::Summary;
 use supervisor::{Outcome, Supervisor, System as _, Verdict};
-use system::{Launcher, Processes, Witnesses};
+use system::{Inputs, Keyboard, Launcher, Outputs, Processes, Witnesses};
 use unsaid::Unsaid;
 
 /// The exit code for a failure of ours, wrong usage included.
@@ -127,26 +132,39 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let names = jobs.iter().map(|job| job.name.clone()).collect();
     let progress = Progress::new(args.progress, jobs.len());
     let unsaid = Unsaid::default();
+    // The other half is for what workers take that link linering.
+    let backlog = Backlog::new(ring::seats(plan.at_once) / 2);
     let printer = Printer::new(style, sinks, names, progress, unsaid.clone());
     let drain = Drain {
         reader,
-        desk: Desk::new(printer, Summary::new(jobs.len()), told.clone(), log, plan.at_once),
+        desk: Desk::new(
+            printer,
+            Summary::new(jobs.len()),
+            told.clone(),
+            log,
+            backlog.clone(),
+            plan.at_once,
+        ),
         wants_table: args.summary,
         is_alone,
         outlives: args.outlives(),
         letters: letters.clone(),
     };
     let pump = pump::start(&ring, args.reads(plan.at_once), orders.clone(), letters.clone())?;
-    let launcher = Launcher::new(ring, jobs, args.outputs(), inputs, plan.at_once);
+    let keyboard = keyboard(args, &inputs)?;
+    let console = keyboard.as_ref().map(|keyboard| Restored(Arc::clone(&keyboard.console)));
+    let (outputs, at_once) = (args.outputs(), plan.at_once);
+    let launcher = Launcher::new(ring, jobs, outputs, inputs, keyboard, at_once);
     let processes =
-        Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone());
+        Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone(), backlog);
     let processes = processes.map_err(refused("adopt processes"))?;
     drain::start(drain).map_err(refused("print"))?;
 
     let linger = plan.linger;
     let supervisor = Supervisor::new(plan, processes);
     let (began, printed, failed, saying) = (Instant::now(), None, false, 0);
-    let mut watch = Watch { began, signals, letters, unsaid, saying, supervisor, printed, failed };
+    let mut watch =
+        Watch { began, signals, letters, unsaid, saying, supervisor, console, printed, failed };
     watch.run();
     orders.put(Order::Finish);
     watch.finish(&told, linger);
@@ -176,6 +194,18 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let is_ours = printed.has_failed || watch.failed;
     let is_strictly_failed = args.strict && printed.has_lost;
     Ok(Ending::Code(if is_ours { OURS } else { verdict(&outcome, is_alone, is_strictly_failed) }))
+}
+
+/// What is typed, if a worker with a terminal is to have it. A file or a pipe it reads itself.
+fn keyboard(args: &Args, inputs: &Inputs) -> Result<Option<Keyboard>, Failure> {
+    if args.outputs() != Outputs::Terminal || !matches!(inputs, Inputs::One(_)) {
+        return Ok(None);
+    }
+    let terminal = rustix::stdio::stdin().try_clone_to_owned();
+    let Some(console) = terminal.ok().and_then(Console::new) else { return Ok(None) };
+    let (console, to) = (Arc::new(console), mailbox()?);
+    console::pass_on(Arc::clone(&console), to.clone()).map_err(refused("read what is typed"))?;
+    Ok(Some(Keyboard { console, to }))
 }
 
 fn mailbox<T>() -> Result<Mailbox<T>, Failure> {
@@ -210,6 +240,7 @@ struct Watch {
     /// Threads that say something.
     saying: usize,
     supervisor: Supervisor<Processes>,
+    console: Option<Restored>,
     /// The printer's last letter.
     printed: Option<Result<Printed, String>>,
     failed: bool,
@@ -237,7 +268,7 @@ impl Watch {
         let mut leave_at = None;
         while self.printed.is_none() || self.saying > 0 || !self.supervisor.is_over() {
             let now = self.now();
-            if self.supervisor.was_stopped() {
+            if self.supervisor.was_stopped() || self.supervisor.outcome().has_left {
                 finish_at = finish_at.or(Some(now + OUTPUT_PATIENCE));
             }
             if self.supervisor.outcome().in_a_hurry && self.supervisor.is_over() {
@@ -286,8 +317,12 @@ impl Watch {
         let _ = poll(&mut polled, limit.as_ref());
         for (signal, reach) in self.signals.take(self.supervisor.system.witnesses()) {
             self.supervisor.signal(self.now(), signal, reach);
-            if signal == SIGTSTP {
-                signals::stop_here();
+            match &self.console {
+                Some(Restored(console)) if signal == SIGTSTP => {
+                    console.around_stop(signals::stop_here);
+                }
+                None if signal == SIGTSTP => signals::stop_here(),
+                _ => {}
             }
         }
         self.say_what_is_late();
@@ -314,6 +349,8 @@ impl Watch {
         if !self.signals.is_undecided() || self.supervisor.was_stopped() {
             let ends = self.supervisor.system.reap();
             self.supervisor.ended(self.now(), &ends);
+        } else {
+            self.supervisor.tick(self.now());
         }
     }
 }

@@ -12,7 +12,7 @@ use linering::RotatingFile;
 use super::jobs;
 use super::plan::{Halt, Plan, Restarts};
 use super::printer::Style;
-use super::pump::Reads;
+use super::pump::{Prompts, Reads};
 use super::system::{Inputs, Job, Outputs};
 use crate::failure::Failure;
 use crate::on_full::OnFull;
@@ -105,8 +105,10 @@ pub struct Args {
     /// Give each worker a terminal, for its output and its error
     ///
     /// Programs that hold their lines back when they write to a pipe do not before a terminal, and
-    /// use colours there (see --color always). The terminal has the size of this one. Each worker
-    /// leads a session of its own then.
+    /// use colours there (see --color always). The terminal has the size of this one, and what is
+    /// typed here is typed there, for the one worker that reads the standard input (see --stdin):
+    /// a line at a time, or key by key and not shown if it says so. Each worker leads a session of
+    /// its own then.
     #[arg(long)]
     pub pty: bool,
 
@@ -176,6 +178,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "5", requires = "rotate", value_parser = within(1, 1_000_000))]
     pub keep: usize,
 
+    /// Compress old output files: FILE.1.gz and so on; --keep counts both forms
+    #[arg(long, requires = "rotate")]
+    pub compress: bool,
+
     /// What is done when the ring is full
     ///
     /// "block" makes the workers wait, and loses nothing. With the others, lost lines are
@@ -191,7 +197,7 @@ pub struct Args {
     #[arg(long)]
     pub summary: bool,
 
-    /// Lines (or parts of long lines) that the ring holds: 2048, or 512 for one worker
+    /// Lines (or parts of long lines) that the ring holds: 2048, or 256 for one worker
     #[arg(long, value_name = "N")]
     pub lines: Option<usize>,
 
@@ -287,7 +293,7 @@ impl Args {
     /// waits in its pipe.
     pub fn lines(&self, workers: usize) -> usize {
         let is_small = workers == 1 && self.on_full == OnFull::Block && !self.outlives();
-        self.lines.unwrap_or(if is_small { 512 } else { 2048 })
+        self.lines.unwrap_or(if is_small { 256 } else { 2048 })
     }
 
     /// How the pump reads. A ring that overwrites holds a line of half its bytes at most.
@@ -297,7 +303,11 @@ impl Args {
         let at_once = (most / 2).min(1 << 16);
         let slack = if most == usize::MAX { 4 } else { 0 };
         // What one worker writes is printed as it was written, however it is divided.
-        let prompts = workers == 1 && self.format != Format::Json && !self.group;
+        let prompts = match workers {
+            _ if self.format == Format::Json || self.group => Prompts::None,
+            1 => Prompts::All,
+            _ => Prompts::Answered,
+        };
         // Where lines are counted or numbered each is on its own.
         let packed = self.on_full == OnFull::Block && self.format != Format::Json;
         let max_line =
@@ -332,6 +342,7 @@ impl Args {
             halt: self.halt,
             kill_after: self.kill_after.0,
             linger: self.linger.0,
+            has_terminals: self.pty,
         })
     }
 
@@ -454,6 +465,8 @@ impl Args {
             let file = RotatingFile::open(path, limit, self.keep as u32);
             let mut file = file.map_err(|error| Failure::of_path("write", path, &error))?;
             file.set_longest_time(self.rotate.and_then(|rotation| rotation.time));
+            file.set_compressed(self.compress)
+                .map_err(|error| Failure::Failed(format!("cannot compress files: {error}")))?;
             sinks.push(Sink::new(path.display().to_string(), plain, file));
         }
         Ok(sinks)

@@ -9,6 +9,7 @@ use linering::{Item, ReadError, Reader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Letter;
+use super::backlog::Backlog;
 use super::job_log::JobLog;
 use super::losses::Losses;
 use super::mailbox::Mailbox;
@@ -39,6 +40,7 @@ pub struct Desk {
     told: Mailbox<Told>,
     log: Option<JobLog>,
     losses: Losses,
+    backlog: Backlog,
     /// At a time.
     workers: usize,
     failures: usize,
@@ -124,11 +126,23 @@ impl Desk {
         summary: Summary,
         told: Mailbox<Told>,
         log: Option<JobLog>,
+        backlog: Backlog,
         workers: usize,
     ) -> Self {
         let (losses, failures) = (Losses::default(), 0);
         let (last_end, is_finishing) = (None, false);
-        Self { printer, summary, told, log, losses, workers, failures, last_end, is_finishing }
+        Self {
+            printer,
+            summary,
+            told,
+            log,
+            losses,
+            backlog,
+            workers,
+            failures,
+            last_end,
+            is_finishing,
+        }
     }
 
     /// Takes in what it was told.
@@ -164,7 +178,7 @@ impl Desk {
 
     /// Hands an item of the ring on to what prints and to what counts.
     fn deliver(&mut self, item: &Item<'_>) {
-        let Self { printer, summary, losses, .. } = self;
+        let Self { printer, summary, losses, backlog, .. } = self;
         match item {
             Item::Line(line) => {
                 let worker = worker_of(&line.label);
@@ -182,7 +196,10 @@ impl Desk {
                 losses.add(worker, lost);
                 summary.lost(worker, lost.lines);
             }
-            Item::Ended(ended) => printer.ended(worker_of(&ended.label)),
+            Item::Ended(ended) => {
+                backlog.give_back();
+                printer.ended(worker_of(&ended.label));
+            }
             other => {
                 summary.skipped();
                 printer.aside(|| note(other));

@@ -40,9 +40,11 @@ impl End {
         }
     }
 
-    /// As a process ends that writes to a pipe without a reader, or a shell whose command did.
-    pub fn is_of_pipe(self) -> bool {
-        self.code() == 128 + libc::SIGPIPE
+    /// As a process ends that writes where no reader is any more, or a shell whose command did; or
+    /// one whose terminal was closed.
+    pub fn is_unread(self, has_terminal: bool) -> bool {
+        let signal = self.code() - 128;
+        signal == libc::SIGPIPE || has_terminal && signal == libc::SIGHUP
     }
 
     /// What is said of a worker that ended so.

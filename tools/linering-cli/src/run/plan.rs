@@ -24,6 +24,8 @@ pub struct Plan {
     pub kill_after: Option<Duration>,
     /// From a worker's end to the closing of its output; `None`: never.
     pub linger: Option<Duration>,
+    /// Each worker has a terminal.
+    pub has_terminals: bool,
 }
 
 impl Plan {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -12,6 +11,7 @@ use rustix::io::Errno;
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::Letter;
+use super::console::Console;
 use super::mailbox::Mailbox;
 use crate::failure::Failure;
 
@@ -27,7 +27,16 @@ pub struct Reads {
     /// Short lines may share slots.
     pub packed: bool,
     /// An unfinished line is passed on when nothing comes for a while: a person may wait for it.
-    pub prompts: bool,
+    pub prompts: Prompts,
+}
+
+/// Whose unfinished lines are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompts {
+    None,
+    /// Those that a person may answer.
+    Answered,
+    All,
 }
 
 /// A worker's pipe, or our side of its terminal.
@@ -35,8 +44,12 @@ pub struct Reads {
 pub struct Pipe {
     pub worker: usize,
     pub stream: Stream,
-    pub end: OwnedFd,
+    pub end: Arc<File>,
     pub seat: Arc<KeptSeat>,
+    /// A person may answer this worker.
+    pub is_answered: bool,
+    /// Where what is typed for this terminal is, which says when that changes (`TIOCPKT`).
+    pub console: Option<Arc<Console>>,
 }
 
 /// The seat that a worker may open, if it links linering. Given up with the worker's last pipe: one
@@ -68,8 +81,10 @@ pub enum Order {
 /// A pipe and its way into the ring.
 struct Source {
     worker: usize,
-    from: File,
+    from: Arc<File>,
     mirror: LineProcMirror,
+    is_answered: bool,
+    console: Option<Arc<Console>>,
     _seat: Arc<KeptSeat>,
     /// Bytes since the last end of line, or since the line was cut.
     since_end: usize,
@@ -131,14 +146,16 @@ pub fn start(
 
 impl Pump {
     fn run(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; self.reads.at_once];
+        // With what a terminal says before.
+        let mut buffer = vec![0; self.reads.at_once + 1];
         let pause = Timespec { tv_sec: 0, tv_nsec: PAUSE };
         loop {
             self.obey(&mut buffer)?;
             if self.is_finishing && self.sources.is_empty() {
                 return Ok(());
             }
-            let prompts = self.reads.prompts && self.sources.iter().any(Source::is_prompting);
+            let reads = self.reads;
+            let prompts = self.sources.iter().any(|source| source.is_prompting(reads));
             let mut polled: Vec<_> = self
                 .sources
                 .iter()
@@ -147,7 +164,7 @@ impl Pump {
             polled.push(PollFd::new(&self.orders, PollFlags::IN));
             match poll(&mut polled, prompts.then_some(&pause)) {
                 Ok(0) => {
-                    self.sources.iter_mut().try_for_each(Source::show)?;
+                    self.sources.iter_mut().try_for_each(|source| source.show(reads))?;
                     continue;
                 }
                 Ok(_) => {}
@@ -160,7 +177,7 @@ impl Pump {
             ready.pop();
             let mut over = Vec::new();
             for (index, source) in self.sources.iter_mut().enumerate() {
-                if ready[index] && source.pass_on(&mut buffer, self.reads)? == 0 {
+                if ready[index] && source.pass_on(&mut buffer, reads)?.is_none() {
                     over.push(index);
                 }
             }
@@ -193,14 +210,15 @@ impl Pump {
     }
 
     fn add(&mut self, pipe: Pipe) -> io::Result<()> {
-        let Pipe { worker, stream, end, seat } = pipe;
+        let Pipe { worker, stream, end: from, seat, is_answered, console } = pipe;
         let mut mirror = self.ring.mirror_labelled(&worker.to_string())?;
         mirror.set_stream(stream);
-        let from = end.into();
         self.sources.push(Source {
             worker,
             from,
             mirror,
+            is_answered,
+            console,
             _seat: seat,
             since_end: 0,
             is_shown: false,
@@ -221,7 +239,8 @@ impl Pump {
 
     /// The drop of a pipe's mirror is an EOF.
     fn end(&mut self, index: usize) {
-        let Source { worker, .. } = self.sources.swap_remove(index);
+        let Source { worker, console, .. } = self.sources.swap_remove(index);
+        console.iter().for_each(|console| console.release());
         if self.sources.iter().all(|source| source.worker != worker) {
             self.ended(worker);
         }
@@ -233,13 +252,18 @@ impl Pump {
 }
 
 impl Source {
-    fn is_prompting(&self) -> bool {
-        self.since_end > 0 && !self.is_shown
+    fn is_prompting(&self, reads: Reads) -> bool {
+        let prompts = match reads.prompts {
+            Prompts::None => false,
+            Prompts::Answered => self.is_answered,
+            Prompts::All => true,
+        };
+        prompts && self.since_end > 0 && !self.is_shown
     }
 
     /// Passes an unfinished line on.
-    fn show(&mut self) -> io::Result<()> {
-        if self.is_prompting() {
+    fn show(&mut self, reads: Reads) -> io::Result<()> {
+        if self.is_prompting(reads) {
             self.mirror.flush_partial()?;
             self.is_shown = true;
         }
@@ -252,26 +276,38 @@ impl Source {
         let mut left = rustix::io::ioctl_fionread(&self.from)?;
         while left > 0 {
             match self.pass_on(buffer, reads)? {
-                0 => break,
-                read => left = left.saturating_sub(read as u64),
+                None => break,
+                Some(read) => left = left.saturating_sub(read as u64),
             }
         }
         Ok(())
     }
 
-    /// Passes on what is there, waiting for it: how many bytes, 0 at the end.
-    fn pass_on(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<usize> {
+    /// Passes on what is there, waiting for it: how many bytes, `None` at the end.
+    fn pass_on(&mut self, buffer: &mut [u8], reads: Reads) -> io::Result<Option<usize>> {
+        let most = reads.at_once + usize::from(self.console.is_some());
         let read = loop {
-            match self.from.read(buffer) {
-                Ok(0) => return Ok(0),
+            match (&*self.from).read(&mut buffer[..most]) {
+                Ok(0) => return Ok(None),
                 Ok(read) => break read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A terminal of which no process has the other side.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(0),
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(None),
                 Err(error) => return Err(error),
             }
         };
-        let bytes = &buffer[..read];
+        let mut bytes = &buffer[..read];
+        if let Some(console) = &self.console {
+            if bytes[0] != 0 {
+                // Something has changed, and no text comes with it.
+                console.follow(&self.from);
+            }
+            bytes = if bytes[0] == 0 { &bytes[1..] } else { &[] };
+        }
+        let read = bytes.len();
+        if read == 0 {
+            return Ok(Some(0));
+        }
         self.since_end = match memchr::memrchr(b'\n', bytes) {
             Some(end) => read - end - 1,
             None => self.since_end + read,
@@ -289,7 +325,7 @@ impl Source {
             }
             None => self.write(bytes, reads)?,
         }
-        Ok(read)
+        Ok(Some(read))
     }
 
     fn write(&mut self, bytes: &[u8], reads: Reads) -> io::Result<()> {

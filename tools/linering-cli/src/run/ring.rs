@@ -7,6 +7,12 @@ use super::pump::Reads;
 use crate::failure::Failure;
 use crate::output::Format;
 
+/// Seats of a ring for so many workers at a time: those that live have three each, and of the ends
+/// of others some hundreds may wait to be printed. Making many takes its time.
+pub fn seats(workers: usize) -> usize {
+    (4 * (3 * workers + 3)).max(1024)
+}
+
 /// Makes the ring, for so many workers at a time.
 pub fn make(args: &Args, workers: usize) -> Result<LineRing, Failure> {
     // The pump cuts before a line is too long, by a read at most.
@@ -22,6 +28,7 @@ pub fn make(args: &Args, workers: usize) -> Result<LineRing, Failure> {
         .wake_up(WakeUp::Pipe)
         // A worker that is started again may come before the end of the one before is read.
         .mirrors(3 * workers + 3)
+        .seats(seats(workers))
         .max_line(max_line)
         .assembly_budget(2 * workers.saturating_mul(max_line));
     let ring = match (&args.file, &args.name) {

@@ -2,155 +2,31 @@
 //! own, and knows no lines. It is told what happened and what time it is, and has a [`System`] do
 //! what follows. `docs/run.md` has the rules.
 
+mod stop;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::end::End;
 use super::plan::{Plan, TOLD, back_off};
-
-/// Which processes were sent a signal that came here too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
-    /// This one alone.
-    Us,
-    /// The process group.
-    Group,
-    /// All that there are.
-    All,
-}
-
-/// Whose processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    All,
-    Job(usize),
-}
-
-/// What a walk over the descendants found.
-#[derive(Debug, Default)]
-pub struct Walk {
-    /// How many live on and can be waited for.
-    pub left: usize,
-    /// The jobs whose workers lived when they were told.
-    pub told: Vec<usize>,
-}
-
-/// Why a job could not be started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotStarted {
-    pub sentence: String,
-    /// The exit code that says so.
-    pub code: u8,
-}
-
-/// What is said of a job that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    pub job: usize,
-    pub end: End,
-    pub kind: Verdict,
-    /// What it took.
-    pub took: Duration,
-    pub attempt: u32,
-    /// It was told to end before.
-    pub was_told: bool,
-}
-
-impl Report {
-    /// What is said of a job of this name.
-    pub fn sentence(&self, name: &str) -> String {
-        let end = self.end.predicate();
-        match self.kind {
-            Verdict::TimedOut => format!("worker {name} was out of time and {end}"),
-            Verdict::Again => format!("worker {name} {end}: started again"),
-            _ => format!("worker {name} {end}"),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Success,
-    Failed,
-    /// It took longer than it may.
-    TimedOut,
-    /// It failed, and is started again.
-    Again,
-    /// It was told to end, or its output has no reader.
-    Excused,
-}
-
-/// What does as the supervisor says.
-pub trait System {
-    fn start(&mut self, job: usize) -> Result<(), NotStarted>;
-
-    /// Passes a signal on to one worker, unless it was among those that were sent it.
-    fn tell(&mut self, job: usize, signal: i32, reach: Reach);
-
-    /// Tells each process that was not told this yet, unless it was among those that were sent it.
-    fn tell_all(&mut self, scope: Scope, signal: i32, reach: Reach) -> Walk;
-
-    /// Closes a job's pipes, or all, once what is in them was read.
-    fn close(&mut self, scope: Scope);
-
-    /// Names the processes that keep a job's output open.
-    fn name_holders(&mut self, job: usize);
-
-    fn report(&mut self, report: Report);
-
-    fn note(&mut self, sentence: String);
-}
+use stop::Stop;
+pub use words::{NotStarted, Reach, Report, Scope, System, Verdict, Walk};
 
 /// A second signal within this time is the first one, sent twice: by a terminal and a shell, say.
 const MOMENT: Duration = Duration::from_millis(200);
 /// A second one within this time is meant to kill.
 const HURRY: Duration = Duration::from_secs(5);
-/// How often descendants are looked at while they are to end: so often at first,
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// and so often if that takes long.
-const LOOK_SELDOM: Duration = Duration::from_secs(1);
-/// By this part of the time that it has taken the next look comes later.
-const LOOK_LATER: u32 = 20;
-/// How long killed processes are waited for.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a worker's output may stay open after its end before it is said why.
 const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 /// Jobs that are started before signals are looked at again.
 const STARTS_AT_ONCE: usize = 16;
+/// How long a start waits for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// What ran for so long is started again as if for the first time.
 const STEADY: Duration = Duration::from_secs(60);
-
-/// Processes that are to end.
-#[derive(Clone, Copy, Debug)]
-struct Stop {
-    /// What they were told.
-    signal: i32,
-    since: Duration,
-    kill_at: Option<Duration>,
-    killed: Option<Duration>,
-    look_at: Duration,
-}
-
-impl Stop {
-    fn new(signal: i32, now: Duration, plan: &Plan) -> Self {
-        let kill_at = plan.kill_after.map(|after| now + after);
-        Self { signal, since: now, kill_at, killed: None, look_at: now }
-    }
-
-    /// Says when they are looked at again.
-    fn look_again(&mut self, now: Duration) {
-        let since = self.killed.unwrap_or(self.since);
-        let gap = (now.saturating_sub(since) / LOOK_LATER).clamp(LOOK_EVERY, LOOK_SELDOM);
-        let deadline = match self.killed {
-            Some(killed) => Some(killed + KILL_PATIENCE),
-            None => self.kill_at,
-        };
-        let deadline = deadline.filter(|deadline| *deadline > now);
-        self.look_at = deadline.map_or(now + gap, |deadline| deadline.min(now + gap));
-    }
-}
 
 /// Signals that asked for the end.
 #[derive(Clone, Copy, Debug)]
@@ -189,6 +65,8 @@ pub struct Outcome {
     pub not_started: Option<NotStarted>,
     /// Outputs are not waited for.
     pub in_a_hurry: bool,
+    /// Processes are left that do not end though they were killed.
+    pub has_left: bool,
 }
 
 #[derive(Debug)]
@@ -284,7 +162,8 @@ impl<S: System> Supervisor<S> {
         active.ended = Some(now);
         self.quits[1] |= end == End::Killed(SIGQUIT);
         let took = now.saturating_sub(active.since);
-        let is_excused = self.told.contains(&job) || self.is_unread && end.is_of_pipe();
+        let is_excused =
+            self.told.contains(&job) || self.is_unread && end.is_unread(self.plan.has_terminals);
         let (attempt, restarts) = (active.attempt, self.plan.restarts);
         let may_run_again =
             attempt < restarts.most && !is_excused && !self.is_closed && self.stop.is_none();
@@ -308,13 +187,13 @@ impl<S: System> Supervisor<S> {
         self.finish_if_over(now, job);
     }
 
-    /// A job's pipes are at their end, or were closed.
+    /// A job's pipes are at their end, or were closed. What is due is left to the next
+    /// [`tick`](Self::tick): more of this may be known already.
     pub fn output_ended(&mut self, now: Duration, job: usize) {
         if let Some(active) = self.active.get_mut(&job) {
             active.is_open = false;
         }
         self.finish_if_over(now, job);
-        self.tick(now);
     }
 
     /// What the workers write has no reader any more.
@@ -358,82 +237,6 @@ impl<S: System> Supervisor<S> {
             self.tick(now);
         } else {
             self.stop(now, signal, reach);
-        }
-    }
-
-    // ---------------------------------------------------------------------------------------- stop
-
-    fn stop(&mut self, now: Duration, signal: i32, reach: Reach) {
-        self.is_closed = true;
-        self.is_swept = false;
-        let before = self.stop.unwrap_or_else(|| Stop::new(signal, now, &self.plan));
-        if before.killed.is_none() {
-            self.stop = Some(Stop { signal, look_at: now + LOOK_EVERY, ..before });
-        }
-        if reach > Reach::Us {
-            // They may have ended by it before the walk.
-            let running = self.active.iter().filter(|(_, active)| active.ended.is_none());
-            self.told.extend(running.map(|(job, _)| job));
-        }
-        let walk = self.system.tell_all(Scope::All, signal, reach);
-        self.told.extend(walk.told);
-        self.tick(now);
-    }
-
-    fn kill(&mut self, now: Duration) {
-        self.is_closed = true;
-        self.is_swept = false;
-        let stop = Stop::new(SIGKILL, now, &self.plan);
-        self.stop = Some(Stop { kill_at: Some(now), ..stop });
-    }
-
-    fn look_at_all(&mut self, now: Duration) {
-        let Some(mut stop) = self.stop.filter(|stop| stop.look_at <= now && !self.is_swept) else {
-            return;
-        };
-        if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) {
-            stop.killed = Some(now);
-            stop.signal = SIGKILL;
-        } else if stop.killed.is_none() && self.active.values().all(|active| active.ended.is_some())
-        {
-            // Background jobs of a shell ignore what a terminal sends.
-            stop.signal = TOLD;
-        }
-        stop.look_again(now);
-        let walk = self.system.tell_all(Scope::All, stop.signal, Reach::Us);
-        self.told.extend(walk.told);
-        let are_awaited = self.active.values().any(|active| active.ended.is_none());
-        self.is_swept = walk.left == 0 && !are_awaited;
-        if !self.is_swept && stop.killed.is_some_and(|killed| killed + KILL_PATIENCE <= now) {
-            let left = walk.left;
-            self.system.note(format!("{left} processes are left: they do not end though killed"));
-            self.outcome.in_a_hurry = true;
-            self.is_swept = true;
-            self.active.clear();
-        }
-        self.stop = Some(stop);
-        if self.is_swept {
-            // All that they had written is in the pipes; processes that could not be told may have
-            // them still.
-            self.system.close(Scope::All);
-        }
-    }
-
-    fn look_at_late(&mut self, now: Duration, job: usize) {
-        let Some(active) = self.active.get_mut(&job) else { return };
-        let is_due = |stop: &Stop| !active.is_swept && stop.look_at <= now;
-        let Some(mut stop) = active.timed_out.filter(is_due) else { return };
-        if stop.killed.is_none() && stop.kill_at.is_some_and(|at| at <= now) {
-            stop.killed = Some(now);
-            stop.signal = SIGKILL;
-        }
-        stop.look_again(now);
-        active.timed_out = Some(stop);
-        let walk = self.system.tell_all(Scope::Job(job), stop.signal, Reach::Us);
-        if walk.left == 0 && self.active.get(&job).is_some_and(|active| active.ended.is_some()) {
-            self.active.entry(job).and_modify(|active| active.is_swept = true);
-            self.system.close(Scope::Job(job));
-            self.finish_if_over(now, job);
         }
     }
 
@@ -515,6 +318,10 @@ impl<S: System> Supervisor<S> {
     fn start_some(&mut self, now: Duration) {
         for _ in 0..STARTS_AT_ONCE {
             if self.start_due().is_none_or(|due| due > now) {
+                return;
+            }
+            if !self.system.has_room() {
+                self.next_start = now + ROOM_PAUSE;
                 return;
             }
             let due = self.again.iter().position(|(from, ..)| *from <= now);

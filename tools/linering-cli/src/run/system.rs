@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGTSTP, SIGWINCH};
 
+use super::backlog::Backlog;
 use super::end::End;
 use super::mailbox::Mailbox;
 use super::printer::Told;
@@ -21,7 +22,7 @@ use super::pump::Order;
 use super::supervisor::{NotStarted, Reach, Report, Scope, System, Verdict, Walk};
 use super::unsaid::Unsaid;
 
-pub use launch::{Inputs, Launcher, Outputs};
+pub use launch::{Inputs, Keyboard, Launcher, Outputs};
 pub use witness::Witnesses;
 
 /// What one job runs.
@@ -40,6 +41,7 @@ pub struct Processes {
     pump: Mailbox<Order>,
     printer: Mailbox<Told>,
     unsaid: Unsaid,
+    backlog: Backlog,
     /// The worker of each job that was not reaped yet.
     workers: HashMap<usize, i32>,
     jobs: HashMap<i32, usize>,
@@ -58,6 +60,7 @@ impl Processes {
         pump: Mailbox<Order>,
         printer: Mailbox<Told>,
         unsaid: Unsaid,
+        backlog: Backlog,
     ) -> io::Result<Self> {
         // What a worker leaves behind becomes ours.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -67,6 +70,7 @@ impl Processes {
             pump,
             printer,
             unsaid,
+            backlog,
             workers: HashMap::new(),
             jobs: HashMap::new(),
             pipes: HashMap::new(),
@@ -87,8 +91,11 @@ impl Processes {
                 Ok(Some((process, status))) => {
                     let process = process.as_raw_nonzero().get();
                     if let Some(job) = self.jobs.remove(&process) {
-                        self.workers.remove(&job);
-                        ends.push((job, End::of(status)));
+                        // One that was given up may have been started again meanwhile.
+                        if self.workers.get(&job) == Some(&process) {
+                            self.workers.remove(&job);
+                            ends.push((job, End::of(status)));
+                        }
                     } else {
                         self.witnesses.reaped(process);
                     }
@@ -136,6 +143,10 @@ impl AsFd for Processes {
 }
 
 impl System for Processes {
+    fn has_room(&self) -> bool {
+        self.backlog.has_room()
+    }
+
     fn start(&mut self, job: usize) -> Result<(), NotStarted> {
         let started = self.launcher.start(job)?;
         self.workers.insert(job, started.process as i32);
@@ -143,11 +154,9 @@ impl System for Processes {
         let shown = started.pipes.iter().filter_map(|pipe| shown_as(&pipe.end));
         self.pipes.insert(job, started.names.into_iter().chain(shown).collect());
         // Before its first line.
-        self.printer.put(Told::Started {
-            worker: job,
-            process: started.process,
-            mirrors: started.pipes.len() + 1,
-        });
+        let mirrors = started.pipes.len() + 1;
+        self.backlog.take(mirrors);
+        self.printer.put(Told::Started { worker: job, process: started.process, mirrors });
         self.pump.put(Order::Add(started.pipes));
         Ok(())
     }
@@ -242,8 +251,9 @@ impl System for Processes {
         holders.truncate(MOST_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         self.note(format!(
-            "worker {job} has ended, but its output is kept open by {}{more} \
+            "worker {} has ended, but its output is kept open by {}{more} \
              (--linger TIME: how long to wait for it)",
+            self.launcher.name(job),
             holders.join(", ")
         ));
     }

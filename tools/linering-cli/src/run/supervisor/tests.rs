@@ -30,10 +30,15 @@ struct Fake {
     alive: BTreeSet<usize>,
     /// Processes without a worker.
     orphans: usize,
+    is_full: bool,
     not_started: Option<NotStarted>,
 }
 
 impl System for Fake {
+    fn has_room(&self) -> bool {
+        !self.is_full
+    }
+
     fn start(&mut self, job: usize) -> Result<(), NotStarted> {
         if let Some(not_started) = self.not_started.clone().filter(|_| job > 0) {
             return Err(not_started);
@@ -87,6 +92,7 @@ fn plan(jobs: usize) -> Plan {
         halt: None,
         kill_after: Some(secs(10.0)),
         linger: None,
+        has_terminals: false,
     }
 }
 
@@ -121,7 +127,12 @@ impl Test {
 
     fn ends(&mut self, job: usize, end: End) {
         self.ends_with_output_open(job, end);
+        self.output_ends(job);
+    }
+
+    fn output_ends(&mut self, job: usize) {
         self.supervisor.output_ended(self.now, job);
+        self.supervisor.tick(self.now);
     }
 
     fn ends_with_output_open(&mut self, job: usize, end: End) {
@@ -153,7 +164,7 @@ fn a_run_is_over_when_all_have_ended_and_their_outputs_too() {
     test.ends(0, exited(0));
     test.ends_with_output_open(1, exited(3));
     assert!(!test.supervisor.is_over());
-    test.supervisor.output_ended(test.now, 1);
+    test.output_ends(1);
     assert!(test.supervisor.is_over());
     assert_eq!(test.did(), [Did::Reported(0, Verdict::Success), Did::Reported(1, Verdict::Failed)]);
     assert_eq!(test.supervisor.outcome().failures, 1);
@@ -411,7 +422,7 @@ fn a_run_that_is_told_to_end_starts_nothing_again() {
     test.ends_with_output_open(0, exited(0));
     test.signal(SIGTERM, Reach::Us);
     test.ends(1, End::Killed(SIGTERM));
-    test.supervisor.output_ended(test.now, 0);
+    test.output_ends(0);
     test.at(100.0);
     assert!(test.supervisor.is_over());
     assert_eq!(test.supervisor.due(), None, "there is nothing to start");
@@ -433,7 +444,7 @@ fn what_keeps_an_output_open_is_named_after_a_second_and_closed_after_linger() {
     test.at(10.0);
     assert_eq!(test.did(), [Close(Scope::Job(0))]);
     assert_eq!(test.supervisor.due(), None, "once");
-    test.supervisor.output_ended(test.now, 0);
+    test.output_ends(0);
     assert!(test.supervisor.is_over());
 }
 
@@ -488,4 +499,103 @@ fn signals_are_looked_at_while_many_are_started() {
     assert!(started < 100 && test.supervisor.due() == Some(Duration::ZERO), "{started}");
     test.at(0.0);
     assert_eq!(started + test.did().len(), 1000);
+}
+
+/// A process that waits for a disk does not even end when it is killed.
+#[test]
+fn what_does_not_end_though_killed_is_left_and_the_others_go_on() {
+    let limited = Plan { timeout: Some(secs(1.0)), at_once: 1, ..plan(2) };
+    let mut test = Test::new(limited.clone());
+    // The first one lives on, whatever it is told: after 1 + 10 + 5 seconds it is given up.
+    test.at(15.9);
+    assert_eq!(
+        test.did(),
+        [
+            Start(0),
+            TellAll(Scope::Job(0), SIGTERM, Reach::Us),
+            TellAll(Scope::Job(0), SIGKILL, Reach::Us)
+        ]
+    );
+    test.at(16.0);
+    let note = "1 process of worker 0 is left: it does not end though killed";
+    assert_eq!(
+        test.did(),
+        [Note(note.to_owned()), Did::Reported(0, Verdict::TimedOut), Close(Scope::Job(0))]
+    );
+    test.output_ends(0);
+    test.at(16.1);
+    assert_eq!(test.did(), [Start(1)]);
+    test.ends(1, exited(0));
+    assert!(test.supervisor.is_over() && test.supervisor.due().is_none());
+    assert_eq!((test.supervisor.outcome().failures, test.supervisor.outcome().has_left), (1, true));
+    // Should it end after all, that is no news.
+    test.did();
+    test.ends(0, End::Killed(SIGKILL));
+    assert_eq!((test.did(), test.supervisor.outcome().failures), (vec![], 1));
+
+    // The worker has ended, what it left has not.
+    let mut test = Test::new(Plan { jobs: 1, ..limited });
+    test.at(1.0);
+    test.supervisor.system.orphans = 2;
+    test.ends(0, End::Killed(SIGTERM));
+    test.at(15.9);
+    assert!(!test.supervisor.is_over());
+    test.did();
+    test.at(16.0);
+    let note = "2 processes of worker 0 are left: they do not end though killed";
+    assert_eq!(test.did(), [Note(note.to_owned()), Close(Scope::Job(0))]);
+    assert!(test.supervisor.is_over());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever_for_what_does_not_end_though_killed() {
+    for (signal, code) in [(Some(SIGTERM), 0), (None, 1)] {
+        let halt = Halt { after: 1, of_success: false, now: true };
+        let mut test = Test::new(Plan { halt: Some(halt), ..plan(3) });
+        match signal {
+            Some(signal) => test.signal(signal, Reach::Us),
+            None => test.ends(2, exited(3)),
+        }
+        test.at(14.9);
+        assert!(!test.supervisor.is_over());
+        test.did();
+        test.at(15.0);
+        let left = if signal.is_some() { 3 } else { 2 };
+        let note = format!("{left} processes are left: they do not end though killed");
+        let mut expected = vec![Note(note)];
+        expected.extend((0..left).map(|job| Did::Reported(job, Verdict::Excused)));
+        expected.push(Close(ALL));
+        assert_eq!(test.did(), expected);
+        assert!(test.supervisor.is_over() && test.supervisor.outcome().in_a_hurry);
+        assert_eq!(test.supervisor.dies_of(), signal);
+        assert_eq!(test.supervisor.outcome().failures, code);
+    }
+}
+
+#[test]
+fn a_start_waits_for_room() {
+    let mut test = Test::new(Plan { at_once: 1, ..plan(2) });
+    test.supervisor.system.is_full = true;
+    test.did();
+    test.ends(0, exited(0));
+    test.at(1.0);
+    assert_eq!(test.did(), [Did::Reported(0, Verdict::Success)]);
+    assert!(!test.supervisor.is_over());
+    test.supervisor.system.is_full = false;
+    test.at(1.1);
+    assert_eq!(test.did(), [Start(1)]);
+}
+
+#[test]
+fn of_outputs_that_have_ended_none_is_named() {
+    let mut test = Test::new(Plan { at_once: 2, ..plan(4) });
+    test.ends_with_output_open(0, exited(0));
+    test.ends_with_output_open(1, exited(0));
+    test.did();
+    // Both are known when the time is up, one after the other.
+    test.now = secs(2.0);
+    test.supervisor.output_ended(test.now, 0);
+    test.supervisor.output_ended(test.now, 1);
+    test.supervisor.tick(test.now);
+    assert_eq!(test.did(), [Start(2), Start(3)]);
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use linering::{LineRing, Stream};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -18,6 +18,8 @@ use rustix::termios::{
 };
 
 use super::Job;
+use crate::run::console::{self, Console};
+use crate::run::mailbox::Mailbox;
 use crate::run::pump::{KeptSeat, Pipe};
 use crate::run::supervisor::NotStarted;
 
@@ -60,8 +62,17 @@ pub struct Launcher {
     jobs: Vec<Job>,
     outputs: Outputs,
     inputs: Inputs,
+    keyboard: Option<Keyboard>,
     /// The limit of descriptors that workers have, if ours was raised.
     former: Option<Rlimit>,
+}
+
+/// What is typed for the one worker that reads it, if it has a terminal.
+#[derive(Debug)]
+pub struct Keyboard {
+    pub console: Arc<Console>,
+    /// Gets the other side of its terminal, each time that it is started.
+    pub to: Mailbox<Weak<File>>,
 }
 
 /// A worker that runs.
@@ -76,6 +87,8 @@ pub struct Started {
 /// The two sides of what a worker writes to.
 struct Ends {
     ours: Vec<(Stream, OwnedFd)>,
+    /// If that is not what the run says.
+    input: Option<Stdio>,
     out: Stdio,
     err: Stdio,
     names: Vec<PathBuf>,
@@ -87,12 +100,13 @@ impl Launcher {
         jobs: Vec<Job>,
         outputs: Outputs,
         inputs: Inputs,
+        keyboard: Option<Keyboard>,
         at_once: usize,
     ) -> Self {
         // Two pipes for each, what is kept of its output or files for that, and what starting one
         // takes for a moment.
         let former = raise_descriptors(4 * at_once as u64 + 64);
-        Self { ring, jobs, outputs, inputs, former }
+        Self { ring, jobs, outputs, inputs, keyboard, former }
     }
 
     /// What a job is called.
@@ -126,9 +140,11 @@ impl Launcher {
             .env("LINERING_WORKERS", count.to_string())
             .env("LINERING_SEAT", seat.to_string());
         let seat = Arc::new(KeptSeat(seat));
-        let input = self.inputs.of(job);
+        let is_answered = matches!(self.inputs, Inputs::One(one) if one == job);
+        let keyboard = self.keyboard.as_ref().filter(|_| is_answered);
+        let ends = self.ends(keyboard).map_err(|error| failed("make a worker's pipes", &error))?;
+        let input = ends.input.map_or_else(|| self.inputs.of(job), Ok);
         worker.stdin(input.map_err(|error| failed("open a worker's standard input", &error))?);
-        let ends = self.ends().map_err(|error| failed("make a worker's pipes", &error))?;
         worker.stdout(ends.out).stderr(ends.err);
         let (us, former) = (std::process::id(), self.former);
         let is_terminal = self.has_terminals();
@@ -157,34 +173,51 @@ impl Launcher {
                 code: code_of(&error),
             }
         })?;
-        let pipe = |(stream, end)| Pipe { worker: job, stream, end, seat: Arc::clone(&seat) };
-        let pipes = ends.ours.into_iter().map(pipe).collect();
+        let console = keyboard.map(|keyboard| Arc::clone(&keyboard.console));
+        let pipe = |(stream, end): (_, OwnedFd)| Pipe {
+            worker: job,
+            stream,
+            end: Arc::new(end.into()),
+            seat: Arc::clone(&seat),
+            is_answered,
+            console: console.clone(),
+        };
+        let pipes: Vec<Pipe> = ends.ours.into_iter().map(pipe).collect();
+        if let (Some(keyboard), Some(terminal)) = (keyboard, pipes.first()) {
+            keyboard.to.put(Arc::downgrade(&terminal.end));
+        }
         Ok(Started { process: child.id(), pipes, names: ends.names })
     }
 
-    fn ends(&self) -> io::Result<Ends> {
+    fn ends(&self, keyboard: Option<&Keyboard>) -> io::Result<Ends> {
+        let (input, names) = (None, Vec::new());
         match self.outputs {
             Outputs::Pipes => {
                 let (out, to_out) = io::pipe()?;
                 let (err, to_err) = io::pipe()?;
                 let ours = vec![(Stream::Stdout, out.into()), (Stream::Stderr, err.into())];
-                Ok(Ends { ours, out: to_out.into(), err: to_err.into(), names: Vec::new() })
+                Ok(Ends { ours, input, out: to_out.into(), err: to_err.into(), names })
             }
             Outputs::Merged => {
                 let (both, to) = io::pipe()?;
                 let ours = vec![(Stream::Stdout, both.into())];
-                Ok(Ends { ours, out: to.try_clone()?.into(), err: to.into(), names: Vec::new() })
+                Ok(Ends { ours, input, out: to.try_clone()?.into(), err: to.into(), names })
             }
             Outputs::Terminal => {
-                let (ours, theirs, name) = self.terminal()?;
+                let (ours, theirs, name) = self.terminal(keyboard)?;
+                let input = match keyboard {
+                    Some(_) => Some(theirs.try_clone()?.into()),
+                    None => None,
+                };
                 let (out, err) = (theirs.try_clone()?.into(), theirs.into());
-                Ok(Ends { ours: vec![(Stream::Stdout, ours)], out, err, names: vec![name] })
+                let (ours, names) = (vec![(Stream::Stdout, ours)], vec![name]);
+                Ok(Ends { ours, input, out, err, names })
             }
         }
     }
 
     /// A terminal of our terminal's size, which passes on what is written to it as it is.
-    fn terminal(&self) -> io::Result<(OwnedFd, OwnedFd, PathBuf)> {
+    fn terminal(&self, keyboard: Option<&Keyboard>) -> io::Result<(OwnedFd, OwnedFd, PathBuf)> {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&ours)?;
         unlockpt(&ours)?;
@@ -196,7 +229,13 @@ impl Launcher {
         let mut modes = tcgetattr(&theirs)?;
         modes.output_modes -= OutputModes::OPOST;
         modes.local_modes -= LocalModes::ECHO;
+        if let Some(keyboard) = keyboard {
+            keyboard.console.prepare(&mut modes);
+        }
         tcsetattr(&theirs, OptionalActions::Now, &modes)?;
+        if keyboard.is_some() {
+            console::say_changes(&ours)?;
+        }
         if let Some(size) = self.size() {
             tcsetwinsize(&ours, size)?;
         }

@@ -1,14 +1,14 @@
 //! Many commands, so many at a time: from files, with names, with time limits and second tries.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::processes::marked;
+use super::processes::{marked, until};
 use super::{linering, run};
 use crate::common::{err, folder, out, sorted, text};
 
@@ -164,9 +164,13 @@ fn what_succeeded_is_left_out_when_a_log_is_resumed() {
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "b 2 1\n"));
     let output = again(&["--resume"]);
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
-    let output = run(&["--joblog", text(&log), "--resume", "--", "true"]);
+    // Whichever of the jobs ended first.
+    let output = run(&["-n", "3", "--joblog", text(&log), "--resume", "--", "true"]);
     assert_eq!(output.status.code(), Some(125));
     assert!(err(&output).contains("expected true: it is of other jobs"), "{}", err(&output));
+    let output = run(&["--joblog", text(&log), "--resume", "--", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(err(&output).contains(": it is of other jobs"), "{}", err(&output));
     fs::write(&list, "a file of\nsomething else\n").expect("a file");
     let output = run(&["--joblog", text(&list), "--resume", "--", "true"]);
     assert_eq!(output.status.code(), Some(125));
@@ -196,4 +200,33 @@ fn a_job_that_was_told_to_end_has_not_succeeded_for_the_log() {
     let first = log.lines().find(|line| line.starts_with("{\"worker\":0,")).expect("its line");
     let first: Value = serde_json::from_str(first).expect("an object");
     assert_eq!((&first["code"], &first["told"]), (&json!(0), &json!(true)), "{first}");
+}
+
+#[test]
+fn jobs_that_print_nothing_wait_for_an_output_that_takes_nothing() {
+    const JOBS: usize = 600;
+    let folder = folder();
+    let (list, there) = (folder.path().join("list"), folder.path().join("there"));
+    fs::create_dir(&there).expect("a folder");
+    let quiet = |job: usize| format!(": > {}/{job}\n", text(&there));
+    let jobs: String = (0..JOBS).map(quiet).collect();
+    fs::write(&list, format!("yes | head -c 200000\n{jobs}")).expect("a file");
+    let mut command = linering(&["-j", "8", "--commands", text(&list)]);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // Until none is started any more: their ends wait to be printed.
+    let mut count = 0;
+    until("them to wait", || {
+        let before = count;
+        std::thread::sleep(Duration::from_millis(300));
+        count = fs::read_dir(&there).expect("a folder").count();
+        count == before && count > 0
+    });
+    assert!(count < JOBS && child.try_wait().expect("ours").is_none(), "{count}");
+    let mut lines = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut lines).expect("UTF-8");
+    let output = child.wait_with_output().expect("ours");
+    assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
+    assert_eq!(lines.len(), 200_000);
+    assert_eq!(fs::read_dir(&there).expect("a folder").count(), JOBS);
 }

@@ -17,6 +17,7 @@ mod stops;
 mod storm;
 mod terminal;
 mod told;
+mod typed;
 mod workers;
 
 fn linering(args: &[&str]) -> Command {

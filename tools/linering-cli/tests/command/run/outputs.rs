@@ -1,8 +1,10 @@
 //! Outputs that close, are full or go to a file too: what each does to the run.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
+
+use flate2::read::MultiGzDecoder;
 
 use super::{linering, run};
 use crate::common::{err, folder, out, scratch, sorted, text};
@@ -76,6 +78,44 @@ fn everything_goes_to_a_file_too_which_rotates() {
         "{:?}",
         fs::read_dir(folder.path())
     );
+}
+
+#[test]
+fn old_files_are_compressed_and_counted_by_keep() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let log = text(&path);
+    let of = |name: &str| folder.path().join(name);
+    // What a run has left that did not compress is compressed too.
+    for (options, worker) in
+        [(&["--keep", "30"][..], "2000"), (&["--keep", "30", "--compress"], "3000")]
+    {
+        let rotate = [&["--output", log, "--rotate", "1K"], options, &["--", "seq", worker]];
+        let output = run(&rotate.concat());
+        assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
+    }
+    let expected: String = (1..=2000).chain(1..=3000).map(|number| format!("{number}\n")).collect();
+    let unpacked = |number: u32| {
+        let file = fs::File::open(of(&format!("log.{number}.gz"))).expect("a file");
+        let mut text = String::new();
+        MultiGzDecoder::new(file).read_to_string(&mut text).expect("it is whole");
+        assert!(text.len() <= 1024);
+        text
+    };
+    let old = (1..).take_while(|number| of(&format!("log.{number}.gz")).exists()).count() as u32;
+    let kept: String = (1..=old).rev().map(unpacked).collect();
+    assert_eq!(kept + &fs::read_to_string(&path).expect("UTF-8"), expected);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count() as u32, old + 1);
+    // Fewer stay, of either form.
+    for options in [&["--keep", "4"][..], &["--keep", "2", "--compress"]] {
+        run(&[&["--output", log, "--rotate", "1K"], options, &["--", "seq", "500"]].concat());
+    }
+    let left = fs::read_dir(folder.path()).expect("a folder").flatten();
+    let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["log", "log.1.gz", "log.2.gz"]);
+    let output = run(&["--output", log, "--compress", "--", "true"]);
+    assert!(output.status.code() == Some(125) && err(&output).contains("--rotate"));
 }
 
 #[test]

@@ -145,6 +145,12 @@ pub fn all() -> Vec<Found> {
     found.collect()
 }
 
+/// A process's state, as /proc has it: T if it was stopped.
+pub fn state(id: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+}
+
 fn has_in_environment(id: i32, variable: &str) -> bool {
     let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes())

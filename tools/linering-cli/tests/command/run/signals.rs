@@ -2,10 +2,10 @@
 //! run dies of the one that ended it.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use super::linering;
-use super::processes::{self, marked, send, until};
+use super::processes::{self, Marked, marked, send, until};
 use super::terminal::Terminal;
 
 /// Tells each signal that it gets, and goes on.
@@ -13,11 +13,20 @@ const TELLS: &str = "
     for signal in HUP INT QUIT TERM USR1 USR2 WINCH CONT; do trap \"echo $signal\" $signal; done
     echo ready; while :; do sleep 0.01; done";
 
+/// Ends a run that was told to end, and its workers that go on: by telling it again.
+fn killed(run: Marked) -> (ExitStatus, String, String) {
+    until("its end", || {
+        run.signal(libc::SIGTERM);
+        run.processes().is_empty()
+    });
+    run.end_alone()
+}
+
 #[test]
 fn a_worker_gets_a_signal_once_from_wherever_it_came() {
     for to in ["the run", "its group", "all processes"] {
         for script in [TELLS.to_owned(), format!("exec setsid sh -c '{TELLS}'")] {
-            let mut run = marked(&["-n", "3", "--kill-after", "700ms", "--", "sh", "-c", &script]);
+            let mut run = marked(&["-n", "3", "--kill-after", "20s", "--", "sh", "-c", &script]);
             run.await_lines(3, "ready");
             match to {
                 "the run" => run.signal(libc::SIGTERM),
@@ -30,8 +39,9 @@ fn a_worker_gets_a_signal_once_from_wherever_it_came() {
                     others.for_each(|process| send(process.id, libc::SIGTERM));
                 }
             }
-            let (status, out, err) = run.end_alone();
-            assert_eq!(out, "TERM\nTERM\nTERM\n", "to {to}: {script} {err}");
+            run.await_lines(3, "TERM");
+            let (status, out, err) = killed(run);
+            assert_eq!(out, "", "to {to}: {script} {err}");
             assert_eq!(status.signal(), Some(libc::SIGTERM), "{to}");
         }
     }
@@ -40,11 +50,12 @@ fn a_worker_gets_a_signal_once_from_wherever_it_came() {
 #[test]
 fn what_a_worker_has_started_is_told_once_too_though_the_worker_goes_on() {
     let script = format!("trap : TERM; sh -c '{TELLS}' & while :; do sleep 0.01; done");
-    let mut run = marked(&["--kill-after", "700ms", "--", "sh", "-c", &script]);
+    let mut run = marked(&["--kill-after", "20s", "--", "sh", "-c", &script]);
     run.await_lines(1, "ready");
     run.signal(libc::SIGTERM);
-    let (status, out, err) = run.end_alone();
-    assert_eq!((status.signal(), &*out), (Some(libc::SIGTERM), "TERM\n"), "{err}");
+    run.await_lines(1, "TERM");
+    let (status, out, err) = killed(run);
+    assert_eq!((status.signal(), &*out), (Some(libc::SIGTERM), ""), "{err}");
 }
 
 #[test]
@@ -123,19 +134,15 @@ fn a_key_stops_the_run_with_its_workers_and_a_shell_lets_them_go_on() {
     terminal.read_to("ready\n");
     terminal.write(b"\x1a");
     terminal.read_to("stopped\n");
-    let state = |id: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
-    };
     let worker = || {
         let found = run.processes();
         let of_run = found.iter().find(|process| process.name == "linering")?.id;
         found.iter().find(|process| process.parent == of_run && process.name == "sh").cloned()
     };
     let worker = worker().expect("a worker");
-    until("the worker's stop", || state(worker.id) == Some('T'));
+    until("the worker's stop", || processes::state(worker.id) == Some('T'));
     terminal.write(b"\n");
-    until("its going on", || state(worker.id).is_some_and(|state| state != 'T'));
+    until("its going on", || processes::state(worker.id).is_some_and(|state| state != 'T'));
     terminal.write(b"\x03");
     run.end_alone();
 }

@@ -18,7 +18,7 @@ pub struct Terminal {
     far: File,
     name: String,
     /// Open for as long as this is.
-    _near: File,
+    near: File,
 }
 
 impl Terminal {
@@ -33,7 +33,7 @@ impl Terminal {
         modes.output_modes -= OutputModes::OPOST;
         modes.local_modes -= LocalModes::ECHO;
         tcsetattr(&near, OptionalActions::Now, &modes).expect("a terminal");
-        Self { far: far.into(), name, _near: near }
+        Self { far: far.into(), name, near }
     }
 
     /// The near side, for a program.
@@ -51,6 +51,17 @@ impl Terminal {
         };
         // SAFETY: plain system calls, which a forked child may make.
         unsafe { command.pre_exec(take) };
+    }
+
+    /// Switches modes on or off.
+    pub fn set_modes(&self, which: LocalModes, on: bool) {
+        let mut modes = tcgetattr(&self.near).expect("a terminal");
+        modes.local_modes.set(which, on);
+        tcsetattr(&self.near, OptionalActions::Now, &modes).expect("a terminal");
+    }
+
+    pub fn modes(&self) -> LocalModes {
+        tcgetattr(&self.near).expect("a terminal").local_modes
     }
 
     pub fn resize(&self, columns: u16, rows: u16) {
