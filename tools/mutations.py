@@ -426,6 +426,15 @@ MUTATIONS = [
     ("run passes on a line when the one before was read", True, CONSOLE,
      "self.unread = Some(SOON);", "self.unread = None;",
      command_test("run::typed::each_read_gives")),
+    ("what passed by is not lost a second time", True, "src/read/follow.rs",
+     "self.seen.writers.note_passed_by();", "", test("follow", "what_passes_by")),
+    ("an observer that follows takes no other line for the one at a position", True,
+     "src/read/follow.rs",
+     ".find(|slot| shape.is_same_place(slot.header.position, position))", ".next()",
+     test("follow", "one_that_is_overrun")),
+    ("an observer that follows tells an end once", True, "src/read/follow.rs",
+     "if self.told.insert(end.worker) {", "if !self.told.insert(end.worker) || true {",
+     test("follow", "what_is_there")),
 ]
 
 
