@@ -43,7 +43,7 @@ fn a_ring_that_may_lose_lines_counts_them_and_strict_makes_that_a_failure() {
 #[test]
 fn lines_that_are_cut_short_are_told_and_strict_makes_them_a_failure() {
     let small = ["--on-full", "drop", "--lines", "2", "--line-bytes", "64"];
-    let command = ["--", "sh", "-c", "seq -s ' ' 1 500"];
+    let command = ["--", "sh", "-c", "seq -s ' ' 1 300000"];
     let output = run(&[&small[..], &["--strict"], &command].concat());
     assert_eq!(
         (output.status.code(), err(&output).as_str()),
