@@ -364,7 +364,9 @@ def test_a_mirror_in_a_managers_dict(buffer):
 def test_a_carrier_that_dies_is_told(buffer):
     context = multiprocessing.get_context("spawn")
     manager = context.Manager()
-    manager.dict()["mirror"] = buffer.mirror
+    # Kept: the manager drops a dictionary whose proxy is gone, and the mirror in it.
+    kept = manager.dict()
+    kept["mirror"] = buffer.mirror
     os.kill(manager._process.pid, signal.SIGKILL)
     assert ends(buffer) == ["died"]
     manager._process.join()
