@@ -190,7 +190,7 @@ pub use crate::service::rotating_file::RotatingFile;
 pub use crate::workers::capture::Capture;
 #[cfg(all(feature = "workers", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "workers")))]
-pub use crate::workers::pool::{Worker, WorkerPool};
+pub use crate::workers::{pool::WorkerPool, worker::Worker};
 #[cfg(not(loom))]
 pub use crate::{
     buffer::line_buffer::LineBuffer,

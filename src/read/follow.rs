@@ -67,13 +67,8 @@ impl Following {
         let oldest = tail.minus(positions);
         let mut next = match self.next {
             // A tail that goes back is no tail.
-            Some(next) => {
-                if tail.is_before(next) {
-                    tail
-                } else {
-                    next
-                }
-            }
+            Some(next) if tail.is_before(next) => tail,
+            Some(next) => next,
             None => {
                 let start = self.taken_before;
                 self.taken_before = accepted;
@@ -100,12 +95,10 @@ impl Following {
         self.next = Some(next);
         // All lines of a mirror that has ended stand before the tail that was found after that.
         if next == tail {
-            self.told.retain(|worker| ends.iter().any(|end| end.worker == *worker));
-            for end in ends {
-                if self.told.insert(end.worker) {
-                    self.seen.end(end);
-                }
-            }
+            let named = ends.iter().map(|end| end.worker).collect();
+            let told = std::mem::replace(&mut self.told, named);
+            let news = ends.into_iter().filter(|end| !told.contains(&end.worker));
+            news.for_each(|end| self.seen.end(end));
         }
         self.keep_seen();
         std::mem::take(&mut self.found)

@@ -12,4 +12,4 @@ mod replacing;
 #[cfg(feature = "workers")]
 mod signals;
 #[cfg(feature = "workers")]
-mod worker;
+pub(crate) mod worker;

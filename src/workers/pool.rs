@@ -1,12 +1,11 @@
 //! [`WorkerPool`]: forks workers, gives each a mirror, and collects how they exit.
 
 use std::error::Error;
-use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::signals;
-use super::worker::{fork_worker, reap};
+use super::worker::{Worker, fork_worker, reap};
 use crate::buffer::proc_buffer::LineProcBuffer;
 use crate::error::{MirrorError, PoolError, ReadError, cannot};
 use crate::handles::line_ring::LineRing;
@@ -53,20 +52,6 @@ pub(super) struct Place {
     pub(super) forked: Instant,
     /// Its exit was told.
     pub(super) is_told: bool,
-}
-
-/// One worker process.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Worker {
-    /// Its process.
-    pub process: u32,
-    /// The number of its mirror, as in [`Line::writer_id`](crate::Line::writer_id).
-    pub worker: u32,
-    /// Whether it still ran when the pool last looked.
-    pub running: bool,
-    /// How it exited; `None` while it runs, and if other code of this process has reaped it.
-    pub status: Option<ExitStatus>,
 }
 
 /// How often a pool that waits looks for workers that have exited.

@@ -7,7 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::pool::{Place, REAP_EVERY, Worker, WorkerPool};
+use super::pool::{Place, REAP_EVERY, WorkerPool};
+use super::worker::Worker;
 use crate::error::PoolError;
 use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;

@@ -10,7 +10,6 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use super::pool::Worker;
 use super::signals::{self, Blocked};
 use crate::buffer::thread_writers;
 use crate::error::{PoolError, SystemError};
@@ -18,6 +17,20 @@ use crate::handles::line_ring::LineRing;
 use crate::handles::mirror::LineProcMirror;
 use crate::handles::seat::Seat;
 use crate::sys::process::Process;
+
+/// One worker process.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Worker {
+    /// Its process.
+    pub process: u32,
+    /// The number of its mirror, as in [`Line::writer_id`](crate::Line::writer_id).
+    pub worker: u32,
+    /// Whether it still ran when the pool last looked.
+    pub running: bool,
+    /// How it exited; `None` while it runs, and if other code of this process has reaped it.
+    pub status: Option<ExitStatus>,
+}
 
 /// Exit code of a worker that sent an error.
 const FAILED: i32 = 1;

@@ -10,7 +10,7 @@ use linering::{
     End, Follow, Followed, Item, LineRing, LossCause, Observer, Options, Policy, WriterState,
 };
 
-use crate::common::{Gate, fork, ring, small, wait_for_the_end};
+use crate::common::{Gate, fork, random, ring, small, wait_for_the_end};
 
 fn observer(ring: &LineRing) -> Observer {
     Observer::attach(ring.descriptor().expect("open")).expect("a ring")
@@ -286,13 +286,7 @@ fn whatever_a_hostile_process_writes_into_a_ring_looking_at_it_ends() {
     let sound = fs::read(&path).expect("readable");
     let file = OpenOptions::new().write(true).open(&path).expect("a file");
     let observer = Observer::open_file(&path).expect("a ring");
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut next = random();
     let mut seen = 0;
     for _ in 0..500 {
         let mut follow = observer.follow();

@@ -12,7 +12,7 @@ use linering::{
     AttachError, End, Item, Kind, Line, LineRing, LossCause, Observer, Options, Policy,
 };
 
-use crate::common::{fork, ring, small, wait_for_the_end};
+use crate::common::{fork, random, ring, small, wait_for_the_end};
 
 fn look(ring: &LineRing) -> Vec<Item<'static>> {
     Observer::attach(ring.descriptor().expect("open"))
@@ -319,13 +319,7 @@ fn who_looks_while_others_write_and_read_sees_whole_lines_in_order() {
 fn whatever_bytes_a_dead_ring_has_a_look_at_it_ends() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let path = folder.path().join("ring");
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut next = random();
     let mut seen = 0;
     for policy in [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest] {
         let ring = ring(small(8, policy));

@@ -257,6 +257,17 @@ pub fn small(lines: usize, policy: Policy) -> Options {
         .start_position(below_overflow(lines))
 }
 
+/// Numbers of which nothing follows, the same each time.
+pub fn random() -> impl FnMut() -> u64 {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    }
+}
+
 pub fn ring(options: Options) -> LineRing {
     LineRing::new(options).expect("a ring")
 }

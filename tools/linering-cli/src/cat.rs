@@ -1,5 +1,6 @@
 //! `linering cat`: what is in a ring, in use or not. Nothing in it is changed.
 
+use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,14 +19,8 @@ use crate::wanted::Wanted;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A ring: the path of its file, or its name
-    ///
-    /// What has a slash in it is a path, and so is what is there as a file.
-    #[arg(value_name = "RING")]
-    ring: String,
-
     #[command(flatten)]
-    whose: Whose,
+    ring: OneRing,
 
     /// The last N lines alone
     #[arg(short = 'n', long, value_name = "N")]
@@ -57,7 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Failure::Failed(format!("cannot read {}: {error}", args.ring))
     };
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
-    let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
+    let observer = args.ring.observer().map_err(|error| failed(&error))?;
     let mut items = observer.snapshot().map_err(|error| failed(&error))?;
     items.retain(|item| args.wanted.is_wanted(item));
     if let Some(most) = args.lines {
@@ -92,6 +87,42 @@ pub fn keep_last(items: &mut Vec<Item<'static>>, most: usize) {
     items.drain(..first.map_or(0, |first| first + 1));
 }
 
+/// The one ring that a command is for.
+#[derive(Debug, clap::Args)]
+pub struct OneRing {
+    /// A ring: the path of its file, or its name
+    ///
+    /// What has a slash in it is a path, and so is what is there as a file.
+    #[arg(value_name = "RING")]
+    pub name: String,
+
+    #[command(flatten)]
+    whose: Whose,
+}
+
+impl OneRing {
+    /// Opens it to look at it.
+    pub fn observer(&self) -> Result<Observer, AttachError> {
+        self.whose.observer(&self.name)
+    }
+
+    /// Opens it to take part in it.
+    pub fn open(&self) -> Result<LineRing, AttachError> {
+        if is_path(&self.name) {
+            LineRing::open_file(&self.name)
+        } else {
+            LineRing::open_named(self.whose.name(&self.name))
+        }
+    }
+}
+
+/// As a message names it.
+impl fmt::Display for OneRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 /// Whose rings a name may lead to.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Whose {
@@ -112,15 +143,6 @@ impl Whose {
             Observer::open_file(ring)
         } else {
             Observer::open_named(self.name(ring))
-        }
-    }
-
-    /// Opens a ring to take part in it.
-    pub fn ring(self, ring: &str) -> Result<LineRing, AttachError> {
-        if is_path(ring) {
-            LineRing::open_file(ring)
-        } else {
-            LineRing::open_named(self.name(ring))
         }
     }
 }

@@ -58,8 +58,10 @@ impl ItemPrinter {
             (Format::Short, Some(ring)) => format!("[{ring} {name}] "),
             _ => String::new(),
         };
-        sink.add(|page| page.ring = ring.map(str::to_owned));
-        sink.add(|page| page.line(look, clock, name.parse().ok(), &tag, line));
+        sink.add(|page| {
+            page.ring = ring.map(str::to_owned);
+            page.line(look, clock, name.parse().ok(), &tag, line);
+        });
         if line.damaged && look.format != Format::Json {
             // In its place, as above.
             self.sink.flush();

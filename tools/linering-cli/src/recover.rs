@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use linering::turn_sigbus_into_errors;
 
-use crate::cat::Whose;
+use crate::cat::OneRing;
 use crate::failure::Failure;
 use crate::item_printer::ItemPrinter;
 use crate::output::Format;
@@ -20,12 +20,8 @@ use crate::output::Format;
     after_help = "Exit code: 0 when all is well, 1 for a failure (the ring has a reader already, say), 2 for wrong usage."
 )]
 pub struct Args {
-    /// A ring: the path of its file, or its name
-    #[arg(value_name = "RING")]
-    ring: String,
-
     #[command(flatten)]
-    whose: Whose,
+    ring: OneRing,
 
     /// How lines are printed
     #[arg(short = 'o', long, value_enum, default_value = "cat")]
@@ -45,9 +41,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
     };
     turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
-    let is_used =
-        args.whose.observer(&args.ring).map_err(|error| failed("recover", &error))?.is_used();
-    let ring = args.whose.ring(&args.ring).map_err(|error| failed("recover", &error))?;
+    let is_used = args.ring.observer().map_err(|error| failed("recover", &error))?.is_used();
+    let ring = args.ring.open().map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 
     let mut printer = ItemPrinter::new(args.format, args.color)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use linering::{End, Statistics, WriterState, WriterStatistics, turn_sigbus_into_errors};
 use serde::Serialize;
 
-use crate::cat::Whose;
+use crate::cat::OneRing;
 use crate::failure::Failure;
 use crate::tail::{is_unread, pause};
 
@@ -19,12 +19,8 @@ use crate::tail::{is_unread, pause};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A ring: the path of its file, or its name
-    #[arg(value_name = "RING")]
-    ring: String,
-
     #[command(flatten)]
-    whose: Whose,
+    ring: OneRing,
 
     /// How it is printed
     #[arg(short = 'o', long, value_enum, default_value = "short")]
@@ -60,15 +56,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Failure::Failed(format!("cannot read {}: {error}", args.ring))
     };
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
-    let observer = args.whose.observer(&args.ring).map_err(|error| failed(&error))?;
+    let observer = args.ring.observer().map_err(|error| failed(&error))?;
     let mut out = std::io::stdout();
     loop {
         let is_used = observer.is_used_now();
         let found = observer.statistics().map_err(|error| failed(&error))?;
         let mut text = match args.format {
-            Form::Short => table(&args.ring, &found),
-            Form::Json => json(&args.ring, &found),
-            Form::Prometheus => prometheus(&args.ring, &found),
+            Form::Short => table(&args.ring.name, &found),
+            Form::Json => json(&args.ring.name, &found),
+            Form::Prometheus => prometheus(&args.ring.name, &found),
         };
         if args.watch && args.format == Form::Short && out.is_terminal() {
             text.insert_str(0, "\x1b[H\x1b[2J");

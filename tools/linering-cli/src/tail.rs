@@ -167,7 +167,7 @@ impl Args {
         let mut items = Vec::new();
         loop {
             let found = follow.next_items().map_err(|error| cannot_read(source.name, &error))?;
-            let is_done = follow.position().is_none_or(|next| end.wrapping_sub(next) as i64 <= 0);
+            let is_done = has_come(follow, end);
             // What passed by before it began is not asked for.
             items.extend(found.into_iter().filter_map(|found| match found {
                 Followed::Item(item) => Some(item),
@@ -257,6 +257,11 @@ impl Args {
 
 fn cannot_read(name: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::Failed(format!("cannot read {name}: {error}"))
+}
+
+/// Whether all before this position was looked at.
+pub fn has_come(follow: &Follow, end: u64) -> bool {
+    follow.position().is_none_or(|next| end.wrapping_sub(next) as i64 <= 0)
 }
 
 /// Waits so long, or until the reader of the standard output goes.

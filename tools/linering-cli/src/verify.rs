@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use linering::{Item, turn_sigbus_into_errors};
 
-use crate::cat::Whose;
+use crate::cat::OneRing;
 use crate::failure::Failure;
 use crate::item_printer::name_of;
 
@@ -25,12 +25,8 @@ use crate::item_printer::name_of;
     after_help = "Exit code: 0 when nothing is damaged, 1 when something is or the ring cannot be read, 2 for wrong usage."
 )]
 pub struct Args {
-    /// A ring: the path of its file, or its name
-    #[arg(value_name = "RING")]
-    ring: String,
-
     #[command(flatten)]
-    whose: Whose,
+    ring: OneRing,
 }
 
 /// How many damaged lines, and how many positions, are named.
@@ -117,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Failure::Failed(format!("cannot {doing} {}: {error}", args.ring))
     };
     turn_sigbus_into_errors().map_err(|error| failed("watch", &error))?;
-    let observer = args.whose.observer(&args.ring).map_err(|error| failed("verify", &error))?;
+    let observer = args.ring.observer().map_err(|error| failed("verify", &error))?;
     let items = observer.snapshot().map_err(|error| failed("verify", &error))?;
     let found = Found::of(&items);
     writeln!(io::stdout(), "{}: {}", args.ring, found.describe(observer.has_checksums()))

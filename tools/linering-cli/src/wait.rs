@@ -5,15 +5,15 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use linering::turn_sigbus_into_errors;
-use linering::{End, Follow, Followed, Item, Observer, Statistics, WriterState};
+use linering::{End, Followed, Item, Observer, Statistics, WriterState};
 use regex::bytes::Regex;
 
-use crate::cat::Whose;
+use crate::cat::OneRing;
 use crate::failure::{Failure, note};
 use crate::item_printer::ItemPrinter;
 use crate::moment::expression;
 use crate::output::Format;
-use crate::tail::pause;
+use crate::tail::{has_come, pause};
 use crate::value_parser::duration;
 
 /// Wait until something happens in a ring: for scripts
@@ -23,12 +23,8 @@ use crate::value_parser::duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A ring: the path of its file, or its name
-    #[arg(value_name = "RING")]
-    ring: String,
-
     #[command(flatten)]
-    whose: Whose,
+    ring: OneRing,
 
     /// What for: over, eof, death, error, or line=REGEX; of several, the first
     ///
@@ -99,7 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let is_late = || args.timeout.is_some_and(|timeout| began.elapsed() >= timeout);
     let (mut has_said, mut refused) = (false, None::<Instant>);
     let observer = loop {
-        match args.whose.observer(&args.ring) {
+        match args.ring.observer() {
             Ok(observer) => break observer,
             // What is no ring may be about to become one.
             Err(error) if !is_missing(&error) => {
@@ -127,7 +123,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             if args.has_happened(&items)? {
                 return Ok(ExitCode::SUCCESS);
             }
-            if is_all || has_come(&follow, &found) {
+            if is_all || has_come(&follow, found.next) {
                 break;
             }
         }
@@ -147,11 +143,6 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         pause(PERIOD);
     }
-}
-
-/// Whether all that was there when these were taken was looked at.
-fn has_come(follow: &Follow, found: &Statistics) -> bool {
-    follow.position().is_none_or(|next| found.next.wrapping_sub(next) as i64 <= 0)
 }
 
 /// Whether a mirror was ever open.
@@ -210,7 +201,7 @@ impl Args {
 
     /// The same of what killed writers left, in a ring that no process uses any more.
     fn has_happened_after_all(&self, observer: &Observer) -> Result<bool, Failure> {
-        let again = if observer.is_used() { self.whose.observer(&self.ring).ok() } else { None };
+        let again = if observer.is_used() { self.ring.observer().ok() } else { None };
         match again.filter(|again| !again.is_used()).and_then(|again| again.snapshot().ok()) {
             Some(items) => {
                 let items: Vec<_> = items.into_iter().map(Followed::Item).collect();
