@@ -339,7 +339,7 @@ fn whatever_bytes_a_dead_ring_has_a_look_at_it_ends() {
             let mut damaged = sound.clone();
             for _ in 0..=next() % 8 {
                 // Seldom in the geometry, whose damage is found at once.
-                let first = if next() % 16 == 0 { 0 } else { 128 };
+                let first = if next().is_multiple_of(16) { 0 } else { 128 };
                 let word = first / 8 + next() as usize % ((damaged.len() - first) / 8);
                 let value = match next() % 4 {
                     0 => next(),
