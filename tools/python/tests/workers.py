@@ -19,6 +19,19 @@ def start(method, work, *arguments):
     return process
 
 
+def descriptors():
+    """What this process has open. A test says what it left, by a difference of two: what an earlier
+    test's thread closes meanwhile is nothing that it left.
+    """
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.add((number, os.readlink(f"/proc/self/fd/{number}")))
+        except FileNotFoundError:
+            pass  # The one of the listing itself.
+    return found
+
+
 def hello(mirror):
     """Prints to both streams."""
     with mirror:
