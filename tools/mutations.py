@@ -254,19 +254,19 @@ MUTATIONS = [
      "if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }",
      "if sleeps.load(SeqCst) != ASLEEP { true } else { wake_now(sleeps, wake) }",
      [*LIB, "exchange::tests::sleeping::one_that_stands_still"]),
-    ("ends are collected after the lines before them are taken", True, "src/read/drain.rs",
+    ("ends are forgotten after the lines before them are taken", True, "src/read/drain.rs",
      '        if let Some(end_position) = queue.note_delivered(count, &self.segment, writers) {\n'
      '            self.take(end_position);\n        }\n'
      '        // After the lines before them are taken: should they come again, their mirrors are '
      'still\n        // known.\n'
-     '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n',
+     '        self.backlog.queue.forget_ended(count, &self.segment, &mut self.backlog.writers);\n',
      '        let end = queue.note_delivered(count, &self.segment, writers);\n'
-     '        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);\n'
+     '        self.backlog.queue.forget_ended(count, &self.segment, &mut self.backlog.writers);\n'
      '        if let Some(end_position) = end {\n'
      '            self.take(end_position);\n        }\n',
      test("crash", "what_comes_again")),
-    ("what a reader died in the middle of collecting is collected first", True, "src/read/drain.rs",
-     "        segment.finish_collecting();\n", "", test("crash", "each_end_is_counted_once")),
+    ("what a reader died in the middle of counting is counted first", True, "src/read/drain.rs",
+     "        segment.finish_counting();\n", "", test("crash", "each_end_is_counted_once")),
     ("a process with a cell lives in the ring", True, "src/registry/cell.rs",
      "let living = probe.live().map_err(cannot(\"lock the segment\"));",
      "let living = Ok::<(), crate::error::SystemError>(());",

@@ -118,7 +118,8 @@ impl Assemblies {
     }
 
     /// Whether something is being put together for `cell`.
-    fn has(&self, cell: usize) -> bool {
+    #[inline]
+    pub(crate) fn has(&self, cell: usize) -> bool {
         self.by_cell.get(cell).is_some_and(Option::is_some)
     }
 

@@ -3,6 +3,8 @@
 use crate::layout::Position;
 use crate::read::assembly::Assemblies;
 use crate::read::event::Event;
+use crate::read::held::HeldParts;
+use crate::read::place::Inherited;
 use crate::read::queue::ReadQueue;
 use crate::read::writers::WriterTable;
 use crate::segment::Segment;
@@ -16,16 +18,22 @@ pub(crate) struct Backlog {
     pub(crate) writers: WriterTable,
     /// Lines of which parts came and the last one has not.
     pub(crate) assemblies: Assemblies,
+    /// Their parts, and those of lines that are complete and not accepted.
+    pub(crate) held: HeldParts,
+    /// What the reader before this one may have left half done.
+    pub(crate) inherited: Inherited,
 }
 
 impl Backlog {
-    /// Empty, with room for `lines` lines of one slot.
-    pub(crate) fn new(segment: &Segment, lines: usize) -> Self {
+    /// Empty, with room for `lines` lines of one slot, of a reader that begins at `start`.
+    pub(crate) fn new(segment: &Segment, lines: usize, start: Position) -> Self {
         let shape = segment.geometry().shape();
         Self {
             queue: ReadQueue::new(lines, shape),
             writers: WriterTable::default(),
             assemblies: Assemblies::new(segment.geometry(), segment.assembly_budget),
+            held: HeldParts::default(),
+            inherited: Inherited::new(segment, start),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::read::ends::{EndReporter, report_ends};
 use crate::read::event::{Event, note_delivered};
 use crate::read::item_ref::ItemRef;
 use crate::read::park::Wanted;
-use crate::read::place::{BATCH, batch, start};
+use crate::read::place::{BATCH, batch, oldest_part, start};
 use crate::read::queue::Items;
 use crate::registry::cell::keep_cell;
 use crate::segment::options::Policy;
@@ -42,7 +42,7 @@ pub(crate) struct Drain {
     token: u64,
     /// The next position to decode.
     cursor: Position,
-    /// Every position before this one was taken.
+    /// Every position before this one was taken, but for parts of long lines that are held.
     taken: Position,
     /// Positions taken since writers were last told of space.
     freed: u64,
@@ -50,8 +50,6 @@ pub(crate) struct Drain {
     tell_at: u64,
     /// The position that was read last.
     previous: Position,
-    /// Positions before this one may have been consumed by the reader before this one.
-    inherited: Position,
     /// How many entries are decoded at a time.
     batch: usize,
     /// Nothing was decoded since the last overrun.
@@ -85,20 +83,20 @@ impl Drain {
         }
         segment.cells()[READER_CELL].reader.0.serial.store(std::process::id().into(), Relaxed);
         let lock = keep_cell(segment, probe, READER_CELL)?;
-        segment.finish_collecting();
+        segment.finish_counting();
         let position = start(segment);
+        let oldest = oldest_part(segment, position).unwrap_or(position);
         Ok(Self {
             _lock: lock,
             token: fork::token(),
-            cursor: position,
+            cursor: oldest,
             taken: position,
             freed: 0,
             tell_at: segment.ring().shape.positions() / wake::WAKE_THRESHOLD,
-            previous: position.previous(),
-            inherited: position.plus(segment.ring().shape.positions()),
+            previous: oldest.previous(),
             batch: batch(segment),
             overrun: false,
-            backlog: Backlog::new(segment, BATCH),
+            backlog: Backlog::new(segment, BATCH, position),
             ends: EndReporter::new(),
             segment: Arc::clone(segment),
         })
@@ -188,13 +186,13 @@ impl Drain {
     pub(crate) fn accept(&mut self, count: usize) {
         let Backlog { queue, writers, .. } = &self.backlog;
         // Before the lines are taken: a reader that dies in between has them delivered twice, and
-        // not counted as lost.
+        // not counted as lost. Nor does an end come again after lines that came after it.
         if let Some(end_position) = queue.note_delivered(count, &self.segment, writers) {
             self.take(end_position);
         }
         // After the lines before them are taken: should they come again, their mirrors are still
         // known.
-        self.backlog.queue.collect_ends(count, &self.segment, &mut self.backlog.writers);
+        self.backlog.queue.forget_ended(count, &self.segment, &mut self.backlog.writers);
         self.backlog.queue.drop_first(count);
     }
 
@@ -206,7 +204,7 @@ impl Drain {
         };
         // In the order of `accept`. There is no end to collect.
         note_delivered(&self.segment, source);
-        if self.taken.next() == end_position {
+        if self.taken.next() == end_position && self.backlog.held.is_empty() {
             self.segment.ring().take(self.taken, self.segment.mode());
             self.note_taken(1, end_position);
         } else {
@@ -215,6 +213,9 @@ impl Drain {
     }
 
     fn take(&mut self, end_position: Position) {
+        if !self.backlog.held.is_empty() {
+            return self.take_but_held(end_position);
+        }
         // Behind, if the reader was overrun meanwhile.
         if !self.taken.is_before(end_position) {
             return;
@@ -227,7 +228,22 @@ impl Drain {
         self.note_taken(end_position.since(self.taken), end_position);
     }
 
-    /// So many positions were taken: all before this one are.
+    /// As [`take`](Self::take), but for the parts that are held for the next reader.
+    #[cold]
+    fn take_but_held(&mut self, end_position: Position) {
+        let (held, ring, mode) = (&mut self.backlog.held, self.segment.ring(), self.segment.mode());
+        // Lines that need more than half of the ring would keep writers from the rest of it.
+        held.let_go(self.cursor.minus(ring.shape.positions() / 2));
+        let mut positions = 0;
+        held.take(self.taken, end_position, |position| {
+            ring.take(position, mode);
+            positions += 1;
+        });
+        let taken = if self.taken.is_before(end_position) { end_position } else { self.taken };
+        self.note_taken(positions, taken);
+    }
+
+    /// So many positions were taken: all before this one are, but for those that are held.
     #[inline]
     fn note_taken(&mut self, positions: u64, end_position: Position) {
         self.taken = end_position;
@@ -288,6 +304,7 @@ impl Drain {
         if self.is_drained() {
             // Parts of unfinished lines alone: they need no acceptance.
             self.take(self.cursor);
+            self.backlog.writers.forget_accepted(&self.segment);
         }
         if empty && self.is_drained() && self.freed > 0 {
             self.tell_space();
@@ -299,7 +316,8 @@ impl Drain {
     fn decode_batch(&mut self) -> bool {
         let mut left = self.batch;
         while left > 0 {
-            let lines = self.decode_lines(left);
+            let is_behind = self.backlog.inherited.is_accepted(self.cursor);
+            let lines = if is_behind { 0 } else { self.decode_lines(left) };
             left -= lines;
             if lines == 0 {
                 left -= 1;
@@ -371,7 +389,7 @@ impl Drain {
         let ring = self.segment.ring();
         let positions = ring.shape.positions();
         self.backlog.assemblies.note_skipped();
-        let inherited = self.cursor.is_before(self.inherited);
+        let inherited = self.backlog.inherited.may_have_taken(self.cursor);
         if inherited && laps == 1 {
             // Taken by the reader before this one, which died before it noted that; or overwritten
             // since.
@@ -387,6 +405,7 @@ impl Drain {
             let margin = if self.overrun { positions / 8 } else { 0 };
             self.cursor = ring.oldest_after(next).plus(margin);
             self.taken = self.cursor;
+            self.backlog.held.forget_before(self.cursor);
             self.overrun = true;
         } else {
             self.skip_damaged();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::layout::{Cell, Hold, OrderEntry, Owner, TicketWord, flag};
+use crate::read::place::Inherited;
 use crate::registry::cell;
 use crate::registry::ticket::Label;
 use crate::segment::options::{Options, WakeUp};
@@ -448,7 +449,7 @@ fn a_reader_that_is_overrun_again_before_it_got_a_line_lands_behind_a_margin() {
         let segment = segment(Options::new().lines(16).policy(Policy::OverwriteOldest));
         write(&mut writer(&segment), 0..40);
         let mut drain = Drain::open(&segment).expect("the first");
-        drain.inherited = Position(0);
+        drain.backlog.inherited = Inherited::new(&segment, Position(0).minus(16));
         drain.overrun = again;
         assert!(drain.fill());
         let positions: Vec<_> = drain
@@ -542,4 +543,93 @@ fn room_is_told_at_once_where_writers_wait_for_it() {
         assert_eq!(items(&mut drain).len(), 8);
         assert_eq!(space.load(Relaxed) != 1, is_told, "{policy:?}");
     }
+}
+
+/// Three lines of three parts and one of one part, of four writers in turns: `a0 b0 c0 d a1 …`.
+fn long_lines_in_turns(segment: &Arc<Segment>) -> Vec<String> {
+    let payload = segment.ring().shape.payload();
+    let mut writers: Vec<_> = (0..4).map(|_| writer(segment)).collect();
+    let line = |name: char| name.to_string().repeat(2 * payload + 1);
+    for _ in 0..2 {
+        for (name, writer) in ('a'..='c').zip(&mut writers) {
+            let part = name.to_string().repeat(payload);
+            writer.append(part.as_bytes(), Style::default()).expect("room");
+            // Out of it, into the ring.
+            writer.append(b"", Style::default()).expect("room");
+        }
+        write(&mut writers[3], 0..1);
+    }
+    for (name, writer) in ('a'..='c').zip(&mut writers) {
+        writer.append(name.to_string().as_bytes(), Style::default()).expect("room");
+        writer.finish(Style::default(), 0).expect("room");
+    }
+    std::mem::forget(writers);
+    ["0", "0"].map(String::from).into_iter().chain(['a', 'b', 'c'].map(line)).collect()
+}
+
+/// P5 of lines that are longer than a slot: whatever was accepted by the reader that dies, the next
+/// one has the rest of the lines, whole.
+#[test]
+fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
+    for policy in [Policy::Block, Policy::OverwriteOldest] {
+        for accepted in 0..=5 {
+            let options = Options::new().lines(64).line_bytes(64).max_line(500).policy(policy);
+            let segment = segment(options);
+            let expected = long_lines_in_turns(&segment);
+            let mut first = Drain::open(&segment).expect("the first");
+            for line in &expected[..accepted] {
+                assert!(first.fill());
+                assert_eq!(&first.next_item().expect("a line").to_string(), line);
+                first.accept_first();
+            }
+            first.fill();
+            drop(first);
+            let mut second = Drain::open(&segment).expect("the first has gone");
+            assert_eq!(items(&mut second), expected[accepted..], "{policy:?}, {accepted}");
+            let tail = segment.ring().tail().0;
+            let read = segment.header().read_position.0.load(Relaxed);
+            assert_eq!(read, tail, "nothing is held once all is accepted");
+        }
+    }
+}
+
+/// Between any two positions that it takes.
+#[test]
+fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() {
+    for taken in 0..=11 {
+        let segment = segment(Options::new().lines(32).line_bytes(64).max_line(1000));
+        let expected = long_lines_in_turns(&segment);
+        let mut first = Drain::open(&segment).expect("the first");
+        for _ in &expected {
+            assert!(first.fill());
+            first.accept_first();
+        }
+        drop(first);
+        // As it was before it took them, and noted that.
+        for position in (0..segment.ring().tail().0).filter(|position| *position >= taken) {
+            let entry = &segment.ring().order[position as usize];
+            let slot = OrderEntry(entry.load(Relaxed)).slot();
+            entry.store(OrderEntry::full(0, slot).0, Relaxed);
+        }
+        segment.header().read_position.0.store(0, Relaxed);
+        let mut second = Drain::open(&segment).expect("the first has gone");
+        // Whole lines come a second time, and nothing else.
+        let again = items(&mut second);
+        assert!(again.iter().all(|line| line == "0"), "{taken}: {again:?}");
+    }
+}
+
+#[test]
+fn a_line_that_needs_more_than_half_of_the_ring_does_not_keep_writers_from_it() {
+    let segment = segment(Options::new().lines(8).line_bytes(64).max_line(1 << 20));
+    let mut drain = Drain::open(&segment).expect("the first");
+    let (mut long, mut other) = (writer(&segment), writer(&segment));
+    let payload = segment.ring().shape.payload();
+    for round in 0..100 {
+        long.append(&vec![b'a'; payload], Style::default()).expect("room");
+        write(&mut other, round..round + 1);
+        assert_eq!(items(&mut drain), [round.to_string()]);
+    }
+    long.finish(Style::default(), 0).expect("room");
+    assert_eq!(items(&mut drain), ["a".repeat(100 * payload)], "to this reader it is whole");
 }

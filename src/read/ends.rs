@@ -114,9 +114,13 @@ pub(crate) fn report_end(
 ) {
     let PendingEnd { writer, end, .. } = *pending;
     let Some(known) = backlog.writers.get(writer) else { return };
-    let (cell, ticket) = (usize::from(known.progress.mirror.cell), known.ticket);
-    if let Some(cut) = backlog.assemblies.cut_off(cell, |other| other == writer) {
+    let (cell, ticket) = (known.progress.mirror.cell, known.ticket);
+    if let Some(cut) = backlog.assemblies.cut_off(cell.into(), |other| other == writer) {
+        backlog.held.close(cell, position);
         backlog.push(position, Event::Long(cut));
+    }
+    if pending.is_accepted {
+        return backlog.writers.note_accepted(writer);
     }
     report_gap(backlog, segment, position, pending);
     let exit = ticket.filter(|_| end == End::Died).and_then(|ticket| exit_of(segment, ticket));

@@ -101,6 +101,7 @@ fn line<'d>(
     }
 }
 
+/// What accepting it says, before anything is taken.
 pub(super) fn note_event(segment: &Segment, writers: &WriterTable, event: &Event) {
     match event {
         Event::Long(Long { header, .. }) => {
@@ -111,10 +112,14 @@ pub(super) fn note_event(segment: &Segment, writers: &WriterTable, event: &Event
                 note_delivered_before(segment, writer.progress.mirror.cell, *next);
             }
         }
-        Event::Stray(_)
-        | Event::Ended { .. }
-        | Event::NeverOpened { .. }
-        | Event::Damaged { .. } => {}
+        Event::Ended { writer, .. } => {
+            if let Some(ticket) = writers.get(*writer).and_then(|known| known.ticket) {
+                segment.count_end(ticket);
+            }
+        }
+        // No line is its.
+        Event::NeverOpened { ticket, .. } => segment.free_ticket(*ticket),
+        Event::Stray(_) | Event::Damaged { .. } => {}
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod drain;
 mod ends;
 mod event;
 pub(crate) mod follow;
+mod held;
 pub(crate) mod item_ref;
 pub(crate) mod lineage;
 mod named_writers;

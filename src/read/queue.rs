@@ -154,8 +154,8 @@ impl ReadQueue {
     }
 
     /// Accepts the first `count` items, step one of three, before their positions are taken: notes
-    /// how far each mirror's lines were delivered, or are known to be lost. Gives the position
-    /// before which accepting them takes all.
+    /// how far each mirror's lines were delivered, or are known to be lost, and which have ended.
+    /// Gives the position before which accepting them takes all.
     #[inline]
     pub(crate) fn note_delivered(
         &self,
@@ -196,20 +196,20 @@ impl ReadQueue {
         Some((end_position, source))
     }
 
-    /// Step two, after the positions were taken: collects the ends.
+    /// Step two, after the positions were taken: forgets the mirrors that have ended.
     #[inline]
-    pub(crate) fn collect_ends(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
+    pub(crate) fn forget_ended(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
         if !self.events.is_empty() {
-            self.collect_some_ends(count, segment, writers);
+            self.forget_some(count, segment, writers);
         }
     }
 
     #[cold]
-    fn collect_some_ends(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
+    fn forget_some(&self, count: usize, segment: &Segment, writers: &mut WriterTable) {
         for event in self.first_items(count).filter_map(|(queued, _)| queued.event()) {
             match &self.events[event] {
                 Event::Ended { writer, .. } => writers.forget(segment, *writer),
-                Event::NeverOpened { ticket, .. } => writers.collect_never_opened(segment, *ticket),
+                Event::NeverOpened { ticket, .. } => writers.forget_unopened(*ticket),
                 Event::Long(_) | Event::Stray(_) | Event::Lost { .. } | Event::Damaged { .. } => {}
             }
         }

@@ -126,6 +126,9 @@ impl Backlog {
         if let Some(cut) = self.assemblies.make_way(cell.into(), &header) {
             self.push(position, Event::Long(cut));
         }
+        if !self.assemblies.has(cell.into()) {
+            self.held.close(cell, position);
+        }
         let lost = self.writers.get_mut(writer).map_or(0, |known| known.progress.note(line));
         if lost > 0 {
             self.push(position, Event::Lost { writer, lines: lost, next: line });
@@ -133,12 +136,18 @@ impl Backlog {
         let end_position = position.next();
         if header.is(flag::FORGOTTEN) {
             self.writers.expect_again(segment, writer, line);
+        } else if self.inherited.had_accepted(&header) {
+            // Not once more, without the parts that were taken.
         } else if header.is(flag::FIRST) && header.is(flag::LAST) {
             self.queue.push_line(position, writer);
         } else {
             let (_, part) = self.queue.next_part();
-            if let Some(line) = self.assemblies.add(writer, header, part, false) {
-                self.push(end_position, Event::Long(line));
+            match self.assemblies.add(writer, header, part, false) {
+                Some(line) => {
+                    self.held.close(cell, end_position);
+                    self.push(end_position, Event::Long(line));
+                }
+                None => self.held.hold(position, cell),
             }
         }
     }
@@ -156,7 +165,7 @@ impl Backlog {
         });
         let end_position = header.position.next();
         match placed {
-            DamagedPart::Kept => {}
+            DamagedPart::Kept => self.held.hold(header.position, header.cell),
             DamagedPart::NextLine(line) => self.push(end_position, Event::Long(line)),
             DamagedPart::Stray(line) => self.push(end_position, Event::Stray(line)),
         }

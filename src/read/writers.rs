@@ -30,6 +30,8 @@ struct SeenEnd {
     how: End,
     /// The number after its last line.
     lines: LineNumber,
+    /// It was accepted from the reader before this one.
+    is_accepted: bool,
     /// No line of it stands at or after this position.
     bound: Position,
 }
@@ -44,6 +46,8 @@ pub(crate) struct WriterTable {
     pub(crate) open: usize,
     /// Ends seen and not reported yet.
     ended: VecDeque<u32>,
+    /// Those whose ends the reader before this one had accepted, and whose lines may be queued.
+    accepted: Vec<u32>,
     /// Seats that ended without having been opened, to be reported.
     never_opened: Vec<(u32, End)>,
     /// The tickets of all seats of which that was seen, until their ends are accepted.
@@ -87,6 +91,8 @@ pub(crate) struct PendingEnd {
     pub(crate) gap: u64,
     /// Whether its error is among them.
     pub(crate) error_is_lost: bool,
+    /// Whether the reader before this one had it accepted.
+    pub(crate) is_accepted: bool,
 }
 
 /// Whether the cell that a ticket names is free or another mirror's.
@@ -316,7 +322,8 @@ impl WriterTable {
         {
             // The end was seen before: none of its lines stands at or after the tail.
             let bound = segment.ring().tail();
-            writer.end = Some(SeenEnd { how, lines, bound });
+            let is_accepted = segment.tickets()[ticket as usize].is_counted();
+            writer.end = Some(SeenEnd { how, lines, is_accepted, bound });
             self.ended.push_back(id);
         }
     }
@@ -355,10 +362,10 @@ impl WriterTable {
     fn take_due(&mut self, index: usize) -> Option<PendingEnd> {
         let id = self.ended.remove(index)?;
         let writer = self.known.get_mut(id as usize)?;
-        let SeenEnd { how, lines, .. } = writer.end?;
+        let SeenEnd { how, lines, is_accepted, .. } = writer.end?;
         let gap = writer.progress.note_end(lines);
         let error_is_lost = how == End::Error && gap > 0;
-        Some(PendingEnd { writer: id, end: how, lines, gap, error_is_lost })
+        Some(PendingEnd { writer: id, end: how, lines, gap, error_is_lost, is_accepted })
     }
 
     /// A seat that ended without having been opened: its ticket, number, label and end.
@@ -372,9 +379,21 @@ impl WriterTable {
     }
 
     /// The end of a seat that was never opened was accepted: its ticket is free.
-    pub(crate) fn collect_never_opened(&mut self, segment: &Segment, ticket: u32) {
+    pub(crate) fn forget_unopened(&mut self, ticket: u32) {
         self.known_unopened.remove(&ticket);
-        segment.collect(ticket);
+    }
+
+    /// An end that is due was accepted from the reader before this one.
+    pub(crate) fn note_accepted(&mut self, id: u32) {
+        self.accepted.push(id);
+    }
+
+    /// Forgets mirrors whose ends the reader before this one had accepted. Nothing is queued.
+    #[inline]
+    pub(crate) fn forget_accepted(&mut self, segment: &Segment) {
+        while let Some(id) = self.accepted.pop() {
+            self.forget(segment, id);
+        }
     }
 
     /// Forgets a mirror whose end was accepted, and makes its ticket free.
@@ -386,7 +405,7 @@ impl WriterTable {
         }
         if let Some(ticket) = writer.ticket {
             self.by_ticket.remove(&ticket);
-            segment.collect(ticket);
+            segment.free_ticket(ticket);
         }
     }
 

@@ -91,6 +91,11 @@ impl Ticket {
         (detail & PROCESS != 0).then_some(Process(detail & !(PROCESS | COUNTED)))
     }
 
+    /// Whether it is of a mirror whose end was accepted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.state().and_then(kind_of_end).is_some() && self.detail.load(Relaxed) & COUNTED != 0
+    }
+
     fn set_label(&self, label: Label) {
         for (word, bytes) in self.label.iter().zip(label.0.chunks_exact(8)) {
             word.store(u64::from_ne_bytes(bytes.try_into().expect("8 bytes")), Relaxed);
@@ -301,37 +306,46 @@ impl Segment {
         }
     }
 
-    /// Makes a ticket free whose end was reported, and counts the end. Reader only.
+    /// Counts a mirror's end, which was accepted: no reader reports it any more. Reader only.
     ///
-    /// Safe to repeat: what the count will be is noted first. Its number and label stay until it is
-    /// taken anew: observers of old lines find them there.
-    pub(crate) fn collect(&self, ticket: u32) {
+    /// What the count will be is noted first, for the next reader: this one may die in between.
+    pub(crate) fn count_end(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
-        if let Some(count) = self.count_of(entry) {
-            let noted = entry.detail.load(Relaxed);
-            let with_it = match noted & COUNTED {
-                0 => count.load(Relaxed).wrapping_add(1) & !(PROCESS | COUNTED),
-                _ => noted & !(PROCESS | COUNTED),
-            };
+        if let Some(count) = self.count_of(entry)
+            && !entry.is_counted()
+        {
+            let with_it = count.load(Relaxed).wrapping_add(1) & !(PROCESS | COUNTED);
             entry.detail.store(COUNTED | with_it, Relaxed);
             // ORD counted:A, release; pairs with counted:B; a process that sees the count sees that
             // this one is in it.
             count.store(with_it, Release);
         }
+    }
+
+    /// Counts the end that the reader before this one died in the middle of counting: once another
+    /// one was counted, what it noted is wrong.
+    pub(crate) fn finish_counting(&self) {
+        for entry in self.used_tickets().iter().filter(|entry| entry.is_counted()) {
+            let with_it = entry.detail.load(Relaxed) & !(PROCESS | COUNTED);
+            if let Some(count) = self.count_of(entry)
+                && count.load(Relaxed).wrapping_add(1) & !(PROCESS | COUNTED) == with_it
+            {
+                // ORD counted:C, release; pairs with counted:B; as counted:A.
+                count.store(with_it, Release);
+            }
+        }
+    }
+
+    /// Makes a ticket free whose end was accepted, and of which no line is in the ring that was
+    /// not. Reader only.
+    ///
+    /// Its number and label stay until it is taken anew: observers of old lines find them there.
+    pub(crate) fn free_ticket(&self, ticket: u32) {
+        let entry = &self.tickets()[ticket as usize];
         // ORD ticket:C, release; pairs with ticket:A; the process that takes it next sees that its
         // end is counted.
         entry.word.store(TicketWord::Free.pack(), Release);
         self.header().counts.0.ticket_hint.fetch_min(u64::from(ticket), Relaxed);
-    }
-
-    /// Collects what the reader before this one died in the middle of: once another end was
-    /// counted, what it noted is wrong.
-    pub(crate) fn finish_collecting(&self) {
-        for (index, entry) in self.used_tickets().iter().enumerate() {
-            if self.count_of(entry).is_some() && entry.detail.load(Relaxed) & COUNTED != 0 {
-                self.collect(index as u32);
-            }
-        }
     }
 
     /// The count of ends such as this ticket's.

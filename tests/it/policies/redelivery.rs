@@ -83,21 +83,31 @@ fn what_stands_in_an_uncommitted_batch_is_not_overwritten_by_blocked_writers() {
 }
 
 #[test]
-fn a_line_that_a_former_reader_had_begun_comes_once_truncated_by_what_it_had_taken() {
-    let ring = ring(small(64, Policy::Block).max_line(1000));
-    let mut mirror = mirror(&ring);
-    let text = numbered(0, 0, 7 * PAYLOAD + 3);
-    mirror.write_all(&text[..4 * PAYLOAD + 1]).expect("room");
-    // It takes four parts of a line that has no end yet.
-    assert_eq!(now(&mut reader(&ring)), []);
-    mirror.write_all(&text[4 * PAYLOAD + 1..]).expect("room");
-    mirror.write_all(b"\nnext\n").expect("room");
-    let items = now(&mut reader(&ring));
-    let cut = line(&items[0]);
-    assert!(cut.truncated, "{cut:?}");
-    assert_eq!((&cut.bytes[..], cut.missing), (&text[4 * PAYLOAD..], 4 * PAYLOAD as u64));
-    assert_eq!(texts(&items[1..]), ["next"]);
-    assert_eq!(now(&mut reader(&ring)), []);
+fn a_line_that_a_former_reader_had_begun_comes_whole_unless_it_needs_more_than_half_of_the_ring() {
+    for (lines, taken) in [(16, 0), (8, 0), (4, 2), (2, 3)] {
+        let ring = ring(small(lines, Policy::Block).max_line(1000));
+        let mut mirror = mirror(&ring);
+        let text = numbered(0, 0, 7 * PAYLOAD + 3);
+        let mut first = reader(&ring);
+        for part in text[..4 * PAYLOAD + 1].chunks(PAYLOAD) {
+            mirror.write_all(part).expect("room");
+            assert_eq!(now(&mut first), [], "it has no end yet");
+        }
+        drop(first);
+        let (rest, mut items) = (&text[4 * PAYLOAD + 1..], Vec::new());
+        let mut second = reader(&ring);
+        let last: [&[u8]; 2] = [b"\n", b"next\n"];
+        for part in rest.chunks(PAYLOAD).chain(last) {
+            mirror.write_all(part).expect("room");
+            items.extend(now(&mut second));
+        }
+        let cut = line(&items[0]);
+        assert_eq!((cut.truncated, cut.missing), (taken > 0, (taken * PAYLOAD) as u64), "{lines}");
+        assert_eq!(cut.bytes, &text[taken * PAYLOAD..], "{lines} lines");
+        assert_eq!(texts(&items[1..]), ["next"]);
+        drop(second);
+        assert_eq!(now(&mut reader(&ring)), []);
+    }
 }
 
 #[test]
