@@ -35,6 +35,7 @@ impl PartialLine {
             position: u64::MAX,
             writer_id: worker,
             cell,
+            number: 0,
             label: Cow::Borrowed(""),
             stream: Stream::default(),
             level: Level::default(),

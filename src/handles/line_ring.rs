@@ -268,6 +268,12 @@ impl LineRing {
         self.segment.header().flags.0.stopped.store(1, Relaxed);
     }
 
+    /// A number that no other ring has: what was made anew under the same name is another ring. The
+    /// same to every process, and after a crash.
+    pub fn identity(&self) -> u128 {
+        self.segment.geometry().identity()
+    }
+
     /// Bytes of the longest line; what a writer gives beyond that is cut off, see
     /// [`Options::max_line`].
     pub fn max_line(&self) -> usize {

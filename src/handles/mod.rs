@@ -3,6 +3,7 @@
 //! Imports `write`, `read` and what is below them. A handle that a forked child inherits does
 //! nothing there, or says so.
 
+pub(crate) mod batch;
 pub(crate) mod line_ring;
 pub(crate) mod mirror;
 mod mirror_write;

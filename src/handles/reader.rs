@@ -1,11 +1,11 @@
 //! [`Reader`]: drains a ring's lines in their one order.
 
-use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::ReadError;
+use crate::handles::batch::Batch;
 use crate::line::item::Item;
 use crate::read::drain::Drain;
 use crate::read::item_ref::ItemRef;
@@ -219,7 +219,8 @@ impl Reader {
         Ok(self.drain.queued() > 0)
     }
 
-    /// The next items, as many as are there (64 at most); waits for the first. Empty once every
+    /// The next items, as many as are there (64 at most, or as
+    /// [`set_batch_size`](Self::set_batch_size) says); waits for the first. Empty once every
     /// seat and mirror has ended, and where a [`Waker`](crate::Waker) ended the wait.
     ///
     /// Accepts what was handed out before by other calls; the batch itself is accepted by
@@ -231,7 +232,57 @@ impl Reader {
     pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
         self.commit()?;
         self.wait_for_some(None)?;
-        Ok(Batch { reader: self })
+        Ok(Batch::of(&mut self.drain))
+    }
+
+    /// How many items [`batch`](Self::batch) hands out at most, and [`more`](Self::more) adds to:
+    /// 64 at first. They are copied out of the ring, so each takes as much memory as a slot. A batch
+    /// has no more than a quarter of the ring's lines, so that writers can go on meanwhile; more of
+    /// them, up to all, come by `more`.
+    ///
+    /// More at a time where each batch has a price of its own, such as a message or a transaction.
+    /// A smaller number than before takes effect once what is queued was accepted.
+    pub fn set_batch_size(&mut self, items: usize) {
+        self.drain.set_batch_size(items);
+    }
+
+    /// Reads on, behind what was read and is not accepted: the next [`batch`](Self::batch) has
+    /// both. Gives whether something came. Never waits; no system call.
+    ///
+    /// So a batch can be on its way to wherever it is kept, and is accepted once it is there, while
+    /// the one after it gathers:
+    ///
+    /// ```
+    /// use linering::{LineRing, Options};
+    ///
+    /// let ring = LineRing::new(Options::new())?;
+    /// let (mut mirror, mut reader) = (ring.mirror()?, ring.reader()?);
+    /// mirror.write_line(b"first")?;
+    /// let sent = reader.batch()?.len();
+    /// mirror.write_line(b"second")?;
+    /// assert!(reader.more()?);
+    /// let batch = reader.batch()?;
+    /// assert_eq!((sent, batch.len()), (1, 2));
+    /// // Those that were sent are stored now.
+    /// batch.commit_first(sent);
+    /// assert_eq!(reader.batch()?.iter().next().unwrap().to_string(), "second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn more(&mut self) -> Result<bool, ReadError> {
+        self.commit()?;
+        self.drain.segment().read_by.note();
+        let came = self.drain.fill_on();
+        if self.drain.segment().is_cut() { Err(ReadError::CutShort) } else { Ok(came) }
+    }
+
+    /// How far it is: every line whose [position](crate::Line::position) is before this one was
+    /// accepted, or will never come.
+    pub fn position(&self) -> u64 {
+        self.drain.position().0
     }
 
     /// Whether it stays awake for some 50 microseconds on an empty ring before it sleeps, which
@@ -287,78 +338,5 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.recv().map(|item| item.map(Item::into_owned)).transpose()
-    }
-}
-
-/// Items that were handed out together and are accepted together.
-#[must_use = "lines of a batch that is dropped unread come again"]
-#[derive(Debug)]
-pub struct Batch<'r> {
-    reader: &'r mut Reader,
-}
-
-impl<'r> Batch<'r> {
-    /// Of what is queued.
-    pub(super) fn of(reader: &'r mut Reader) -> Self {
-        Self { reader }
-    }
-
-    /// How many items there are.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.reader.drain.queued()
-    }
-
-    /// Whether there is none: the ring is over, the time limit has passed, or a
-    /// [`Waker`](crate::Waker) ended the wait.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The items, in order.
-    #[inline]
-    pub fn iter(&self) -> impl FusedIterator<Item = Item<'_>> {
-        self.iter_ref().map(ItemRef::to_item)
-    }
-
-    /// The items, in order, of which lines of one slot are looked at where the reader copied them
-    /// to: less than half the work. Stopping early accepts nothing, as with [`iter`](Self::iter).
-    ///
-    /// ```
-    /// use linering::{ItemRef, LineRing, Options};
-    ///
-    /// # let ring = LineRing::new(Options::new())?;
-    /// # let mut mirror = ring.mirror()?;
-    /// # mirror.write_line(b"hello")?;
-    /// let mut reader = ring.reader()?;
-    /// let batch = reader.batch()?;
-    /// for item in batch.iter_ref() {
-    ///     if let ItemRef::Line(line) = item {
-    ///         assert_eq!(line.bytes(), b"hello");
-    ///     }
-    /// }
-    /// batch.commit();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias("visit", "lines"))]
-    #[inline]
-    pub fn iter_ref(&self) -> impl FusedIterator<Item = ItemRef<'_>> {
-        self.reader.drain.items()
-    }
-
-    /// Accepts all of them.
-    pub fn commit(self) {
-        let all = self.len();
-        self.reader.drain.accept(all);
-    }
-}
-
-/// `for item in &batch`: the items, in order. They are accepted by [`Batch::commit`].
-impl<'b> IntoIterator for &'b Batch<'_> {
-    type Item = Item<'b>;
-    type IntoIter = Box<dyn Iterator<Item = Item<'b>> + 'b>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        Box::new(self.iter())
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::batch::Batch;
 use super::line_ring::LineRing;
-use super::reader::{Batch, Reader};
+use super::reader::Reader;
 use super::waker::Waker;
 use crate::error::ReadError;
 use crate::read::park;
@@ -36,7 +37,7 @@ impl Reader {
     pub fn batch_timeout(&mut self, limit: Duration) -> Result<Batch<'_>, ReadError> {
         self.commit()?;
         self.wait_for_some(Some(limit))?;
-        Ok(Batch::of(self))
+        Ok(Batch::of(&mut self.drain))
     }
 
     /// Looks for dead mirrors now. Reading does so by itself, but ten times a second at most: after

@@ -102,9 +102,8 @@ impl Statistics {
         let (header, shape) = (parts.header(), geometry.shape());
         // ORD read:E, acquire; pairs with read:A; what was accepted was written before the tail.
         let accepted = header.read_position.0.load(Acquire);
-        let [high, low] = geometry.identity;
         Self {
-            identity: u128::from(high) << 64 | u128::from(low),
+            identity: geometry.identity(),
             created: SystemTime::UNIX_EPOCH + Duration::from_nanos(geometry.created),
             policy: Policy::of(geometry),
             lines: shape.positions(),
@@ -159,6 +158,7 @@ fn writers(parts: &Parts, is_owned: impl Fn(usize) -> bool) -> Vec<WriterStatist
     let mut writers: Vec<_> = parts
         .used_tickets()
         .iter()
+        .filter(|ticket| !ticket.is_counted())
         .filter_map(|ticket| {
             let (state, mirror) = match ticket.state()? {
                 TicketWord::Reserved(_) => (WriterState::Waiting, None),

@@ -151,6 +151,11 @@ impl Geometry {
         let check_bytes = 8 * usize::from(self.checksums != 0);
         Shape { order_bits: self.order_bits, slot_words, check_bytes }
     }
+    /// What no other segment has, as a number.
+    pub(crate) fn identity(&self) -> u128 {
+        let [high, low] = self.identity;
+        u128::from(high) << 64 | u128::from(low)
+    }
     /// Slots in all: one for each position of a lap, and one for each cell.
     pub(crate) fn slots(&self) -> usize {
         (1 << self.order_bits) + self.cells as usize

@@ -54,6 +54,12 @@ impl LineNumber {
         Self(self.0.wrapping_add(lines << SHIFT))
     }
 
+    /// The number `lines` lines back.
+    #[inline]
+    pub(crate) const fn minus(self, lines: u64) -> Self {
+        Self(self.0.wrapping_sub(lines << SHIFT))
+    }
+
     /// How many lines `later` is ahead of this one; 0 if it is behind.
     #[inline]
     pub(crate) const fn lines_to(self, later: Self) -> u64 {

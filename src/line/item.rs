@@ -6,97 +6,7 @@ use std::iter::FusedIterator;
 use std::process::ExitStatus;
 use std::time::SystemTime;
 
-/// Which stream a line was written to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Stream {
-    /// Standard output, and what is written into a mirror without a word about it.
-    #[default]
-    Stdout = 0,
-    /// Standard error.
-    Stderr = 1,
-    /// A logger's records.
-    Log = 2,
-}
-
-impl Stream {
-    #[inline]
-    pub(crate) fn from_bits(bits: u32) -> Self {
-        match bits & 3 {
-            1 => Stream::Stderr,
-            2 => Stream::Log,
-            _ => Stream::Stdout,
-        }
-    }
-}
-
-/// How serious a line is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Level {
-    /// The writer did not say.
-    #[default]
-    None = 0,
-    /// Finest.
-    Trace = 1,
-    /// For developers.
-    Debug = 2,
-    /// For every reader of a log.
-    Info = 3,
-    /// Something odd.
-    Warn = 4,
-    /// Something failed.
-    Error = 5,
-}
-
-impl Level {
-    #[inline]
-    pub(crate) fn from_bits(bits: u8) -> Self {
-        match bits {
-            1 => Level::Trace,
-            2 => Level::Debug,
-            3 => Level::Info,
-            4 => Level::Warn,
-            5 => Level::Error,
-            _ => Level::None,
-        }
-    }
-}
-
-/// What a line is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Kind {
-    /// One line, without its end.
-    #[default]
-    Line = 0,
-    /// A group of lines, each with its `\n`.
-    Text = 1,
-    /// A warning: a group of lines.
-    Warning = 2,
-    /// The error that ended a mirror: a group of lines.
-    Error = 3,
-    /// Several lines, each with its `\n`, that share a position and are no group: lines that have
-    /// nothing to do with each other, see [`write_packed`](crate::LineProcMirror::write_packed), or
-    /// were written in one go, see [`write_together`](crate::LineProcMirror::write_together).
-    Packed = 4,
-}
-
-impl Kind {
-    #[inline]
-    pub(crate) fn from_bits(bits: u32) -> Self {
-        match bits & 7 {
-            1 => Kind::Text,
-            2 => Kind::Warning,
-            3 => Kind::Error,
-            4 => Kind::Packed,
-            _ => Kind::Line,
-        }
-    }
-}
+pub use super::kind::{Kind, Level, Stream};
 
 /// One line, or one group of lines, of one writer.
 ///
@@ -117,6 +27,11 @@ pub struct Line<'a> {
     /// cell. 0 of a begun line of a thread that shares a cell with others, in a
     /// [`LineBuffer`](crate::LineBuffer).
     pub cell: u16,
+    /// Its number among the lines of its cell, those of the mirrors included that had the cell
+    /// before: the same whichever reader or observer has it. With the cell, the key of a line that
+    /// has no position, since it was [lost](Lost::first). Below 2^48, after which comes 0 again; 0
+    /// of a begun line in a [`LineBuffer`](crate::LineBuffer).
+    pub number: u64,
     /// Its mirror's label.
     pub label: Cow<'a, str>,
     /// The stream it was written to.
@@ -163,6 +78,7 @@ impl Line<'_> {
             position: self.position,
             writer_id: self.writer_id,
             cell: self.cell,
+            number: self.number,
             stream: self.stream,
             level: self.level,
             tag: self.tag,
@@ -216,9 +132,14 @@ pub enum LossCause {
 pub struct Lost<'a> {
     /// The number of their mirror, as in [`Line::writer_id`].
     pub writer_id: u32,
+    /// The cell of their mirror, as in [`Line::cell`].
+    pub cell: u16,
+    /// The [number](Line::number) of the first of them: with the cell, their key.
+    pub first: u64,
     /// Its label.
     pub label: Cow<'a, str>,
-    /// How many. Exact, but for one line that a killed writer had not finished writing.
+    /// How many, one number after the other. Exact, but for one line that a killed writer had not
+    /// finished writing.
     pub lines: u64,
     /// Why.
     pub cause: LossCause,
@@ -282,6 +203,12 @@ pub struct Ended<'a> {
     pub process: Option<u32>,
     /// The mirror's cell, as in [`Line::cell`]; `None` of a seat that no process opened.
     pub cell: Option<u16>,
+    /// The [number](Line::number) of its first line, had it written one: with the cell, the key of
+    /// the end. `None` of a seat that no process opened.
+    pub first: Option<u64>,
+    /// The number after its last line: from the first to this one are all that it wrote and all
+    /// that were lost, whichever reader tells the end. `None` of a seat that no process opened.
+    pub next: Option<u64>,
     /// Its label.
     pub label: Cow<'a, str>,
     /// How it ended.

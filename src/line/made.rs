@@ -22,6 +22,7 @@ impl<'a> Line<'a> {
             position: 0,
             writer_id: 0,
             cell: 0,
+            number: 0,
             label: Cow::Borrowed(""),
             stream: Stream::default(),
             level: Level::default(),
@@ -47,7 +48,7 @@ impl Lost<'_> {
     /// assert_eq!(lost.to_string(), "-- worker 3: 7 lines lost, ring full --");
     /// ```
     pub fn new(writer_id: u32, lines: u64, cause: LossCause) -> Self {
-        Self { writer_id, label: Cow::Borrowed(""), lines, cause }
+        Self { writer_id, cell: 0, first: 0, label: Cow::Borrowed(""), lines, cause }
     }
 }
 
@@ -60,9 +61,18 @@ impl Ended<'_> {
     /// assert_eq!(Ended::new(3, End::Eof).to_string(), "-- worker 3 ended --");
     /// ```
     pub fn new(writer_id: u32, end: End) -> Self {
-        let (process, cell, exit) = (None, None, None);
-        let label = Cow::Borrowed("");
-        Self { writer_id, process, cell, label, end, lines: 0, lost: 0, exit }
+        Self {
+            writer_id,
+            process: None,
+            cell: None,
+            first: None,
+            next: None,
+            label: Cow::Borrowed(""),
+            end,
+            lines: 0,
+            lost: 0,
+            exit: None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 pub(crate) mod ends;
 pub(crate) mod format;
 pub(crate) mod item;
+pub(crate) mod kind;
 mod made;
 pub(crate) mod meta;
 #[cfg(feature = "serde")]

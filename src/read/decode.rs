@@ -19,6 +19,7 @@ pub(crate) fn line_of<'a>(
         position: header.position.0,
         writer_id: worker,
         cell: header.cell,
+        number: header.line.get(),
         label,
         stream: Stream::from_bits(header.flags >> flag::STREAM_SHIFT),
         level: Level::from_bits(header.level),

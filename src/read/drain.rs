@@ -8,21 +8,22 @@
 //!
 //! Decoding copies and takes nothing: a line leaves the ring only when it was accepted (by asking
 //! for the next one, or by `commit`), so a reader that dies loses nothing it had not handed over.
-//! Parts of a line that is not complete yet are taken as they come, since a line may be longer than
-//! the ring.
+//! Parts of a long line stay in the ring until the line is accepted, and lines between them are
+//! taken meanwhile. Parts that stand further back than half of the ring are taken as they are: a
+//! line may be longer than the ring.
+
+mod fill;
 
 use std::sync::Arc;
 
 use crate::error::ReadError;
-use crate::exchange::ReadOutcome;
 use crate::layout::sync::Ordering;
-use crate::layout::{Position, READER_CELL, RingMode, SlotHeader};
+use crate::layout::{Position, READER_CELL};
 use crate::line::item::Item;
-use crate::read::Decoded;
 use crate::read::assembly::Collected;
 use crate::read::backlog::Backlog;
-use crate::read::ends::{EndReporter, report_ends};
-use crate::read::event::{Event, note_delivered};
+use crate::read::ends::EndReporter;
+use crate::read::event::note_delivered;
 use crate::read::item_ref::ItemRef;
 use crate::read::park::Wanted;
 use crate::read::place::{BATCH, batch, oldest_part, start};
@@ -153,6 +154,26 @@ impl Drain {
         self.backlog.assemblies.partial_line(cell)
     }
 
+    /// Everything before this position was accepted, but for lines of several parts that are not
+    /// complete.
+    pub(crate) fn position(&self) -> Position {
+        self.taken
+    }
+
+    /// The position before which accepting the first `count` queued items takes all.
+    pub(crate) fn upto(&self, count: usize) -> Position {
+        let end = self.backlog.queue.end_of_first(count);
+        end.filter(|end| self.taken.is_before(*end)).unwrap_or(self.taken)
+    }
+
+    /// How many items are decoded and not accepted, at most.
+    pub(crate) fn set_batch_size(&mut self, lines: usize) {
+        let positions = self.segment.ring().shape.positions();
+        let lines = (lines as u64).clamp(1, positions);
+        self.batch = lines.min(positions / 4).max(1) as usize;
+        self.backlog.queue.set_capacity(lines as usize);
+    }
+
     // ------------------------------------------------------------------------------------- accept
 
     fn is_drained(&self) -> bool {
@@ -260,155 +281,6 @@ impl Drain {
         self.freed = 0;
         if self.segment.policy() == Policy::Block {
             wake::tell_space(&self.segment);
-        }
-    }
-
-    // ------------------------------------------------------------------------------------- decode
-
-    /// Decodes more if nothing is queued. Gives whether something is queued then. Never waits.
-    ///
-    /// `false` means that nothing is there, or that a whole lap of parts completed no line.
-    pub(crate) fn fill(&mut self) -> bool {
-        // A ring of parts alone, and some rounds in which the reader is overrun.
-        let most = self.segment.ring().shape.positions() / self.batch as u64 + 8;
-        for _ in 0..most {
-            if !self.is_drained() || self.fill_once() {
-                break;
-            }
-        }
-        !self.is_drained()
-    }
-
-    /// Decodes until something is queued; `false` once nothing more is there, or nothing before
-    /// `until`.
-    pub(crate) fn fill_to(&mut self, until: Position) -> bool {
-        loop {
-            let began = self.cursor;
-            if self.fill() {
-                return true;
-            }
-            if self.cursor == began || !self.comes_before(until) {
-                return false;
-            }
-        }
-    }
-
-    /// Decodes a batch; `true` if nothing more is there.
-    fn fill_once(&mut self) -> bool {
-        self.ends.note_events(&self.segment, &mut self.backlog.writers);
-        let empty = self.decode_batch();
-        let decoded = if empty { Decoded::All } else { Decoded::Some };
-        if self.backlog.writers.has_pending_ends() {
-            report_ends(&mut self.backlog, &self.segment, self.cursor, decoded);
-        }
-        if self.is_drained() {
-            // Parts of unfinished lines alone: they need no acceptance.
-            self.take(self.cursor);
-            self.backlog.writers.forget_accepted(&self.segment);
-        }
-        if empty && self.is_drained() && self.freed > 0 {
-            self.tell_space();
-        }
-        empty
-    }
-
-    /// Decodes what comes next, up to a batch; `true` if nothing more is there.
-    fn decode_batch(&mut self) -> bool {
-        let mut left = self.batch;
-        while left > 0 {
-            let is_behind = self.backlog.inherited.is_accepted(self.cursor);
-            let lines = if is_behind { 0 } else { self.decode_lines(left) };
-            left -= lines;
-            if lines == 0 {
-                left -= 1;
-                if !self.decode_one() {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    /// Decodes whole lines as long as nothing else comes: how many.
-    fn decode_lines(&mut self, most: usize) -> usize {
-        let lines = if self.segment.ring().shape.has_checks() {
-            self.backlog.decode_lines::<true>(&self.segment, self.cursor, most)
-        } else {
-            self.backlog.decode_lines::<false>(&self.segment, self.cursor, most)
-        };
-        if lines > 0 {
-            self.cursor = self.cursor.plus(lines as u64);
-            self.previous = self.cursor.previous();
-            self.overrun = false;
-        }
-        lines
-    }
-
-    /// Decodes whatever stands at the next position; `false` if nothing does yet.
-    fn decode_one(&mut self) -> bool {
-        let (position, ring) = (self.cursor, self.segment.ring());
-        match ring.peek(position, self.backlog.queue.next_image()) {
-            ReadOutcome::Part(header) => self.decode_part(header),
-            ReadOutcome::Empty | ReadOutcome::Stale if ring.is_hole(position) => {
-                self.skip_damaged();
-            }
-            ReadOutcome::Stale if !self.segment.overwrites() => self.skip_damaged(),
-            ReadOutcome::Empty | ReadOutcome::Stale => return false,
-            ReadOutcome::Passed(laps) => self.passed(laps),
-            ReadOutcome::Damaged => self.skip_damaged(),
-        }
-        self.previous = position;
-        true
-    }
-
-    fn decode_part(&mut self, header: SlotHeader) {
-        if self.backlog.decode(&self.segment, header) {
-            self.cursor = self.cursor.next();
-            self.overrun = false;
-        } else {
-            self.skip_damaged();
-        }
-    }
-
-    // --------------------------------------------------------------------------------------- skip
-
-    fn skip_damaged(&mut self) {
-        self.skip(self.segment.mode());
-    }
-
-    fn skip(&mut self, mode: RingMode) {
-        self.segment.ring().skip(self.cursor, mode);
-        let position = self.cursor;
-        self.cursor = position.next();
-        self.backlog.assemblies.note_skipped();
-        self.backlog.push(self.cursor, Event::Damaged { position });
-    }
-
-    /// Goes on from an entry that is of a later lap, by `laps`.
-    fn passed(&mut self, laps: u64) {
-        let ring = self.segment.ring();
-        let positions = ring.shape.positions();
-        self.backlog.assemblies.note_skipped();
-        let inherited = self.backlog.inherited.may_have_taken(self.cursor);
-        if inherited && laps == 1 {
-            // Taken by the reader before this one, which died before it noted that; or overwritten
-            // since.
-            self.cursor = self.cursor.next();
-        } else if self.segment.overwrites() && ring.are_apart(self.cursor, self.previous) {
-            // No newer line: going where it says could lead the reader around for ever.
-            self.skip(RingMode::Lossless);
-        } else if self.segment.overwrites() {
-            // The entry's later lap proves that everything up to a lap before it is gone.
-            let next = ring.shape.after_laps(self.cursor, laps as i64 - 1).next();
-            // Landing exactly on the oldest line means being overrun again at once, if writers go
-            // on.
-            let margin = if self.overrun { positions / 8 } else { 0 };
-            self.cursor = ring.oldest_after(next).plus(margin);
-            self.taken = self.cursor;
-            self.backlog.held.forget_before(self.cursor);
-            self.overrun = true;
-        } else {
-            self.skip_damaged();
         }
     }
 }

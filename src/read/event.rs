@@ -49,24 +49,42 @@ pub(super) fn event_item<'d>(
             let line = line(segment, writers, header, *writer, bytes, *missing, *truncated);
             Item::Line(Line { damaged: *damaged, ..line })
         }
-        Event::Lost { writer, lines, .. } => {
-            let (worker, label) = name(writers, *writer);
+        Event::Lost { writer, lines, next } => {
+            let (writer_id, label) = name(writers, *writer);
+            let cell = writers.get(*writer).map_or(0, |known| known.progress.mirror.cell);
+            let first = next.minus(*lines).get();
             let cause =
                 if segment.overwrites() { LossCause::Overwritten } else { LossCause::Dropped };
-            Item::Lost(Lost { writer_id: worker, label, lines: *lines, cause })
+            Item::Lost(Lost { writer_id, cell, first, label, lines: *lines, cause })
         }
         Event::Ended { writer, end, process, exit } => {
             let (writer_id, label) = name(writers, *writer);
             let progress = writers.get(*writer).map(|known| &known.progress);
             let cell = progress.map(|progress| progress.mirror.cell);
+            let first = progress.map(|progress| progress.mirror.epoch.get());
+            // Its end was noted.
+            let next = progress.map(|progress| progress.expected.get());
             let (lines, lost) = progress.map_or((0, 0), |progress| (progress.lines, progress.lost));
             let (end, process, exit) = (*end, *process, *exit);
-            Item::Ended(Ended { writer_id, process, cell, label, end, lines, lost, exit })
+            Item::Ended(Ended {
+                writer_id,
+                process,
+                cell,
+                first,
+                next,
+                label,
+                end,
+                lines,
+                lost,
+                exit,
+            })
         }
         Event::NeverOpened { worker, label, end, .. } => Item::Ended(Ended {
             writer_id: *worker,
             process: None,
             cell: None,
+            first: None,
+            next: None,
             label: Cow::Borrowed(label),
             end: *end,
             lines: 0,

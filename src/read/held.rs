@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_line_that_ends_without_a_further_position_is_taken_all_the_same() {
         let mut parts = held(&[(0, 7)]);
-        assert_eq!(taken(&mut parts, 0, 1), []);
+        assert_eq!(taken(&mut parts, 0, 1), [0_u64; 0]);
         parts.close(7, Position(1));
         assert_eq!(taken(&mut parts, 1, 1), [0]);
         assert!(parts.is_empty());

@@ -165,6 +165,12 @@ impl<'a> LineRef<'a> {
         self.header().cell
     }
 
+    /// Its number among the lines of its cell: [`Line::number`].
+    #[inline]
+    pub fn number(&self) -> u64 {
+        self.header().line.get()
+    }
+
     /// Its mirror's label.
     #[inline]
     pub fn label(&self) -> &'a str {

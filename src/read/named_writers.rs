@@ -27,6 +27,9 @@ pub(crate) struct TicketEnd {
 pub(crate) fn ticket_ends(parts: &Parts) -> Vec<TicketEnd> {
     let mut ends = Vec::new();
     for ticket in parts.used_tickets() {
+        if ticket.is_counted() {
+            continue;
+        }
         let (end, mirror) = match ticket.state() {
             Some(TicketWord::Eof(mirror)) => (End::Eof, Some(mirror)),
             Some(TicketWord::Error(mirror)) => (End::Error, Some(mirror)),

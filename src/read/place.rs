@@ -74,8 +74,8 @@ impl Inherited {
         }
     }
 
-    /// Whether the reader before this one had accepted what stood at `position`, unless it is a part
-    /// that it held.
+    /// Whether the reader before this one had accepted what stood at `position`, unless that is a
+    /// part that it held.
     #[inline]
     pub(crate) fn is_accepted(&self, position: Position) -> bool {
         position.is_before(self.accepted)

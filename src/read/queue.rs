@@ -4,7 +4,7 @@
 //! cheap; everything else stands beside them as an [`Event`].
 
 use std::iter::FusedIterator;
-use std::slice;
+use std::{mem, slice};
 
 use crate::layout::{Position, SOURCE_WORD, Shape, SlotHeader};
 use crate::read::assembly::{NO_WRITER, image_of};
@@ -85,6 +85,40 @@ impl ReadQueue {
         self.items
     }
 
+    // ---------------------------------------------------------------------------------------- room
+
+    /// Room for so many lines of one slot, or for the most that there can be.
+    pub(crate) fn set_capacity(&mut self, lines: usize) {
+        let words = lines.min((EVENT as usize - 1) / self.stride) * self.stride;
+        self.arena.resize(words.max(self.filled + self.stride), 0);
+    }
+
+    /// For how many lines of one slot there is room.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        (self.arena.len() - self.filled) / self.stride
+    }
+
+    /// Makes the room of lines that were accepted free if there is none for `lines` more.
+    pub(crate) fn make_room(&mut self, lines: usize) {
+        if self.room() >= lines {
+            return;
+        }
+        self.queue.drain(..mem::take(&mut self.first));
+        let first_of = |is_event: bool| {
+            let of_these = |queued: &&Queued| queued.event().is_some() == is_event;
+            self.queue.iter().find(of_these).map(|queued| queued.at)
+        };
+        let image = first_of(false).unwrap_or(self.filled as u32);
+        let event = first_of(true).unwrap_or(EVENT + self.events.len() as u32);
+        for queued in &mut self.queue {
+            queued.at -= if queued.event().is_some() { event - EVENT } else { image };
+        }
+        self.events.drain(..(event - EVENT) as usize);
+        self.arena.copy_within(image as usize..self.filled, 0);
+        self.filled -= image as usize;
+    }
+
     // -------------------------------------------------------------------------------------- put in
 
     /// The header and payload of the next image, once it is filled.
@@ -151,6 +185,11 @@ impl ReadQueue {
             left -= of_these;
             (of_these > 0).then_some((*queued, of_these as u32))
         })
+    }
+
+    /// The position before which accepting the first `count` items takes all.
+    pub(crate) fn end_of_first(&self, count: usize) -> Option<Position> {
+        self.first_items(count).last().map(|(queued, count)| queued.end_of(count))
     }
 
     /// Accepts the first `count` items, step one of three, before their positions are taken: notes

@@ -6,7 +6,7 @@
 
 use crate::exchange::checksum;
 use crate::layout::{
-    Geometry, OrderEntry, Position, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag,
+    Geometry, LineNumber, OrderEntry, Position, READER_CELL, SLOT_HEADER_WORDS, SlotHeader, flag,
 };
 use crate::line::item::{Ended, Item, Line, LossCause, Lost};
 use crate::read::assembly::{Assemblies, DamagedPart, Long, image_of, trailer};
@@ -71,7 +71,7 @@ impl Snapshot {
         }
         if let Some(known) = self.writers.get_mut(writer) {
             let lost = known.note(header.line);
-            self.push_lost(writer, lost);
+            self.push_lost(writer, header.line, lost);
         }
         if header.is(flag::FORGOTTEN) {
             if let Some(known) = self.writers.get_mut(writer) {
@@ -109,14 +109,17 @@ impl Snapshot {
             let missing = known.note_end(next);
             lost = known.progress.lost;
             lines = mirror.epoch.lines_to(next).saturating_sub(lost);
-            self.push_lost(writer, missing);
+            self.push_lost(writer, next, missing);
         }
         let cell = mirror.map(|mirror| mirror.cell);
+        let first = mirror.map(|mirror| mirror.epoch.get());
         let (writer_id, label) = (worker, label.into());
         self.items.push(Item::Ended(Ended {
             writer_id,
             process,
             cell,
+            first,
+            next: mirror.map(|_| next.get()),
             label,
             end,
             lines,
@@ -135,13 +138,14 @@ impl Snapshot {
         self.items.push(Item::Line(Line { truncated, missing, damaged, ..line }));
     }
 
-    /// Adds the loss of `lines` lines of a mirror, if that is any.
-    fn push_lost(&mut self, writer: u32, lines: u64) {
+    /// Adds the loss of the `lines` lines of a mirror before line `next`, if that is any.
+    fn push_lost(&mut self, writer: u32, next: LineNumber, lines: u64) {
         let Some(writer) = self.writers.get(writer).filter(|_| lines > 0) else { return };
         let overwrites = self.geometry.policy == Policy::OverwriteOldest as u16;
         let cause = if overwrites { LossCause::Overwritten } else { LossCause::Dropped };
         let (writer_id, label) = (writer.worker, writer.label.clone().into());
-        self.items.push(Item::Lost(Lost { writer_id, label, lines, cause }));
+        let (cell, first) = (writer.progress.mirror.cell, next.minus(lines).get());
+        self.items.push(Item::Lost(Lost { writer_id, cell, first, label, lines, cause }));
     }
 }
 

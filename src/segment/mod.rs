@@ -298,8 +298,7 @@ impl Segment {
 
     /// The random name of this ring, in hexadecimal.
     pub(crate) fn identity(&self) -> String {
-        let [high, low] = self.geometry.identity;
-        format!("{high:016x}{low:016x}")
+        format!("{:032x}", self.geometry.identity())
     }
 
     // --------------------------------------------------------------------------------------- locks

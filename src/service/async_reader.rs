@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::error::ReadError;
-use crate::handles::reader::{Batch, Reader};
+use crate::handles::batch::Batch;
+use crate::handles::reader::Reader;
 use crate::line::item::Item;
 
 /// How often a task that waits looks for the dead, which make nothing readable.

@@ -28,8 +28,9 @@ impl LossNotes {
             self.writers.insert(lost.writer_id, Note { told: now, untold: None });
             return Some(lost);
         };
-        let before = note.untold.as_ref().map_or(0, |untold| untold.lines);
-        let lost = Lost { lines: lost.lines.saturating_add(before), ..lost };
+        let (before, first) =
+            note.untold.as_ref().map_or((0, lost.first), |untold| (untold.lines, untold.first));
+        let lost = Lost { lines: lost.lines.saturating_add(before), first, ..lost };
         if now.duration_since(note.told) >= EVERY {
             *note = Note { told: now, untold: None };
             return Some(lost);
@@ -66,7 +67,8 @@ mod tests {
     use crate::line::item::LossCause;
 
     fn lost(writer_id: u32, lines: u64) -> Lost<'static> {
-        Lost { writer_id, label: Cow::Borrowed("name"), lines, cause: LossCause::Dropped }
+        let (label, cause) = (Cow::Borrowed("name"), LossCause::Dropped);
+        Lost { writer_id, cell: 1, first: 0, label, lines, cause }
     }
 
     #[test]

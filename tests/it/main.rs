@@ -12,6 +12,7 @@
 #[cfg(feature = "workers")]
 mod adversity;
 mod attach;
+mod batches;
 mod borrowed;
 #[cfg(feature = "capture")]
 mod capture;
