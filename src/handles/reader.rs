@@ -236,9 +236,9 @@ impl Reader {
     }
 
     /// How many items [`batch`](Self::batch) hands out at most, and [`more`](Self::more) adds to:
-    /// 64 at first. They are copied out of the ring, so each takes as much memory as a slot. A batch
-    /// has no more than a quarter of the ring's lines, so that writers can go on meanwhile; more of
-    /// them, up to all, come by `more`.
+    /// 64 at first. They are copied out of the ring, so each takes as much memory as a slot. A
+    /// batch has no more than a quarter of the ring's lines, so that writers can go on meanwhile;
+    /// more of them, up to all, come by `more`.
     ///
     /// More at a time where each batch has a price of its own, such as a message or a transaction.
     /// A smaller number than before takes effect once what is queued was accepted.

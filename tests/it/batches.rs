@@ -93,9 +93,9 @@ fn run(lines: usize, policy: Policy, size: usize, steps: &[Step]) -> Result<(), 
                     continue;
                 }
                 // Only lines that need no more than half of the ring.
-                for old in 0..3 {
+                for (old, mirror) in mirrors.iter_mut().enumerate() {
                     if next - account.began[old] + 16 > lines as u64 / 2 {
-                        account.end_line(old, &mut mirrors[old]);
+                        account.end_line(old, mirror);
                     }
                 }
                 if account.begun[index].is_empty() {
