@@ -347,6 +347,42 @@ fn publish_x_take() {
     });
 }
 
+/// A writer publishes a line while a reader takes the later line of a full ring, holds the earlier
+/// one, and takes that in the end.
+///
+/// Legal: the writer does not pass what is held: until it is taken the writer is refused there, and
+/// its line stands at that place of the next lap. Afterwards every slot is in one place.
+///
+/// Unbounded.
+#[test]
+fn publish_x_take_around_a_held_line() {
+    check(None, || {
+        let heap = Arc::new(Heap::new(2));
+        let mut spare = heap.fill_up();
+        let writer = spawn(&heap, move |heap| {
+            heap.fill(1, &spare, 2);
+            let place = START.plus(2);
+            loop {
+                match heap.publish(1, &mut spare, false) {
+                    Ok(position) => break assert_eq!(position, place),
+                    Err(refused) => assert_eq!(refused, Refused::Full(place)),
+                }
+                thread::yield_now();
+            }
+        });
+        let reader = spawn(&heap, |heap| {
+            assert!(heap.take(SECOND, false), "no other thread takes it");
+            assert_eq!(heap.peek(START), Ok((1, 0)), "it is held");
+            assert!(heap.take(START, false), "no other thread takes it");
+        });
+        writer.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!(heap.peek(START.plus(2)), Ok((1, 2)));
+        assert_eq!(heap.peek(START.plus(3)), Err(ReadOutcome::Empty));
+        heap.assert_slots_conserved();
+    });
+}
+
 /// A writer overwrites a full ring of two and goes on, while the reader takes the oldest line.
 ///
 /// Legal: the reader sees the line whole and takes it; or the line was overwritten, and the reader

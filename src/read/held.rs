@@ -54,10 +54,12 @@ impl HeldParts {
         open.for_each(|part| part.until = Some(until));
     }
 
-    /// Holds none before `position` any longer than what stands beside it.
+    /// Of lines that are not closed, holds no part before `position` any longer than what stands
+    /// beside it.
     pub(crate) fn let_go(&mut self, position: Position) {
         let old = self.parts.iter_mut().take_while(|part| part.position.is_before(position));
-        old.for_each(|part| part.until = Some(part.position.next()));
+        let open = old.filter(|part| part.until.is_none());
+        open.for_each(|part| part.until = Some(part.position.next()));
     }
 
     /// Forgets those before `position`, which writers have overwritten.
@@ -140,9 +142,11 @@ mod tests {
     #[test]
     fn old_parts_are_let_go_and_overwritten_ones_forgotten_also_where_positions_begin_again() {
         let last = u64::MAX;
-        let mut parts = held(&[(last - 1, 7), (last, 8), (0, 7), (1, 8)]);
+        let mut parts = held(&[(last - 2, 9), (last - 1, 7), (last, 8), (0, 7), (1, 8)]);
+        parts.close(9, Position(5));
         parts.let_go(Position(0));
-        assert_eq!(taken(&mut parts, last - 1, 2), [last - 1, last]);
+        assert_eq!(taken(&mut parts, last - 2, 2), [last - 1, last]);
+        assert_eq!(parts.first(), Some(Position(last - 2)), "its line is complete");
         parts.forget_before(Position(1));
         assert_eq!(parts.first(), Some(Position(1)));
     }

@@ -311,9 +311,7 @@ impl Segment {
     /// What the count will be is noted first, for the next reader: this one may die in between.
     pub(crate) fn count_end(&self, ticket: u32) {
         let entry = &self.tickets()[ticket as usize];
-        if let Some(count) = self.count_of(entry)
-            && !entry.is_counted()
-        {
+        if let Some(count) = self.count_of(entry) {
             let with_it = count.load(Relaxed).wrapping_add(1) & !(PROCESS | COUNTED);
             entry.detail.store(COUNTED | with_it, Relaxed);
             // ORD counted:A, release; pairs with counted:B; a process that sees the count sees that

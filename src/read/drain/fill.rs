@@ -67,8 +67,8 @@ impl Drain {
         empty
     }
 
-    /// How many entries may be decoded: there is room for them in the queue, and they are no entries
-    /// of a lap before, which were not taken.
+    /// How many entries may be decoded: there is room for them in the queue, and none of them is of
+    /// the lap before, and not taken yet.
     fn room(&self) -> usize {
         let first = if self.cursor.is_before(self.taken) { self.cursor } else { self.taken };
         let held = self.backlog.held.first().filter(|held| held.is_before(first));

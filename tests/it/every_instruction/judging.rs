@@ -181,16 +181,21 @@ impl Operation {
     }
 
     /// What the child has accepted and what came after it are one sequence, in which nothing is
-    /// missing or twice.
+    /// missing or twice. Of what it was accepting as it died, lines come again, and ends do not.
     pub(super) fn judge_reader(&self, items: &[Item<'static>]) {
         let log = Log::of_this_test();
         let (sure, maybe) = (log.sure.load(SeqCst) as usize, log.maybe.load(SeqCst) as usize);
         let after: Vec<u64> = items.iter().map(code).filter(|code| *code != 0).collect();
+        let ends_that_do_not_come_again = |accepted: usize| {
+            let rest = log.items[accepted..maybe].iter().map(|item| item.load(SeqCst));
+            rest.filter(|code| code & 0xffff_ffff == END && !after.contains(code))
+        };
         let is_right = |accepted: usize| {
             let all = log.items[..accepted]
                 .iter()
                 .map(|item| item.load(SeqCst))
-                .chain(after.iter().copied());
+                .chain(after.iter().copied())
+                .chain(ends_that_do_not_come_again(accepted));
             let all: Vec<u64> = all.filter(|code| *code != 0).collect();
             let of = |whose: u64| {
                 all.iter().filter(move |code| **code >> 32 == whose).map(|code| *code & 0xffff_ffff)
@@ -243,7 +248,9 @@ impl Operation {
             );
         }
         if self.name == ROUND {
-            let (gone, rest) = expected[0].split_at(PARTS_OF_A_ROUND * PAYLOAD);
+            // The reader that has gone held what fits in half of the ring.
+            let taken = PARTS_OF_A_ROUND - LINES / 2;
+            let (gone, rest) = expected[0].split_at(taken * PAYLOAD);
             let is_rest = |line: &&Line<'_>| {
                 line.missing == gone.len() as u64 && rest.starts_with(&line.to_string())
             };
