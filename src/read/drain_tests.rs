@@ -571,7 +571,7 @@ fn long_lines_in_turns(segment: &Arc<Segment>) -> Vec<String> {
 /// one has the rest of the lines, whole.
 #[test]
 fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
-    for policy in [Policy::Block, Policy::OverwriteOldest] {
+    for policy in [Policy::Block, Policy::DropNewest] {
         for accepted in 0..=5 {
             let options = Options::new().lines(64).line_bytes(64).max_line(500).policy(policy);
             let segment = segment(options);
@@ -596,7 +596,8 @@ fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
 /// Between any two positions that it takes.
 #[test]
 fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() {
-    for taken in 0..=11 {
+    // It had noted that it was at 0, or before the line of the first writer, which ends at 8.
+    for (taken, read) in (0..=11).map(|taken| (taken, 0)).chain([(4, 8), (8, 8)]) {
         let segment = segment(Options::new().lines(32).line_bytes(64).max_line(1000));
         let expected = long_lines_in_turns(&segment);
         let mut first = Drain::open(&segment).expect("the first");
@@ -606,16 +607,22 @@ fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() 
         }
         drop(first);
         // As it was before it took them, and noted that.
-        for position in (0..segment.ring().tail().0).filter(|position| *position >= taken) {
+        // The lines between the parts were taken before.
+        let is_taken = |position: u64| position < taken || position < read && position % 4 == 3;
+        for position in (0..segment.ring().tail().0).filter(|position| !is_taken(*position)) {
             let entry = &segment.ring().order[position as usize];
             let slot = OrderEntry(entry.load(Relaxed)).slot();
             entry.store(OrderEntry::full(0, slot).0, Relaxed);
         }
-        segment.header().read_position.0.store(0, Relaxed);
+        segment.header().read_position.0.store(read, Relaxed);
         let mut second = Drain::open(&segment).expect("the first has gone");
         // Whole lines come a second time, and nothing else.
         let again = items(&mut second);
         assert!(again.iter().all(|line| line == "0"), "{taken}: {again:?}");
+        let left = (0..segment.ring().tail().0).filter(|position| {
+            OrderEntry(segment.ring().order[*position as usize].load(Relaxed)).is_full()
+        });
+        assert_eq!(left.count(), 0, "{taken}, {read}: writers have room");
     }
 }
 

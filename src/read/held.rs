@@ -62,13 +62,6 @@ impl HeldParts {
         open.for_each(|part| part.until = Some(part.position.next()));
     }
 
-    /// Forgets those before `position`, which writers have overwritten.
-    pub(crate) fn forget_before(&mut self, position: Position) {
-        while self.first().is_some_and(|first| first.is_before(position)) {
-            self.parts.pop_front();
-        }
-    }
-
     /// Everything before `accepted` is accepted; everything before `taken` was, and is taken but
     /// for what was held: hands the positions that are to be taken to `take`, in order.
     ///
@@ -140,14 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn old_parts_are_let_go_and_overwritten_ones_forgotten_also_where_positions_begin_again() {
+    fn old_parts_of_open_lines_are_let_go_also_where_positions_begin_again() {
         let last = u64::MAX;
         let mut parts = held(&[(last - 2, 9), (last - 1, 7), (last, 8), (0, 7), (1, 8)]);
         parts.close(9, Position(5));
         parts.let_go(Position(0));
         assert_eq!(taken(&mut parts, last - 2, 2), [last - 1, last]);
         assert_eq!(parts.first(), Some(Position(last - 2)), "its line is complete");
-        parts.forget_before(Position(1));
-        assert_eq!(parts.first(), Some(Position(1)));
     }
 }

@@ -32,31 +32,25 @@ pub(crate) fn batch(segment: &Segment) -> usize {
     BATCH.min((segment.geometry().shape().positions() / 4).max(1) as usize)
 }
 
-/// The oldest part of a line that the reader before this one had not accepted, though it had
-/// accepted everything else before `accepted`. It has held those parts in the ring: no more than
-/// half of that.
+/// The oldest part that the reader before this one has held, though it had accepted everything else
+/// before `accepted`: not further back than half of the ring.
 pub(crate) fn oldest_part(segment: &Segment, accepted: Position) -> Option<Position> {
+    if segment.overwrites() {
+        return None;
+    }
     let ring = segment.ring();
     let mut image = vec![0; ring.shape.slot_words];
     let half = ring.shape.positions() / 2;
-    (1..=half).rev().map(|back| accepted.minus(back)).find(|position| {
-        let ReadOutcome::Part(header) = ring.peek(*position, &mut image) else { return false };
-        let cell = segment.cells().get(usize::from(header.cell));
-        let is_new = cell.is_some_and(|cell| cell.delivered().lines_to(header.line.next()) > 0);
-        is_new && !is_whole(&header)
-    })
-}
-
-/// Whether it is a line, and not a part of one.
-fn is_whole(header: &SlotHeader) -> bool {
-    header.is(flag::FIRST) && header.is(flag::LAST)
+    let mut is_part = |position: &Position| {
+        let part = ring.peek(*position, &mut image);
+        matches!(part, ReadOutcome::Part(header) if !(header.is(flag::FIRST) && header.is(flag::LAST)))
+    };
+    (1..=half).rev().map(|back| accepted.minus(back)).find(|position| is_part(position))
 }
 
 /// What the reader before this one may have left half done.
 #[derive(Debug)]
 pub(crate) struct Inherited {
-    /// It had accepted everything before this position, but for parts that it held.
-    accepted: Position,
     /// Positions before this one may have been taken by it.
     before: Position,
     /// Of each cell, the number before which it had accepted all lines.
@@ -67,18 +61,7 @@ impl Inherited {
     /// By a reader that begins at `start`.
     pub(crate) fn new(segment: &Segment, start: Position) -> Self {
         let before = start.plus(segment.ring().shape.positions());
-        Self {
-            accepted: start,
-            before,
-            delivered: segment.cells().iter().map(Cell::delivered).collect(),
-        }
-    }
-
-    /// Whether the reader before this one had accepted what stood at `position`, unless that is a
-    /// part that it held.
-    #[inline]
-    pub(crate) fn is_accepted(&self, position: Position) -> bool {
-        position.is_before(self.accepted)
+        Self { before, delivered: segment.cells().iter().map(Cell::delivered).collect() }
     }
 
     /// Whether the reader before this one may have taken what stood at `position`.
@@ -90,10 +73,6 @@ impl Inherited {
     /// Whether it had accepted the line that this is a part of, and died before it had taken all
     /// of its parts.
     pub(crate) fn had_accepted(&self, part: &SlotHeader) -> bool {
-        if is_whole(part) {
-            // Such a line comes again, unless it is known to have been taken.
-            return self.is_accepted(part.position);
-        }
         let delivered = self.delivered.get(usize::from(part.cell));
         self.may_have_taken(part.position)
             && delivered.is_some_and(|delivered| part.line.lines_to(*delivered) > 0)

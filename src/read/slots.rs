@@ -136,10 +136,11 @@ impl Backlog {
         let end_position = position.next();
         if header.is(flag::FORGOTTEN) {
             self.writers.expect_again(segment, writer, line);
-        } else if self.inherited.had_accepted(&header) {
-            // Not once more, without the parts that were taken.
         } else if header.is(flag::FIRST) && header.is(flag::LAST) {
             self.queue.push_line(position, writer);
+        } else if self.inherited.had_accepted(&header) {
+            // Not once more, without the parts that were taken.
+            segment.ring().take(position, segment.mode());
         } else {
             let (_, part) = self.queue.next_part();
             match self.assemblies.add(writer, header, part, false) {
@@ -147,8 +148,15 @@ impl Backlog {
                     self.held.close(cell, end_position);
                     self.push(end_position, Event::Long(line));
                 }
-                None => self.held.hold(position, cell),
+                None => self.hold(segment, position, cell),
             }
+        }
+    }
+
+    /// Holds a part for the next reader, unless writers would overwrite it all the same.
+    fn hold(&mut self, segment: &Segment, position: Position, cell: u16) {
+        if !segment.overwrites() {
+            self.held.hold(position, cell);
         }
     }
 
@@ -165,7 +173,7 @@ impl Backlog {
         });
         let end_position = header.position.next();
         match placed {
-            DamagedPart::Kept => self.held.hold(header.position, header.cell),
+            DamagedPart::Kept => self.hold(segment, header.position, header.cell),
             DamagedPart::NextLine(line) => self.push(end_position, Event::Long(line)),
             DamagedPart::Stray(line) => self.push(end_position, Event::Stray(line)),
         }

@@ -224,3 +224,20 @@ fn a_batch_may_have_all_of_a_ring() {
         }
     }
 }
+
+/// Parts take no room of the batch's.
+#[test]
+fn a_batch_with_a_long_line_may_have_all_of_a_ring() {
+    let ring = ring(small(16, Policy::DropNewest).max_line(8 * 32));
+    let mut mirror = ring.mirror().expect("a mirror");
+    let mut reader = ring.reader().expect("the first");
+    reader.set_batch_size(16);
+    mirror.write_line(&[b'a'; 8 * 32]).expect("room");
+    (0..8).for_each(|_| mirror.write_line(b"line").expect("room"));
+    reader.batch().expect("ours").commit_first(0);
+    while reader.more().expect("ours") {}
+    let batch = reader.batch().expect("ours");
+    let lengths: Vec<_> =
+        batch.iter().map(|item| item.line().map(|line| line.bytes.len())).collect();
+    assert_eq!(lengths, [Some(256)].into_iter().chain([Some(4); 8]).collect::<Vec<_>>());
+}

@@ -81,8 +81,7 @@ impl Drain {
     fn decode_batch(&mut self) -> bool {
         let mut left = self.batch.min(self.room());
         while left > 0 {
-            let is_behind = self.backlog.inherited.is_accepted(self.cursor);
-            let lines = if is_behind { 0 } else { self.decode_lines(left) };
+            let lines = self.decode_lines(left);
             left -= lines;
             if lines == 0 {
                 left -= 1;
@@ -170,7 +169,6 @@ impl Drain {
             let margin = if self.overrun { positions / 8 } else { 0 };
             self.cursor = ring.oldest_after(next).plus(margin);
             self.taken = self.cursor;
-            self.backlog.held.forget_before(self.cursor);
             self.overrun = true;
         } else {
             self.skip_damaged();

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linering::turn_sigbus_into_errors;
+use linering::{LineRing, Reader, turn_sigbus_into_errors};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::SIGTSTP;
 
@@ -120,10 +120,7 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     // A FIFO may wait for its reader here, and a signal ends that.
     let sinks = args.sinks()?;
     let ring = ring::make(args, plan.at_once)?;
-    let mut reader =
-        ring.reader().map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
-    // The processors are the workers'.
-    reader.set_spinning(false);
+    let reader = if args.no_drain { None } else { Some(reader(&ring)?) };
 
     let signals = Signals::watch().map_err(refused("watch for signals"))?;
     let (letters, told) = (mailbox()?, mailbox()?);
@@ -135,30 +132,25 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     // The other half is for what workers take that link linering.
     let backlog = Backlog::new(ring::seats(plan.at_once) / 2);
     let printer = Printer::new(style, sinks, names, progress, unsaid.clone());
-    let drain = Drain {
-        reader,
-        desk: Desk::new(
-            printer,
-            Summary::new(jobs.len()),
-            told.clone(),
-            log,
-            backlog.clone(),
-            plan.at_once,
-        ),
-        wants_table: args.summary,
-        is_alone,
-        outlives: args.outlives(),
-        letters: letters.clone(),
-    };
+    let summary = Summary::new(jobs.len());
+    let desk = Desk::new(printer, summary, told.clone(), log, backlog.clone(), plan.at_once);
     let pump = pump::start(&ring, args.reads(plan.at_once), orders.clone(), letters.clone())?;
     let keyboard = keyboard(args, &inputs)?;
     let console = keyboard.as_ref().map(|keyboard| Restored(Arc::clone(&keyboard.console)));
     let (outputs, at_once) = (args.outputs(), plan.at_once);
-    let launcher = Launcher::new(ring, jobs, outputs, inputs, keyboard, at_once);
+    let launcher = Launcher::new(ring.clone(), jobs, outputs, inputs, keyboard, at_once);
     let processes =
         Processes::new(launcher, witnesses, orders.clone(), told.clone(), unsaid.clone(), backlog);
     let processes = processes.map_err(refused("adopt processes"))?;
-    drain::start(drain).map_err(refused("print"))?;
+    let started = match reader {
+        None => drain::start_without(ring, desk, letters.clone()),
+        Some(reader) => {
+            let (wants_table, outlives) = (args.summary, args.outlives());
+            let letters = letters.clone();
+            drain::start(Drain { reader, desk, wants_table, is_alone, outlives, letters })
+        }
+    };
+    started.map_err(refused("print"))?;
 
     let linger = plan.linger;
     let supervisor = Supervisor::new(plan, processes);
@@ -194,6 +186,15 @@ fn try_run(args: &Args) -> Result<Ending, Failure> {
     let is_ours = printed.has_failed || watch.failed;
     let is_strictly_failed = args.strict && printed.has_lost;
     Ok(Ending::Code(if is_ours { OURS } else { verdict(&outcome, is_alone, is_strictly_failed) }))
+}
+
+fn reader(ring: &LineRing) -> Result<Reader, Failure> {
+    let reader = ring.reader();
+    let mut reader =
+        reader.map_err(|error| Failure::Failed(format!("cannot read the ring: {error}")))?;
+    // The processors are the workers'.
+    reader.set_spinning(false);
+    Ok(reader)
 }
 
 /// What is typed, if a worker with a terminal is to have it. A file or a pipe it reads itself.

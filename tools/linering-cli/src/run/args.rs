@@ -209,6 +209,14 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with = "name")]
     pub file: Option<PathBuf>,
 
+    /// Leave the reading of the ring to another process, such as linering forward or linering recover
+    ///
+    /// Nothing is printed but how workers end. Where the ring is full, workers wait until a process
+    /// reads it. What is not read in the end stays in the file.
+    #[arg(long, requires = "file", conflicts_with_all = ["group", "progress", "results"])]
+    #[arg(conflicts_with_all = ["output", "strict", "summary", "tag"])]
+    pub no_drain: bool,
+
     /// Give the ring this name in shared memory, while the command runs
     #[arg(long)]
     pub name: Option<String>,

@@ -27,6 +27,11 @@ impl Backlog {
         self.used.fetch_add(seats, Ordering::Relaxed);
     }
 
+    /// So many are taken in all.
+    pub fn set(&self, seats: usize) {
+        self.used.store(seats, Ordering::Relaxed);
+    }
+
     /// An end was printed: perhaps of a mirror that a worker has made itself, and that was not
     /// counted.
     pub fn give_back(&self) {

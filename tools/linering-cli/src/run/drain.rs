@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linering::{Item, ReadError, Reader};
+use linering::{Item, LineRing, Observer, ReadError, Reader, WriterState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Letter;
@@ -46,6 +46,8 @@ pub struct Desk {
     failures: usize,
     last_end: Option<Instant>,
     is_finishing: bool,
+    /// Another process reads the ring, and is told of the ends of mirrors.
+    looks_on: bool,
 }
 
 /// What became of the lines.
@@ -70,6 +72,15 @@ pub fn start(drain: Drain) -> io::Result<()> {
     let run = move || {
         let letters = drain.letters.clone();
         let printed = drain.run().map_err(|error| format!("cannot drain the ring: {error}"));
+        letters.put(Letter::Printed(printed));
+    };
+    thread::Builder::new().name("printer".to_owned()).spawn(run).map(drop)
+}
+
+/// Starts a thread in its place, where another process reads the ring: it says how workers end.
+pub fn start_without(ring: LineRing, mut desk: Desk, letters: Mailbox<Letter>) -> io::Result<()> {
+    let run = move || {
+        let printed = desk.look_on(&ring);
         letters.put(Letter::Printed(printed));
     };
     thread::Builder::new().name("printer".to_owned()).spawn(run).map(drop)
@@ -130,7 +141,7 @@ impl Desk {
         workers: usize,
     ) -> Self {
         let (losses, failures) = (Losses::default(), 0);
-        let (last_end, is_finishing) = (None, false);
+        let (last_end, is_finishing, looks_on) = (None, false, false);
         Self {
             printer,
             summary,
@@ -142,7 +153,39 @@ impl Desk {
             failures,
             last_end,
             is_finishing,
+            looks_on,
         }
+    }
+
+    /// Waits for the end of all writers, whose lines another process reads.
+    fn look_on(&mut self, ring: &LineRing) -> Result<Printed, String> {
+        self.looks_on = true;
+        loop {
+            self.hear();
+            let due = self.printer.tell_ends();
+            let writers = ring.writers();
+            self.backlog.set(writers.len());
+            let is_open = |state| matches!(state, WriterState::Waiting | WriterState::Open);
+            if !writers.iter().any(|writer| is_open(writer.state)) {
+                break;
+            }
+            if self.is_finishing {
+                if is_full(ring) {
+                    return Err("the ring is full, and no process reads it: what came last from \
+                                the workers is not in it"
+                        .to_owned());
+                }
+                break;
+            }
+            self.printer.flush();
+            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let limit = due.map_or(WATCHFUL, |due| due.min(WATCHFUL));
+            let limit = Timespec::try_from(limit).ok();
+            let _ = poll(&mut [PollFd::new(&self.told, PollFlags::IN)], limit.as_ref());
+        }
+        self.hear();
+        self.printer.finish();
+        Ok(Printed { has_failed: self.printer.has_failed(), has_lost: false })
     }
 
     /// Takes in what it was told.
@@ -150,6 +193,7 @@ impl Desk {
         for told in self.told.take() {
             match told {
                 Told::Started { worker, process, mirrors } => {
+                    let mirrors = if self.looks_on { 0 } else { mirrors };
                     self.printer.started(worker, process, mirrors);
                 }
                 Told::Ended(report, sentence) => {
@@ -226,6 +270,15 @@ impl Desk {
         // Whatever it says, the next look says more.
         let _ = poll(&mut polled, Timespec::try_from(limit).ok().as_ref());
     }
+}
+
+/// Whether a writer waits for room.
+fn is_full(ring: &LineRing) -> bool {
+    let statistics = ring.descriptor().ok().and_then(|descriptor| {
+        let observer = Observer::attach(descriptor).ok()?;
+        observer.statistics().ok()
+    });
+    statistics.is_some_and(|statistics| statistics.unread() >= statistics.lines)
 }
 
 /// A mirror's label is its worker's number.

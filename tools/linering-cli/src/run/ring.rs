@@ -1,5 +1,7 @@
 //! The ring that the workers' lines go through.
 
+use std::time::Duration;
+
 use linering::{CreateError, LineRing, Options, Timestamps, WakeUp};
 
 use super::args::Args;
@@ -18,7 +20,7 @@ pub fn make(args: &Args, workers: usize) -> Result<LineRing, Failure> {
     // The pump cuts before a line is too long, by a read at most.
     let Reads { at_once, cut, slack, .. } = args.reads(workers);
     let max_line = cut + at_once + slack;
-    let is_timed = args.timestamps.is_some() || args.format != Format::Cat;
+    let is_timed = args.timestamps.is_some() || args.format != Format::Cat || args.no_drain;
     let options = Options::new()
         .lines(args.lines(workers))
         .line_bytes(args.line_bytes)
@@ -31,6 +33,8 @@ pub fn make(args: &Args, workers: usize) -> Result<LineRing, Failure> {
         .seats(seats(workers))
         .max_line(max_line)
         .assembly_budget(2 * workers.saturating_mul(max_line));
+    // Its reader may come late, or be started anew.
+    let options = if args.no_drain { options.reader_grace(Duration::MAX) } else { options };
     let ring = match (&args.file, &args.name) {
         (Some(path), _) => LineRing::create_file(path, options),
         (None, Some(name)) => LineRing::create_named(name, options),
