@@ -596,8 +596,10 @@ fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
 /// Between any two positions that it takes.
 #[test]
 fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() {
-    // It had noted that it was at 0, or before the line of the first writer, which ends at 8.
-    for (taken, read) in (0..=11).map(|taken| (taken, 0)).chain([(4, 8), (8, 8)]) {
+    // The positions that it had not taken, and the one that it had noted last.
+    let at_once = (0..=11).map(|taken| ((taken..11).collect::<Vec<_>>(), 0));
+    let singly = [(vec![1, 2, 3, 5, 6, 7, 8, 9, 10], 5), (vec![2, 3, 5, 6, 7], 5), (vec![3, 9], 9)];
+    for (left, read) in at_once.chain(singly) {
         let segment = segment(Options::new().lines(32).line_bytes(64).max_line(1000));
         let expected = long_lines_in_turns(&segment);
         let mut first = Drain::open(&segment).expect("the first");
@@ -607,10 +609,9 @@ fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() 
         }
         drop(first);
         // As it was before it took them, and noted that.
-        // The lines between the parts were taken before.
-        let is_taken = |position: u64| position < taken || position < read && position % 4 == 3;
-        for position in (0..segment.ring().tail().0).filter(|position| !is_taken(*position)) {
-            let entry = &segment.ring().order[position as usize];
+        assert_eq!(segment.ring().tail(), Position(11));
+        for position in &left {
+            let entry = &segment.ring().order[*position];
             let slot = OrderEntry(entry.load(Relaxed)).slot();
             entry.store(OrderEntry::full(0, slot).0, Relaxed);
         }
@@ -618,11 +619,10 @@ fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() 
         let mut second = Drain::open(&segment).expect("the first has gone");
         // Whole lines come a second time, and nothing else.
         let again = items(&mut second);
-        assert!(again.iter().all(|line| line == "0"), "{taken}: {again:?}");
-        let left = (0..segment.ring().tail().0).filter(|position| {
-            OrderEntry(segment.ring().order[*position as usize].load(Relaxed)).is_full()
-        });
-        assert_eq!(left.count(), 0, "{taken}, {read}: writers have room");
+        assert!(again.iter().all(|line| line == "0"), "{left:?}: {again:?}");
+        let entries = segment.ring().order.iter();
+        let full = entries.filter(|entry| OrderEntry(entry.load(Relaxed)).is_full());
+        assert_eq!(full.count(), 0, "{left:?}, {read}: writers have room");
     }
 }
 

@@ -209,7 +209,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with = "name")]
     pub file: Option<PathBuf>,
 
-    /// Leave the reading of the ring to another process, such as linering forward or linering recover
+    /// Leave the reading of the ring to another process: linering forward, linering recover
     ///
     /// Nothing is printed but how workers end. Where the ring is full, workers wait until a process
     /// reads it. What is not read in the end stays in the file.
