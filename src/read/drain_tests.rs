@@ -598,7 +598,8 @@ fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
 fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() {
     // The positions that it had not taken, and the one that it had noted last.
     let at_once = (0..=11).map(|taken| ((taken..11).collect::<Vec<_>>(), 0));
-    let singly = [(vec![1, 2, 3, 5, 6, 7, 8, 9, 10], 5), (vec![2, 3, 5, 6, 7], 5), (vec![3, 9], 9)];
+    let all_but_one = [2, 3, 5, 6, 7, 8, 9, 10];
+    let singly = [(all_but_one.to_vec(), 5), (vec![3, 9, 10], 9), (vec![9, 10], 9)];
     for (left, read) in at_once.chain(singly) {
         let segment = segment(Options::new().lines(32).line_bytes(64).max_line(1000));
         let expected = long_lines_in_turns(&segment);
@@ -619,7 +620,7 @@ fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() 
         let mut second = Drain::open(&segment).expect("the first has gone");
         // Whole lines come a second time, and nothing else.
         let again = items(&mut second);
-        assert!(again.iter().all(|line| line == "0"), "{left:?}: {again:?}");
+        assert!(again.iter().all(|line| expected.contains(line)), "{left:?}: {again:?}");
         let entries = segment.ring().order.iter();
         let full = entries.filter(|entry| OrderEntry(entry.load(Relaxed)).is_full());
         assert_eq!(full.count(), 0, "{left:?}, {read}: writers have room");

@@ -33,19 +33,21 @@ pub(crate) fn batch(segment: &Segment) -> usize {
 }
 
 /// The oldest part that the reader before this one has held, though it had accepted everything else
-/// before `accepted`: not further back than half of the ring.
+/// before `accepted`. Of a line that was complete it may stand up to a lap back.
 pub(crate) fn oldest_part(segment: &Segment, accepted: Position) -> Option<Position> {
     if segment.overwrites() {
         return None;
     }
     let ring = segment.ring();
     let mut image = vec![0; ring.shape.slot_words];
-    let half = ring.shape.positions() / 2;
     let mut is_part = |position: &Position| {
         let part = ring.peek(*position, &mut image);
         matches!(part, ReadOutcome::Part(header) if !(header.is(flag::FIRST) && header.is(flag::LAST)))
     };
-    (1..=half).rev().map(|back| accepted.minus(back)).find(|position| is_part(position))
+    (1..=ring.shape.positions())
+        .rev()
+        .map(|back| accepted.minus(back))
+        .find(|position| is_part(position))
 }
 
 /// What the reader before this one may have left half done.
@@ -70,8 +72,8 @@ impl Inherited {
         position.is_before(self.before)
     }
 
-    /// Whether it had accepted the line that this is a part of, and died before it had taken all
-    /// of its parts.
+    /// Whether it had accepted the line that this is a part of, and died before it had taken that
+    /// part.
     pub(crate) fn had_accepted(&self, part: &SlotHeader) -> bool {
         let delivered = self.delivered.get(usize::from(part.cell));
         self.may_have_taken(part.position)

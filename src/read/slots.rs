@@ -138,8 +138,11 @@ impl Backlog {
             self.writers.expect_again(segment, writer, line);
         } else if header.is(flag::FIRST) && header.is(flag::LAST) {
             self.queue.push_line(position, writer);
-        } else if self.inherited.had_accepted(&header) {
-            // Not once more, without the parts that were taken.
+        } else if !self.assemblies.has(cell.into())
+            && !header.is(flag::FIRST)
+            && self.inherited.had_accepted(&header)
+        {
+            // The parts before it were taken, in order: the line does not come again without them.
             segment.ring().take(position, segment.mode());
         } else {
             let (_, part) = self.queue.next_part();

@@ -342,8 +342,18 @@ impl Accepted {
         let unsure = std::mem::take(&mut self.unsure);
         let taken =
             unsure.iter().position(|item| item.place == first.place).unwrap_or(unsure.len());
+        // An end does not come again, nor does the rest of a line whose beginning was taken.
+        let does_not = |item: &&Noted| {
+            let is_cut_or_end = item.what & CUT != 0 || item.what & END == END;
+            is_cut_or_end && items.iter().all(|again| again.place != item.place)
+        };
+        let mut accepted: Vec<_> = items[..sure].to_vec();
+        for item in unsure[taken..].iter().filter(does_not) {
+            let at = accepted.iter().position(|other| other.place > item.place);
+            accepted.insert(at.unwrap_or(accepted.len()), *item);
+        }
         self.twice += unsure.len() - taken;
-        unsure[..taken].iter().chain(&items[..sure]).for_each(|item| self.accept(item));
+        unsure[..taken].iter().chain(&accepted).for_each(|item| self.accept(item));
         self.unsure = items[sure..].to_vec();
     }
 
