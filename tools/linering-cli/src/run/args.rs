@@ -312,14 +312,17 @@ impl Args {
         let slack = if most == usize::MAX { 4 } else { 0 };
         // What one worker writes is printed as it was written, however it is divided.
         let prompts = match workers {
-            _ if self.format == Format::Json || self.group => Prompts::None,
+            _ if self.format == Format::Json || self.group || self.no_drain => Prompts::None,
             1 => Prompts::All,
             _ => Prompts::Answered,
         };
         // Where lines are counted or numbered each is on its own.
-        let packed = self.on_full == OnFull::Block && self.format != Format::Json;
-        let max_line =
-            self.max_line.unwrap_or((LONG_LINES / (2 * workers)).clamp(1 << 17, 1 << 22));
+        let is_packed = self.on_full == OnFull::Block && self.format != Format::Json;
+        let packed = is_packed && !self.no_drain;
+        // What is forwarded is to fit in a message of the engine.
+        let most_of_line = if self.no_drain { 1 << 18 } else { 1 << 22 };
+        let max_line = (LONG_LINES / (2 * workers)).clamp(1 << 17, most_of_line);
+        let max_line = self.max_line.unwrap_or(max_line);
         Reads { at_once, cut: max_line.min(most - at_once), slack, packed, prompts }
     }
 

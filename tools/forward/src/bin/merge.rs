@@ -1,0 +1,178 @@
+//! `linering-merge`: the lines of many rings out of a stream, in one order.
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer};
+use clap::{Parser, ValueEnum};
+use futures_util::StreamExt;
+use linering_forward::exit::{Failure, Kind};
+use linering_forward::merge::{Merge, Merged, json, short};
+use linering_forward::message::Message;
+use linering_forward::nats::{self, Access};
+use linering_forward::target::Target;
+
+/// Bytes that the server sends ahead.
+const AHEAD: usize = 16 << 20;
+
+/// Prints the lines of many rings that were forwarded, in one order
+///
+/// Each ring's own order is kept, and checked: what is missing is said in its place. Rings are
+/// merged by time, as far as their machines' clocks agree.
+#[derive(Debug, Parser)]
+#[command(name = "linering-merge", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Exit code: 0 all is whole; 1 a failure; 2 wrong usage; 5 something is missing.
+
+Example:
+  linering merge --from nats://localhost/LINES --subject 'linering.local.>' -o json")]
+struct Args {
+    /// Where from: nats://HOST[:PORT][,HOST…]/STREAM
+    #[arg(long, value_name = "TARGET")]
+    from: Target,
+
+    /// Of these subjects alone; * and > stand for others
+    #[arg(long, value_name = "SUBJECT", default_value = ">")]
+    subject: String,
+
+    /// How: short (time, subject, label and text) or json
+    #[arg(short, long, value_enum, default_value = "short")]
+    output: Output,
+
+    /// How much the machines' clocks may differ: so long a line waits for older ones
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    skew: humantime::Duration,
+
+    /// Go on with what comes
+    #[arg(short, long)]
+    follow: bool,
+
+    /// A file with the credentials that nsc made
+    #[arg(long, value_name = "FILE")]
+    creds: Option<PathBuf>,
+
+    /// Trust the certificates of this file too
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Short,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let merged = match runtime {
+        Ok(runtime) => runtime.block_on(merge(&args)),
+        Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
+    };
+    match merged {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("linering-merge: {failure}");
+            ExitCode::from(failure.kind as u8)
+        }
+    }
+}
+
+async fn merge(args: &Args) -> Result<(), Failure> {
+    let access =
+        Access { creds: args.creds.clone(), tls_ca: args.tls_ca.clone(), ..Access::default() };
+    let client = nats::connect(&args.from, &access).await?.map_err(Failure::failed)?;
+    let context = jetstream::new(client);
+    let name = &args.from.stream;
+    let cannot = |error: &dyn std::error::Error| {
+        Failure::failed(format!("cannot read the stream {name}: {error}"))
+    };
+    let mut stream = context.get_stream(name).await.map_err(|error| {
+        Failure::new(Kind::Usage, format!("cannot use the stream {name}: {error}"))
+    })?;
+    let last = stream.info().await.map_err(|error| cannot(&error))?.state.last_sequence;
+    let config = consumer::pull::Config {
+        filter_subject: args.subject.clone(),
+        ack_policy: consumer::AckPolicy::None,
+        inactive_threshold: Duration::from_secs(60),
+        memory_storage: true,
+        ..consumer::pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await.map_err(|error| cannot(&error))?;
+    let mut left = consumer.cached_info().num_pending;
+    let mut merge = Merge::new(args.skew.into());
+    let mut printer =
+        Printer { output: args.output, has_gap: false, to: BufWriter::new(io::stdout()) };
+    // By bytes: many long messages are more than the server sends to one client.
+    let messages = consumer.stream().max_bytes_per_batch(AHEAD).messages().await;
+    let mut messages = messages.map_err(|error| cannot(&error))?;
+    while left > 0 || args.follow {
+        let waited = tokio::time::timeout(Duration::from_secs(1), messages.next()).await;
+        let Ok(next) = waited else {
+            // Nothing came: what waits for older ones waits no longer.
+            while let Some(tagged) = merge.next(true) {
+                printer.print(&tagged)?;
+            }
+            printer.flush()?;
+            continue;
+        };
+        let Some(message) = next else { break };
+        let message = message.map_err(|error| cannot(&error))?;
+        let sequence = message.info().map(|info| info.stream_sequence).unwrap_or(last);
+        let header = |name| message.headers.as_ref()?.get(name).map(|value| value.as_str());
+        merge.add(&message.subject, Message::of(header, message.payload.to_vec()));
+        while let Some(tagged) = merge.next(false) {
+            printer.print(&tagged)?;
+        }
+        left = left.saturating_sub(1);
+        if sequence >= last && !args.follow {
+            break;
+        }
+    }
+    while let Some(tagged) = merge.next(true) {
+        printer.print(&tagged)?;
+    }
+    printer.flush()?;
+    if printer.has_gap {
+        let sentence = "something is missing, expected whole chains: see the lines between --";
+        return Err(Failure::new(Kind::Lost, sentence));
+    }
+    Ok(())
+}
+
+struct Printer {
+    output: Output,
+    has_gap: bool,
+    to: BufWriter<io::Stdout>,
+}
+
+impl Printer {
+    fn print(&mut self, tagged: &(String, Merged)) -> Result<(), Failure> {
+        self.has_gap |= !matches!(tagged.1, Merged::Record(_));
+        let mut line = match self.output {
+            Output::Short => short(tagged),
+            Output::Json => json(tagged).to_string().into_bytes(),
+        };
+        line.push(b'\n');
+        self.written(|to| to.write_all(&line))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.written(BufWriter::flush)
+    }
+
+    fn written(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<io::Stdout>) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        write(&mut self.to).map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                // Whatever reads it has enough.
+                std::process::exit(0);
+            }
+            Failure::failed(format!("cannot write: {error}"))
+        })
+    }
+}

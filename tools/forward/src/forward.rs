@@ -1,0 +1,378 @@
+//! [`Forwarder`]: compare and append, over any [`Engine`]; docs/forward.md draws the loop.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use linering::{LineRing, Observer, ReadError, Reader};
+use tokio::time::sleep;
+
+use crate::doubt::{Known, Verdict};
+use crate::engine::{Engine, Last, Trouble};
+use crate::exit::{Failure, Kind};
+use crate::message::{Encoding, Extent, Message};
+use crate::record;
+
+/// How often the ring is looked at while a message is on its way, or gathers.
+const TICK: Duration = Duration::from_millis(1);
+/// The longest sleep on an idle ring.
+const IDLE: Duration = Duration::from_millis(500);
+/// Between two questions in doubt: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// How it forwards.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A message is sent once its records have so many bytes, before they are compressed.
+    pub message_bytes: usize,
+    /// or once its first record is so old.
+    pub linger: Duration,
+    /// How its body is encoded.
+    pub encoding: Encoding,
+    /// How long the engine may be away; `None` for ever.
+    pub away: Option<Duration>,
+    /// Goes on after the ring is over.
+    pub follows: bool,
+    /// Goes on where acknowledged lines are not in the engine.
+    pub accepts_loss: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            message_bytes: 512 << 10,
+            linger: Duration::from_millis(100),
+            encoding: Encoding::None,
+            away: None,
+            follows: false,
+            accepts_loss: false,
+        }
+    }
+}
+
+/// What it has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages that the engine acknowledged.
+    pub messages: u64,
+    /// Their records,
+    pub records: u64,
+    /// and the bytes of these.
+    pub bytes: u64,
+    /// How often it was in doubt and asked anew.
+    pub doubts: u64,
+    /// Everything of the ring before this position is in the engine.
+    pub upto: u64,
+}
+
+/// What takes note of how far it is, and says when to stop.
+pub trait Watch {
+    /// Called after each acknowledgement, and now and then: whether to stop.
+    fn is_over(&mut self, totals: &Totals) -> bool;
+
+    /// It is in doubt, or the engine is back.
+    fn say(&mut self, sentence: &str);
+}
+
+/// A message that gathers, or is on its way.
+#[derive(Debug, Default)]
+struct Page {
+    records: Vec<u8>,
+    count: u64,
+    /// Queued items that it has, those included that the engine has already.
+    items: usize,
+    /// When the first of them was added.
+    began: Option<Instant>,
+}
+
+/// The reader, and when a message has enough.
+#[derive(Debug)]
+struct Source {
+    reader: Reader,
+    message_bytes: usize,
+    /// A quarter of the ring: its writers need the rest while this is on its way.
+    most_items: usize,
+}
+
+impl Source {
+    fn has_enough(&self, page: &Page) -> bool {
+        page.records.len() >= self.message_bytes || page.items >= self.most_items
+    }
+
+    /// Adds what comes, behind the first `before` items, until the page has enough.
+    fn add(&mut self, page: &mut Page, before: usize, known: &Known) -> Result<(), ReadError> {
+        self.reader.more()?;
+        let (bytes, most) = (self.message_bytes, self.most_items);
+        let batch = self.reader.batch_timeout(Duration::ZERO)?;
+        for item in batch.iter_ref().skip(before + page.items) {
+            if page.records.len() >= bytes || page.items >= most {
+                break;
+            }
+            if let Verdict::Send(skipped) = known.verdict(&item) {
+                record::add(&mut page.records, &item, skipped);
+                page.count += 1;
+            }
+            page.items += 1;
+            page.began.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+}
+
+/// Forwards one ring.
+#[derive(Debug)]
+pub struct Forwarder<E> {
+    source: Source,
+    ring: u128,
+    /// The ring's first position.
+    start: u64,
+    engine: E,
+    options: Options,
+    totals: Totals,
+    /// Since when it is in doubt without having sent anything.
+    away_since: Option<Instant>,
+    pause: Duration,
+}
+
+impl<E: Engine> Forwarder<E> {
+    /// Becomes the ring's reader.
+    ///
+    /// # Errors
+    ///
+    /// Another process reads the ring.
+    pub fn new(ring: &LineRing, engine: E, options: Options) -> Result<Self, Failure> {
+        let mut reader = ring.reader().map_err(|error| match error {
+            ReadError::HasReader { .. } => Failure::new(Kind::Another, error),
+            _ => Failure::failed(error),
+        })?;
+        reader.set_spinning(false);
+        reader.set_longest_sleep(IDLE);
+        reader.keep_open(options.follows);
+        let descriptor = ring.descriptor().map_err(Failure::failed)?;
+        let observer = Observer::attach(descriptor).map_err(Failure::failed)?;
+        let statistics = observer.statistics().map_err(Failure::failed)?;
+        // A record has some forty bytes at least. One message is on its way, and one gathers.
+        let message_bytes = options.message_bytes;
+        reader.set_batch_size(2 * (message_bytes / 38 + 1));
+        let most_items = (statistics.lines as usize / 4).max(1);
+        let totals = Totals { upto: reader.position(), ..Totals::default() };
+        Ok(Self {
+            source: Source { reader, message_bytes, most_items },
+            ring: ring.identity(),
+            start: statistics.first,
+            engine,
+            options,
+            totals,
+            away_since: None,
+            pause: PAUSES.0,
+        })
+    }
+
+    /// Forwards until the ring is over, or `watch` says that it is to stop.
+    ///
+    /// # Errors
+    ///
+    /// What ends it before. Nothing that was not acknowledged has left the ring.
+    pub async fn run(&mut self, watch: &mut impl Watch) -> Result<Totals, Failure> {
+        let mut overtaken = 0;
+        loop {
+            let Some(last) = self.ask(watch).await? else { return Ok(self.totals) };
+            let (after, first, known) = self.know(last)?;
+            self.totals.upto = first;
+            let before = self.totals.messages;
+            let Some(trouble) = self.send(after, &known, watch).await? else {
+                return Ok(self.totals);
+            };
+            if self.totals.messages > before {
+                overtaken = 0;
+            }
+            if trouble != Trouble::Overtaken {
+                self.doubt(&trouble, watch).await?;
+                continue;
+            }
+            // Once, it may have been a message of its own that was late.
+            self.totals.doubts += 1;
+            overtaken += 1;
+            if overtaken > 1 {
+                let sentence = "another program appends to this subject, expected none: each ring \
+                                has a subject of its own";
+                return Err(Failure::new(Kind::Another, sentence));
+            }
+        }
+    }
+
+    /// Asks for the last message until the engine says; `None` if it is to stop.
+    async fn ask(&mut self, watch: &mut impl Watch) -> Result<Option<Option<Last>>, Failure> {
+        let mut was_away = false;
+        loop {
+            if watch.is_over(&self.totals) {
+                return Ok(None);
+            }
+            match self.engine.last().await {
+                Ok(last) => {
+                    if was_away {
+                        self.is_back(watch);
+                    }
+                    return Ok(Some(last));
+                }
+                Err(Trouble::Refused(sentence)) => return Err(Failure::failed(sentence)),
+                Err(trouble) => self.doubt(&trouble, watch).await?,
+            }
+            was_away = true;
+        }
+    }
+
+    fn is_back(&mut self, watch: &mut impl Watch) {
+        if self.away_since.take().is_some() {
+            self.pause = PAUSES.0;
+            watch.say("the engine answers again");
+        }
+    }
+
+    /// Waits before it asks anew.
+    async fn doubt(&mut self, trouble: &Trouble, watch: &mut impl Watch) -> Result<(), Failure> {
+        self.totals.doubts += 1;
+        let since = *self.away_since.get_or_insert_with(|| {
+            watch.say(&format!("{trouble}; nothing is lost, and it is tried again"));
+            Instant::now()
+        });
+        if let Some(limit) = self.options.away.filter(|limit| since.elapsed() >= *limit) {
+            let limit = humantime::format_duration(limit);
+            let sentence = format!("the engine is away for {limit}: {trouble}");
+            return Err(Failure::new(Kind::Away, sentence));
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        Ok(())
+    }
+
+    /// By the last message: after which to append, where the next message begins, and what it need
+    /// not have.
+    fn know(&self, last: Option<Last>) -> Result<(u64, u64, Known), Failure> {
+        let position = self.source.reader.position();
+        let Some(last) = last else { return self.begin(0, position) };
+        let message = last.message.map_err(|sentence| {
+            Failure::failed(format!("{sentence}; expected a subject that only forwarders write to"))
+        })?;
+        let Extent { ring, upto, .. } = message.extent;
+        if ring != self.ring {
+            return self.begin(last.sequence, position);
+        }
+        if (position.wrapping_sub(upto) as i64) > 0 {
+            self.lose("has lost what it acknowledged", upto, position)?;
+            return Ok((last.sequence, position, Known::default()));
+        }
+        let known = Known::by(&message).map_err(Failure::failed)?;
+        Ok((last.sequence, upto, known))
+    }
+
+    /// The engine has no message of this ring.
+    fn begin(&self, sequence: u64, position: u64) -> Result<(u64, u64, Known), Failure> {
+        if position != self.start {
+            let what = "has no message of this ring, from which it, or another program, has read";
+            self.lose(what, self.start, position)?;
+        }
+        Ok((sequence, position, Known::default()))
+    }
+
+    /// Lines that left the ring are not there.
+    fn lose(&self, what: &str, from: u64, to: u64) -> Result<(), Failure> {
+        if self.options.accepts_loss {
+            return Ok(());
+        }
+        let (last, count) = (to.wrapping_sub(1), to.wrapping_sub(from));
+        let sentence = format!(
+            "the engine {what}: positions {from} to {last}, {count} in all; --accept-loss goes on \
+             without them"
+        );
+        Err(Failure::new(Kind::Lost, sentence))
+    }
+
+    /// Sends one message after the other: what put it in doubt, or `None` once it is over.
+    async fn send(
+        &mut self,
+        mut after: u64,
+        known: &Known,
+        watch: &mut impl Watch,
+    ) -> Result<Option<Trouble>, Failure> {
+        let mut page = Page::default();
+        while self.gather(&mut page, known, watch).await? {
+            let sending = std::mem::take(&mut page);
+            let batch = self.source.reader.batch_timeout(Duration::ZERO);
+            let upto = batch.map_err(Failure::failed)?.upto_of(sending.items);
+            if sending.count > 0 {
+                let (ring, first) = (self.ring, self.totals.upto);
+                let extent = Extent { ring, first, upto, records: sending.count };
+                let bytes = sending.records.len() as u64;
+                let message = Message::new(extent, self.options.encoding, sending.records);
+                match self.append(after, &message, sending.items, &mut page, known).await? {
+                    Ok(sequence) => after = sequence,
+                    Err(trouble) => return Ok(Some(trouble)),
+                }
+                self.is_back(watch);
+                self.totals.messages += 1;
+                self.totals.records += sending.count;
+                self.totals.bytes += bytes;
+            }
+            // Only what the engine has leaves the ring.
+            let batch = self.source.reader.batch_timeout(Duration::ZERO);
+            batch.map_err(Failure::failed)?.commit_first(sending.items);
+            if (upto.wrapping_sub(self.totals.upto) as i64) > 0 {
+                self.totals.upto = upto;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends a message, and meanwhile gathers the next one behind its `items`.
+    async fn append(
+        &mut self,
+        after: u64,
+        message: &Message,
+        items: usize,
+        next: &mut Page,
+        known: &Known,
+    ) -> Result<Result<u64, Trouble>, Failure> {
+        let Self { source, engine, .. } = self;
+        let mut appending = pin!(engine.append(after, message));
+        loop {
+            tokio::select! {
+                biased;
+                appended = &mut appending => return match appended {
+                    Err(Trouble::Refused(sentence)) => Err(Failure::failed(sentence)),
+                    appended => Ok(appended),
+                },
+                () = sleep(TICK) => source.add(next, items, known).map_err(Failure::failed)?,
+            }
+        }
+    }
+
+    /// Gathers the next message; `false` if the ring is over, or it is to stop.
+    async fn gather(
+        &mut self,
+        page: &mut Page,
+        known: &Known,
+        watch: &mut impl Watch,
+    ) -> Result<bool, Failure> {
+        let (source, linger) = (&mut self.source, self.options.linger);
+        loop {
+            if watch.is_over(&self.totals) {
+                return Ok(false);
+            }
+            source.add(page, 0, known).map_err(Failure::failed)?;
+            let is_old = page.began.is_some_and(|began| began.elapsed() >= linger);
+            let is_known = page.items > 0 && page.count == 0;
+            if source.has_enough(page) || is_old || is_known {
+                return Ok(true);
+            }
+            let reader = &mut source.reader;
+            if page.items == 0 && reader.is_over() && !self.options.follows {
+                return Ok(false);
+            }
+            // The client works meanwhile.
+            sleep(TICK).await;
+            if page.items == 0 {
+                reader.wait_timeout(IDLE).map_err(Failure::failed)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Forwards the lines of a ring to an engine that keeps them, each position once, and reads them
+//! back.
+//!
+//! [`forward`] reads a [ring](linering::LineRing) and appends [messages](message::Message) to an
+//! [`Engine`](engine::Engine), of which [`Nats`](nats::Nats) is one. What a message says of itself
+//! is the only note of how far a ring came: see docs/forward.md. The programs `linering-forward`
+//! and `linering-merge` are these modules with options.
+
+pub mod doubt;
+pub mod engine;
+pub mod exit;
+pub mod forward;
+pub mod merge;
+pub mod message;
+pub mod nats;
+pub mod record;
+pub mod target;

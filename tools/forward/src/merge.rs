@@ -1,0 +1,301 @@
+//! [`Merge`]: records of many rings in one order, by their times, with what is missing in its
+//! place.
+//!
+//! Each ring's own order is kept. Between rings there is only the time that each machine's clock
+//! said: a record waits until one came that is younger by the `skew`, so clocks may differ by that.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, SystemTime};
+
+use crate::doubt::Known;
+use crate::message::{Extent, Message, Unreadable};
+use crate::record::{Record, What};
+
+/// What a merge hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// A record.
+    Record(Record),
+    /// Messages are missing: these positions of the ring, `from` to the one before `to`.
+    Gap {
+        /// The first position.
+        from: u64,
+        /// The one after the last.
+        to: u64,
+    },
+    /// A message could not be read.
+    Unreadable(Unreadable),
+}
+
+/// A ring's subject, and what came of it.
+pub type Tagged = (String, Merged);
+
+#[derive(Debug)]
+struct Chain {
+    ring: u128,
+    upto: u64,
+    known: Known,
+}
+
+/// Merges messages in the order in which an engine gives them.
+#[derive(Debug)]
+pub struct Merge {
+    skew: Duration,
+    chains: HashMap<String, Chain>,
+    /// The time that each subject is at: its order is kept, whatever its clock says.
+    times: HashMap<String, SystemTime>,
+    newest: SystemTime,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    time: SystemTime,
+    order: u64,
+    tagged: Tagged,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.time, self.order).cmp(&(other.time, other.order))
+    }
+}
+
+impl Merge {
+    /// In which a record waits for those of other rings that are older by up to `skew`.
+    pub fn new(skew: Duration) -> Self {
+        Self {
+            skew,
+            chains: HashMap::new(),
+            times: HashMap::new(),
+            newest: SystemTime::UNIX_EPOCH,
+            waiting: BinaryHeap::new(),
+            added: 0,
+        }
+    }
+
+    /// Adds a message of this subject.
+    pub fn add(&mut self, subject: &str, message: Result<Message, Unreadable>) {
+        match message.and_then(|message| Ok((message.extent, message.records()?, message))) {
+            Ok((extent, records, message)) => self.add_records(subject, extent, records, &message),
+            Err(unreadable) => self.push(subject, None, Merged::Unreadable(unreadable)),
+        }
+    }
+
+    fn add_records(
+        &mut self,
+        subject: &str,
+        extent: Extent,
+        records: Vec<Record>,
+        message: &Message,
+    ) {
+        let before = self.chains.get(subject).filter(|chain| chain.ring == extent.ring);
+        let is_after = |a: u64, b: u64| (a.wrapping_sub(b) as i64) > 0;
+        let mut new = records;
+        if let Some(chain) = before {
+            if is_after(extent.first, chain.upto) {
+                let gap = Merged::Gap { from: chain.upto, to: extent.first };
+                self.push(subject, None, gap);
+            } else if is_after(chain.upto, extent.first) {
+                // An engine that has made a message twice.
+                new.retain(|record| !chain.known.has(record));
+            }
+        }
+        if before_is_behind(self.chains.get(subject), &extent) {
+            let known = Known::by(message).unwrap_or_default();
+            let chain = Chain { ring: extent.ring, upto: extent.upto, known };
+            self.chains.insert(subject.to_owned(), chain);
+        }
+        for record in new {
+            let time = record.time;
+            self.push(subject, time, Merged::Record(record));
+        }
+    }
+
+    fn push(&mut self, subject: &str, time: Option<SystemTime>, merged: Merged) {
+        let at = self.times.entry(subject.to_owned()).or_insert(SystemTime::UNIX_EPOCH);
+        let time = time.map_or(*at, |time| time.max(*at));
+        *at = time;
+        self.newest = self.newest.max(time);
+        self.added += 1;
+        let waiting = Waiting { time, order: self.added, tagged: (subject.to_owned(), merged) };
+        self.waiting.push(Reverse(waiting));
+    }
+
+    /// The next record that has waited long enough; `at_end`, the next one there is.
+    pub fn next(&mut self, at_end: bool) -> Option<Tagged> {
+        let Reverse(first) = self.waiting.peek()?;
+        let is_due = at_end || first.time + self.skew <= self.newest;
+        if is_due { self.waiting.pop().map(|Reverse(waiting)| waiting.tagged) } else { None }
+    }
+}
+
+fn before_is_behind(before: Option<&Chain>, extent: &Extent) -> bool {
+    before.is_none_or(|chain| {
+        chain.ring != extent.ring || (extent.upto.wrapping_sub(chain.upto) as i64) >= 0
+    })
+}
+
+/// As a line of text, without its end: time, subject, label, and what it says.
+pub fn short((subject, merged): &Tagged) -> Vec<u8> {
+    let mut line = Vec::new();
+    match merged {
+        Merged::Gap { from, to } => {
+            let last = to.wrapping_sub(1);
+            line.extend_from_slice(
+                format!("{subject}: -- positions {from} to {last} are missing --").as_bytes(),
+            );
+        }
+        Merged::Unreadable(unreadable) => {
+            line.extend_from_slice(format!("{subject}: -- {unreadable} --").as_bytes());
+        }
+        Merged::Record(record) => {
+            if let Some(time) = record.time {
+                let time = humantime::format_rfc3339_millis(time);
+                line.extend_from_slice(format!("{time} ").as_bytes());
+            }
+            line.extend_from_slice(subject.as_bytes());
+            if !record.label.is_empty() {
+                line.extend_from_slice(format!(" [{}]", record.label).as_bytes());
+            }
+            line.extend_from_slice(b": ");
+            match &record.what {
+                What::Line { bytes, .. } => {
+                    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                    line.extend_from_slice(bytes);
+                }
+                _ => {
+                    let item = linering::Item::from(record.clone());
+                    line.extend_from_slice(item.to_string().as_bytes());
+                }
+            }
+        }
+    }
+    line
+}
+
+/// As a JSON object.
+pub fn json((subject, merged): &Tagged) -> serde_json::Value {
+    use serde_json::json;
+    match merged {
+        Merged::Gap { from, to } => json!({"subject": subject, "gap": {"from": from, "to": to}}),
+        Merged::Unreadable(unreadable) => {
+            json!({"subject": subject, "unreadable": unreadable.to_string()})
+        }
+        Merged::Record(record) => {
+            let time = record.time.map(|time| humantime::format_rfc3339_micros(time).to_string());
+            let mut object = json!({
+                "subject": subject,
+                "time": time,
+                "worker": record.writer_id,
+                "label": record.label,
+            });
+            let more = match &record.what {
+                What::Line { bytes, stream, level, truncated, unfinished, .. } => json!({
+                    "position": record.position,
+                    "text": String::from_utf8_lossy(bytes),
+                    "stream": format!("{stream:?}").to_lowercase(),
+                    "level": format!("{level:?}").to_lowercase(),
+                    "truncated": truncated,
+                    "unfinished": unfinished,
+                }),
+                What::Lost { lines, .. } => json!({"lost": lines}),
+                What::Ended { end, next, .. } => json!({
+                    "ended": format!("{end:?}").to_lowercase(),
+                    "lines": next.wrapping_sub(record.number) & ((1 << 48) - 1),
+                }),
+                What::Damaged => json!({"damaged": record.position}),
+            };
+            if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more)
+            {
+                object.extend(more);
+            }
+            object
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Encoding;
+    use crate::record;
+    use linering::{LineRing, Options};
+
+    /// Messages of one ring with so many lines each.
+    fn messages(counts: &[usize]) -> Vec<Message> {
+        let ring = LineRing::new(Options::new()).expect("a ring");
+        let (mut mirror, mut reader) =
+            (ring.mirror().expect("a mirror"), ring.reader().expect("the first"));
+        let mut all = Vec::new();
+        for count in counts {
+            (0..*count).for_each(|line| {
+                mirror.write_line(format!("{line} of {count}").as_bytes()).expect("room");
+            });
+            let first = reader.position();
+            let batch = reader.batch().expect("ours");
+            let mut page = Vec::new();
+            batch.iter_ref().for_each(|item| record::add(&mut page, &item, 0));
+            let (upto, records) = (batch.upto(), batch.len() as u64);
+            batch.commit();
+            let extent = Extent { ring: ring.identity(), first, upto, records };
+            all.push(Message::new(extent, Encoding::Zstd, page));
+        }
+        all
+    }
+
+    fn merged(messages: impl IntoIterator<Item = Message>) -> Vec<String> {
+        let mut merge = Merge::new(Duration::ZERO);
+        messages.into_iter().for_each(|message| merge.add("a", Ok(message)));
+        std::iter::from_fn(|| merge.next(true))
+            .map(|(subject, merged)| match merged {
+                Merged::Record(Record { what: What::Line { bytes, .. }, .. }) => {
+                    String::from_utf8(bytes).expect("text")
+                }
+                other => String::from_utf8(short(&(subject, other))).expect("text"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_chain_is_whole_or_says_where_it_is_not() {
+        let all = messages(&[1, 2, 1]);
+        let [first, second, third] = &all[..] else { panic!("three") };
+        assert_eq!(merged(all.clone()), ["0 of 1", "0 of 2", "1 of 2", "0 of 1"]);
+        let twice = [first, second, second, third].map(Clone::clone);
+        assert_eq!(merged(twice), merged(all.clone()), "what came twice is left out");
+        let gap = merged([first.clone(), third.clone()]);
+        assert_eq!(gap, ["0 of 1", "a: -- positions 1 to 2 are missing --", "0 of 1"]);
+    }
+
+    #[test]
+    fn rings_are_merged_by_time_and_a_record_waits_for_older_ones() {
+        let mut merge = Merge::new(Duration::from_secs(2));
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let gap = |from| Merged::Gap { from, to: 0 };
+        for (subject, second) in [("a", 10), ("a", 9), ("b", 8), ("b", 11)] {
+            merge.push(subject, Some(at(second)), gap(second));
+        }
+        assert_eq!(merge.next(false), Some(("b".into(), gap(8))));
+        assert_eq!(merge.next(false), None);
+        let rest: Vec<_> = std::iter::from_fn(|| merge.next(true)).collect();
+        let expected = [("a", 10), ("a", 9), ("b", 11)].map(|(of, at)| (of.to_owned(), gap(at)));
+        assert_eq!(rest, expected, "each one's own order is kept");
+    }
+}

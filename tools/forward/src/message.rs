@@ -1,0 +1,211 @@
+//! [`Message`]: records of one ring that are appended together, and what they say of themselves.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::record::{self, NoRecord, Record};
+
+/// The header that says which records they are, as [`Extent`] shows it.
+pub const EXTENT: &str = "Linering";
+/// The header that says how the body is encoded: `none` or `zstd`.
+pub const ENCODING: &str = "Linering-Encoding";
+/// The header that has the CRC-32C of the body as it was sent, in hexadecimal.
+pub const SUM: &str = "Linering-Crc32c";
+
+/// The most bytes of a body once it is not compressed any more.
+const MOST_BYTES: usize = 256 << 20;
+
+/// Which records of which ring a message has: `1 RING FIRST UPTO RECORDS`, RING in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// [`linering::LineRing::identity`].
+    pub ring: u128,
+    /// The `upto` of the ring's message before it; the ring's start of its first one.
+    pub first: u64,
+    /// Every position of the ring before it is in this message or one before.
+    pub upto: u64,
+    /// How many records there are.
+    pub records: u64,
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ring, first, upto, records } = self;
+        write!(f, "1 {ring:032x} {first} {upto} {records}")
+    }
+}
+
+impl FromStr for Extent {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
+        let unreadable = || Unreadable(format!("the header {EXTENT}: {text:?}"));
+        let parts: Vec<&str> = text.split(' ').collect();
+        let ["1", ring, first, upto, records] = parts[..] else { return Err(unreadable()) };
+        let ring = u128::from_str_radix(ring, 16).map_err(|_| unreadable())?;
+        let number = |text: &str| text.parse().map_err(|_| unreadable());
+        Ok(Self { ring, first: number(first)?, upto: number(upto)?, records: number(records)? })
+    }
+}
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    #[default]
+    None,
+    /// By zstd.
+    Zstd,
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Encoding::None => "none",
+            Encoding::Zstd => "zstd",
+        })
+    }
+}
+
+impl FromStr for Encoding {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
+        match text {
+            "none" => Ok(Encoding::None),
+            "zstd" => Ok(Encoding::Zstd),
+            _ => Err(Unreadable(format!("the encoding {text:?}, expected none or zstd"))),
+        }
+    }
+}
+
+/// What stands in the engine is no message of a ring, or not the one that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this is no message of a ring: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// A message, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What it has.
+    pub extent: Extent,
+    /// How its body is encoded.
+    pub encoding: Encoding,
+    /// [`crc32c`] of its body.
+    pub sum: u32,
+    /// Its records, encoded.
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// Of these records.
+    pub fn new(extent: Extent, encoding: Encoding, records: Vec<u8>) -> Self {
+        let body = match encoding {
+            Encoding::None => records,
+            // Level 1: compressing is to be faster than a network.
+            Encoding::Zstd => zstd::bulk::compress(&records, 1).expect("memory to compress into"),
+        };
+        Self { extent, encoding, sum: crc32c::crc32c(&body), body }
+    }
+
+    /// From its headers, which `header` finds, and its body.
+    ///
+    /// # Errors
+    ///
+    /// A header is missing or unknown, or the body is not what was sent.
+    pub fn of<'h>(
+        header: impl Fn(&'static str) -> Option<&'h str>,
+        body: Vec<u8>,
+    ) -> Result<Self, Unreadable> {
+        let header =
+            |name| header(name).ok_or_else(|| Unreadable(format!("it has no header {name}")));
+        let (extent, encoding) = (header(EXTENT)?.parse()?, header(ENCODING)?.parse()?);
+        let sum = header(SUM)?;
+        let sum = u32::from_str_radix(sum, 16)
+            .map_err(|_| Unreadable(format!("the header {SUM}: {sum:?}")))?;
+        let found = crc32c::crc32c(&body);
+        if found != sum {
+            return Err(Unreadable(format!("its CRC-32C is {found:08x}, expected {sum:08x}")));
+        }
+        Ok(Self { extent, encoding, sum, body })
+    }
+
+    /// Its headers.
+    pub fn headers(&self) -> [(&'static str, String); 3] {
+        let sum = format!("{:08x}", self.sum);
+        [(EXTENT, self.extent.to_string()), (ENCODING, self.encoding.to_string()), (SUM, sum)]
+    }
+
+    /// Its records.
+    ///
+    /// # Errors
+    ///
+    /// They are not as many as it says, or one is none.
+    pub fn records(&self) -> Result<Vec<Record>, Unreadable> {
+        let body = match self.encoding {
+            Encoding::None => std::borrow::Cow::Borrowed(&self.body[..]),
+            Encoding::Zstd => zstd::bulk::decompress(&self.body, MOST_BYTES)
+                .map_err(|error| Unreadable(format!("its body: {error}")))?
+                .into(),
+        };
+        let mut rest = &body[..];
+        let records: Result<Vec<Record>, NoRecord> =
+            std::iter::from_fn(|| record::take(&mut rest)).collect();
+        let records = records.map_err(|NoRecord| Unreadable("a record of it is none".into()))?;
+        let (found, expected) = (records.len() as u64, self.extent.records);
+        if found != expected {
+            return Err(Unreadable(format!("{found} records, expected {expected}")));
+        }
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_extent_is_read_as_it_is_shown() {
+        let extent = Extent { ring: 1 << 127 | 7, first: u64::MAX, upto: 3, records: 4 };
+        assert_eq!(extent.to_string().parse(), Ok(extent));
+        for text in ["", "1 0 0 0", "2 0 0 0 0", "1 x 0 0 0", "1 0 0 0 0 0", "1 0 -1 0 0"] {
+            assert!(text.parse::<Extent>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_changed_is_none() {
+        let extent = Extent { ring: 1, first: 0, upto: 0, records: 0 };
+        for encoding in [Encoding::None, Encoding::Zstd] {
+            let message = Message::new(extent, encoding, Vec::new());
+            let headers = message.headers();
+            let header =
+                |name| headers.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+            assert_eq!(Message::of(header, message.body.clone()), Ok(message.clone()));
+            assert_eq!(message.records(), Ok(Vec::new()));
+            let longer = [&message.body[..], b"x"].concat();
+            let error = Message::of(header, longer).expect_err("another").to_string();
+            assert!(error.contains("its CRC-32C is"), "{error}");
+            let error = Message::of(|_| None, message.body.clone()).expect_err("no headers");
+            assert!(error.to_string().ends_with("it has no header Linering"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_bytes_there_are_none_are_a_panic(body: Vec<u8>, is_zstd: bool, records: u64) {
+            let encoding = if is_zstd { Encoding::Zstd } else { Encoding::None };
+            let extent = Extent { ring: 0, first: 0, upto: 0, records };
+            let sum = crc32c::crc32c(&body);
+            let _ = Message { extent, encoding, sum, body }.records();
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! [`Nats`]: NATS JetStream as an [`Engine`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy};
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+
+use crate::engine::{Engine, Last, Trouble};
+use crate::exit::{Failure, Kind};
+use crate::message::Message;
+use crate::target::Target;
+
+/// How long the server may take to acknowledge.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a message beside its records: the subject, and headers.
+const HEADERS: usize = 4096;
+
+/// Who connects, and over what.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// A file with a JWT and a seed, as `nsc` makes it.
+    pub creds: Option<PathBuf>,
+    /// A file with the seed of a nkey.
+    pub nkey: Option<PathBuf>,
+    /// A user's name, and the file with the password.
+    pub user: Option<(String, PathBuf)>,
+    /// Certificates that are trusted beside the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// This program's certificate and its key.
+    pub tls_cert: Option<(PathBuf, PathBuf)>,
+}
+
+/// A stream that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Create {
+    /// Servers that keep a copy each.
+    pub replicas: usize,
+    /// How long messages are kept; zero for ever.
+    pub max_age: Duration,
+    /// How many bytes of them; -1 without a limit.
+    pub max_bytes: i64,
+}
+
+/// One subject of a stream.
+#[derive(Debug)]
+pub struct Nats {
+    client: Client,
+    context: Context,
+    stream: stream::Stream,
+    subject: String,
+}
+
+async fn first_line(path: &PathBuf, what: &str) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(Kind::Usage, format!("cannot read {what} in {}: {error}", path.display()))
+    })?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Connects; a server that is away is one to be [waited for](Trouble::Doubt).
+///
+/// # Errors
+///
+/// In the outer result: what no waiting mends, such as wrong credentials.
+pub async fn connect(target: &Target, access: &Access) -> Result<Result<Client, Trouble>, Failure> {
+    let mut options = ConnectOptions::new()
+        .name("linering-forward")
+        .request_timeout(Some(PATIENCE))
+        .connection_timeout(PATIENCE)
+        .event_callback(|event| async move {
+            if let Event::ServerError(error) = event {
+                eprintln!("linering-forward: the server says: {error}");
+            }
+        });
+    if let Some(path) = &access.creds {
+        options = options.credentials_file(path).await.map_err(|error| {
+            let path = path.display();
+            Failure::new(Kind::Usage, format!("cannot read the credentials in {path}: {error}"))
+        })?;
+    }
+    if let Some(path) = &access.nkey {
+        options = options.nkey(first_line(path, "the seed").await?);
+    }
+    if let Some((user, path)) = &access.user {
+        options = options.user_and_password(user.clone(), first_line(path, "the password").await?);
+    }
+    if let Some(path) = &access.tls_ca {
+        options = options.add_root_certificates(path.clone()).require_tls(true);
+    }
+    if let Some((cert, key)) = &access.tls_cert {
+        options = options.add_client_certificate(cert.clone(), key.clone()).require_tls(true);
+    }
+    let error = match options.connect(&target.servers[..]).await {
+        Ok(client) => return Ok(Ok(client)),
+        Err(error) => error,
+    };
+    let servers = target.servers.join(",");
+    let sentence = format!("cannot connect to {servers}: {error}");
+    match error.kind() {
+        ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::MaxReconnects => {
+            Ok(Err(Trouble::Doubt(sentence)))
+        }
+        ConnectErrorKind::ServerParse | ConnectErrorKind::Dns => {
+            Err(Failure::new(Kind::Usage, sentence))
+        }
+        _ => Err(Failure::failed(sentence)),
+    }
+}
+
+impl Nats {
+    /// The subject of the target's stream, which is made if it is not there and `create` says how.
+    ///
+    /// # Errors
+    ///
+    /// In the outer result: what no waiting mends, such as a stream that is not there.
+    pub async fn open(
+        client: Client,
+        target: &Target,
+        subject: String,
+        create: Option<Create>,
+    ) -> Result<Result<Self, Trouble>, Failure> {
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(PATIENCE);
+        let name = &target.stream;
+        let found = match create {
+            None => context.get_stream(name).await.map_err(|error| match error.kind() {
+                GetStreamErrorKind::JetStream(error) if error.code() == 404 => {
+                    let line = format!("nats stream add {name} --subjects '{subject}' --defaults");
+                    let sentence = format!(
+                        "there is no stream {name}, expected one that keeps {subject}: --create \
+                         makes it, or: {line}"
+                    );
+                    Err(Failure::new(Kind::Usage, sentence))
+                }
+                GetStreamErrorKind::InvalidStreamName | GetStreamErrorKind::EmptyName => {
+                    let sentence = format!("{name:?} is no name for a stream: {error}");
+                    Err(Failure::new(Kind::Usage, sentence))
+                }
+                GetStreamErrorKind::JetStream(_) => {
+                    Err(Failure::failed(format!("cannot use the stream {name}: {error}")))
+                }
+                _ => Ok(Trouble::Doubt(format!("cannot ask for the stream {name}: {error}"))),
+            }),
+            Some(create) => {
+                let config = stream::Config {
+                    name: name.clone(),
+                    subjects: vec!["linering.>".to_owned()],
+                    num_replicas: create.replicas,
+                    max_age: create.max_age,
+                    max_bytes: create.max_bytes,
+                    ..stream::Config::default()
+                };
+                context.get_or_create_stream(config).await.map_err(|error| {
+                    Ok(Trouble::Doubt(format!("cannot make the stream {name}: {error}")))
+                })
+            }
+        };
+        let mut stream = match found {
+            Ok(stream) => stream,
+            Err(trouble) => return trouble.map(Err),
+        };
+        let config = match stream.info().await {
+            Ok(info) => info.config.clone(),
+            Err(error) => {
+                return Ok(Err(Trouble::Doubt(format!("cannot ask about {name}: {error}"))));
+            }
+        };
+        if config.retention != RetentionPolicy::Limits {
+            let sentence = format!(
+                "the stream {name} drops messages once they are read, and with them the note of \
+                 how far a ring came; expected the retention \"limits\""
+            );
+            return Err(Failure::new(Kind::Usage, sentence));
+        }
+        if !config.subjects.iter().any(|pattern| takes(pattern, &subject)) {
+            let sentence = format!(
+                "the stream {name} keeps {}, expected {subject} among them: nats stream edit \
+                 {name} --subjects …",
+                config.subjects.join(", ")
+            );
+            return Err(Failure::new(Kind::Usage, sentence));
+        }
+        Ok(Ok(Self { client, context, stream, subject }))
+    }
+
+    /// The longest body that the server and the stream take.
+    pub fn most_bytes(&self) -> usize {
+        let server = self.client.server_info().max_payload;
+        let stream = self.stream.cached_info().config.max_message_size;
+        let most = if stream > 0 { server.min(stream as usize) } else { server };
+        most.saturating_sub(HEADERS)
+    }
+}
+
+/// Whether a stream with this subject, which may have wildcards, keeps that one.
+fn takes(pattern: &str, subject: &str) -> bool {
+    let mut parts = subject.split('.');
+    for part in pattern.split('.') {
+        match (part, parts.next()) {
+            (">", Some(_)) => return true,
+            (_, None) => return false,
+            ("*", Some(_)) => {}
+            (part, Some(other)) if part == other => {}
+            _ => return false,
+        }
+    }
+    parts.next().is_none()
+}
+
+impl Engine for Nats {
+    async fn last(&self) -> Result<Option<Last>, Trouble> {
+        match self.stream.get_last_raw_message_by_subject(&self.subject).await {
+            Ok(found) => {
+                let header = |name| found.headers.get(name).map(|value| value.as_str());
+                let message = Message::of(header, found.payload.to_vec());
+                let message = message.map_err(|error| error.to_string());
+                Ok(Some(Last { sequence: found.sequence, message }))
+            }
+            Err(error) => match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::JetStream(error) if error.code() == 404 => {
+                    Err(Trouble::Refused(format!("the stream is gone: {error}")))
+                }
+                _ => Err(Trouble::Doubt(format!("cannot ask for the last message: {error}"))),
+            },
+        }
+    }
+
+    async fn append(&self, after: u64, message: &Message) -> Result<u64, Trouble> {
+        let mut publish = PublishMessage::build()
+            .expected_last_subject_sequence(after)
+            .payload(message.body.clone().into());
+        for (name, value) in message.headers() {
+            publish = publish.header(name, value);
+        }
+        let sent = match self.context.send_publish(self.subject.clone(), publish).await {
+            Ok(sent) => sent,
+            Err(error) => return Err(trouble(&error)),
+        };
+        sent.await.map(|kept| kept.sequence).map_err(|error| trouble(&error))
+    }
+}
+
+fn trouble(error: &jetstream::context::PublishError) -> Trouble {
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence => Trouble::Overtaken,
+        PublishErrorKind::MaxPayloadExceeded => Trouble::Refused(error.to_string()),
+        _ => Trouble::Doubt(format!("a message was not acknowledged: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes;
+
+    #[test]
+    fn a_stream_takes_what_its_subjects_match() {
+        for (pattern, subject, expected) in [
+            ("linering.>", "linering.a.b", true),
+            ("linering.>", "linering", false),
+            ("linering.*", "linering.a", true),
+            ("linering.*", "linering.a.b", false),
+            ("linering.a", "linering.a", true),
+            (">", "linering.a", true),
+            ("other.>", "linering.a", false),
+        ] {
+            assert_eq!(takes(pattern, subject), expected, "{pattern} {subject}");
+        }
+    }
+}
