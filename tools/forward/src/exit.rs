@@ -1,6 +1,7 @@
 //! [`Failure`]: a sentence, and the exit code that says of what kind it is.
 
 use std::fmt;
+use std::io::{self, Write};
 
 /// Why a program ends before its work is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,11 @@ impl Failure {
     pub fn failed(sentence: impl fmt::Display) -> Self {
         Self::new(Kind::Failed, sentence)
     }
+}
+
+/// Says it on stderr, if that takes anything.
+pub fn note(program: &str, sentence: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{program}: {sentence}");
 }
 
 impl fmt::Display for Failure {

@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 
 use crate::engine::{Engine, Last, Trouble};
-use crate::exit::{Failure, Kind};
+use crate::exit::{Failure, Kind, note};
 use crate::message::Message;
 use crate::target::Target;
 
@@ -73,7 +73,7 @@ pub async fn connect(target: &Target, access: &Access) -> Result<Result<Client, 
         .connection_timeout(PATIENCE)
         .event_callback(|event| async move {
             if let Event::ServerError(error) = event {
-                eprintln!("linering-forward: the server says: {error}");
+                note("linering-forward", format_args!("the server says: {error}"));
             }
         });
     if let Some(path) = &access.creds {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use linering::LineRing;
-use linering_forward::exit::{Failure, Kind};
+use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::forward::{Forwarder, Options, Totals, Watch};
 use linering_forward::message::Encoding;
 use linering_forward::nats::{self, Access, Create, Nats};
@@ -126,6 +126,8 @@ struct Args {
     status: bool,
 }
 
+const NAME: &str = "linering-forward";
+
 #[derive(Clone, Copy, Debug)]
 struct Away(Option<Duration>);
 
@@ -155,7 +157,7 @@ fn main() -> ExitCode {
         (Ok(()), None) => ExitCode::SUCCESS,
         (Ok(()), Some(signal)) => ExitCode::from(128 + signal),
         (Err(failure), _) => {
-            eprintln!("linering-forward: {failure}");
+            note(NAME, &failure);
             ExitCode::from(failure.kind as u8)
         }
     }
@@ -281,8 +283,9 @@ impl Progress {
         self.told = Instant::now();
         let Totals { messages, records, bytes, doubts, upto, .. } = *totals;
         if self.status {
-            eprintln!(
-                "linering-forward: {records} records in {messages} messages, to position {upto}"
+            note(
+                NAME,
+                format_args!("{records} records in {messages} messages, to position {upto}"),
             );
         }
         let Some(path) = &self.metrics else { return };
@@ -316,6 +319,6 @@ impl Watch for Progress {
     }
 
     fn say(&mut self, sentence: &str) {
-        eprintln!("linering-forward: {sentence}");
+        note(NAME, sentence);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, consumer};
 use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
-use linering_forward::exit::{Failure, Kind};
+use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::merge::{Merge, Merged, json, short};
 use linering_forward::message::Message;
 use linering_forward::nats::{self, Access};
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     match merged {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("linering-merge: {failure}");
+            note("linering-merge", &failure);
             ExitCode::from(failure.kind as u8)
         }
     }
