@@ -16,9 +16,7 @@ use crate::output::Format;
 /// each writer ended. Lines are taken out of the ring once they were printed. A line whose checksum
 /// does not agree is reported as damaged. While writers live, this goes on until they have ended.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 when all is well, 1 for a failure (the ring has a reader already, say), 2 for wrong usage."
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     ring: OneRing,
@@ -31,6 +29,14 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     color: clap::ColorChoice,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  linering recover /var/log/rings/web            what a crash has left in a file
+  linering recover -o json builds >> builds.log
+
+Exit code: 0 when all is well, 1 for a failure (the ring has a reader already, say), 2 for wrong
+usage.";
 
 /// How long it waits for the next line while writers live, before it checks whether all have ended.
 const PERIOD: Duration = Duration::from_millis(100);

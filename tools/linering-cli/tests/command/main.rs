@@ -11,5 +11,6 @@ mod common;
 mod demo;
 mod recover;
 mod run;
+mod shell;
 mod verify;
 mod watch;
