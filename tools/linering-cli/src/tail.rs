@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::cat::{Whose, keep_last};
 use crate::failure::Failure;
 use crate::item_printer::ItemPrinter;
-use crate::output::Format;
+use crate::output::LineForm;
 use crate::wanted::Wanted;
 
 /// Show the last lines of rings, and with -f those that come
@@ -46,9 +46,13 @@ pub struct Args {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// How lines are printed
-    #[arg(short = 'o', long, value_enum, default_value = "short")]
-    format: Format,
+    /// How lines are printed, or a template: '{time} {label} {text}'
+    ///
+    /// A template may have {time}, {ring} (of several), {worker} (its number), {label}, {stream},
+    /// {level}, {position} and {text}; {{ stands for a brace.
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "short")]
+    #[arg(value_parser = LineForm::parser())]
+    format: LineForm,
 
     /// Colour: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
@@ -60,6 +64,7 @@ Examples:
   linering tail -f builds                        what comes into the ring of that name
   linering tail -n 100 --level warn ring         the last hundred warnings and errors of a file
   linering tail -f -g timeout --exclude retry web jobs
+  linering tail -f -o '{label}: {text}' builds
   linering tail -F --since 5m -o json web        also after web has started anew
 
 Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
@@ -112,7 +117,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         sources.push(source);
     }
-    let mut printer = ItemPrinter::new(args.format, args.color)?;
+    let mut printer = ItemPrinter::new(args.format.clone(), args.color)?;
     let mut items = Vec::new();
     for (index, source) in sources.iter_mut().enumerate() {
         let mut kept = args.there(source)?;

@@ -204,6 +204,50 @@ fn the_last_lines_are_shown_of_those_that_are_wanted() {
 }
 
 #[test]
+fn lines_are_shown_as_a_template_says() {
+    let folder = folder();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    let [ring, other] = [ring_in(&one), ring_in(&two)];
+    let mut web = ring.mirror_labelled("web").expect("a mirror");
+    let mut db = other.mirror_labelled("db").expect("a mirror");
+    web.set_level(Level::Warn).write_line(b"slow").expect("room");
+    web.send_error_text("two\nlines\n").expect("room");
+    db.set_stream(Stream::Stderr);
+    let [one, two] = [&one, &two].map(|path| path.to_str().expect("UTF-8"));
+    let shown = |command: &str, template: &str, ring: &str| {
+        let output = run(&[command, "-o", template, ring]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        out(&output)
+    };
+    let template = "{{{label}}} {worker}/{stream}/{level}/{position}:{text}";
+    let expected = "{web} 0/stdout/warn/0:slow\n\
+                    {web} 0/stderr/error/1:two\n{web} 0/stderr/error/1:lines\n";
+    for command in ["tail", "cat"] {
+        assert_eq!(shown(command, template, one), expected);
+    }
+    let timed = shown("tail", "{time} {text}", one);
+    let plain = out(&run(&["tail", one]));
+    assert_eq!(timed.lines().next(), plain.replace("[web] ", "").lines().next());
+    db.write_line(b"late").expect("room");
+    let both = out(&run(&["tail", "-n1", "-o", "{ring}:{text}", one, two]));
+    assert!(both.lines().any(|line| line == format!("{two}:late")), "{both}");
+
+    for (template, told) in [
+        (
+            "{host}",
+            "found {host}, expected {time}, {ring}, {worker}, {label}, {stream}, {level}, \
+                    {position} or {text}",
+        ),
+        ("{time", "found a lone {, expected {{ for one brace"),
+        ("long", "[possible values: cat, short, json]"),
+    ] {
+        let output = run(&["tail", "-o", template, one]);
+        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()));
+        assert!(err(&output).contains(told), "{}", err(&output));
+    }
+}
+
+#[test]
 fn what_comes_is_shown_until_no_process_uses_the_ring() {
     let folder = folder();
     let path = folder.path().join("ring");
