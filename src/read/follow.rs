@@ -57,6 +57,25 @@ impl Following {
         self.next
     }
 
+    /// Passes by all but the last so many positions.
+    pub(crate) fn skip_to_last(&mut self, parts: &Parts, accepted: Position, positions: u64) {
+        let ring = parts.ring();
+        let tail = ring.tail();
+        let start = tail.minus(positions.min(ring.shape.positions()));
+        let next = self.next.unwrap_or(self.taken_before);
+        if next.is_before(start) {
+            // What stood there before this began is not asked for.
+            let is_known = self.next.is_some();
+            self.next = Some(start);
+            if is_known {
+                self.pass_by(start, start.since(next));
+            } else {
+                self.taken_before = accepted;
+                self.seen.assemblies.note_skipped();
+            }
+        }
+    }
+
     /// What has come, up to [`MOST`] positions of it, oldest first.
     ///
     /// In this order, as a snapshot: ends, slots, names.

@@ -16,6 +16,7 @@ mod recover;
 mod run;
 mod stat;
 mod tail;
+mod top;
 mod value_parser;
 mod verify;
 mod wait;
@@ -44,6 +45,7 @@ enum Command {
     Ls(ls::Args),
     Stat(stat::Args),
     Tail(tail::Args),
+    Top(top::Args),
     Wait(wait::Args),
     Recover(recover::Args),
     Verify(verify::Args),
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Stat(args) => stat::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Tail(args) => tail::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Top(args) => top::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Wait(args) => wait::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Completions(args) => {

@@ -93,6 +93,8 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
             roff.control("SH", ["EXIT STATUS"]).text([roman(codes.replace('\n', " "))]);
         } else if let Some(signals) = part.strip_prefix("Signals: ") {
             roff.control("SH", ["SIGNALS"]).text([roman(signals.replace('\n', " "))]);
+        } else if let Some(keys) = part.strip_prefix("Keys: ") {
+            roff.control("SH", ["KEYS"]).text([roman(keys.replace('\n', " "))]);
         } else {
             roff.control("PP", []).text([roman(part.replace('\n', " "))]);
         }

@@ -12,5 +12,6 @@ mod demo;
 mod recover;
 mod run;
 mod shell;
+mod top;
 mod verify;
 mod watch;
