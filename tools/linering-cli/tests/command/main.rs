@@ -9,6 +9,7 @@
 mod cat;
 mod common;
 mod demo;
+mod hostile;
 mod recover;
 mod run;
 mod shell;

@@ -11,7 +11,7 @@ use linering::{LineRing, Options};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::termios::LocalModes;
 
-use crate::common::{err, folder, linering, out, text};
+use crate::common::{Gate, err, folder, linering, out, text};
 use crate::run::terminal::Terminal;
 
 /// What takes the terminal, and what gives it back.
@@ -214,8 +214,8 @@ fn what_becomes_of_the_ring_is_said() {
     assert_eq!(top.end().0, Some(0));
 
     // One that another process uses, which this one cuts short.
-    let worker = ["run", "--file", text(&path), "--", "sh", "-c", "echo it begins; exec sleep 777"];
-    let mut run = linering(&worker);
+    let gate = Gate::new();
+    let mut run = linering(&["run", "--file", text(&path), "--", "sh", "-c", &gate.wait()]);
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     while LineRing::open_file(&path).is_err() {
         std::thread::yield_now();
