@@ -19,8 +19,9 @@ use crate::wanted::Wanted;
 ///
 /// Changes nothing in a ring and keeps no writer waiting; lines are shown whether a reader has
 /// taken them or not. It looks a hundred times a second while lines come, else ten times, and at
-/// up to 4096 lines of a ring at a time: how many have passed by meanwhile is told in their place,
-/// on the standard error, as losses and ends are. Ends with the last ring that a process uses.
+/// up to 4096 lines of a ring at a time; where more come meanwhile it samples, and looks at 1024.
+/// How many have passed by is told in their place, on the standard error, as losses and ends are.
+/// Ends with the last ring that a process uses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -73,6 +74,10 @@ Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
 const BUSY: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_millis(100);
 
+/// Lines that one look takes, and how many are looked at where more come.
+const AT_ONCE: u64 = 4096;
+const SAMPLED: u64 = 1024;
+
 /// A ring that is followed.
 struct Source<'a> {
     name: &'a str,
@@ -83,6 +88,8 @@ struct Source<'a> {
     /// The position after the last line of it that was found, and the writers whose ends were.
     next: Option<u64>,
     ended: HashSet<u32>,
+    /// More came between two looks than one look takes.
+    is_behind: bool,
 }
 
 impl Source<'_> {
@@ -109,7 +116,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     turn_sigbus_into_errors().map_err(cannot_watch)?;
     let mut sources = Vec::new();
     for name in &args.rings {
-        let mut source = Source { name, ring: None, last: None, next: None, ended: HashSet::new() };
+        let mut source = Source {
+            name,
+            ring: None,
+            last: None,
+            next: None,
+            ended: HashSet::new(),
+            is_behind: false,
+        };
         match args.open(&mut source) {
             Ok(_) => {}
             Err(_) if args.follow_name => {}
@@ -199,7 +213,14 @@ impl Args {
         let Some((observer, follow)) = &mut source.ring else { return Ok(found) };
         // Before the look: what it wrote last is seen.
         let is_over = !observer.is_used_now();
+        let before = follow.position();
+        if source.is_behind {
+            // It cannot show all anyway, and each slot that it reads costs a writer a cache line.
+            follow.skip_to_last(SAMPLED);
+        }
         let mut come = follow.next_items().map_err(|error| cannot_read(source.name, &error))?;
+        let came = before.zip(follow.position()).map_or(0, |(from, to)| to.wrapping_sub(from));
+        source.is_behind = came > AT_ONCE;
         if is_over && come.is_empty() {
             come = self.last_words(source.name);
             source.ring = None;

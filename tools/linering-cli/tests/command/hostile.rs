@@ -92,39 +92,45 @@ fn sound_ring(path: &Path, policy: Policy) -> Vec<u8> {
     fs::read(path).expect("a file")
 }
 
+pub fn sound_rings(folder: &Path) -> [Vec<u8>; 2] {
+    [Policy::Block, Policy::OverwriteOldest]
+        .map(|policy| sound_ring(&folder.join(policy.to_string()), policy))
+}
+
+/// One of the sound ones, damaged.
+pub fn damaged(sound: &[Vec<u8>; 2], seed: u64) -> Vec<u8> {
+    let mut random = Random(seed * 0x9e37_79b9 + 1);
+    let mut bytes = sound[seed as usize % 2].clone();
+    match seed % 10 {
+        0 => bytes.truncate(random.below(bytes.len())),
+        1 => bytes.iter_mut().for_each(|byte| *byte = random.next() as u8),
+        _ => {
+            // What describes the ring is damaged seldom: it is refused then, and that is all.
+            let from = if seed % 10 == 2 { 0 } else { GEOMETRY / 8 };
+            for _ in 0..1 << random.below(8) {
+                // The first sections more often: they are small, and mean more.
+                let words = bytes.len() / 8 / [1, 4][random.below(2)];
+                let at = 8 * (from + random.below(words - from));
+                let old = u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("a word"));
+                let word = random.instead_of(old).to_ne_bytes();
+                bytes[at..at + 8].copy_from_slice(&word);
+            }
+        }
+    }
+    bytes
+}
+
 #[test]
 fn damaged_rings_are_looked_at_and_nothing_hangs_or_panics() {
     let folder = folder();
-    let sound = [Policy::Block, Policy::OverwriteOldest]
-        .map(|policy| sound_ring(&folder.path().join(policy.to_string()), policy));
-    let damage = |seed: u64| -> Vec<u8> {
-        let mut random = Random(seed * 0x9e37_79b9 + 1);
-        let mut bytes = sound[seed as usize % 2].clone();
-        match seed % 10 {
-            0 => bytes.truncate(random.below(bytes.len())),
-            1 => bytes.iter_mut().for_each(|byte| *byte = random.next() as u8),
-            _ => {
-                // What describes the ring is damaged seldom: it is refused then, and that is all.
-                let from = if seed % 10 == 2 { 0 } else { GEOMETRY / 8 };
-                for _ in 0..1 << random.below(8) {
-                    // The first sections more often: they are small, and mean more.
-                    let words = bytes.len() / 8 / [1, 4][random.below(2)];
-                    let at = 8 * (from + random.below(words - from));
-                    let old = u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("a word"));
-                    let word = random.instead_of(old).to_ne_bytes();
-                    bytes[at..at + 8].copy_from_slice(&word);
-                }
-            }
-        }
-        bytes
-    };
-    let place = folder.path();
+    let sound = sound_rings(folder.path());
+    let (place, sound) = (folder.path(), &sound);
     thread::scope(|scope| {
         for half in 0..2 {
             scope.spawn(move || {
                 for seed in (1..=RINGS).filter(|seed| seed % 2 == half) {
                     let path = place.join(format!("damaged-{seed}"));
-                    fs::write(&path, damage(seed)).expect("a file");
+                    fs::write(&path, damaged(sound, seed)).expect("a file");
                     let ring = text(&path);
                     let what = format!("ring {seed}");
                     ends(&["stat", ring], &[0, 1], &what);

@@ -10,6 +10,7 @@ mod cat;
 mod common;
 mod demo;
 mod hostile;
+mod lnav;
 mod recover;
 mod run;
 mod shell;

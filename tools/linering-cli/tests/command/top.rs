@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::termios::LocalModes;
 
 use crate::common::{Gate, err, folder, linering, out, text};
+use crate::hostile::{damaged, sound_rings};
 use crate::run::terminal::Terminal;
 
 /// What takes the terminal, and what gives it back.
@@ -228,6 +229,29 @@ fn what_becomes_of_the_ring_is_said() {
     run.wait().expect("a child");
     assert_eq!(code, Some(1));
     assert!(said.starts_with(&format!("linering: cannot read {}: ", text(&path))), "{said}");
+}
+
+#[test]
+fn a_damaged_ring_is_shown_or_refused() {
+    let folder = folder();
+    let sound = sound_rings(folder.path());
+    for seed in 1..=60 {
+        let path = folder.path().join(format!("damaged-{seed}"));
+        std::fs::write(&path, damaged(&sound, seed)).expect("a file");
+        let mut top = Top::start(&path);
+        let is_over = |top: &mut Top| top.child.try_wait().expect("a child").is_some();
+        while !is_over(&mut top) && !top.screen.screen().contents().contains("q quit") {
+            if top.terminal.has_some() {
+                top.read();
+            }
+        }
+        if is_over(&mut top) {
+            assert_eq!(top.child.wait().expect("a child").code(), Some(1), "ring {seed}");
+            continue;
+        }
+        top.terminal.write(b"q");
+        assert_eq!(top.end(), (Some(0), String::new()), "ring {seed}");
+    }
 }
 
 #[test]

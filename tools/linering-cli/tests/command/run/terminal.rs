@@ -89,6 +89,12 @@ impl Terminal {
         String::from_utf8(shown).expect("UTF-8")
     }
 
+    /// Whether something is shown that was not read; waits a little for that.
+    pub fn has_some(&self) -> bool {
+        let limit = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+        poll(&mut [PollFd::new(&self.far, PollFlags::IN)], Some(&limit)) == Ok(1)
+    }
+
     /// Waits for something to be shown, and reads it.
     pub fn read_some(&self) -> Vec<u8> {
         let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
