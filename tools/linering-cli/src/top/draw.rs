@@ -37,7 +37,7 @@ q, ^C   quit
 What this shows is sampled. Lines/s are counted by the
 ring. Bytes are not: their number is estimated, from the
 length of the lines that came last. LOST is what a writer
-has dropped.";
+has dropped. Short lines that share a slot count as one.";
 
 /// Draws all of it.
 pub fn draw(frame: &mut Frame<'_>, state: &mut State) {

@@ -118,8 +118,8 @@ impl Sampler {
         for item in self.follow.next_items()? {
             let Followed::Item(Item::Line(line)) = item else { continue };
             let seen = by_writer.entry(line.writer_id).or_default();
-            let lines = line.lines().count() as u64;
-            seen.lines += lines;
+            // As the ring counts them: short ones that share a slot are one.
+            seen.lines += 1;
             // As it was written, each with its end.
             let end = u64::from(line.bytes.last() != Some(&b'\n'));
             seen.bytes += line.bytes.len() as u64 + end;

@@ -271,7 +271,7 @@ writers: 3 open, 1 seats, 2 ended, 0 with an error, 1 died
           │What this shows is sampled. Lines/s are counted by the    │
           │ring. Bytes are not: their number is estimated, from the  │
           │length of the lines that came last. LOST is what a writer │
-          │has dropped.                                              │
+          │has dropped. Short lines that share a slot count as one.  │
           └──────────────────────────────────────────────────────────┘
 
 600000 lines of web-2; the last that was seen:
