@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use linering::{Level, LineRing, Options, Policy, Stream, Timestamps};
 
-use crate::common::{err, folder, linering, out};
+use crate::common::{Gate, err, folder, linering, out};
 
 fn run(args: &[&str]) -> Output {
     linering(args).output().expect("it starts")
@@ -101,19 +101,23 @@ fn rings_are_listed_alive_and_dead_and_nothing_else() {
 #[test]
 fn one_without_a_name_is_found_by_its_descriptor() {
     let ring = LineRing::new(options()).expect("a ring");
-    let mut mirror = ring.mirror_labelled("unnamed").expect("a mirror");
+    let label = name("unnamed");
+    let mut mirror = ring.mirror_labelled(&label).expect("a mirror");
     mirror.write_line(b"said").expect("room");
     let listed = out(&run(&["ls", "-o", "json"]));
     let paths: Vec<String> = listed
         .lines()
         .filter_map(|line| {
             let object: serde_json::Value = serde_json::from_str(line).ok()?;
-            object["writers"].as_array()?.iter().find(|writer| writer["label"] == "unnamed")?;
+            object["writers"]
+                .as_array()?
+                .iter()
+                .find(|writer| writer["label"] == label.as_str())?;
             Some(object["ring"].as_str()?.to_owned())
         })
         .collect();
     let [path] = &paths[..] else { panic!("it is listed once: {listed}") };
-    assert!(out(&run(&["tail", path])).ends_with("[unnamed] said\n"));
+    assert!(out(&run(&["tail", path])).ends_with(&format!("[{label}] said\n")));
 }
 
 #[test]
@@ -275,8 +279,9 @@ fn what_a_killed_run_has_left_ends_it() {
     let folder = folder();
     let path = folder.path().join("ring");
     let path = path.to_str().expect("UTF-8");
-    let worker = "echo one; echo two; printf last; sleep 777";
-    let mut run = linering(&["run", "--file", path, "--", "sh", "-c", worker]);
+    let gate = Gate::new();
+    let worker = format!("echo one; echo two; printf last; {}", gate.wait());
+    let mut run = linering(&["run", "--file", path, "--", "sh", "-c", &worker]);
     let mut run = run.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut first = String::new();
     // Kept: run ends when what it prints is not read any more.
