@@ -275,6 +275,37 @@ fn what_comes_is_shown_until_no_process_uses_the_ring() {
 }
 
 #[test]
+fn of_more_lines_than_it_can_show_each_is_shown_or_counted() {
+    let folder = folder();
+    let path = folder.path().join("ring");
+    let options = options().lines(16_384).policy(Policy::OverwriteOldest);
+    let ring = LineRing::create_file(&path, options).expect("a ring");
+    let mut mirror = ring.mirror().expect("a mirror");
+    mirror.write_line(b"first").expect("room");
+    let path = path.to_str().expect("UTF-8");
+    let mut tail = Going::start(&["tail", "-f", "-o", "{position}", path]);
+    assert_eq!(tail.line(), "0\n");
+    // It shows meanwhile what it can.
+    let reads = std::thread::spawn(|| tail.end());
+    const LINES: u64 = 1_000_000;
+    for number in 1..LINES {
+        mirror.write_line(number.to_string().as_bytes()).expect("never full");
+    }
+    drop((mirror, ring));
+    let (code, shown, notes) = reads.join().expect("text");
+    assert_eq!(code, Some(0), "{notes}");
+    let positions: Vec<u64> = shown.lines().map(|line| line.parse().expect("a position")).collect();
+    assert!(positions.is_sorted_by(|one, next| one < next));
+    let passed: u64 = notes
+        .lines()
+        .filter_map(|note| note.strip_prefix("linering: -- ")?.split_once(" line"))
+        .filter(|(_, rest)| rest.contains("passed by"))
+        .map(|(count, _)| count.parse::<u64>().expect("a number"))
+        .sum();
+    assert_eq!(1 + positions.len() as u64 + passed, LINES, "{notes}");
+}
+
+#[test]
 fn what_a_killed_run_has_left_ends_it() {
     let folder = folder();
     let path = folder.path().join("ring");
