@@ -234,6 +234,33 @@ impl Follow {
         if view.is_cut() { Err(ReadError::CutShort) } else { Ok(items) }
     }
 
+    /// Goes on with the last `positions` lines alone, and leaves out those before them that were
+    /// not looked at yet: for one that looks now and then, and need not see all. They are among
+    /// those that have [passed by](Followed::PassedBy), unless this is the first call.
+    ///
+    /// ```
+    /// # use linering::{Followed, LineRing, Observer, Options};
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # let mut follow = Observer::attach(ring.descriptor()?)?.follow();
+    /// # follow.next_items()?;
+    /// for line in [b"1", b"2", b"3"] {
+    ///     mirror.write_line(line)?;
+    /// }
+    /// follow.skip_to_last(1);
+    /// let [Followed::PassedBy(2), Followed::Item(item)] = &follow.next_items()?[..] else {
+    ///     panic!("two passed by, and one item")
+    /// };
+    /// assert_eq!(item.to_string(), "3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn skip_to_last(&mut self, positions: u64) {
+        let view = &self.observer.view;
+        if view.is_used {
+            self.following.skip_to_last(&view.parts, self.observer.accepted(), positions);
+        }
+    }
+
     /// The position from which on the next call looks: all lines before it were handed out, or have
     /// passed by. `None` before the first call, and where it is over.
     pub fn position(&self) -> Option<u64> {

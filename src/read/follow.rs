@@ -38,6 +38,8 @@ pub(crate) struct Following {
     taken_before: Position,
     /// The mirrors whose ends were told, of those that tickets name.
     told: HashSet<u32>,
+    /// It begins behind lines that were there, of writers that it does not know yet.
+    begins_late: bool,
     found: Vec<Followed>,
 }
 
@@ -48,6 +50,7 @@ impl Following {
             next: None,
             taken_before: Position(geometry.start_position),
             told: HashSet::new(),
+            begins_late: false,
             found: Vec::new(),
         }
     }
@@ -55,6 +58,25 @@ impl Following {
     /// The next position that it looks at.
     pub(crate) fn position(&self) -> Option<Position> {
         self.next
+    }
+
+    /// Passes by all but the last so many positions.
+    pub(crate) fn skip_to_last(&mut self, parts: &Parts, accepted: Position, positions: u64) {
+        let ring = parts.ring();
+        let tail = ring.tail();
+        let start = tail.minus(positions.min(ring.shape.positions()));
+        let next = self.next.unwrap_or(self.taken_before);
+        if next.is_before(start) {
+            // What stood there before it began is not asked for.
+            let is_known = self.next.is_some();
+            self.next = Some(start);
+            if is_known {
+                self.pass_by(start, start.since(next));
+            } else {
+                self.taken_before = accepted;
+                self.begins_late = true;
+            }
+        }
     }
 
     /// What has come, up to [`MOST`] positions of it, oldest first.
@@ -84,6 +106,9 @@ impl Following {
             copied.push(copy_at(parts, position, tail, &mut image));
         }
         self.seen.writers.update(parts, &ends);
+        if std::mem::take(&mut self.begins_late) {
+            self.seen.writers.note_passed_by();
+        }
         self.pass_by(next, passed);
         for slot in copied {
             match slot {

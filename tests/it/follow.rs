@@ -88,6 +88,40 @@ fn what_passes_by_is_counted_in_its_place_and_nothing_is_lost_twice() {
 }
 
 #[test]
+fn one_that_need_not_see_all_goes_on_with_the_last_lines() {
+    let ring = ring(small(16, Policy::OverwriteOldest));
+    let mut mirror = ring.mirror().expect("a mirror");
+    let mut write = |numbers: std::ops::Range<u32>| {
+        numbers.for_each(|number| mirror.write_line(number.to_string().as_bytes()).expect("room"));
+    };
+    let observer = observer(&ring);
+    write(0..5);
+    let mut follow = observer.follow();
+    follow.skip_to_last(2);
+    assert_eq!(more(&mut follow), ["3", "4"], "what stood there before it began is no news");
+    write(5..10);
+    follow.skip_to_last(2);
+    follow.skip_to_last(1);
+    assert_eq!(more(&mut follow), ["+4", "9"]);
+    write(10..12);
+    follow.skip_to_last(5);
+    assert_eq!(more(&mut follow), ["10", "11"], "all of it is new");
+    write(12..112);
+    follow.skip_to_last(u64::MAX);
+    let expected = (96..112).map(|number| number.to_string());
+    assert_eq!(
+        more(&mut follow),
+        ["+84".to_owned()].into_iter().chain(expected).collect::<Vec<_>>()
+    );
+    follow.skip_to_last(0);
+    assert_eq!(more(&mut follow), [""; 0]);
+    write(112..114);
+    follow.skip_to_last(0);
+    assert_eq!(more(&mut follow), ["+2"]);
+    assert_eq!(follow.position(), Some(ring.position()));
+}
+
+#[test]
 fn what_a_writer_dropped_is_told_before_its_next_line() {
     let ring = ring(small(8, Policy::DropNewest));
     let mut mirror = ring.mirror_labelled("a").expect("a mirror");

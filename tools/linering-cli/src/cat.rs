@@ -8,7 +8,7 @@ use linering::{AttachError, Item, Kind, LineRing, Observer, RingName, turn_sigbu
 
 use crate::failure::Failure;
 use crate::item_printer::ItemPrinter;
-use crate::output::Format;
+use crate::output::LineForm;
 use crate::wanted::Wanted;
 
 /// Show what is in a ring: of one that is in use, or that was left by a crash
@@ -29,9 +29,13 @@ pub struct Args {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// How lines are printed
-    #[arg(short = 'o', long, value_enum, default_value = "cat")]
-    format: Format,
+    /// How lines are printed, or a template: '{time} {label} {text}'
+    ///
+    /// A template may have {time}, {worker} (its number), {label}, {stream},
+    /// {level}, {position} and {text}; {{ stands for a brace.
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "cat")]
+    #[arg(value_parser = LineForm::parser())]
+    format: LineForm,
 
     /// Colour: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
@@ -58,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(most) = args.lines {
         keep_last(&mut items, most);
     }
-    let mut printer = ItemPrinter::new(args.format, args.color)?;
+    let mut printer = ItemPrinter::new(args.format.clone(), args.color)?;
     for item in &items {
         printer.item(item);
         if !printer.is_alive() {

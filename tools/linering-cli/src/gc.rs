@@ -16,7 +16,7 @@ pub const FOLDER: &str = "/dev/shm";
 /// A ring of which the process that made it was killed keeps its name, and its memory. One that
 /// a process uses or reads is never removed; nor is anything that is no ring.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.")]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
@@ -25,6 +25,13 @@ pub struct Args {
     #[command(flatten)]
     whose: Whose,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  linering gc --dry-run
+  linering gc
+
+Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
 
 /// Removes the rings that no process has open any more.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use linering::Item;
 
 use crate::failure::{Failure, note};
-use crate::output::{Clock, Format, Look, Sink, Times, is_colored, own};
+use crate::output::{Clock, Format, LineForm, Look, Sink, Times, is_colored, own};
 
 /// Prints items.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct ItemPrinter {
     sink: Sink,
     look: Look,
     clock: Clock,
+    form: LineForm,
 }
 
 /// What a writer is called: by its label, or by its number.
@@ -28,8 +29,9 @@ pub fn name_of((worker, label): (u32, &str)) -> String {
 }
 
 impl ItemPrinter {
-    pub fn new(format: Format, color: clap::ColorChoice) -> Result<Self, Failure> {
+    pub fn new(form: LineForm, color: clap::ColorChoice) -> Result<Self, Failure> {
         let out = io::stdout();
+        let format = form.format();
         let look = Look {
             format,
             timestamps: format == Format::Short,
@@ -41,6 +43,7 @@ impl ItemPrinter {
             sink: Sink::new("the standard output", look, own(&out)?),
             look,
             clock: Clock::new(Times::Utc),
+            form,
         })
     }
 
@@ -51,7 +54,7 @@ impl ItemPrinter {
     /// An item of one of several rings, by its name.
     pub fn item_of(&mut self, ring: Option<&str>, item: &Item<'_>) {
         let Item::Line(line) = item else { return self.note(ring, item) };
-        let Self { sink, look, clock } = self;
+        let Self { sink, look, clock, form } = self;
         let name = name_of((line.writer_id, &line.label));
         let tag = match (look.format, ring) {
             (Format::Short, None) => format!("[{name}] "),
@@ -59,6 +62,9 @@ impl ItemPrinter {
             _ => String::new(),
         };
         sink.add(|page| {
+            if let LineForm::Template(template) = form {
+                return template.fill(page, look, clock, (ring.unwrap_or(""), &name), line);
+            }
             page.ring = ring.map(str::to_owned);
             page.line(look, clock, name.parse().ok(), &tag, line);
         });

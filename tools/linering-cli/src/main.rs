@@ -1,12 +1,14 @@
 //! The `linering` command.
 
 mod cat;
+mod completions;
 mod demo;
 mod failure;
 mod gc;
 mod interrupt;
 mod item_printer;
 mod ls;
+mod man;
 mod moment;
 mod on_full;
 mod output;
@@ -14,6 +16,7 @@ mod recover;
 mod run;
 mod stat;
 mod tail;
+mod top;
 mod value_parser;
 mod verify;
 mod wait;
@@ -21,7 +24,7 @@ mod wanted;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Lines of many writers, whole and in one order.
 #[derive(Debug, Parser)]
@@ -42,10 +45,13 @@ enum Command {
     Ls(ls::Args),
     Stat(stat::Args),
     Tail(tail::Args),
+    Top(top::Args),
     Wait(wait::Args),
     Recover(recover::Args),
     Verify(verify::Args),
     Gc(gc::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,7 +72,30 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Stat(args) => stat::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Tail(args) => tail::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Top(args) => top::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Wait(args) => wait::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Completions(args) => {
+            completions::run(&args, Cli::command()).unwrap_or_else(|failure| failure.tell())
+        }
+        Command::Man(args) => {
+            man::run(&args, Cli::command()).unwrap_or_else(|failure| failure.tell())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_help_has_examples_and_exit_codes() {
+        for command in Cli::command().get_subcommands() {
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            let example = format!("\n  linering {name}");
+            assert!(after.contains("Examples:\n") && after.contains(&example), "{name}: {after}");
+            assert!(after.contains("\n\nExit code: "), "{name}: {after}");
+        }
     }
 }

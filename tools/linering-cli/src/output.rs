@@ -1,6 +1,7 @@
 //! How lines are shown, and where: shared by the commands that print a ring's lines.
 
 mod format;
+mod line_form;
 mod page;
 mod sink;
 mod template;
@@ -11,6 +12,7 @@ use std::os::fd::AsFd;
 use crate::failure::Failure;
 
 pub use format::{Clock, EndRecord, Format, Times, json_end, stream_name};
+pub use line_form::LineForm;
 pub use page::{Look, Page};
 pub use sink::Sink;
 pub use template::Template;

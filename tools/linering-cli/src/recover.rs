@@ -8,7 +8,7 @@ use linering::turn_sigbus_into_errors;
 use crate::cat::OneRing;
 use crate::failure::Failure;
 use crate::item_printer::ItemPrinter;
-use crate::output::Format;
+use crate::output::LineForm;
 
 /// Take over a ring that was left by a crash, and drain it
 ///
@@ -16,21 +16,31 @@ use crate::output::Format;
 /// each writer ended. Lines are taken out of the ring once they were printed. A line whose checksum
 /// does not agree is reported as damaged. While writers live, this goes on until they have ended.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 when all is well, 1 for a failure (the ring has a reader already, say), 2 for wrong usage."
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     ring: OneRing,
 
-    /// How lines are printed
-    #[arg(short = 'o', long, value_enum, default_value = "cat")]
-    format: Format,
+    /// How lines are printed, or a template: '{time} {label} {text}'
+    ///
+    /// A template may have {time}, {worker} (its number), {label}, {stream},
+    /// {level}, {position} and {text}; {{ stands for a brace.
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "cat")]
+    #[arg(value_parser = LineForm::parser())]
+    format: LineForm,
 
     /// Colour: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     color: clap::ColorChoice,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  linering recover /var/log/rings/web            what a crash has left in a file
+  linering recover -o json builds >> builds.log
+
+Exit code: 0 when all is well, 1 for a failure (the ring has a reader already, say), 2 for wrong
+usage.";
 
 /// How long it waits for the next line while writers live, before it checks whether all have ended.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -45,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let ring = args.ring.open().map_err(|error| failed("recover", &error))?;
     let mut reader = ring.reader().map_err(|error| failed("recover", &error))?;
 
-    let mut printer = ItemPrinter::new(args.format, args.color)?;
+    let mut printer = ItemPrinter::new(args.format.clone(), args.color)?;
     loop {
         match reader.wait_timeout(PERIOD) {
             Ok(true) => {}

@@ -80,7 +80,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn state(writer: &WriterStatistics) -> &'static str {
+/// What a writer does, in one word.
+pub fn state(writer: &WriterStatistics) -> &'static str {
     match writer.state {
         WriterState::Waiting => "waiting",
         WriterState::Open => "open",

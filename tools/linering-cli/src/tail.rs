@@ -12,15 +12,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::cat::{Whose, keep_last};
 use crate::failure::Failure;
 use crate::item_printer::ItemPrinter;
-use crate::output::Format;
+use crate::output::LineForm;
 use crate::wanted::Wanted;
 
 /// Show the last lines of rings, and with -f those that come
 ///
 /// Changes nothing in a ring and keeps no writer waiting; lines are shown whether a reader has
 /// taken them or not. It looks a hundred times a second while lines come, else ten times, and at
-/// up to 4096 lines of a ring at a time: how many have passed by meanwhile is told in their place,
-/// on the standard error, as losses and ends are. Ends with the last ring that a process uses.
+/// up to 4096 lines of a ring at a time; where more come meanwhile it samples, and looks at 1024.
+/// How many have passed by is told in their place, on the standard error, as losses and ends are.
+/// Ends with the last ring that a process uses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -46,9 +47,13 @@ pub struct Args {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// How lines are printed
-    #[arg(short = 'o', long, value_enum, default_value = "short")]
-    format: Format,
+    /// How lines are printed, or a template: '{time} {label} {text}'
+    ///
+    /// A template may have {time}, {ring} (of several), {worker} (its number), {label}, {stream},
+    /// {level}, {position} and {text}; {{ stands for a brace.
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "short")]
+    #[arg(value_parser = LineForm::parser())]
+    format: LineForm,
 
     /// Colour: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
@@ -60,6 +65,7 @@ Examples:
   linering tail -f builds                        what comes into the ring of that name
   linering tail -n 100 --level warn ring         the last hundred warnings and errors of a file
   linering tail -f -g timeout --exclude retry web jobs
+  linering tail -f -o '{label}: {text}' builds
   linering tail -F --since 5m -o json web        also after web has started anew
 
 Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
@@ -67,6 +73,10 @@ Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
 /// How often it looks while lines come, and after a second in which none came.
 const BUSY: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_millis(100);
+
+/// Lines that one look takes, and how many are looked at where more come.
+const AT_ONCE: u64 = 4096;
+const SAMPLED: u64 = 1024;
 
 /// A ring that is followed.
 struct Source<'a> {
@@ -78,6 +88,8 @@ struct Source<'a> {
     /// The position after the last line of it that was found, and the writers whose ends were.
     next: Option<u64>,
     ended: HashSet<u32>,
+    /// More came between two looks than one look takes.
+    is_behind: bool,
 }
 
 impl Source<'_> {
@@ -104,7 +116,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     turn_sigbus_into_errors().map_err(cannot_watch)?;
     let mut sources = Vec::new();
     for name in &args.rings {
-        let mut source = Source { name, ring: None, last: None, next: None, ended: HashSet::new() };
+        let mut source = Source {
+            name,
+            ring: None,
+            last: None,
+            next: None,
+            ended: HashSet::new(),
+            is_behind: false,
+        };
         match args.open(&mut source) {
             Ok(_) => {}
             Err(_) if args.follow_name => {}
@@ -112,7 +131,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         sources.push(source);
     }
-    let mut printer = ItemPrinter::new(args.format, args.color)?;
+    let mut printer = ItemPrinter::new(args.format.clone(), args.color)?;
     let mut items = Vec::new();
     for (index, source) in sources.iter_mut().enumerate() {
         let mut kept = args.there(source)?;
@@ -194,7 +213,14 @@ impl Args {
         let Some((observer, follow)) = &mut source.ring else { return Ok(found) };
         // Before the look: what it wrote last is seen.
         let is_over = !observer.is_used_now();
+        let before = follow.position();
+        if source.is_behind {
+            // It cannot show all anyway, and each slot that it reads costs a writer a cache line.
+            follow.skip_to_last(SAMPLED);
+        }
         let mut come = follow.next_items().map_err(|error| cannot_read(source.name, &error))?;
+        let came = before.zip(follow.position()).map_or(0, |(from, to)| to.wrapping_sub(from));
+        source.is_behind = came > AT_ONCE;
         if is_over && come.is_empty() {
             come = self.last_words(source.name);
             source.ring = None;

@@ -21,13 +21,19 @@ use crate::item_printer::name_of;
 /// Rings in files have checksums, others where it was asked for. Without them it is known of a line
 /// that it stands in its place, and not whether its bytes are what was written.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 when nothing is damaged, 1 when something is or the ring cannot be read, 2 for wrong usage."
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     ring: OneRing,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  linering verify /var/log/rings/web
+  linering verify copy-of-ring && linering recover copy-of-ring
+
+Exit code: 0 when nothing is damaged, 1 when something is or the ring cannot be read, 2 for wrong
+usage.";
 
 /// How many damaged lines, and how many positions, are named.
 const MOST_NAMED: usize = 5;

@@ -12,7 +12,7 @@ use crate::cat::OneRing;
 use crate::failure::{Failure, note};
 use crate::item_printer::ItemPrinter;
 use crate::moment::expression;
-use crate::output::Format;
+use crate::output::{Format, LineForm};
 use crate::tail::{has_come, pause};
 use crate::value_parser::duration;
 
@@ -178,7 +178,8 @@ impl Args {
             };
             if self.events.iter().any(is_event) {
                 if let Item::Line(_) = item {
-                    let mut printer = ItemPrinter::new(Format::Cat, clap::ColorChoice::Auto)?;
+                    let mut printer =
+                        ItemPrinter::new(LineForm::Format(Format::Cat), clap::ColorChoice::Auto)?;
                     printer.item(item);
                     printer.finish();
                 }

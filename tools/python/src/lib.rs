@@ -82,7 +82,7 @@ mod _linering {
     #[pymodule_export]
     use crate::seat_slot::{ReservedSeat, obeys_env};
     #[pymodule_export]
-    use crate::stored::{RotatingFile, observe};
+    use crate::stored::{Follow, RotatingFile, Watch, observe};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,10 +1,12 @@
 """Rings with a name, and in files: found by other processes, observed, and recovered."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -114,6 +116,64 @@ def test_a_living_ring_is_observed(each):
     assert buffer.read() == ("one", "two")
 
 
+def test_a_ring_is_followed_until_no_process_uses_it(each):
+    buffer = linering.LineProcBuffer(100, **each)
+    observer = linering.Observer(**each)
+    mirror = buffer.new_mirror("web")
+    print("there", file=mirror)
+    came = observer.follow()
+    assert next(came) == "there"
+    for number in range(300):
+        print(number, file=mirror)
+        # Taken at once.
+        assert str(next(came)) == str(number)
+        buffer.read()
+    mirror.send_eof()
+    ended = next(came)
+    assert (ended.label, ended.end) == ("web", "eof")
+    assert observer.is_used()
+    buffer.wait()
+    buffer.mirror.send_eof()
+    del buffer, mirror
+    gc.collect()
+    assert [item for item in came if not isinstance(item, linering.Ended)] == []
+    assert not observer.is_used()
+
+
+def test_what_passes_by_is_counted(each):
+    buffer = linering.LineProcBuffer(16, policy="overwrite", **each)
+    observer = linering.Observer(**each)
+    came = observer.follow()
+    mirror = buffer.new_mirror("web")
+    print("first", file=mirror)
+    assert next(came) == "first"
+    capacity = observer.statistics().capacity
+    for number in range(3 * capacity):
+        print(number, file=mirror)
+    passed = next(came)
+    assert isinstance(passed, linering.PassedBy)
+    assert passed.count >= 2 * capacity
+    assert str(next(came)) == str(passed.count)
+    mirror.send_eof()
+
+
+def test_statistics_say_who_writes_and_how_far(each):
+    buffer = linering.LineProcBuffer(100, policy="drop", **each)
+    mirror = buffer.new_mirror("web")
+    print("one\ntwo", file=mirror)
+    found = linering.Observer(**each).statistics()
+    # Short lines may share a slot.
+    assert (found.policy, found.unread) == ("drop", found.written)
+    assert 1 <= found.written <= 2
+    assert (found.has_reader, found.is_used, found.stopped) == (True, True, False)
+    assert found.capacity >= 100
+    assert time.time() - 60 < found.created <= time.time()
+    (web,) = [writer for writer in found.writers if writer.label == "web"]
+    assert (web.state, web.lines, web.dropped) == ("open", found.written, 0)
+    assert web.pid == os.getpid()
+    mirror.send_eof()
+
+
 def test_a_ring_has_one_reader(each):
     buffer = linering.LineProcBuffer(100, **each)
     with pytest.raises(RuntimeError, match="reads the ring already, expected no other reader"):
@@ -124,7 +184,13 @@ def test_a_ring_has_one_reader(each):
 
 
 def test_what_is_no_ring_is_said(tmp_path):
-    for use in (linering.observe, linering.LineProcMirror.attach, linering.LineProcBuffer.recover):
+    uses = (
+        linering.observe,
+        linering.Observer,
+        linering.LineProcMirror.attach,
+        linering.LineProcBuffer.recover,
+    )
+    for use in uses:
         with pytest.raises(FileNotFoundError):
             use(file=tmp_path / "none")
         with pytest.raises(FileNotFoundError):

@@ -73,7 +73,10 @@ Examples:
   linering demo
   linering demo --workers 4 --lines 10000000 --mode threads
   linering demo --input /var/log/dpkg.log --output drained.log
-  linering demo --policy overwrite --ring-lines 64";
+  linering demo --policy overwrite --ring-lines 64
+
+Exit code: 0 when each line came whole and in its order, 1 for a failure, 2 for wrong usage, 130
+after Ctrl-C.";
 
 /// What the workers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

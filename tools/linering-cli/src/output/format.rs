@@ -81,7 +81,7 @@ pub fn stream_name(stream: Stream) -> &'static str {
     }
 }
 
-fn level_name(level: Level) -> Option<&'static str> {
+pub fn level_name(level: Level) -> Option<&'static str> {
     Some(match level {
         Level::Trace => "trace",
         Level::Debug => "debug",

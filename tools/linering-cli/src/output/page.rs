@@ -102,6 +102,16 @@ impl Page {
         }
     }
 
+    /// Adds a line's text that has no end yet, colours included.
+    pub fn whole_text(&mut self, look: &Look, bytes: &[u8]) {
+        self.end();
+        self.half = false;
+        self.text_of(look, bytes);
+        if core::mem::take(&mut self.colored) {
+            self.text.extend_from_slice(b"\x1b[0m");
+        }
+    }
+
     fn text_of(&mut self, look: &Look, bytes: &[u8]) {
         if !look.caret {
             return self.text.extend_from_slice(bytes);

@@ -9,7 +9,11 @@
 mod cat;
 mod common;
 mod demo;
+mod hostile;
+mod lnav;
 mod recover;
 mod run;
+mod shell;
+mod top;
 mod verify;
 mod watch;

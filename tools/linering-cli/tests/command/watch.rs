@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use linering::{Level, LineRing, Options, Policy, Stream, Timestamps};
 
-use crate::common::{err, folder, linering, out};
+use crate::common::{Gate, err, folder, linering, out};
 
 fn run(args: &[&str]) -> Output {
     linering(args).output().expect("it starts")
@@ -101,19 +101,23 @@ fn rings_are_listed_alive_and_dead_and_nothing_else() {
 #[test]
 fn one_without_a_name_is_found_by_its_descriptor() {
     let ring = LineRing::new(options()).expect("a ring");
-    let mut mirror = ring.mirror_labelled("unnamed").expect("a mirror");
+    let label = name("unnamed");
+    let mut mirror = ring.mirror_labelled(&label).expect("a mirror");
     mirror.write_line(b"said").expect("room");
     let listed = out(&run(&["ls", "-o", "json"]));
     let paths: Vec<String> = listed
         .lines()
         .filter_map(|line| {
             let object: serde_json::Value = serde_json::from_str(line).ok()?;
-            object["writers"].as_array()?.iter().find(|writer| writer["label"] == "unnamed")?;
+            object["writers"]
+                .as_array()?
+                .iter()
+                .find(|writer| writer["label"] == label.as_str())?;
             Some(object["ring"].as_str()?.to_owned())
         })
         .collect();
     let [path] = &paths[..] else { panic!("it is listed once: {listed}") };
-    assert!(out(&run(&["tail", path])).ends_with("[unnamed] said\n"));
+    assert!(out(&run(&["tail", path])).ends_with(&format!("[{label}] said\n")));
 }
 
 #[test]
@@ -204,6 +208,50 @@ fn the_last_lines_are_shown_of_those_that_are_wanted() {
 }
 
 #[test]
+fn lines_are_shown_as_a_template_says() {
+    let folder = folder();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    let [ring, other] = [ring_in(&one), ring_in(&two)];
+    let mut web = ring.mirror_labelled("web").expect("a mirror");
+    let mut db = other.mirror_labelled("db").expect("a mirror");
+    web.set_level(Level::Warn).write_line(b"slow").expect("room");
+    web.send_error_text("two\nlines\n").expect("room");
+    db.set_stream(Stream::Stderr);
+    let [one, two] = [&one, &two].map(|path| path.to_str().expect("UTF-8"));
+    let shown = |command: &str, template: &str, ring: &str| {
+        let output = run(&[command, "-o", template, ring]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        out(&output)
+    };
+    let template = "{{{label}}} {worker}/{stream}/{level}/{position}:{text}";
+    let expected = "{web} 0/stdout/warn/0:slow\n\
+                    {web} 0/stderr/error/1:two\n{web} 0/stderr/error/1:lines\n";
+    for command in ["tail", "cat"] {
+        assert_eq!(shown(command, template, one), expected);
+    }
+    let timed = shown("tail", "{time} {text}", one);
+    let plain = out(&run(&["tail", one]));
+    assert_eq!(timed.lines().next(), plain.replace("[web] ", "").lines().next());
+    db.write_line(b"late").expect("room");
+    let both = out(&run(&["tail", "-n1", "-o", "{ring}:{text}", one, two]));
+    assert!(both.lines().any(|line| line == format!("{two}:late")), "{both}");
+
+    for (template, told) in [
+        (
+            "{host}",
+            "found {host}, expected {time}, {ring}, {worker}, {label}, {stream}, {level}, \
+                    {position} or {text}",
+        ),
+        ("{time", "found a lone {, expected {{ for one brace"),
+        ("long", "[possible values: cat, short, json]"),
+    ] {
+        let output = run(&["tail", "-o", template, one]);
+        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()));
+        assert!(err(&output).contains(told), "{}", err(&output));
+    }
+}
+
+#[test]
 fn what_comes_is_shown_until_no_process_uses_the_ring() {
     let folder = folder();
     let path = folder.path().join("ring");
@@ -227,12 +275,44 @@ fn what_comes_is_shown_until_no_process_uses_the_ring() {
 }
 
 #[test]
+fn of_more_lines_than_it_can_show_each_is_shown_or_counted() {
+    let folder = folder();
+    let path = folder.path().join("ring");
+    let options = options().lines(16_384).policy(Policy::OverwriteOldest);
+    let ring = LineRing::create_file(&path, options).expect("a ring");
+    let mut mirror = ring.mirror().expect("a mirror");
+    mirror.write_line(b"first").expect("room");
+    let path = path.to_str().expect("UTF-8");
+    let mut tail = Going::start(&["tail", "-f", "-o", "{position}", path]);
+    assert_eq!(tail.line(), "0\n");
+    // It shows meanwhile what it can.
+    let reads = std::thread::spawn(|| tail.end());
+    const LINES: u64 = 1_000_000;
+    for number in 1..LINES {
+        mirror.write_line(number.to_string().as_bytes()).expect("never full");
+    }
+    drop((mirror, ring));
+    let (code, shown, notes) = reads.join().expect("text");
+    assert_eq!(code, Some(0), "{notes}");
+    let positions: Vec<u64> = shown.lines().map(|line| line.parse().expect("a position")).collect();
+    assert!(positions.is_sorted_by(|one, next| one < next));
+    let passed: u64 = notes
+        .lines()
+        .filter_map(|note| note.strip_prefix("linering: -- ")?.split_once(" line"))
+        .filter(|(_, rest)| rest.contains("passed by"))
+        .map(|(count, _)| count.parse::<u64>().expect("a number"))
+        .sum();
+    assert_eq!(1 + positions.len() as u64 + passed, LINES, "{notes}");
+}
+
+#[test]
 fn what_a_killed_run_has_left_ends_it() {
     let folder = folder();
     let path = folder.path().join("ring");
     let path = path.to_str().expect("UTF-8");
-    let worker = "echo one; echo two; printf last; sleep 777";
-    let mut run = linering(&["run", "--file", path, "--", "sh", "-c", worker]);
+    let gate = Gate::new();
+    let worker = format!("echo one; echo two; printf last; {}", gate.wait());
+    let mut run = linering(&["run", "--file", path, "--", "sh", "-c", &worker]);
     let mut run = run.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut first = String::new();
     // Kept: run ends when what it prints is not read any more.

@@ -49,7 +49,7 @@ from ._message import Ended, GroupedMessage, SerializedMessage
 from ._mirror import LineProcMirror
 from ._proc_buffer import LineProcBuffer
 from ._redirect import capture, redirect_stderr, redirect_stdout
-from ._stored import observe
+from ._stored import Observer, PassedBy, RingStatistics, WriterStatistics, observe
 
 __version__ = "0.1.0"
 
@@ -63,9 +63,13 @@ __all__ = (
     "LineProcMirror",
     "LogHandler",
     "LogListener",
+    "Observer",
+    "PassedBy",
+    "RingStatistics",
     "RotatingFile",
     "SerializedMessage",
     "Stopped",
+    "WriterStatistics",
     "base",
     "capture",
     "logging_config",

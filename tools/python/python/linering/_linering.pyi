@@ -13,6 +13,7 @@ from ._message import GroupedMessage
 
 __all__ = [
     "Capture",
+    "Follow",
     "Line",
     "Lines",
     "Mirror",
@@ -22,6 +23,7 @@ __all__ = [
     "RotatingFile",
     "Stopped",
     "ThreadBuffer",
+    "Watch",
     "new_key",
     "obeys_env",
     "observe",
@@ -113,6 +115,28 @@ def observe(
 ) -> tuple[
     list[Line | GroupedMessage], list[tuple[int, str, str, int, int, int | None]]
 ]: ...
+@final
+class Watch:
+    def __new__(
+        cls, name: str | None, file: str | os.PathLike[str] | None, any_user: bool
+    ) -> Self: ...
+    def is_used(self) -> bool: ...
+    def statistics(self) -> tuple[dict[str, Any], list[dict[str, Any]]]: ...
+    def follow(self) -> Follow: ...
+
+@final
+class Follow:
+    def more(
+        self,
+    ) -> list[
+        tuple[
+            int,
+            tuple[
+                list[Line | GroupedMessage], list[tuple[int, str, str, int, int, int | None]]
+            ],
+        ]
+    ]: ...
+
 def obeys_env() -> bool: ...
 
 class Mirror:

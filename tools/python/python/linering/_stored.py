@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from . import _linering
 from ._linering import Line
@@ -27,3 +30,118 @@ def observe(
     lines, ends = _linering.observe(name, file, any_user)
     found = [Ended(*end) for end in ends]
     return lines, _merged(end for end in found if end.end != "cancelled")
+
+
+@dataclass(frozen=True)
+class WriterStatistics:
+    """A seat or a mirror, as `Observer.statistics` finds it."""
+
+    worker: int
+    label: str
+    pid: int | None
+    """The process that opened it."""
+    state: str
+    """`"waiting"` (a seat that no process has opened), `"open"`, `"gone"` (its process is, and no
+    reader has noticed yet), or how it ended: `"eof"`, `"error"`, `"died"`, `"cancelled"`,
+    `"never opened"`.
+    """
+    lines: int
+    """Lines that it has written, those included that it dropped; short ones that share a slot
+    count as one.
+    """
+    dropped: int
+
+
+@dataclass(frozen=True)
+class RingStatistics:
+    """What a ring is, how far it has come, and who writes into it: `Observer.statistics`."""
+
+    created: float
+    """When it was made, in seconds since 1970."""
+    policy: str
+    capacity: int
+    """Lines that it has room for, of up to `line_bytes`."""
+    line_bytes: int
+    max_line: int
+    size: int
+    """Bytes of its memory or file."""
+    checksums: bool
+    written: int
+    """Slots that were ever filled: with a line, several short ones, or a part of a long one."""
+    unread: int
+    """Those of them that no reader has accepted."""
+    found_full: int
+    """How often a writer found it full."""
+    stopped: bool
+    has_reader: bool
+    is_used: bool
+    open: int
+    seats: int
+    eofs: int
+    errors: int
+    deaths: int
+    writers: tuple[WriterStatistics, ...]
+
+
+@dataclass(frozen=True)
+class PassedBy:
+    """So many slots were used for other lines before `Observer.follow` looked at them."""
+
+    count: int
+
+
+class Observer:
+    """Looks at the ring of this `name`, or in this `file`: changes nothing there, and keeps no
+    process that uses it waiting.
+
+    Raises what `observe` raises.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        any_user: bool = False,
+    ) -> None:
+        self._watch = _linering.Watch(name, file, any_user)
+
+    def is_used(self) -> bool:
+        """Whether a process uses the ring, as its reader or with mirrors."""
+        return self._watch.is_used()
+
+    def statistics(self) -> RingStatistics:
+        """What the ring is, how far it has come, and who writes into it."""
+        ring, writers = self._watch.statistics()
+        return RingStatistics(
+            **ring, writers=tuple(WriterStatistics(**writer) for writer in writers)
+        )
+
+    def follow(self, interval: float = 0.01) -> Iterator[Line | GroupedMessage | Ended | PassedBy]:
+        """What is there, and then what comes, taken by a reader or not, until no process uses the
+        ring any more. There is no wake-up: it looks each `interval` seconds, and after a second
+        without anything a tenth as often. Where it is too slow a `PassedBy` says so.
+        """
+        follow = self._watch.follow()
+        last_came = time.monotonic()
+        while True:
+            # Before the look: what was written last is seen.
+            is_used = self.is_used()
+            came = False
+            for passed, (lines, ends) in follow.more():
+                if passed:
+                    came = True
+                    yield PassedBy(passed)
+                for line in lines:
+                    came = True
+                    yield line
+                for end in ends:
+                    came = True
+                    yield Ended(*end)
+            if came:
+                last_came = time.monotonic()
+            elif not is_used:
+                return
+            else:
+                is_busy = time.monotonic() - last_came < 1
+                time.sleep(interval if is_busy else 10 * interval)

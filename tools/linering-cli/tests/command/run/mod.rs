@@ -15,7 +15,7 @@ mod ring;
 mod signals;
 mod stops;
 mod storm;
-mod terminal;
+pub mod terminal;
 mod told;
 mod typed;
 mod workers;

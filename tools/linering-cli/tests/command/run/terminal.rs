@@ -89,6 +89,22 @@ impl Terminal {
         String::from_utf8(shown).expect("UTF-8")
     }
 
+    /// Whether something is shown that was not read; waits a little for that.
+    pub fn has_some(&self) -> bool {
+        let limit = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+        poll(&mut [PollFd::new(&self.far, PollFlags::IN)], Some(&limit)) == Ok(1)
+    }
+
+    /// Waits for something to be shown, and reads it.
+    pub fn read_some(&self) -> Vec<u8> {
+        let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
+        let polled = poll(&mut [PollFd::new(&self.far, PollFlags::IN)], Some(&limit));
+        assert_eq!(polled, Ok(1), "a minute without anything");
+        let mut bytes = [0; 4096];
+        let length = (&self.far).read(&mut bytes).expect("a terminal");
+        bytes[..length].to_vec()
+    }
+
     /// What is shown now and was not read.
     pub fn rest(&self) -> String {
         let flags = fcntl_getfl(&self.far).expect("a terminal");
