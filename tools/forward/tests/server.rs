@@ -134,7 +134,8 @@ fn each_line_is_there_once_and_whole_however_often_forwarder_and_server_are_kill
         .map_or(20, |kills| kills.parse().expect("LINERING_FORWARD_KILLS is a number"));
     let mut server = Server::start("");
     let path = server.path("chaos.ring");
-    let ring = ring(&path, 8192);
+    // A writer that sleeps while others fill half of the ring has its line cut by a kill.
+    let ring = ring(&path, 1 << 16);
     let stop = AtomicBool::new(false);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let written = std::thread::scope(|scope| {

@@ -3,6 +3,7 @@
 mod cat;
 mod completions;
 mod demo;
+mod elsewhere;
 mod failure;
 mod gc;
 mod interrupt;
@@ -50,6 +51,8 @@ enum Command {
     Recover(recover::Args),
     Verify(verify::Args),
     Gc(gc::Args),
+    Forward(elsewhere::Forward),
+    Merge(elsewhere::Merge),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -75,6 +78,14 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Wait(args) => wait::run(&args).unwrap_or_else(|failure| failure.tell()),
         Command::Cat(args) => cat::run(&args).unwrap_or_else(|failure| failure.tell()),
+        Command::Forward(args) => match elsewhere::forward(&args) {
+            Ok(never) => match never {},
+            Err(failure) => failure.tell(),
+        },
+        Command::Merge(args) => match elsewhere::merge(&args) {
+            Ok(never) => match never {},
+            Err(failure) => failure.tell(),
+        },
         Command::Completions(args) => {
             completions::run(&args, Cli::command()).unwrap_or_else(|failure| failure.tell())
         }
