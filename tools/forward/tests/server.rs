@@ -126,7 +126,7 @@ fn content(writer: usize, number: u64) -> String {
     if number.is_multiple_of(20) { text.repeat(300 / text.len()) } else { text }
 }
 
-/// `LINERING_FORWARD_KILLS=1000 cargo test --release --test server -- kills` goes on for minutes.
+/// `LINERING_FORWARD_KILLS=1000 cargo test --release --test server -- killed` goes on for minutes.
 #[test]
 fn each_line_is_there_once_and_whole_however_often_forwarder_and_server_are_killed() {
     const WRITERS: usize = 3;
@@ -234,9 +234,13 @@ fn what_the_server_or_the_usage_lacks_is_one_sentence_and_the_ring_keeps_its_lin
 }
 
 #[test]
-fn wrong_credentials_and_missing_permissions_are_told() {
+fn wrong_credentials_and_missing_permissions_are_told_and_no_others_are_needed() {
     let users = "authorization { users = [ \
         { user: right, password: secret }, \
+        { user: exact, password: secret, permissions: { \
+            publish: [ \"linering.>\", \"$JS.API.STREAM.INFO.LINES\", \
+                \"$JS.API.STREAM.MSG.GET.LINES\", \"$JS.API.STREAM.CREATE.LINES\" ], \
+            subscribe: [ \"_INBOX.>\" ] } }, \
         { user: poor, password: secret, permissions: { publish: [\"$JS.API.>\"] } } ] }";
     let server = Server::start(users);
     let path = server.path("a.ring");
@@ -254,6 +258,8 @@ fn wrong_credentials_and_missing_permissions_are_told() {
     let poor = run("poor", &password);
     assert_fails(&poor, 4, "a message was not acknowledged");
     assert!(err(&poor).contains("ermissions"), "{}", err(&poor));
+    let exact = run("exact", &password);
+    assert!(exact.status.success(), "{}", err(&exact));
     let right = run("right", &password);
     assert!(right.status.success(), "{}", err(&right));
 }
