@@ -16,9 +16,9 @@
 //! | 33 | 1 | bytes of the label |
 //! | 34 | 4 | bytes after it |
 //!
-//! The bytes of a loss are how many lines were lost (8 bytes) and why (1: 0 dropped, 1 overwritten);
-//! those of an end, the number after the mirror's last line (8), how it ended (1), and the process
-//! (4; 0 for none).
+//! The bytes of a loss are how many lines were lost (8 bytes) and why (1: 0 dropped, 1
+//! overwritten); those of an end, the number after the mirror's last line (8), how it ended (1), and
+//! the process (4; 0 for none).
 
 use std::time::{Duration, SystemTime};
 
