@@ -1,10 +1,10 @@
 //! [`Forwarder`]: compare and append, over any [`Engine`]; docs/forward.md draws the loop.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use linering::{LineRing, Observer, ReadError, Reader};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::doubt::{Known, Verdict};
 use crate::engine::{Engine, Last, Trouble};
@@ -107,7 +107,13 @@ impl Source {
             if page.records.len() >= bytes || page.items >= most {
                 break;
             }
-            if let Verdict::Send(skipped) = known.verdict(&item) {
+            let verdict = known.verdict(&item);
+            // What the engine has leaves the ring before anything new is sent: after one more
+            // message, the keys of this one could not be asked for any more.
+            if verdict != Verdict::Skip && page.items > 0 && page.count == 0 {
+                break;
+            }
+            if let Verdict::Send(skipped) = verdict {
                 record::add(&mut page.records, &item, skipped);
                 page.count += 1;
             }
@@ -125,6 +131,9 @@ pub struct Forwarder<E> {
     ring: u128,
     /// The ring's first position.
     start: u64,
+    /// Everything before it was accepted, by this forwarder or one before. Not where the reader is:
+    /// one that was overrun is further, and what was overwritten is still to be told.
+    accepted: u64,
     engine: E,
     options: Options,
     totals: Totals,
@@ -159,6 +168,7 @@ impl<E: Engine> Forwarder<E> {
             source: Source { reader, message_bytes, most_items },
             ring: ring.identity(),
             start: statistics.first,
+            accepted: totals.upto,
             engine,
             options,
             totals,
@@ -251,7 +261,7 @@ impl<E: Engine> Forwarder<E> {
     /// By the last message: after which to append, where the next message begins, and what it need
     /// not have.
     fn know(&self, last: Option<Last>) -> Result<(u64, u64, Known), Failure> {
-        let position = self.source.reader.position();
+        let position = self.accepted;
         let Some(last) = last else { return self.begin(0, position) };
         let message = last.message.map_err(|sentence| {
             Failure::failed(format!("{sentence}; expected a subject that only forwarders write to"))
@@ -321,6 +331,9 @@ impl<E: Engine> Forwarder<E> {
             batch.map_err(Failure::failed)?.commit_first(sending.items);
             if (upto.wrapping_sub(self.totals.upto) as i64) > 0 {
                 self.totals.upto = upto;
+            }
+            if (upto.wrapping_sub(self.accepted) as i64) > 0 {
+                self.accepted = upto;
             }
         }
         Ok(None)

@@ -17,8 +17,8 @@
 //! | 34 | 4 | bytes after it |
 //!
 //! The bytes of a loss are how many lines were lost (8 bytes) and why (1 byte: 0 dropped, 1
-//! overwritten); those of an end, the number after the mirror's last line (8), how it ended (1), and
-//! the process (4; 0 for none).
+//! overwritten); those of an end, the number after the mirror's last line (8 bytes), how it ended
+//! (1), and the process (4; 0 for none).
 
 use std::time::{Duration, SystemTime};
 
