@@ -9,6 +9,7 @@ mod formats;
 mod jobs;
 mod lines;
 mod losses;
+mod no_drain;
 mod outputs;
 mod processes;
 mod ring;
