@@ -5,6 +5,7 @@
 //! part that is held, however many places are free after it.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use crate::layout::Position;
 
@@ -12,6 +13,8 @@ use crate::layout::Position;
 #[derive(Debug, Default)]
 pub(crate) struct HeldParts {
     parts: VecDeque<HeldPart>,
+    /// How many of each cell are of a line that is put together.
+    open: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -44,22 +47,39 @@ impl HeldParts {
     /// Holds this part, which comes after all others, until the line of its cell is
     /// [closed](Self::close).
     pub(crate) fn hold(&mut self, position: Position, cell: u16) {
+        let index = usize::from(cell);
+        if self.open.len() <= index {
+            self.open.resize(index + 1, 0);
+        }
+        self.open[index] += 1;
         self.parts.push_back(HeldPart { position, cell, until: None });
     }
 
     /// The line that is put together for `cell` is complete, cut off or void: it is accepted with
     /// everything before `until`.
+    #[inline]
     pub(crate) fn close(&mut self, cell: u16, until: Position) {
-        let open = self.parts.iter_mut().filter(|part| part.cell == cell && part.until.is_none());
-        open.for_each(|part| part.until = Some(until));
+        if self.open.get(usize::from(cell)).is_some_and(|open| *open > 0) {
+            self.close_open(cell, until);
+        }
+    }
+
+    fn close_open(&mut self, cell: u16, until: Position) {
+        let count = mem::take(&mut self.open[usize::from(cell)]);
+        // They are the newest ones of their cell.
+        let newest = self.parts.iter_mut().rev();
+        let open = newest.filter(|part| part.cell == cell && part.until.is_none());
+        open.take(count).for_each(|part| part.until = Some(until));
     }
 
     /// Of lines that are not closed, holds no part before `position` any longer than what stands
     /// beside it.
     pub(crate) fn let_go(&mut self, position: Position) {
         let old = self.parts.iter_mut().take_while(|part| part.position.is_before(position));
-        let open = old.filter(|part| part.until.is_none());
-        open.for_each(|part| part.until = Some(part.position.next()));
+        for part in old.filter(|part| part.until.is_none()) {
+            part.until = Some(part.position.next());
+            self.open[usize::from(part.cell)] -= 1;
+        }
     }
 
     /// Everything before `accepted` is accepted; everything before `taken` was, and is taken but
