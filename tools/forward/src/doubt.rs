@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use linering::{Item, ItemRef};
+use linering::{Item, LineRef};
 
 use crate::message::{Message, Unreadable};
 use crate::record::{Record, What};
@@ -86,17 +86,14 @@ impl Known {
         self.next.get(&cell).is_some_and(|next| is_before(number, *next))
     }
 
-    /// What is to be done with this item.
+    /// What is to be done with a line of one slot.
     #[inline]
-    pub fn verdict(&self, item: &ItemRef<'_>) -> Verdict {
-        match item {
-            ItemRef::Line(line) if self.has_position(line.position()) => Verdict::Skip,
-            ItemRef::Line(_) => Verdict::Send(0),
-            ItemRef::Other(other) => self.of_item(&other.to_item()),
-        }
+    pub fn of_ref(&self, line: &LineRef<'_>) -> Verdict {
+        if self.has_position(line.position()) { Verdict::Skip } else { Verdict::Send(0) }
     }
 
-    fn of_item(&self, item: &Item<'_>) -> Verdict {
+    /// What is to be done with this item.
+    pub fn of_item(&self, item: &Item<'_>) -> Verdict {
         let is_known = match item {
             // One that was cut off comes later than its position says.
             Item::Line(line) if line.truncated => {

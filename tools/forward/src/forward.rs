@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use linering::{LineRing, Observer, ReadError, Reader};
+use linering::{ItemRef, LineRing, Observer, ReadError, Reader};
 use tokio::time::{Instant, sleep};
 
 use crate::doubt::{Known, Verdict};
@@ -103,18 +103,29 @@ impl Source {
         self.reader.more()?;
         let (bytes, most) = (self.message_bytes, self.most_items);
         let batch = self.reader.batch_timeout(Duration::ZERO)?;
-        for item in batch.iter_ref().skip(before + page.items) {
+        // Lines of one slot, which are most, are not made items of.
+        let items = batch.iter_ref().skip(before + page.items).map(|item| match item {
+            ItemRef::Line(line) => Ok(line),
+            ItemRef::Other(other) => Err(other.to_item()),
+        });
+        for item in items {
             if page.records.len() >= bytes || page.items >= most {
                 break;
             }
-            let verdict = known.verdict(&item);
+            let verdict = match &item {
+                Ok(line) => known.of_ref(line),
+                Err(other) => known.of_item(other),
+            };
             // What the engine has leaves the ring before anything new is sent: after one more
             // message, the keys of this one could not be asked for any more.
             if verdict != Verdict::Skip && page.items > 0 && page.count == 0 {
                 break;
             }
             if let Verdict::Send(skipped) = verdict {
-                record::add(&mut page.records, &item, skipped);
+                match &item {
+                    Ok(line) => record::add_ref(&mut page.records, line),
+                    Err(other) => record::add_item(&mut page.records, other, skipped),
+                }
                 page.count += 1;
             }
             page.items += 1;

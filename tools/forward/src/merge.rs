@@ -251,7 +251,7 @@ mod tests {
             let first = reader.position();
             let batch = reader.batch().expect("ours");
             let mut page = Vec::new();
-            batch.iter_ref().for_each(|item| record::add(&mut page, &item, 0));
+            batch.iter().for_each(|item| record::add_item(&mut page, &item, 0));
             let (upto, records) = (batch.upto(), batch.len() as u64);
             batch.commit();
             let extent = Extent { ring: ring.identity(), first, upto, records };

@@ -22,7 +22,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use linering::{End, Item, ItemRef, Kind, Level, Line, LossCause, Stream};
+use linering::{End, Item, Kind, Level, Line, LineRef, LossCause, Stream};
 
 const HEAD: usize = 38;
 const NO_CELL: u16 = u16::MAX;
@@ -123,30 +123,25 @@ fn put(page: &mut Vec<u8>, head: &Head<'_>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| page.extend_from_slice(part));
 }
 
-/// Adds an item, without the first `skipped` of a loss's lines.
-pub fn add(page: &mut Vec<u8>, item: &ItemRef<'_>, skipped: u64) {
-    match item {
-        ItemRef::Line(line) => {
-            let flags = line.kind() as u8
-                | u8::from(line.is_truncated()) << 3
-                | u8::from(line.is_unfinished()) << 4
-                | u8::from(line.is_unacknowledged()) << 5;
-            let head = Head {
-                position: line.position(),
-                time: line.time(),
-                number: line.number(),
-                cell: line.cell(),
-                writer_id: line.writer_id(),
-                tag: line.tag(),
-                what: 0,
-                style: line.stream() as u8 | (line.level() as u8) << 2,
-                flags,
-                label: line.label(),
-            };
-            put(page, &head, &[line.bytes()]);
-        }
-        ItemRef::Other(other) => add_item(page, &other.to_item(), skipped),
-    }
+/// Adds a line of one slot.
+pub fn add_ref(page: &mut Vec<u8>, line: &LineRef<'_>) {
+    let flags = line.kind() as u8
+        | u8::from(line.is_truncated()) << 3
+        | u8::from(line.is_unfinished()) << 4
+        | u8::from(line.is_unacknowledged()) << 5;
+    let head = Head {
+        position: line.position(),
+        time: line.time(),
+        number: line.number(),
+        cell: line.cell(),
+        writer_id: line.writer_id(),
+        tag: line.tag(),
+        what: 0,
+        style: line.stream() as u8 | (line.level() as u8) << 2,
+        flags,
+        label: line.label(),
+    };
+    put(page, &head, &[line.bytes()]);
 }
 
 fn add_line(page: &mut Vec<u8>, line: &Line<'_>) {
@@ -170,7 +165,8 @@ fn add_line(page: &mut Vec<u8>, line: &Line<'_>) {
     put(page, &head, &[&line.bytes]);
 }
 
-fn add_item(page: &mut Vec<u8>, item: &Item<'_>, skipped: u64) {
+/// Adds an item, without the first `skipped` of a loss's lines.
+pub fn add_item(page: &mut Vec<u8>, item: &Item<'_>, skipped: u64) {
     let (time, tag, style, flags) = (None, 0, 0, 0);
     match item {
         Item::Line(line) => add_line(page, line),
@@ -355,7 +351,7 @@ impl From<Record> for Item<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linering::{LineRing, Options, Policy};
+    use linering::{ItemRef, LineRing, Options, Policy};
     use proptest::prelude::*;
     use std::io::Write as _;
 
@@ -375,7 +371,10 @@ mod tests {
         let mut reader = ring.reader().expect("the first");
         let (mut page, mut items) = (Vec::new(), Vec::new());
         while let Some(item) = reader.try_recv_ref().expect("ours") {
-            add(&mut page, &item, 0);
+            match item {
+                ItemRef::Line(line) => add_ref(&mut page, &line),
+                ItemRef::Other(other) => add_item(&mut page, &other.to_item(), 0),
+            }
             items.push(item.to_item().into_owned());
         }
         let mut body = &page[..];
