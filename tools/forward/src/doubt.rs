@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use linering::{Item, LineRef};
 
 use crate::message::{Message, Unreadable};
-use crate::record::{Record, What};
+use crate::record::{self, EndKey, Record, What};
 
 /// What is to be done with an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Known {
     upto: Option<u64>,
     /// The number after the last line or loss of each cell.
     next: HashMap<u16, u64>,
-    ends: HashSet<(Option<u16>, u64, u32)>,
+    ends: HashSet<EndKey>,
 }
 
 /// Whether number `a` comes before number `b`; they begin again after 2^48 - 1.
@@ -50,7 +50,7 @@ impl Known {
         let next = match record.what {
             What::Line { .. } => record.number + 1,
             What::Lost { lines, .. } => record.number + lines,
-            What::Ended { .. } => {
+            What::Ended { .. } | What::Known => {
                 self.ends.insert((record.cell, record.number, record.writer_id));
                 return;
             }
@@ -64,6 +64,20 @@ impl Known {
         }
     }
 
+    /// Adds the keys of the ends that it knows to a message that comes after; gives their number.
+    ///
+    /// A new reader tells an end later than the one before did: other messages may be in doubt
+    /// until then, and the last one alone is asked for.
+    pub fn pass_on(&self, page: &mut Vec<u8>) -> u64 {
+        self.ends.iter().for_each(|key| record::add_key(page, *key));
+        self.ends.len() as u64
+    }
+
+    /// None of the ends that it knows comes again.
+    pub fn forget_ends(&mut self) {
+        self.ends.clear();
+    }
+
     /// Whether the message has this record, or its line an earlier position.
     pub fn has(&self, record: &Record) -> bool {
         match record.what {
@@ -71,7 +85,7 @@ impl Known {
             What::Lost { .. } => {
                 record.cell.is_some_and(|cell| self.has_number(cell, record.number))
             }
-            What::Ended { .. } => {
+            What::Ended { .. } | What::Known => {
                 self.ends.contains(&(record.cell, record.number, record.writer_id))
             }
         }

@@ -145,6 +145,9 @@ pub struct Forwarder<E> {
     /// Everything before it was accepted, by this forwarder or one before. Not where the reader is:
     /// one that was overrun is further, and what was overwritten is still to be told.
     accepted: u64,
+    /// The ring's next position when this began: an end that the reader before had told comes
+    /// before it is reached, if it comes again.
+    tail: u64,
     engine: E,
     options: Options,
     totals: Totals,
@@ -180,6 +183,7 @@ impl<E: Engine> Forwarder<E> {
             ring: ring.identity(),
             start: statistics.first,
             accepted: totals.upto,
+            tail: statistics.next,
             engine,
             options,
             totals,
@@ -197,14 +201,14 @@ impl<E: Engine> Forwarder<E> {
         let mut overtaken = 0;
         loop {
             let Some(last) = self.ask(watch).await? else { return Ok(self.totals) };
-            let (after, first, known) = self.know(last)?;
+            let (after, first, mut known) = self.know(last)?;
             // A message of its own may have been late: one of another program brings it no further.
             if first != self.totals.upto {
                 overtaken = 0;
             }
             self.totals.upto = first;
             let before = self.totals.messages;
-            let Some(trouble) = self.send(after, &known, watch).await? else {
+            let Some(trouble) = self.send(after, &mut known, watch).await? else {
                 return Ok(self.totals);
             };
             if self.totals.messages > before {
@@ -315,16 +319,17 @@ impl<E: Engine> Forwarder<E> {
     async fn send(
         &mut self,
         mut after: u64,
-        known: &Known,
+        known: &mut Known,
         watch: &mut impl Watch,
     ) -> Result<Option<Trouble>, Failure> {
         let mut page = Page::default();
         while self.gather(&mut page, known, watch).await? {
-            let sending = std::mem::take(&mut page);
+            let mut sending = std::mem::take(&mut page);
             let batch = self.source.reader.batch_timeout(Duration::ZERO);
             let upto = batch.map_err(Failure::failed)?.upto_of(sending.items);
             if sending.count > 0 {
                 let (ring, first) = (self.ring, self.totals.upto);
+                sending.count += known.pass_on(&mut sending.records);
                 let extent = Extent { ring, first, upto, records: sending.count };
                 let bytes = sending.records.len() as u64;
                 let message = Message::new(extent, self.options.encoding, sending.records);
@@ -345,6 +350,9 @@ impl<E: Engine> Forwarder<E> {
             }
             if (upto.wrapping_sub(self.accepted) as i64) > 0 {
                 self.accepted = upto;
+            }
+            if (self.tail.wrapping_sub(self.accepted) as i64) <= 0 {
+                known.forget_ends();
             }
         }
         Ok(None)

@@ -173,6 +173,36 @@ fn the_next_forwarder_goes_on_where_the_one_before_was() {
     }
 }
 
+/// To a new reader an end comes after the lines that were written meanwhile.
+#[test]
+fn an_end_comes_once_though_two_messages_in_a_row_are_in_doubt_and_two_forwarders_die() {
+    for lines in [1, 20] {
+        let ring = ring();
+        let engine = Memory::default();
+        let away = Options { away: Some(Duration::ZERO), ..options() };
+        write(&ring, 0..1);
+        let mut other = ring.mirror().expect("a mirror");
+        for _ in 0..3 {
+            engine.faults.borrow_mut().push_back(Fault::AcknowledgementLost);
+            let failure = run(&ring, &engine, away.clone(), u64::MAX).expect_err("in doubt");
+            assert_eq!(failure.kind, Kind::Away);
+            (0..lines).for_each(|_| other.write_line(b"other").expect("room"));
+        }
+        drop(other);
+        run(&ring, &engine, options(), u64::MAX).expect("all is forwarded");
+        let records = records(&engine, &ring);
+        let count = |text: &str| {
+            let is_it = |record: &&Record| {
+                record.what != What::Known && Item::from((**record).clone()).to_string() == text
+            };
+            records.iter().filter(is_it).count()
+        };
+        assert_eq!(count("-- worker 0 ended --"), 1, "{:?}", texts(&records));
+        assert_eq!(count("-- worker 1 ended --"), 1, "{:?}", texts(&records));
+        assert_eq!(count("other"), 3 * lines, "{:?}", texts(&records));
+    }
+}
+
 #[test]
 fn what_an_engine_has_lost_is_told_and_gone_on_without_only_if_asked() {
     let ring = ring();

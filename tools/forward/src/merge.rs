@@ -122,7 +122,7 @@ impl Merge {
             let chain = Chain { ring: extent.ring, upto: extent.upto, known };
             self.chains.insert(subject.to_owned(), chain);
         }
-        for record in new {
+        for record in new.into_iter().filter(|record| record.what != What::Known) {
             let time = record.time;
             self.push(subject, time, Merged::Record(record));
         }
@@ -220,7 +220,7 @@ pub fn json((subject, merged): &Tagged) -> serde_json::Value {
                     "ended": format!("{end:?}").to_lowercase(),
                     "lines": next.wrapping_sub(record.number) & ((1 << 48) - 1),
                 }),
-                What::Damaged => json!({"damaged": record.position}),
+                What::Damaged | What::Known => json!({"damaged": record.position}),
             };
             if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more)
             {

@@ -10,7 +10,7 @@
 //! | 22 | 2 | cell; 65535 for none |
 //! | 24 | 4 | the mirror's number |
 //! | 28 | 2 | tag |
-//! | 30 | 1 | 0 a line, 1 a loss, 2 an end, 3 damage |
+//! | 30 | 1 | 0 a line, 1 a loss, 2 an end, 3 damage, 4 the key of an end that a message before has |
 //! | 31 | 1 | stream in bits 0 and 1, level in bits 2 to 4 |
 //! | 32 | 1 | kind in bits 0 to 2, then truncated, unfinished, unacknowledged, damaged |
 //! | 33 | 1 | bytes of the label |
@@ -89,7 +89,12 @@ pub enum What {
     },
     /// What stood at the position was nothing that a writer left there.
     Damaged,
+    /// An end that an earlier message has, and that the ring may still give again.
+    Known,
 }
+
+/// What tells an end from all others of its ring: cell, number, mirror.
+pub type EndKey = (Option<u16>, u64, u32);
 
 struct Head<'a> {
     position: u64,
@@ -121,6 +126,14 @@ fn put(page: &mut Vec<u8>, head: &Head<'_>, parts: &[&[u8]]) {
     page.extend_from_slice(&bytes);
     page.extend_from_slice(label);
     parts.iter().for_each(|part| page.extend_from_slice(part));
+}
+
+/// Adds the key of an end.
+pub fn add_key(page: &mut Vec<u8>, (cell, number, writer_id): EndKey) {
+    let (position, time, tag, style, flags, label) = (0, None, 0, 0, 0, "");
+    let (cell, what) = (cell.unwrap_or(NO_CELL), 4);
+    let head = Head { position, time, number, cell, writer_id, tag, what, style, flags, label };
+    put(page, &head, &[]);
 }
 
 /// Adds a line of one slot.
@@ -275,6 +288,7 @@ fn try_take(body: &mut &[u8]) -> Option<Record> {
             What::Ended { next, end, process: (process != 0).then_some(process) }
         }
         3 if bytes.is_empty() => What::Damaged,
+        4 if bytes.is_empty() => What::Known,
         _ => return None,
     };
     let (micros, numbers) = (word(8), word(16));
@@ -344,6 +358,11 @@ impl From<Record> for Item<'static> {
                 Item::Ended(ended)
             }
             What::Damaged => Item::Damaged { position },
+            What::Known => {
+                let mut ended = linering::Ended::new(writer_id, End::Eof);
+                (ended.cell, ended.first) = (cell, cell.map(|_| number));
+                Item::Ended(ended)
+            }
         }
     }
 }

@@ -66,13 +66,14 @@ impl Memory {
         Self(Rc::new(RefCell::new(Log { seed, faults, ..Log::default() })))
     }
 
-    /// Each record, once the chain of the messages was found whole.
+    /// Each record but keys, once the chain of the messages was found whole.
     fn records(&self) -> Vec<Record> {
         let log = self.0.borrow();
         for pair in log.kept.windows(2) {
             assert_eq!(pair[0].extent.upto, pair[1].extent.first, "a link of the chain");
         }
-        log.kept.iter().flat_map(|message| message.records().expect("records")).collect()
+        let records = log.kept.iter().flat_map(|message| message.records().expect("records"));
+        records.filter(|record| record.what != What::Known).collect()
     }
 }
 
@@ -153,6 +154,7 @@ fn key(record: &Record) -> String {
         What::Lost { lines, .. } => format!("lost {} {lines}", record.number),
         What::Ended { next, .. } => format!("ended {} {next}", record.number),
         What::Damaged => format!("damaged {}", record.position),
+        What::Known => unreachable!("it is left out"),
     };
     format!("{:?} {} {text}", record.cell, record.writer_id)
 }

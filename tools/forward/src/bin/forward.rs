@@ -187,8 +187,8 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
         return Err(Failure::new(Kind::Usage, sentence));
     }
     let options = Options {
-        // A message has one record more than that at most.
-        message_bytes: args.message_bytes.clamp(1, most - longest + 1),
+        // A message has one record more than that at most, and keys of those of another one.
+        message_bytes: args.message_bytes.clamp(1, (most - longest) / 2 + 1),
         linger: args.linger.into(),
         encoding: args.compress,
         away: args.on_away.0,
