@@ -180,8 +180,9 @@ fn an_end_comes_once_though_two_messages_in_a_row_are_in_doubt_and_two_forwarder
         let ring = ring();
         let engine = Memory::default();
         let away = Options { away: Some(Duration::ZERO), ..options() };
-        write(&ring, 0..1);
+        // In a cell of its own.
         let mut other = ring.mirror().expect("a mirror");
+        write(&ring, 0..1);
         for _ in 0..3 {
             engine.faults.borrow_mut().push_back(Fault::AcknowledgementLost);
             let failure = run(&ring, &engine, away.clone(), u64::MAX).expect_err("in doubt");
