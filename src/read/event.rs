@@ -61,9 +61,9 @@ pub(super) fn event_item<'d>(
             let (writer_id, label) = name(writers, *writer);
             let progress = writers.get(*writer).map(|known| &known.progress);
             let cell = progress.map(|progress| progress.mirror.cell);
-            let first = progress.map(|progress| progress.mirror.epoch.get());
+            let first = progress.map_or(0, |progress| progress.mirror.epoch.get());
             // Its end was noted.
-            let next = progress.map(|progress| progress.expected.get());
+            let next = progress.map_or(0, |progress| progress.expected.get());
             let (lines, lost) = progress.map_or((0, 0), |progress| (progress.lines, progress.lost));
             let (end, process, exit) = (*end, *process, *exit);
             Item::Ended(Ended {
@@ -83,8 +83,8 @@ pub(super) fn event_item<'d>(
             writer_id: *worker,
             process: None,
             cell: None,
-            first: None,
-            next: None,
+            first: 0,
+            next: 0,
             label: Cow::Borrowed(label),
             end: *end,
             lines: 0,

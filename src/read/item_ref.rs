@@ -53,7 +53,8 @@ pub enum ItemRef<'a> {
 
 impl<'a> ItemRef<'a> {
     /// The same as an item.
-    #[inline]
+    // In place: so no line is moved, of which fields that are not asked for are not put together.
+    #[inline(always)]
     pub fn to_item(self) -> Item<'a> {
         match self {
             ItemRef::Line(line) => Item::Line(line.to_line()),
@@ -232,17 +233,19 @@ impl<'a> LineRef<'a> {
     }
 
     /// The same as a [`Line`].
-    #[inline]
+    // As `to_item`.
+    #[inline(always)]
     pub fn to_line(&self) -> Line<'a> {
         let (header, (bytes, missing)) = (self.header(), self.payload());
-        let line = line_of(
+        let mut line = line_of(
             &header,
             self.segment.geometry().created,
             self.writer_id(),
             self.label().into(),
             bytes.into(),
         );
-        Line { truncated: header.is(flag::TRUNCATED), missing, ..line }
+        (line.truncated, line.missing) = (header.is(flag::TRUNCATED), missing);
+        line
     }
 }
 

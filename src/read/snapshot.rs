@@ -112,14 +112,14 @@ impl Snapshot {
             self.push_lost(writer, next, missing);
         }
         let cell = mirror.map(|mirror| mirror.cell);
-        let first = mirror.map(|mirror| mirror.epoch.get());
+        let first = mirror.map_or(0, |mirror| mirror.epoch.get());
         let (writer_id, label) = (worker, label.into());
         self.items.push(Item::Ended(Ended {
             writer_id,
             process,
             cell,
             first,
-            next: mirror.map(|_| next.get()),
+            next: mirror.map_or(0, |_| next.get()),
             label,
             end,
             lines,

@@ -66,7 +66,7 @@ impl Account {
                 self.accepted.push((line.position, line.to_string()));
             }
             Item::Ended(end) => {
-                let key = (end.cell.unwrap(), end.first.unwrap());
+                let key = (end.cell.unwrap(), end.first);
                 prop_assert!(self.ends.insert(key), "an end comes once: {end:?}");
             }
             other => prop_assert!(false, "{other:?}"),

@@ -116,7 +116,7 @@ impl Known {
             Item::Line(line) => self.has_position(line.position),
             Item::Damaged { position } => self.has_position(*position),
             Item::Ended(ended) => {
-                let key = (ended.cell, ended.first.unwrap_or(0), ended.writer_id);
+                let key = (ended.cell, ended.first, ended.writer_id);
                 self.ends.contains(&key)
             }
             Item::Lost(lost) => {
@@ -177,14 +177,14 @@ mod tests {
 
     #[test]
     fn an_end_is_known_by_its_mirror() {
-        let ended = |cell, first, writer_id| {
+        let ended = |cell, first: u64, writer_id| {
             let mut ended = Ended::new(writer_id, End::Eof);
             (ended.cell, ended.first) = (cell, first);
             known().of_item(&ended.into())
         };
-        assert_eq!(ended(Some(1), Some(2), 0), Verdict::Skip);
-        assert_eq!(ended(Some(1), Some(3), 0), Verdict::Send(0));
-        assert_eq!(ended(None, None, 7), Verdict::Skip);
-        assert_eq!(ended(None, None, 8), Verdict::Send(0));
+        assert_eq!(ended(Some(1), 2, 0), Verdict::Skip);
+        assert_eq!(ended(Some(1), 3, 0), Verdict::Send(0));
+        assert_eq!(ended(None, 0, 7), Verdict::Skip);
+        assert_eq!(ended(None, 0, 8), Verdict::Send(0));
     }
 }

@@ -193,11 +193,11 @@ pub fn add_item(page: &mut Vec<u8>, item: &Item<'_>, skipped: u64) {
             put(page, &head, &[&lines.to_le_bytes(), &[cause]]);
         }
         Item::Ended(ended) => {
-            let (number, cell) = (ended.first.unwrap_or(0), ended.cell.unwrap_or(NO_CELL));
+            let (number, cell) = (ended.first, ended.cell.unwrap_or(NO_CELL));
             let (position, writer_id, what, label) = (0, ended.writer_id, 2, &*ended.label);
             let head =
                 Head { position, time, number, cell, writer_id, tag, what, style, flags, label };
-            let next = ended.next.unwrap_or(0).to_le_bytes();
+            let next = ended.next.to_le_bytes();
             let process = ended.process.unwrap_or(0).to_le_bytes();
             put(page, &head, &[&next, &[code_of(ended.end)], &process]);
         }
@@ -354,13 +354,13 @@ impl From<Record> for Item<'static> {
             What::Ended { next, end, process } => {
                 let mut ended = linering::Ended::new(writer_id, end);
                 (ended.cell, ended.label, ended.process) = (cell, label.into(), process);
-                (ended.first, ended.next) = (cell.map(|_| number), cell.map(|_| next));
+                (ended.first, ended.next) = (number, next);
                 Item::Ended(ended)
             }
             What::Damaged => Item::Damaged { position },
             What::Known => {
                 let mut ended = linering::Ended::new(writer_id, End::Eof);
-                (ended.cell, ended.first) = (cell, cell.map(|_| number));
+                (ended.cell, ended.first) = (cell, number);
                 Item::Ended(ended)
             }
         }
