@@ -6,6 +6,7 @@
 //! is the only note of how far a ring came: see docs/forward.md. The programs `linering-forward`
 //! and `linering-merge` are these modules with options.
 
+pub mod access;
 pub mod doubt;
 pub mod engine;
 pub mod exit;
@@ -14,4 +15,5 @@ pub mod merge;
 pub mod message;
 pub mod nats;
 pub mod record;
+pub mod stream;
 pub mod target;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use linering::LineRing;
+use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::forward::{Forwarder, Options, Totals, Watch};
 use linering_forward::message::Encoding;
@@ -89,33 +90,8 @@ struct Args {
     #[arg(long)]
     accept_loss: bool,
 
-    /// A file with the credentials that nsc made
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["nkey", "user"])]
-    creds: Option<PathBuf>,
-
-    /// A file with the seed of a nkey
-    #[arg(long, value_name = "FILE", conflicts_with = "user")]
-    nkey: Option<PathBuf>,
-
-    /// A user's name
-    #[arg(long, value_name = "NAME", requires = "password_file")]
-    user: Option<String>,
-
-    /// A file whose first line is the user's password
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
-
-    /// Trust the certificates of this file too
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
-
-    /// This program's certificate
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-
-    /// The key of that certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
 
     /// Write metrics to this file each second, as Prometheus reads them
     #[arg(long, value_name = "FILE")]
@@ -227,13 +203,7 @@ async fn engine(
     subject: String,
     watch: &mut Progress,
 ) -> Result<Option<Nats>, Failure> {
-    let access = Access {
-        creds: args.creds.clone(),
-        nkey: args.nkey.clone(),
-        user: args.user.clone().zip(args.password_file.clone()),
-        tls_ca: args.tls_ca.clone(),
-        tls_cert: args.tls_cert.clone().zip(args.tls_key.clone()),
-    };
+    let access = Access::from(args.access.clone());
     let (replicas, max_age, max_bytes) = (args.replicas, args.max_age.into(), args.max_bytes);
     let create = args.create.then_some(Create { replicas, max_age, max_bytes });
     let began = Instant::now();

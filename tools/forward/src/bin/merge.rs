@@ -1,17 +1,18 @@
 //! `linering-merge`: the lines of many rings out of a stream, in one order.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer};
 use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
+use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::merge::{Merge, Merged, json, short};
 use linering_forward::message::Message;
 use linering_forward::nats::{self, Access};
+use linering_forward::stream;
 use linering_forward::target::Target;
 
 /// Bytes that the server sends ahead.
@@ -49,13 +50,8 @@ struct Args {
     #[arg(short, long)]
     follow: bool,
 
-    /// A file with the credentials that nsc made
-    #[arg(long, value_name = "FILE")]
-    creds: Option<PathBuf>,
-
-    /// Trust the certificates of this file too
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,17 +77,16 @@ fn main() -> ExitCode {
 }
 
 async fn merge(args: &Args) -> Result<(), Failure> {
-    let access =
-        Access { creds: args.creds.clone(), tls_ca: args.tls_ca.clone(), ..Access::default() };
+    let access = Access::from(args.access.clone());
     let client = nats::connect(&args.from, &access).await?.map_err(Failure::failed)?;
-    let context = jetstream::new(client);
+    let context = jetstream::new(client.clone());
     let name = &args.from.stream;
     let cannot = |error: &dyn std::error::Error| {
         Failure::failed(format!("cannot read the stream {name}: {error}"))
     };
-    let mut stream = context.get_stream(name).await.map_err(|error| {
-        Failure::new(Kind::Usage, format!("cannot use the stream {name}: {error}"))
-    })?;
+    let missing = || Failure::new(Kind::Usage, format!("there is no stream {name}"));
+    let found = stream::find(&client, &context, name, None, missing).await?;
+    let mut stream = found.map_err(Failure::failed)?;
     let last = stream.info().await.map_err(|error| cannot(&error))?.state.last_sequence;
     let config = consumer::pull::Config {
         filter_subject: args.subject.clone(),
