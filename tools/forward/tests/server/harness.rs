@@ -25,7 +25,11 @@ pub fn free_port() -> u16 {
 impl Server {
     /// With more lines of configuration.
     pub fn start(options: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), options)
+    }
+
+    /// In a folder that has files that the configuration names.
+    pub fn start_in(folder: tempfile::TempDir, options: &str) -> Self {
         let (port, options) = (free_port(), options.to_owned());
         let mut server = Self { folder, port, options, process: None };
         server.go_on();
@@ -72,6 +76,13 @@ impl Server {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+
+    /// A file in its folder; gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("text").to_owned()
+    }
 }
 
 impl Drop for Server {
@@ -100,9 +111,20 @@ pub fn assert_fails(output: &Output, code: i32, sentence: &str) {
     assert!(err(output).contains(sentence), "{sentence:?} is not in: {}", err(output));
 }
 
+/// As [`assert_fails`], and stderr has that one line alone.
+#[track_caller]
+pub fn assert_one_sentence(output: &Output, code: i32, sentence: &str) {
+    assert_fails(output, code, sentence);
+    assert_eq!(err(output).lines().count(), 1, "{}", err(output));
+}
+
 pub fn merge(target: &str) -> Output {
+    merge_with(target, &[])
+}
+
+pub fn merge_with(target: &str, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linering-merge"));
-    command.args(["--from", target, "-o", "json"]).output().expect("it runs")
+    command.args(["--from", target, "-o", "json"]).args(more).output().expect("it runs")
 }
 
 pub fn ring(path: &Path, lines: usize) -> LineRing {
