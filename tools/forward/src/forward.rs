@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::doubt::{Known, Verdict};
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
+use crate::json;
 use crate::message::{Encoding, Extent, Message};
 use crate::record;
 
@@ -89,6 +90,7 @@ struct Page {
 struct Source {
     reader: Reader,
     message_bytes: usize,
+    is_json: bool,
     /// A quarter of the ring: its writers need the rest while this is on its way.
     most_items: usize,
 }
@@ -122,9 +124,13 @@ impl Source {
                 break;
             }
             if let Verdict::Send(skipped) = verdict {
+                let from = page.records.len();
                 match &item {
                     Ok(line) => record::add_ref(&mut page.records, line),
                     Err(other) => record::add_item(&mut page.records, other, skipped),
+                }
+                if self.is_json {
+                    json::replace(&mut page.records, from);
                 }
                 page.count += 1;
             }
@@ -179,7 +185,12 @@ impl<E: Engine> Forwarder<E> {
         let most_items = (statistics.lines as usize / 4).max(1);
         let totals = Totals { upto: reader.position(), ..Totals::default() };
         Ok(Self {
-            source: Source { reader, message_bytes, most_items },
+            source: Source {
+                reader,
+                message_bytes,
+                is_json: options.encoding.is_json(),
+                most_items,
+            },
             ring: ring.identity(),
             start: statistics.first,
             accepted: totals.upto,
@@ -329,8 +340,12 @@ impl<E: Engine> Forwarder<E> {
             let upto = batch.map_err(Failure::failed)?.upto_of(sending.items);
             if sending.count > 0 {
                 let (ring, first) = (self.ring, self.totals.upto);
-                sending.count += known.pass_on(&mut sending.records);
-                let extent = Extent { ring, first, upto, records: sending.count };
+                let from = sending.records.len();
+                let keys = known.pass_on(&mut sending.records);
+                if self.source.is_json {
+                    json::replace(&mut sending.records, from);
+                }
+                let extent = Extent { ring, first, upto, records: sending.count + keys };
                 let bytes = sending.records.len() as u64;
                 let message = Message::new(extent, self.options.encoding, sending.records);
                 match self.append(after, &message, sending.items, &mut page, known).await? {

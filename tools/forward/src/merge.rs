@@ -9,8 +9,9 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use crate::doubt::Known;
+use crate::json as lines;
 use crate::message::{Extent, Message, Unreadable};
-use crate::record::{Record, What};
+use crate::record::{self, Record, What};
 
 /// What a merge hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,9 +167,9 @@ pub fn short((subject, merged): &Tagged) -> Vec<u8> {
             line.extend_from_slice(format!("{subject}: -- {unreadable} --").as_bytes());
         }
         Merged::Record(record) => {
-            if let Some(time) = record.time {
-                let time = humantime::format_rfc3339_millis(time);
-                line.extend_from_slice(format!("{time} ").as_bytes());
+            if let Some(time) = record.time.and_then(lines::time) {
+                // To the millisecond.
+                line.extend_from_slice(format!("{}Z ", &time[..time.len() - 4]).as_bytes());
             }
             line.extend_from_slice(subject.as_bytes());
             if !record.label.is_empty() {
@@ -199,7 +200,7 @@ pub fn json((subject, merged): &Tagged) -> serde_json::Value {
             json!({"subject": subject, "unreadable": unreadable.to_string()})
         }
         Merged::Record(record) => {
-            let time = record.time.map(|time| humantime::format_rfc3339_micros(time).to_string());
+            let time = record.time.and_then(lines::time);
             let mut object = json!({
                 "subject": subject,
                 "time": time,
@@ -207,18 +208,25 @@ pub fn json((subject, merged): &Tagged) -> serde_json::Value {
                 "label": record.label,
             });
             let more = match &record.what {
-                What::Line { bytes, stream, level, truncated, unfinished, .. } => json!({
-                    "position": record.position,
-                    "text": String::from_utf8_lossy(bytes),
-                    "stream": format!("{stream:?}").to_lowercase(),
-                    "level": format!("{level:?}").to_lowercase(),
-                    "truncated": truncated,
-                    "unfinished": unfinished,
-                }),
+                What::Line { bytes, stream, level, truncated, unfinished, .. } => {
+                    let (text, lossy) = lines::text_and_bytes(bytes);
+                    let mut line = json!({
+                        "position": record.position,
+                        "text": text,
+                        "stream": stream.as_str(),
+                        "level": level.as_str(),
+                        "truncated": truncated,
+                        "unfinished": unfinished,
+                    });
+                    if let Some(bytes) = lossy {
+                        (line["lossy"], line["bytes"]) = (true.into(), bytes.into());
+                    }
+                    line
+                }
                 What::Lost { lines, .. } => json!({"lost": lines}),
                 What::Ended { end, next, .. } => json!({
                     "ended": format!("{end:?}").to_lowercase(),
-                    "lines": next.wrapping_sub(record.number) & ((1 << 48) - 1),
+                    "lines": record::lines_between(record.number, *next),
                 }),
                 What::Damaged | What::Known => json!({"damaged": record.position}),
             };

@@ -1,19 +1,20 @@
 //! `linering-forward`: a ring's lines to NATS JetStream, each position once.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use linering::LineRing;
+use clap::{Parser, ValueEnum};
+use linering::{LineRing, Observer, turn_sigbus_into_errors};
 use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::forward::{Forwarder, Options, Totals, Watch};
+use linering_forward::json;
 use linering_forward::message::Encoding;
+use linering_forward::metrics::{Metrics, Place};
 use linering_forward::nats::{self, Access, Create, Nats};
 use linering_forward::target::{Target, token};
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,9 +75,13 @@ struct Args {
     #[arg(long, value_name = "TIME", default_value = "100ms")]
     linger: humantime::Duration,
 
-    /// How messages are compressed: none or zstd
-    #[arg(long, value_name = "HOW", default_value = "none")]
-    compress: Encoding,
+    /// How messages are compressed
+    #[arg(long, value_name = "HOW", value_enum, default_value = "none")]
+    compress: Compression,
+
+    /// How records are written: binary, or json for readers that are not linering merge
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "binary")]
+    format: Format,
 
     /// What to do while the engine is away: block, or wait:TIME, after which the exit code is 4
     #[arg(long, value_name = "WHAT", default_value = "block", value_parser = away)]
@@ -93,9 +98,10 @@ struct Args {
     #[command(flatten)]
     access: AccessArgs,
 
-    /// Write metrics to this file each second, as Prometheus reads them
-    #[arg(long, value_name = "FILE")]
-    metrics: Option<PathBuf>,
+    /// Give metrics as Prometheus reads them: FILE, written each second, or [ADDRESS]:PORT, where
+    /// they are answered over HTTP; the address is 127.0.0.1 without one
+    #[arg(long, value_name = "PLACE")]
+    metrics: Option<Place>,
 
     /// Say on stderr each second how far it is
     #[arg(long)]
@@ -103,6 +109,18 @@ struct Args {
 }
 
 const NAME: &str = "linering-forward";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Binary,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compression {
+    None,
+    Zstd,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Away(Option<Duration>);
@@ -149,16 +167,26 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
             stopped.set(Some(number));
         });
     }
+    // A file that is cut while it is read is an error and no signal.
+    turn_sigbus_into_errors()
+        .map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let ring = open(&args.ring)?;
-    let mut watch = Progress::new(&args, stopped);
+    let mut watch = Progress::new(&args, &ring, stopped)?;
     let subject = args.to.subject.clone().unwrap_or_else(|| subject_of(&args));
     let Some(engine) = engine(&args, subject, &mut watch).await? else { return Ok(()) };
-    let (most, longest) = (engine.most_bytes(), ring.max_line() + 512);
+    let is_json = args.format == Format::Json;
+    let encoding = match args.compress {
+        Compression::None => Encoding::None,
+        Compression::Zstd => Encoding::Zstd,
+    };
+    let (most, line) = (engine.most_bytes(), ring.max_line());
+    let longest = if is_json { line * json::MOST_TIMES + json::MOST_MORE } else { line + 512 };
     if longest > most {
+        let as_json = if is_json { format!(", {longest} as JSON") } else { String::new() };
         let sentence = format!(
-            "lines of this ring have up to {} bytes, and the server takes messages of {most}: \
-             expected a larger max_payload, or a ring with a smaller --max-line",
-            ring.max_line()
+            "lines of this ring have up to {line} bytes{as_json}, and the server takes messages of \
+             {most}: expected a larger max_payload, or max_msg_size of the stream, or a ring with \
+             a smaller --max-line"
         );
         return Err(Failure::new(Kind::Usage, sentence));
     }
@@ -166,7 +194,7 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
         // A message has one record more than that at most, and keys of those of another one.
         message_bytes: args.message_bytes.clamp(1, (most - longest) / 2 + 1),
         linger: args.linger.into(),
-        encoding: args.compress,
+        encoding: encoding.with_json(is_json),
         away: args.on_away.0,
         follows: args.follow,
         accepts_loss: args.accept_loss,
@@ -174,6 +202,7 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
     let mut forwarder = Forwarder::new(&ring, engine, options)?;
     let totals = forwarder.run(&mut watch).await;
     if let Ok(totals) = &totals {
+        watch.is_over(totals);
         watch.tell(totals);
     }
     totals.map(drop)
@@ -234,15 +263,20 @@ async fn engine(
 /// Says how far it is.
 struct Progress {
     stopped: Rc<Cell<Option<u8>>>,
-    metrics: Option<PathBuf>,
+    metrics: Option<Metrics>,
     status: bool,
     told: Instant,
 }
 
 impl Progress {
-    fn new(args: &Args, stopped: Rc<Cell<Option<u8>>>) -> Self {
-        let (metrics, status) = (args.metrics.clone(), args.status);
-        Self { stopped, metrics, status, told: Instant::now() }
+    fn new(args: &Args, ring: &LineRing, stopped: Rc<Cell<Option<u8>>>) -> Result<Self, Failure> {
+        let metrics = args.metrics.as_ref().map(|place| {
+            let descriptor = ring.descriptor().map_err(Failure::failed)?;
+            let observer = Observer::attach(descriptor).map_err(Failure::failed)?;
+            Metrics::new(place, &args.ring.to_string_lossy(), observer)
+        });
+        let (metrics, status) = (metrics.transpose()?, args.status);
+        Ok(Self { stopped, metrics, status, told: Instant::now() })
     }
 
     fn is_stopped(&self) -> bool {
@@ -251,30 +285,15 @@ impl Progress {
 
     fn tell(&mut self, totals: &Totals) {
         self.told = Instant::now();
-        let Totals { messages, records, bytes, doubts, upto, .. } = *totals;
+        let Totals { messages, records, upto, .. } = *totals;
         if self.status {
             note(
                 NAME,
                 format_args!("{records} records in {messages} messages, to position {upto}"),
             );
         }
-        let Some(path) = &self.metrics else { return };
-        let mut text = String::new();
-        for (name, kind, help, value) in [
-            ("messages_total", "counter", "Messages that the engine acknowledged.", messages),
-            ("records_total", "counter", "Lines, losses and ends in them.", records),
-            ("record_bytes_total", "counter", "Bytes of these, uncompressed.", bytes),
-            ("doubts_total", "counter", "How often it asked the engine anew.", doubts),
-            ("position", "gauge", "Everything before it is in the engine.", upto),
-        ] {
-            let name = format!("linering_forward_{name}");
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        }
-        // Whole, whenever it is read.
-        let new = path.with_extension("new");
-        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
-        if let Err(error) = written {
-            self.say(&format!("cannot write {}: {error}", path.display()));
+        if let Some(Err(sentence)) = self.metrics.as_ref().map(Metrics::write) {
+            self.say(&sentence);
             self.metrics = None;
         }
     }
@@ -282,6 +301,9 @@ impl Progress {
 
 impl Watch for Progress {
     fn is_over(&mut self, totals: &Totals) -> bool {
+        if let Some(metrics) = &self.metrics {
+            metrics.note(totals);
+        }
         if self.told.elapsed() >= Duration::from_secs(1) {
             self.tell(totals);
         }

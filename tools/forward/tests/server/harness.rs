@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::{self, Context};
 use linering::{LineRing, Options};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,8 +70,12 @@ impl Server {
         process.wait().expect("it is ours");
     }
 
+    pub fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
     pub fn target(&self) -> String {
-        format!("nats://127.0.0.1:{}/LINES", self.port)
+        format!("{}/LINES", self.address())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -136,4 +141,13 @@ pub fn ring(path: &Path, lines: usize) -> LineRing {
 pub fn write(ring: &LineRing, texts: &[&str]) {
     let mut mirror = ring.mirror().expect("a mirror");
     texts.iter().for_each(|text| mirror.write_line(text.as_bytes()).expect("room"));
+}
+
+/// What is done to the server beside what the programs do, as an operator does it.
+pub fn operate<T>(server: &Server, work: impl AsyncFnOnce(Context) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let client = async_nats::connect(server.address()).await.expect("it listens");
+        work(jetstream::new(client)).await
+    })
 }

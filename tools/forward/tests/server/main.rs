@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod chaos;
+mod formats;
 mod harness;
+mod metrics;
 mod outage;
 mod secure;
