@@ -182,7 +182,8 @@ impl Engine for Nats {
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(None),
                 LastRawMessageErrorKind::JetStream(error) if error.code() == 404 => {
-                    Err(Trouble::Refused(format!("the stream is gone: {error}")))
+                    let name = &self.stream.cached_info().config.name;
+                    Err(Trouble::Refused(format!("the stream {name} is gone: {error}")))
                 }
                 _ => Err(Trouble::Doubt(format!("cannot ask for the last message: {error}"))),
             },

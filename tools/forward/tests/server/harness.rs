@@ -70,6 +70,11 @@ impl Server {
         process.wait().expect("it is ours");
     }
 
+    /// From its next start on.
+    pub fn configure(&mut self, options: &str) {
+        options.clone_into(&mut self.options);
+    }
+
     pub fn address(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }

@@ -9,3 +9,4 @@ mod harness;
 mod metrics;
 mod outage;
 mod secure;
+mod streams;
