@@ -70,6 +70,11 @@ pub trait Watch {
     /// Called after each acknowledgement, and now and then: whether to stop.
     fn is_over(&mut self, totals: &Totals) -> bool;
 
+    /// Whether more may come into a ring that is over, of one that follows it.
+    fn goes_on(&mut self) -> bool {
+        true
+    }
+
     /// It is in doubt, or the engine is back.
     fn say(&mut self, sentence: &str);
 }
@@ -91,6 +96,8 @@ struct Source {
     reader: Reader,
     message_bytes: usize,
     is_json: bool,
+    /// Where the engine has another line.
+    other_at: Option<u64>,
     /// A quarter of the ring: its writers need the rest while this is on its way.
     most_items: usize,
 }
@@ -121,6 +128,13 @@ impl Source {
             // What the engine has leaves the ring before anything new is sent: after one more
             // message, the keys of this one could not be asked for any more.
             if verdict != Verdict::Skip && page.items > 0 && page.count == 0 {
+                break;
+            }
+            if verdict == Verdict::Other {
+                self.other_at = Some(match &item {
+                    Ok(line) => line.position(),
+                    Err(other) => other.line().map_or(0, |line| line.position),
+                });
                 break;
             }
             if let Verdict::Send(skipped) = verdict {
@@ -156,6 +170,7 @@ pub struct Forwarder<E> {
     tail: u64,
     engine: E,
     options: Options,
+    has_asked: bool,
     totals: Totals,
     /// Since when it is in doubt without having sent anything.
     away_since: Option<Instant>,
@@ -189,6 +204,7 @@ impl<E: Engine> Forwarder<E> {
                 reader,
                 message_bytes,
                 is_json: options.encoding.is_json(),
+                other_at: None,
                 most_items,
             },
             ring: ring.identity(),
@@ -197,6 +213,7 @@ impl<E: Engine> Forwarder<E> {
             tail: statistics.next,
             engine,
             options,
+            has_asked: false,
             totals,
             away_since: None,
             pause: PAUSES.0,
@@ -213,6 +230,7 @@ impl<E: Engine> Forwarder<E> {
         loop {
             let Some(last) = self.ask(watch).await? else { return Ok(self.totals) };
             let (after, first, mut known) = self.know(last)?;
+            self.has_asked = true;
             // A message of its own may have been late: one of another program brings it no further.
             if first != self.totals.upto {
                 overtaken = 0;
@@ -292,9 +310,19 @@ impl<E: Engine> Forwarder<E> {
         let message = last.message.map_err(|sentence| {
             Failure::failed(format!("{sentence}; expected a subject that only forwarders write to"))
         })?;
-        let Extent { ring, upto, .. } = message.extent;
+        let Extent { ring, first, upto, .. } = message.extent;
         if ring != self.ring {
             return self.begin(last.sequence, position);
+        }
+        // Of one message it may not know yet, its own or that of the forwarder before; and the
+        // engine has nothing that the ring had not.
+        let is_after = |a: u64, b: u64| (a.wrapping_sub(b) as i64) > 0;
+        let is_ahead = match self.has_asked {
+            true => is_after(first, self.totals.upto),
+            false => is_after(upto, self.tail),
+        };
+        if is_ahead && !self.options.accepts_loss {
+            return Err(other_line(upto.wrapping_sub(1)));
         }
         if (position.wrapping_sub(upto) as i64) > 0 {
             self.lose("has lost what it acknowledged", upto, position)?;
@@ -409,13 +437,16 @@ impl<E: Engine> Forwarder<E> {
                 return Ok(false);
             }
             source.add(page, 0, known).map_err(Failure::failed)?;
+            if let Some(position) = source.other_at {
+                return Err(other_line(position));
+            }
             let is_old = page.began.is_some_and(|began| began.elapsed() >= linger);
             let is_known = page.items > 0 && page.count == 0;
             if source.has_enough(page) || is_old || is_known {
                 return Ok(true);
             }
             let reader = &mut source.reader;
-            if page.items == 0 && reader.is_over() && !self.options.follows {
+            if page.items == 0 && reader.is_over() && !(self.options.follows && watch.goes_on()) {
                 return Ok(false);
             }
             // The client works meanwhile.
@@ -425,6 +456,14 @@ impl<E: Engine> Forwarder<E> {
             }
         }
     }
+}
+
+fn other_line(position: u64) -> Failure {
+    let sentence = format!(
+        "another forwarder has sent other lines as this ring's, up to position {position}: \
+         expected no copy of the ring to be forwarded to the same subject"
+    );
+    Failure::new(Kind::Another, sentence)
 }
 
 #[cfg(test)]

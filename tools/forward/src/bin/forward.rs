@@ -262,6 +262,10 @@ async fn engine(
 
 /// Says how far it is.
 struct Progress {
+    /// Where the ring was opened,
+    path: PathBuf,
+    /// and which one.
+    ring: u128,
     stopped: Rc<Cell<Option<u8>>>,
     metrics: Option<Metrics>,
     status: bool,
@@ -276,7 +280,8 @@ impl Progress {
             Metrics::new(place, &args.ring.to_string_lossy(), observer)
         });
         let (metrics, status) = (metrics.transpose()?, args.status);
-        Ok(Self { stopped, metrics, status, told: Instant::now() })
+        let (path, ring) = (args.ring.clone(), ring.identity());
+        Ok(Self { path, ring, stopped, metrics, status, told: Instant::now() })
     }
 
     fn is_stopped(&self) -> bool {
@@ -308,6 +313,17 @@ impl Watch for Progress {
             self.tell(totals);
         }
         self.is_stopped()
+    }
+
+    fn goes_on(&mut self) -> bool {
+        let is_other = open(&self.path).is_ok_and(|ring| ring.identity() != self.ring);
+        if is_other {
+            let path = self.path.display();
+            self.say(&format!(
+                "all of the ring that was {path} is forwarded; another one is there"
+            ));
+        }
+        !is_other
     }
 
     fn say(&mut self, sentence: &str) {

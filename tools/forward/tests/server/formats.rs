@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::harness::{
-    MADE, Server, assert_one_sentence, err, forward, merge, operate, ring, write,
+    MADE, Server, assert_one_sentence, err, forward, merge, operate, output, ring, write,
 };
 
 /// All messages of the stream.
@@ -39,8 +39,7 @@ fn each_format_is_merged_with_every_byte_and_json_is_readable_without_linering()
             mirror.write_line(b"\xff\x00 bytes \xc3").expect("room");
             mirror.write_line(&b"long ".repeat(300)).expect("room");
         }
-        let output = forward(&path, &server.target(), &[&MADE[..], format].concat()).output();
-        let output = output.expect("it runs");
+        let output = output(forward(&path, &server.target(), &[&MADE[..], format].concat()));
         assert!(output.status.success(), "{}", err(&output));
     }
     let merged = merge(&server.target());
@@ -97,9 +96,7 @@ fn lines_that_are_too_long_as_json_are_told_before_any_is_read() {
     let path = server.path("a.ring");
     let made = ring(&path, 64);
     write(&made, &["one"]);
-    let run = |more: &[&str]| {
-        forward(&path, &server.target(), &[&MADE[..], more].concat()).output().expect("it runs")
-    };
+    let run = |more: &[&str]| output(forward(&path, &server.target(), &[&MADE[..], more].concat()));
     let json = run(&["--format", "json"]);
     assert_one_sentence(&json, 2, "have up to 4096 bytes, 34816 as JSON, and the server takes");
     assert!(run(&[]).status.success());

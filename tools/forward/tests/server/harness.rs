@@ -4,10 +4,11 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, Context};
-use linering::{LineRing, Options};
+use linering::{LineRing, Observer, Options};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -109,6 +110,25 @@ pub fn forward(ring: &Path, target: &str, more: &[&str]) -> Command {
     command
 }
 
+/// What a process says until it ends, which it does before long.
+pub fn ended(child: Child) -> Output {
+    let process = child.id();
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("it is ours"),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-9", &process.to_string()]).status();
+            panic!("process {process} has not ended after {PATIENCE:?}");
+        }
+    }
+}
+
+pub fn output(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ended(command.spawn().expect("it runs"))
+}
+
 pub const MADE: [&str; 3] = ["--create", "--replicas", "1"];
 
 pub fn err(output: &Output) -> String {
@@ -134,7 +154,8 @@ pub fn merge(target: &str) -> Output {
 
 pub fn merge_with(target: &str, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linering-merge"));
-    command.args(["--from", target, "-o", "json"]).args(more).output().expect("it runs")
+    command.args(["--from", target, "-o", "json"]).args(more);
+    output(command)
 }
 
 pub fn ring(path: &Path, lines: usize) -> LineRing {
@@ -155,4 +176,19 @@ pub fn operate<T>(server: &Server, work: impl AsyncFnOnce(Context) -> T) -> T {
         let client = async_nats::connect(server.address()).await.expect("it listens");
         work(jetstream::new(client)).await
     })
+}
+
+/// One that runs, is connected, and has forwarded all that there is.
+pub fn running(path: &Path, server: &Server, subject: &str) -> Child {
+    let target = format!("{}/{subject}", server.target());
+    let mut command = forward(path, &target, &[&MADE[..], &["--follow"]].concat());
+    let child = command.stderr(Stdio::piped()).spawn().expect("it runs");
+    let observer = Observer::open_file(path).expect("the ring");
+    let began = Instant::now();
+    // It becomes the reader once the stream is there.
+    while observer.statistics().is_ok_and(|found| !found.has_reader || found.unread() > 0) {
+        assert!(began.elapsed() < PATIENCE, "all is forwarded");
+        std::thread::yield_now();
+    }
+    child
 }

@@ -8,5 +8,6 @@ mod formats;
 mod harness;
 mod metrics;
 mod outage;
+mod rings;
 mod secure;
 mod streams;

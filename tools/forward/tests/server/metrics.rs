@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use crate::harness::write;
-use crate::harness::{MADE, PATIENCE, Server, assert_one_sentence, err, forward, free_port, ring};
+use crate::harness::{
+    MADE, PATIENCE, Server, assert_one_sentence, ended, err, forward, free_port, output, ring,
+    write,
+};
 
 fn ask(port: u16, request: &str) -> Option<String> {
     let mut client = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -49,7 +51,7 @@ fn metrics_are_the_same_over_http_and_in_a_file_and_are_as_prometheus_wants_them
     let port = free_port();
     let place = format!(":{port}");
     let more = [&MADE[..], &["--metrics", &place, "--message-bytes", "1"]].concat();
-    let mut forwarder = forward(&path, &server.target(), &more).spawn().expect("it runs");
+    let forwarder = forward(&path, &server.target(), &more).spawn().expect("it runs");
     let began = Instant::now();
     let of_http = loop {
         assert!(began.elapsed() < PATIENCE, "it forwards a line and says so");
@@ -72,13 +74,13 @@ fn metrics_are_the_same_over_http_and_in_a_file_and_are_as_prometheus_wants_them
     assert!(answer("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
     assert!(answer("\r\n\r\n").starts_with("HTTP/1.1 405 "));
     drop(mirror);
-    assert!(forwarder.wait().expect("it is ours").success());
+    assert!(ended(forwarder).status.success());
 
     write(&made, &["two"]);
     let file = server.path("a.prom");
     let place = file.to_str().expect("text");
     let more = [&MADE[..], &["--metrics", place]].concat();
-    let output = forward(&path, &server.target(), &more).output().expect("it runs");
+    let output = output(forward(&path, &server.target(), &more));
     assert!(output.status.success(), "{}", err(&output));
     let text = std::fs::read_to_string(&file).expect("it was written");
     assert!(text.contains("a \\\"b\\\".ring\"} "), "{text}");
@@ -98,7 +100,7 @@ fn a_port_that_another_program_has_is_told_before_anything_is_done() {
     let place = format!(":{}", taken.local_addr().expect("bound").port());
     let run = |place: &str| {
         let more = [&MADE[..], &["--metrics", place]].concat();
-        forward(&path, &server.target(), &more).output().expect("it runs")
+        output(forward(&path, &server.target(), &more))
     };
     assert_one_sentence(&run(&place), 2, "Address already in use");
     assert_one_sentence(&run("192.0.2.1:9100"), 2, "cannot give metrics on 192.0.2.1:9100");

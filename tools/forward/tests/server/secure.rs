@@ -11,13 +11,15 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsa
 use rcgen::{DnType, KeyUsagePurpose, SanType};
 use serde_json::{Value, json};
 
-use crate::harness::{MADE, Server, assert_one_sentence, err, forward, merge_with, ring, write};
+use crate::harness::{
+    MADE, Server, assert_one_sentence, err, forward, merge_with, output, ring, write,
+};
 
 /// Runs both programs with this access: what each says. The forwarder gives up soon.
 fn both(ring: &Path, target: &str, access: &[&str]) -> [Output; 2] {
     let away = ["--on-away", "wait:100ms"];
     let forwarded = forward(ring, target, &[&MADE[..], &away, access].concat());
-    [{ forwarded }.output().expect("it runs"), merge_with(target, access)]
+    [output(forwarded), merge_with(target, access)]
 }
 
 #[track_caller]

@@ -3,26 +3,25 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
-use std::time::Instant;
+use std::process::{Output, Stdio};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, RetentionPolicy, Source, SubjectTransform,
 };
-use linering::{LineRing, Observer};
+use linering::LineRing;
 use serde_json::Value;
 
 use crate::harness::{
-    MADE, PATIENCE, Server, assert_fails, assert_one_sentence, err, forward, merge, operate, ring,
-    write,
+    MADE, Server, assert_fails, assert_one_sentence, ended, err, forward, merge, operate, output,
+    ring, running, write,
 };
 
 const SUBJECT: &str = "linering.test";
 
 fn run(ring: &Path, server: &Server, more: &[&str]) -> Output {
     let target = format!("{}/{SUBJECT}", server.target());
-    forward(ring, &target, more).output().expect("it runs")
+    output(forward(ring, &target, more))
 }
 
 #[track_caller]
@@ -58,21 +57,6 @@ async fn delete(context: Context, sequence: u64) {
     stream.delete_message(sequence).await.expect("it is there");
 }
 
-/// One that runs, is connected, and has forwarded all that there is.
-fn running(path: &Path, server: &Server) -> Child {
-    let target = format!("{}/{SUBJECT}", server.target());
-    let mut command = forward(path, &target, &[&MADE[..], &["--follow"]].concat());
-    let child = command.stderr(Stdio::piped()).spawn().expect("it runs");
-    let observer = Observer::open_file(path).expect("the ring");
-    let began = Instant::now();
-    // It becomes the reader once the stream is there.
-    while observer.statistics().is_ok_and(|found| !found.has_reader || found.unread() > 0) {
-        assert!(began.elapsed() < PATIENCE, "all is forwarded");
-        std::thread::yield_now();
-    }
-    child
-}
-
 #[test]
 fn a_message_that_was_deleted_is_a_gap_in_its_place() {
     let server = Server::start("");
@@ -100,10 +84,10 @@ fn the_last_message_that_was_deleted_ends_it_with_5_before_or_while_it_runs() {
     let expected = ["one", "gap", "three"].map(str::to_owned).to_vec();
     assert_eq!(merged(&server), (Some(5), expected));
 
-    let runs = running(&path, &server);
+    let runs = running(&path, &server, SUBJECT);
     operate(&server, async |context| delete(context, 3).await);
     write(&made, &["four"]);
-    let lost = runs.wait_with_output().expect("it is ours");
+    let lost = ended(runs);
     assert_one_sentence(&lost, 5, "the engine has lost what it acknowledged: positions ");
     assert_passes(&run(&path, &server, &[&MADE[..], &["--accept-loss"]].concat()));
     let expected = ["one", "gap", "four"].map(str::to_owned).to_vec();
@@ -116,23 +100,23 @@ fn a_stream_that_is_purged_or_deleted_while_it_runs_is_told_and_the_ring_keeps_w
     let path = server.path("a.ring");
     let made = ring(&path, 64);
     write(&made, &["one"]);
-    let runs = running(&path, &server);
+    let runs = running(&path, &server, SUBJECT);
     operate(&server, async |context| {
         let stream = context.get_stream("LINES").await.expect("it is there");
         stream.purge().await.expect("it is there");
     });
     write(&made, &["two"]);
-    let lost = runs.wait_with_output().expect("it is ours");
+    let lost = ended(runs);
     assert_one_sentence(&lost, 5, "the engine has no message of this ring, from which it, or ");
     assert_passes(&run(&path, &server, &[&MADE[..], &["--accept-loss"]].concat()));
     assert_eq!(merged(&server), (Some(0), vec!["two".to_owned()]));
 
-    let runs = running(&path, &server);
+    let runs = running(&path, &server, SUBJECT);
     operate(&server, async |context| {
         context.delete_stream("LINES").await.expect("it is there");
     });
     write(&made, &["three"]);
-    let gone = runs.wait_with_output().expect("it is ours");
+    let gone = ended(runs);
     assert_fails(&gone, 1, "the stream LINES is gone");
     assert_passes(&run(&path, &server, &[&MADE[..], &["--accept-loss"]].concat()));
     assert_eq!(merged(&server), (Some(0), vec!["three".to_owned()]));
@@ -206,14 +190,14 @@ fn a_stream_that_no_forwarder_can_rest_on_is_told_before_a_line_is_read() {
 fn a_stream_that_is_sealed_before_or_while_it_runs_is_told() {
     let (server, made) = with(Config::default());
     let path = server.path("a.ring");
-    let runs = running(&path, &server);
+    let runs = running(&path, &server, SUBJECT);
     operate(&server, async |context| {
         let stream = context.get_stream("LINES").await.expect("it is there");
         let config = Config { sealed: true, ..stream.cached_info().config.clone() };
         context.update_stream(config).await.expect("it can be sealed");
     });
     write(&made, &["two"]);
-    let output = runs.wait_with_output().expect("it is ours");
+    let output = ended(runs);
     assert_one_sentence(&output, 1, "a message was not acknowledged");
     assert!(err(&output).contains("sealed"), "{}", err(&output));
     assert_one_sentence(
@@ -235,7 +219,7 @@ fn limits_that_drop_the_oldest_leave_the_rest_whole() {
     for _ in 0..2 {
         write(&made_too, &["other"]);
         let target = format!("{}/linering.other", server.target());
-        assert_passes(&forward(&other, &target, &[]).output().expect("it runs"));
+        assert_passes(&output(forward(&other, &target, &[])));
     }
     write(&made, &["five"]);
     assert_one_sentence(&run(&path, &server, &[]), 5, "has no message of this ring");
@@ -266,7 +250,7 @@ fn a_full_stream_is_waited_for_and_nothing_is_lost() {
     sentence.clear();
     said.read_line(&mut sentence).expect("text");
     assert!(sentence.contains("the engine answers again"), "{sentence}");
-    assert!(blocked.wait().expect("it is ours").success());
+    assert!(ended(blocked).status.success());
     let expected = ["one", "two", "three"].map(str::to_owned).to_vec();
     assert_eq!(merged(&server), (Some(0), expected));
 }
@@ -340,8 +324,8 @@ fn what_is_no_nats_server_is_told() {
                 let _ = client.write_all(greeting.as_bytes());
             }
         });
-        let output = forward(&path, &target, &["--on-away", "wait:100ms"]).output();
-        assert_fails(&output.expect("it runs"), code, sentence);
+        let forwarded = output(forward(&path, &target, &["--on-away", "wait:100ms"]));
+        assert_fails(&forwarded, code, sentence);
         assert_fails(&merge(&target), if code == 4 { 1 } else { code }, "cannot connect to");
     }
 }
