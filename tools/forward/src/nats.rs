@@ -63,6 +63,12 @@ async fn first_line(path: &PathBuf, what: &str) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Which of the two programs this is.
+fn program() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Connects; a server that is away is one to be [waited for](Trouble::Doubt).
 ///
 /// # Errors
@@ -70,12 +76,12 @@ async fn first_line(path: &PathBuf, what: &str) -> Result<String, Failure> {
 /// In the outer result: what no waiting mends, such as wrong credentials.
 pub async fn connect(target: &Target, access: &Access) -> Result<Result<Client, Trouble>, Failure> {
     let mut options = ConnectOptions::new()
-        .name("linering-forward")
+        .name(program())
         .request_timeout(Some(PATIENCE))
         .connection_timeout(PATIENCE)
         .event_callback(|event| async move {
             if let Event::ServerError(error) = event {
-                note("linering-forward", format_args!("the server says: {error}"));
+                note(&program(), format_args!("the server says: {error}"));
             }
         });
     if let Some(path) = &access.creds {

@@ -50,6 +50,11 @@ struct Args {
     #[arg(long, default_value = "local")]
     site: String,
 
+    /// The machine that the subject names, by its hostname without this: for containers, whose
+    /// hostname is another each time
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+
     /// Make the stream if it is not there
     #[arg(long)]
     create: bool,
@@ -221,7 +226,8 @@ fn open(path: &Path) -> Result<LineRing, Failure> {
 }
 
 fn subject_of(args: &Args) -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let hostname = || fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = args.host.clone().unwrap_or_else(hostname);
     let ring = args.ring.file_stem().unwrap_or_default().to_string_lossy();
     format!("linering.{}.{}.{}", token(&args.site), token(host.trim()), token(&ring))
 }

@@ -95,7 +95,7 @@ async fn merge(args: &Args) -> Result<(), Failure> {
         memory_storage: true,
         ..consumer::pull::Config::default()
     };
-    let consumer = stream.create_consumer(config).await.map_err(|error| cannot(&error))?;
+    let mut consumer = stream.create_consumer(config).await.map_err(|error| cannot(&error))?;
     let mut left = consumer.cached_info().num_pending;
     let mut merge = Merge::new(args.skew.into());
     let mut printer =
@@ -111,11 +111,20 @@ async fn merge(args: &Args) -> Result<(), Failure> {
                 printer.print(&tagged)?;
             }
             printer.flush()?;
+            // What was deleted meanwhile does not come any more.
+            if !args.follow {
+                let info = consumer.info().await.map_err(|error| cannot(&error))?;
+                if info.num_pending == 0 {
+                    break;
+                }
+            }
             continue;
         };
         let Some(message) = next else { break };
         let message = message.map_err(|error| cannot(&error))?;
-        let sequence = message.info().map(|info| info.stream_sequence).unwrap_or(last);
+        let info = message.info().map_err(|error| cannot(&*error))?;
+        let sequence = info.stream_sequence;
+        merge.arrives(info.published.into());
         let header = |name| message.headers.as_ref()?.get(name).map(|value| value.as_str());
         merge.add(&message.subject, Message::of(header, message.payload.to_vec()));
         while let Some(tagged) = merge.next(false) {

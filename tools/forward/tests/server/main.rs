@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod chaos;
+mod clocks;
 mod formats;
 mod harness;
+mod many;
 mod metrics;
 mod outage;
 mod rings;
