@@ -185,7 +185,7 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
         Compression::Zstd => Encoding::Zstd,
     };
     let (most, line) = (engine.most_bytes(), ring.max_line());
-    let longest = if is_json { line * json::MOST_TIMES + json::MOST_MORE } else { line + 512 };
+    let longest = if is_json { json::most_bytes(line) } else { line + 512 };
     if longest > most {
         let as_json = if is_json { format!(", {longest} as JSON") } else { String::new() };
         let sentence = format!(
