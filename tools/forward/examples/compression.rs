@@ -173,7 +173,7 @@ async fn through_a_server(lines: Vec<String>, count: u64) -> Result<(), Box<dyn 
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };
-    let create = Create { replicas: 1, max_age: Duration::ZERO, max_bytes: 4 << 30 };
+    let create = Create { replicas: 1, max_age: Duration::ZERO, max_bytes: 1 << 30 };
     for round in 0..3 {
         for encoding in [Encoding::None, Encoding::Zstd, Encoding::Json, Encoding::JsonZstd] {
             let subject = format!("linering.compression.{}.{round}", encoding as u8);

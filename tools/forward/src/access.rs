@@ -108,6 +108,9 @@ fn of_tls(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(message) => {
             format!("the server does not speak TLS, which tls:// and --tls-… ask for: {message:?}")
         }
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+            format!("TLS: {error}, expected one that the authority in --tls-ca has signed")
+        }
         _ => format!("TLS: {error}"),
     }
 }
