@@ -15,8 +15,9 @@ use crate::record;
 
 /// How often the ring is looked at while a message is on its way, or gathers.
 const TICK: Duration = Duration::from_millis(1);
-/// The longest sleep on an idle ring: a line ends it, and so two wake-ups a second are enough.
-const IDLE: Duration = Duration::from_secs(1);
+/// The longest sleep on an idle ring: a line ends it, and so less than two wake-ups a second are
+/// enough.
+const IDLE: Duration = Duration::from_millis(1100);
 /// Between two questions in doubt: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use linering::Observer;
 
@@ -18,11 +18,14 @@ use crate::forward::Totals;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of a request that are read.
 const REQUEST: u64 = 8192;
+/// How often a file is written that would say the same: its age tells that the forwarder lives.
+const AGE: Duration = Duration::from_secs(10);
 
 /// Where metrics go: `FILE`, `:PORT` (on loopback) or `ADDRESS:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Written anew each second, for node_exporter's textfile collector.
+    /// Written each second if something changed, and each ten, for node_exporter's textfile
+    /// collector.
     File(PathBuf),
     /// Answered to `GET /metrics`.
     Http(SocketAddr),
@@ -58,6 +61,8 @@ struct Told {
 pub struct Metrics {
     told: Arc<Mutex<Told>>,
     file: Option<PathBuf>,
+    /// What the file says, and since when.
+    written: Option<(String, Instant)>,
 }
 
 impl Metrics {
@@ -94,7 +99,7 @@ impl Metrics {
                 None
             }
         };
-        Ok(Self { told, file })
+        Ok(Self { told, file, written: None })
     }
 
     /// Takes note of it.
@@ -106,17 +111,25 @@ impl Metrics {
         told.totals = *totals;
     }
 
-    /// Writes the file, if it is one.
+    /// Writes the file, if it is one and has become old.
     ///
     /// # Errors
     ///
     /// With its path.
-    pub fn write(&self) -> Result<(), String> {
+    pub fn write(&mut self) -> Result<(), String> {
         let Some(path) = &self.file else { return Ok(()) };
+        let text = text(&self.told);
+        let is_new =
+            |(before, since): &(String, Instant)| *before != text || since.elapsed() >= AGE;
+        if !self.written.as_ref().is_none_or(is_new) {
+            return Ok(());
+        }
         // Whole, whenever it is read.
         let new = path.with_extension("new");
-        let written = fs::write(&new, text(&self.told)).and_then(|()| fs::rename(&new, path));
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+        let written = fs::write(&new, &text).and_then(|()| fs::rename(&new, path));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        self.written = Some((text, Instant::now()));
+        Ok(())
     }
 }
 

@@ -103,7 +103,7 @@ struct Args {
     #[command(flatten)]
     access: AccessArgs,
 
-    /// Give metrics as Prometheus reads them: FILE, written each second, or [ADDRESS]:PORT, where
+    /// Give metrics as Prometheus reads them: FILE, or [ADDRESS]:PORT, where
     /// they are answered over HTTP; the address is 127.0.0.1 without one
     #[arg(long, value_name = "PLACE")]
     metrics: Option<Place>,
@@ -303,7 +303,7 @@ impl Progress {
                 format_args!("{records} records in {messages} messages, to position {upto}"),
             );
         }
-        if let Some(Err(sentence)) = self.metrics.as_ref().map(Metrics::write) {
+        if let Some(Err(sentence)) = self.metrics.as_mut().map(Metrics::write) {
             self.say(&sentence);
             self.metrics = None;
         }

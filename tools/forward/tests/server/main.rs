@@ -7,6 +7,7 @@ mod chaos;
 mod clocks;
 mod formats;
 mod harness;
+mod idle;
 mod many;
 mod metrics;
 mod outage;
