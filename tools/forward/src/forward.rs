@@ -156,6 +156,10 @@ impl Source {
     }
 }
 
+fn is_before(one: u64, other: u64) -> bool {
+    (other.wrapping_sub(one) as i64) > 0
+}
+
 /// Forwards one ring.
 #[derive(Debug)]
 pub struct Forwarder<E> {
@@ -175,6 +179,8 @@ pub struct Forwarder<E> {
     totals: Totals,
     /// Since when it is in doubt without having sent anything.
     away_since: Option<Instant>,
+    /// Since when the engine lacks what it had acknowledged.
+    lost_since: Option<Instant>,
     pause: Duration,
 }
 
@@ -217,6 +223,7 @@ impl<E: Engine> Forwarder<E> {
             has_asked: false,
             totals,
             away_since: None,
+            lost_since: None,
             pause: PAUSES.0,
         })
     }
@@ -227,35 +234,59 @@ impl<E: Engine> Forwarder<E> {
     ///
     /// What ends it before. Nothing that was not acknowledged has left the ring.
     pub async fn run(&mut self, watch: &mut impl Watch) -> Result<Totals, Failure> {
-        let mut overtaken = 0;
+        // After which message one was refused last, and how often in a row another program's came.
+        let (mut refused, mut overtaken) = (None, 0);
         loop {
             let Some(last) = self.ask(watch).await? else { return Ok(self.totals) };
-            let (after, first, mut known) = self.know(last)?;
+            let (mut after, first, mut known) = match self.know(last) {
+                Err(failure) if failure.kind == Kind::Lost && self.may_be_stale() => {
+                    let sentence =
+                        "the engine answers with an older message than it had acknowledged";
+                    self.doubt(&Trouble::Doubt(sentence.to_owned()), watch).await?;
+                    continue;
+                }
+                known => known?,
+            };
+            self.lost_since = None;
             self.has_asked = true;
-            // A message of its own may have been late: one of another program brings it no further.
+            // A message of its own may have been late, and brings it further.
             if first != self.totals.upto {
                 overtaken = 0;
+            } else if let Some(before) = refused.take() {
+                if before == after {
+                    // What came in between is not there to be seen yet.
+                    self.doubt(&Trouble::Overtaken, watch).await?;
+                    continue;
+                }
+                overtaken += 1;
+                if overtaken > 1 {
+                    let sentence = "another program appends to this subject, expected none: each \
+                                    ring has a subject of its own";
+                    return Err(Failure::new(Kind::Another, sentence));
+                }
             }
             self.totals.upto = first;
             let before = self.totals.messages;
-            let Some(trouble) = self.send(after, &mut known, watch).await? else {
+            let Some(trouble) = self.send(&mut after, &mut known, watch).await? else {
                 return Ok(self.totals);
             };
             if self.totals.messages > before {
                 overtaken = 0;
             }
-            if trouble != Trouble::Overtaken {
+            if trouble == Trouble::Overtaken {
+                self.totals.doubts += 1;
+                refused = Some(after);
+            } else {
+                refused = None;
                 self.doubt(&trouble, watch).await?;
-                continue;
-            }
-            self.totals.doubts += 1;
-            overtaken += 1;
-            if overtaken > 1 {
-                let sentence = "another program appends to this subject, expected none: each ring \
-                                has a subject of its own";
-                return Err(Failure::new(Kind::Another, sentence));
             }
         }
+    }
+
+    /// Positions are missing, and it may be that a server did not know yet that it has them.
+    fn may_be_stale(&mut self) -> bool {
+        let since = *self.lost_since.get_or_insert_with(Instant::now);
+        since.elapsed() < self.engine.staleness()
     }
 
     /// Asks for the last message until the engine says; `None` if it is to stop.
@@ -317,15 +348,14 @@ impl<E: Engine> Forwarder<E> {
         }
         // Of one message it may not know yet, its own or that of the forwarder before; and the
         // engine has nothing that the ring had not.
-        let is_after = |a: u64, b: u64| (a.wrapping_sub(b) as i64) > 0;
         let is_ahead = match self.has_asked {
-            true => is_after(first, self.totals.upto),
-            false => is_after(upto, self.tail),
+            true => is_before(self.totals.upto, first),
+            false => is_before(self.tail, upto),
         };
         if is_ahead && !self.options.accepts_loss {
             return Err(other_line(upto.wrapping_sub(1)));
         }
-        if (position.wrapping_sub(upto) as i64) > 0 {
+        if is_before(upto, position) {
             self.lose("has lost what it acknowledged", upto, position)?;
             return Ok((last.sequence, position, Known::default()));
         }
@@ -358,7 +388,7 @@ impl<E: Engine> Forwarder<E> {
     /// Sends one message after the other: what put it in doubt, or `None` once it is over.
     async fn send(
         &mut self,
-        mut after: u64,
+        after: &mut u64,
         known: &mut Known,
         watch: &mut impl Watch,
     ) -> Result<Option<Trouble>, Failure> {
@@ -377,8 +407,8 @@ impl<E: Engine> Forwarder<E> {
                 let extent = Extent { ring, first, upto, records: sending.count + keys };
                 let bytes = sending.records.len() as u64;
                 let message = Message::new(extent, self.options.encoding, sending.records);
-                match self.append(after, &message, sending.items, &mut page, known).await? {
-                    Ok(sequence) => after = sequence,
+                match self.append(*after, &message, sending.items, &mut page, known).await? {
+                    Ok(sequence) => *after = sequence,
                     Err(trouble) => return Ok(Some(trouble)),
                 }
                 self.is_back(watch);
@@ -389,13 +419,16 @@ impl<E: Engine> Forwarder<E> {
             // Only what the engine has leaves the ring.
             let batch = self.source.reader.batch_timeout(Duration::ZERO);
             batch.map_err(Failure::failed)?.commit_first(sending.items);
-            if (upto.wrapping_sub(self.totals.upto) as i64) > 0 {
+            // What the engine has brings it no further, though after an overrun the reader is.
+            let has = self.totals.upto;
+            let upto = if sending.count > 0 || is_before(upto, has) { upto } else { has };
+            if is_before(has, upto) {
                 self.totals.upto = upto;
             }
-            if (upto.wrapping_sub(self.accepted) as i64) > 0 {
+            if is_before(self.accepted, upto) {
                 self.accepted = upto;
             }
-            if (self.tail.wrapping_sub(self.accepted) as i64) <= 0 {
+            if !is_before(self.accepted, self.tail) {
                 known.forget_ends();
             }
         }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::Write;
 
 use linering::{Item, LineRing, Options as RingOptions, Policy};
 
@@ -226,6 +227,86 @@ fn what_an_engine_has_lost_is_told_and_gone_on_without_only_if_asked() {
     assert_eq!(failure.kind, Kind::Lost);
 }
 
+/// Stops once it was asked so often.
+#[derive(Debug)]
+struct Asked(u64);
+
+impl Watch for Asked {
+    fn is_over(&mut self, _: &Totals) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
+
+    fn say(&mut self, _: &str) {}
+}
+
+fn look(ring: &LineRing, engine: &Memory) -> Result<Totals, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let options = Options { follows: true, ..options() };
+    let forwarding = async { Forwarder::new(ring, engine, options)?.run(&mut Asked(3)).await };
+    runtime.expect("a runtime").block_on(forwarding)
+}
+
+#[test]
+fn parts_of_a_line_that_is_not_complete_are_no_loss_of_the_engine() {
+    for policy in [Policy::DropNewest, Policy::OverwriteOldest] {
+        let options_of_ring = RingOptions::new().lines(64).line_bytes(64).policy(policy);
+        let ring = LineRing::new(options_of_ring).expect("a ring");
+        write(&ring, 1..2);
+        let engine = Memory::default();
+        run(&ring, &engine, options(), 1).expect("it");
+        let mut mirror = ring.mirror().expect("a mirror");
+        let text = "a part ".repeat(30);
+        mirror.write_all(text.as_bytes()).expect("room");
+        look(&ring, &engine).expect("there is nothing to send");
+        mirror.write_all(b"and its end\n").expect("room");
+        drop(mirror);
+        let forwarded = run(&ring, &engine, options(), u64::MAX);
+        assert!(forwarded.is_ok(), "{policy:?}: {forwarded:?}");
+        let texts = texts(&records(&engine, &ring));
+        assert!(
+            texts.iter().any(|it| *it == format!("{text}and its end")),
+            "{policy:?}: {texts:?}"
+        );
+    }
+}
+
+/// After an overrun the reader stands further than what the engine has, and what comes first may be
+/// known.
+#[test]
+fn a_loss_that_the_engine_knows_brings_it_no_further() {
+    let faults = [Fault::None, Fault::AcknowledgementLost, Fault::MessageLost, Fault::MessageLate];
+    for (fault, dies) in faults.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
+        let options_of_ring = RingOptions::new().lines(16).policy(Policy::OverwriteOldest);
+        let ring = LineRing::new(options_of_ring).expect("a ring");
+        let (mut one, mut other) =
+            (ring.mirror().expect("a mirror"), ring.mirror().expect("a mirror"));
+        let engine = Memory::default();
+        (0..4).for_each(|_| one.write_line(b"one").expect("room"));
+        engine.faults.borrow_mut().push_back(Fault::AcknowledgementLost);
+        let away = Options { away: Some(Duration::ZERO), ..options() };
+        run(&ring, &engine, away.clone(), u64::MAX).expect_err("in doubt");
+        // These lines are overwritten, up to the fifth of the first mirror.
+        (0..20).for_each(|_| other.write_line(b"other").expect("room"));
+        one.write_line(b"one").expect("room");
+        (0..15).for_each(|_| other.write_line(b"other").expect("room"));
+        drop((one, other));
+        engine.faults.borrow_mut().push_back(fault);
+        if dies {
+            let _ = run(&ring, &engine, away, u64::MAX);
+        }
+        let forwarded = run(&ring, &engine, options(), u64::MAX);
+        assert!(forwarded.is_ok(), "{fault:?} {dies}: {forwarded:?}");
+        let records = records(&engine, &ring);
+        let lost: u64 = records
+            .iter()
+            .map(|record| if let What::Lost { lines, .. } = record.what { lines } else { 0 })
+            .sum();
+        let lines = records.iter().filter(|it| matches!(it.what, What::Line { .. })).count();
+        assert_eq!((lines, lost), (4 + 16, 20), "{fault:?}: {:?}", texts(&records));
+    }
+}
+
 #[test]
 fn losses_are_forwarded_with_their_numbers() {
     let options_of_ring = RingOptions::new().lines(8).policy(Policy::DropNewest);
@@ -254,10 +335,13 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     let failure = run(&ring, &Memory::default(), options(), 1).expect_err("it has a reader");
     assert_eq!(failure.kind, Kind::Another);
     // Another program that appends between each question and each message.
-    struct Busy;
+    struct Busy(RefCell<u64>);
     impl Engine for Busy {
         async fn last(&self) -> Result<Option<Last>, Trouble> {
-            Ok(None)
+            *self.0.borrow_mut() += 1;
+            let extent = Extent { ring: 7, first: 0, upto: 0, records: 0 };
+            let message = Ok(Message::new(extent, Encoding::None, Vec::new()));
+            Ok(Some(Last { sequence: *self.0.borrow(), message }))
         }
         async fn append(&self, _: u64, _: &Message) -> Result<u64, Trouble> {
             Err(Trouble::Overtaken)
@@ -267,7 +351,8 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     write(&other, 0..3);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let failure = runtime.expect("a runtime").block_on(async {
-        let mut forwarder = Forwarder::new(&other, Busy, options()).expect("no other reader");
+        let mut forwarder =
+            Forwarder::new(&other, Busy(RefCell::new(0)), options()).expect("no other reader");
         forwarder.run(&mut Until(u64::MAX)).await.expect_err("never first")
     });
     assert_eq!(failure.kind, Kind::Another);

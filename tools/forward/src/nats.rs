@@ -2,8 +2,10 @@
 
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind};
 use async_nats::jetstream::{self, Context};
@@ -18,6 +20,11 @@ use crate::target::Target;
 
 /// How long the server may take to acknowledge.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked, meanwhile, whether the connection was cut.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a server of several may take itself for the one that leads: NATS' leaders resign after
+/// ten seconds without the others.
+const STALENESS: Duration = Duration::from_secs(15);
 /// Bytes of a message beside its records: the subject, and headers.
 const HEADERS: usize = 4096;
 
@@ -174,9 +181,28 @@ impl Nats {
         let most = if stream > 0 { server.min(stream as usize) } else { server };
         most.saturating_sub(HEADERS)
     }
+
+    /// Which connection to a server it is, since the client began.
+    fn connection(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Comes back once this connection is no more: no acknowledgement comes over it, and to wait
+    /// for one would be a pause.
+    async fn cut(&self, connection: u64) {
+        while self.client.connection_state() == State::Connected && self.connection() == connection
+        {
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
 }
 
 impl Engine for Nats {
+    fn staleness(&self) -> Duration {
+        let replicas = self.stream.cached_info().config.num_replicas;
+        if replicas > 1 { STALENESS } else { Duration::ZERO }
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         match self.stream.get_last_raw_message_by_subject(&self.subject).await {
             Ok(found) => {
@@ -203,10 +229,18 @@ impl Engine for Nats {
         for (name, value) in message.headers() {
             publish = publish.header(name, value);
         }
+        let connection = self.connection();
         let sent = match self.context.send_publish(self.subject.clone(), publish).await {
             Ok(sent) => sent,
             Err(error) => return Err(streams::trouble(&error)),
         };
-        sent.await.map(|kept| kept.sequence).map_err(|error| streams::trouble(&error))
+        tokio::select! {
+            biased;
+            kept = sent => kept.map(|kept| kept.sequence).map_err(|error| streams::trouble(&error)),
+            () = self.cut(connection) => {
+                let sentence = "the connection was cut before a message was acknowledged";
+                Err(Trouble::Doubt(sentence.to_owned()))
+            }
+        }
     }
 }

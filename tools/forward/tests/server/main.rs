@@ -5,11 +5,15 @@
 mod bad_input;
 mod chaos;
 mod clocks;
+mod cluster;
+mod ends;
 mod formats;
 mod harness;
 mod idle;
+mod lines;
 mod many;
 mod metrics;
+mod network;
 mod outage;
 mod rings;
 mod secure;
