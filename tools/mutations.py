@@ -479,6 +479,12 @@ MUTATIONS = [
     ("forward: a server behind the others is no loss", True, "tools/forward/src/forward.rs",
      "since.elapsed() < self.engine.staleness()", "since.elapsed() < Duration::ZERO",
      [FORWARD, "--test", "faulty", "--", "a_server_that_answers_with_an_older"]),
+    ("forward: what is skipped is compared", True, "tools/forward/src/doubt.rs",
+     "sum.is_none_or(|sum| *sum == crc32c::crc32c(bytes))", "sum.is_none_or(|_| true)",
+     [FORWARD, "--lib", "--", "lines_are_known_by_position"]),
+    ("merge: a line of the future counts as of when it came", True, "tools/forward/src/merge.rs",
+     "latest.map_or(time, |latest| time.min(latest))", "latest.map_or(time, |_| time)",
+     [FORWARD, "--lib", "--", "a_clock_that_is_wrong"]),
 ]
 
 
