@@ -354,6 +354,7 @@ mod tests {
             out.iter().position(|tagged| *tagged == (String::from(subject), gap(from)))
         };
         assert!((1004..1009).all(|now| place("b", now) < place("a", now)), "{out:?}");
+        assert!((1004..1008).all(|now| place("a", now) < place("b", now + 2)), "{out:?}");
     }
 
     #[test]
