@@ -354,6 +354,22 @@ mod tests {
             out.iter().position(|tagged| *tagged == (String::from(subject), gap(from)))
         };
         assert!((1004..1009).all(|now| place("b", now) < place("a", now)), "{out:?}");
+        assert!((1004..1008).all(|now| place("a", now) < place("b", now + 2)), "{out:?}");
+    }
+
+    #[test]
+    fn a_record_waits_no_longer_than_the_skew_where_all_others_are_behind() {
+        let mut merge = Merge::new(Duration::from_secs(2));
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let gap = |from| Merged::Gap { from, to: 0 };
+        merge.arrives(at(10_000));
+        merge.push("right", Some(at(10_000)), gap(0));
+        let came = (10_001..10_010).find(|now| {
+            merge.arrives(at(*now));
+            merge.push("behind", Some(at(now - 3600)), gap(*now));
+            std::iter::from_fn(|| merge.next(false)).any(|(of, _)| of == "right")
+        });
+        assert_eq!(came, Some(10_002));
     }
 
     #[test]
