@@ -160,8 +160,11 @@ impl Reader {
         self.wake_ups
     }
 
-    /// Whether it reads in this thread alone, from now on.
-    pub(crate) fn set_staying(&self, stays: bool) {
+    /// Says that this thread, and no other, reads from now on; or, with `false`, that another may.
+    /// What this thread logs into the ring with a [`SharedWriter`](crate::SharedWriter) of this
+    /// process goes to standard error then: it would wait for itself once the ring is full. For a
+    /// loop that does as a [`LogDrain`](crate::LogDrain), which calls it.
+    pub fn set_staying(&self, stays: bool) {
         self.drain.segment().read_by.set_staying(stays);
     }
 

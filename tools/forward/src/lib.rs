@@ -4,7 +4,8 @@
 //! [`forward`] reads a [ring](linering::LineRing) and appends [messages](message::Message) to an
 //! [`Engine`](engine::Engine), of which [`Nats`](nats::Nats) is one. What a message says of itself
 //! is the only note of how far a ring came: see docs/forward.md. The programs `linering-forward`
-//! and `linering-merge` are these modules with options.
+//! and `linering-merge` are these modules with options; [`spawn`](mod@spawn) is for a program that
+//! forwards its own ring.
 
 pub mod doubt;
 pub mod engine;
@@ -14,4 +15,6 @@ pub mod merge;
 pub mod message;
 pub mod nats;
 pub mod record;
+pub mod spawn;
+pub mod start;
 pub mod target;

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use linering::LineRing;
-use linering_forward::exit::{Failure, Kind, note};
-use linering_forward::forward::{Forwarder, Options, Totals, Watch};
+use linering_forward::exit::{Failure, note};
+use linering_forward::forward::{Options, Totals, Watch};
 use linering_forward::message::Encoding;
-use linering_forward::nats::{self, Access, Create, Nats};
-use linering_forward::target::{Target, token};
+use linering_forward::nats::{Access, Create};
+use linering_forward::start::{Destination, reader, start};
+use linering_forward::target::Target;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 
 /// Forwards a ring's lines to a stream of NATS JetStream, each position once
 ///
@@ -175,27 +175,17 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
     }
     let ring = open(&args.ring)?;
     let mut watch = Progress::new(&args, stopped);
-    let subject = args.to.subject.clone().unwrap_or_else(|| subject_of(&args));
-    let Some(engine) = engine(&args, subject, &mut watch).await? else { return Ok(()) };
-    let (most, longest) = (engine.most_bytes(), ring.max_line() + 512);
-    if longest > most {
-        let sentence = format!(
-            "lines of this ring have up to {} bytes, and the server takes messages of {most}: \
-             expected a larger max_payload, or a ring with a smaller --max-line",
-            ring.max_line()
-        );
-        return Err(Failure::new(Kind::Usage, sentence));
-    }
     let options = Options {
-        // A message has one record more than that at most, and keys of those of another one.
-        message_bytes: args.message_bytes.clamp(1, (most - longest) / 2 + 1),
+        message_bytes: args.message_bytes,
         linger: args.linger.into(),
         encoding: args.compress,
         away: args.on_away.0,
         follows: args.follow,
         accepts_loss: args.accept_loss,
     };
-    let mut forwarder = Forwarder::new(&ring, engine, options)?;
+    let (reader, destination) = (reader(&ring)?, destination(&args));
+    let started = start(&ring, reader, &destination, options, &mut watch).await?;
+    let Some(mut forwarder) = started else { return Ok(()) };
     let totals = forwarder.run(&mut watch).await;
     if let Ok(totals) = &totals {
         watch.tell(totals);
@@ -215,18 +205,8 @@ fn open(path: &Path) -> Result<LineRing, Failure> {
     })
 }
 
-fn subject_of(args: &Args) -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let ring = args.ring.file_stem().unwrap_or_default().to_string_lossy();
-    format!("linering.{}.{}.{}", token(&args.site), token(host.trim()), token(&ring))
-}
-
-/// Connects, and waits for the server as `--on-away` says; `None` if it is to stop.
-async fn engine(
-    args: &Args,
-    subject: String,
-    watch: &mut Progress,
-) -> Result<Option<Nats>, Failure> {
+fn destination(args: &Args) -> Destination {
+    let name = args.ring.file_stem().unwrap_or_default().to_string_lossy();
     let access = Access {
         creds: args.creds.clone(),
         nkey: args.nkey.clone(),
@@ -236,29 +216,7 @@ async fn engine(
     };
     let (replicas, max_age, max_bytes) = (args.replicas, args.max_age.into(), args.max_bytes);
     let create = args.create.then_some(Create { replicas, max_age, max_bytes });
-    let began = Instant::now();
-    let mut is_said = false;
-    loop {
-        let trouble = match nats::connect(&args.to, &access).await? {
-            Err(trouble) => trouble,
-            Ok(client) => match Nats::open(client, &args.to, subject.clone(), create).await? {
-                Ok(engine) => return Ok(Some(engine)),
-                Err(trouble) => trouble,
-            },
-        };
-        if !std::mem::replace(&mut is_said, true) {
-            watch.say(&format!("{trouble}; it is tried again"));
-        }
-        if let Some(limit) = args.on_away.0.filter(|limit| began.elapsed() >= *limit) {
-            let limit = humantime::format_duration(limit);
-            let sentence = format!("the engine is away for {limit}: {trouble}");
-            return Err(Failure::new(Kind::Away, sentence));
-        }
-        if watch.is_stopped() {
-            return Ok(None);
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
+    Destination { access, create, ..Destination::new(args.to.clone(), &args.site, &name) }
 }
 
 /// Says how far it is.
@@ -273,10 +231,6 @@ impl Progress {
     fn new(args: &Args, stopped: Rc<Cell<Option<u8>>>) -> Self {
         let (metrics, status) = (args.metrics.clone(), args.status);
         Self { stopped, metrics, status, told: Instant::now() }
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.get().is_some()
     }
 
     fn tell(&mut self, totals: &Totals) {
@@ -315,7 +269,7 @@ impl Watch for Progress {
         if self.told.elapsed() >= Duration::from_secs(1) {
             self.tell(totals);
         }
-        self.is_stopped()
+        self.stopped.get().is_some()
     }
 
     fn say(&mut self, sentence: &str) {

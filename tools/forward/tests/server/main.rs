@@ -6,3 +6,4 @@ mod bad_input;
 mod chaos;
 mod harness;
 mod outage;
+mod service;
