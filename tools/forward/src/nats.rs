@@ -28,6 +28,8 @@ pub struct Access {
     pub nkey: Option<PathBuf>,
     /// A user's name, and the file with the password.
     pub user: Option<(String, PathBuf)>,
+    /// How that is shown to Kafka: `PLAIN` if it is not said.
+    pub sasl: Option<String>,
     /// Certificates that are trusted beside the system's.
     pub tls_ca: Option<PathBuf>,
     /// This program's certificate and its key.
@@ -197,7 +199,7 @@ impl Nats {
 }
 
 /// Whether a stream with this subject, which may have wildcards, keeps that one.
-fn takes(pattern: &str, subject: &str) -> bool {
+pub fn takes(pattern: &str, subject: &str) -> bool {
     let mut parts = subject.split('.');
     for part in pattern.split('.') {
         match (part, parts.next()) {

@@ -8,6 +8,8 @@ use tokio::time::{Instant, sleep};
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::forward::{Forwarder, Options, Totals, Watch};
+#[cfg(feature = "kafka")]
+use crate::kafka::Kafka;
 use crate::message::Message;
 use crate::nats::{self, Access, Create, Nats};
 use crate::target::{Target, token};
@@ -50,13 +52,27 @@ pub fn subject(site: &str, name: &str) -> String {
 pub enum Opened {
     /// NATS JetStream.
     Nats(Box<Nats>),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(Kafka),
 }
 
 impl Opened {
+    /// What limits a body.
+    fn limit(&self) -> &'static str {
+        match self {
+            Opened::Nats(_) => "max_payload",
+            #[cfg(feature = "kafka")]
+            Opened::Kafka(_) => "max.message.bytes",
+        }
+    }
+
     /// The longest body that it takes.
     fn most_bytes(&self) -> usize {
         match self {
             Opened::Nats(nats) => nats.most_bytes(),
+            #[cfg(feature = "kafka")]
+            Opened::Kafka(kafka) => kafka.most_bytes(),
         }
     }
 }
@@ -65,12 +81,16 @@ impl Engine for Opened {
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         match self {
             Opened::Nats(nats) => nats.last().await,
+            #[cfg(feature = "kafka")]
+            Opened::Kafka(kafka) => kafka.last().await,
         }
     }
 
     async fn append(&self, after: u64, message: &Message) -> Result<u64, Trouble> {
         match self {
             Opened::Nats(nats) => nats.append(after, message).await,
+            #[cfg(feature = "kafka")]
+            Opened::Kafka(kafka) => kafka.append(after, message).await,
         }
     }
 }
@@ -109,8 +129,9 @@ pub async fn start(
     if longest > most {
         let sentence = format!(
             "lines of this ring have up to {} bytes, and the server takes messages of {most}: \
-             expected a larger max_payload, or a ring with a smaller --max-line",
-            ring.max_line()
+             expected a larger {}, or a ring with a smaller --max-line",
+            ring.max_line(),
+            engine.limit()
         );
         return Err(Failure::new(Kind::Usage, sentence));
     }
@@ -148,6 +169,14 @@ async fn open(
 
 async fn try_open(destination: &Destination) -> Result<Result<Opened, Trouble>, Failure> {
     let Destination { target, subject, access, create } = destination;
+    #[cfg(feature = "kafka")]
+    if target.is_kafka() {
+        let opened = Kafka::open(target, access, subject, *create).await?;
+        return Ok(opened.map(Opened::Kafka));
+    }
+    if access.sasl.is_some() {
+        return Err(Failure::new(Kind::Usage, "--sasl is of Kafka, expected none for NATS"));
+    }
     let client = match nats::connect(target, access).await? {
         Ok(client) => client,
         Err(trouble) => return Ok(Err(trouble)),

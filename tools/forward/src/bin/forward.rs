@@ -38,7 +38,7 @@ struct Args {
     #[arg(value_name = "RING")]
     ring: PathBuf,
 
-    /// Where it goes: nats://HOST[:PORT][,HOST…]/STREAM[/SUBJECT]
+    /// Where it goes: nats://HOST[:PORT][,HOST…]/STREAM[/SUBJECT], or kafka://…/TOPIC[/SUBJECT]
     ///
     /// SUBJECT is linering.SITE.HOST.RING without it: the site, this machine's name, the ring's.
     #[arg(long, value_name = "TARGET")]
@@ -104,6 +104,11 @@ struct Args {
     /// A file whose first line is the user's password
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
+
+    /// How the password is shown to Kafka: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (PLAIN without it)
+    #[arg(long, value_name = "MECHANISM", requires = "user")]
+    #[arg(value_parser = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])]
+    sasl: Option<String>,
 
     /// Trust the certificates of this file too
     #[arg(long, value_name = "FILE")]
@@ -211,6 +216,7 @@ fn destination(args: &Args) -> Destination {
         creds: args.creds.clone(),
         nkey: args.nkey.clone(),
         user: args.user.clone().zip(args.password_file.clone()),
+        sasl: args.sasl.clone(),
         tls_ca: args.tls_ca.clone(),
         tls_cert: args.tls_cert.clone().zip(args.tls_key.clone()),
     };
