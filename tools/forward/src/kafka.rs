@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After what time they abort a transaction by themselves: a start of another ring's forwarder may
 /// wait for it.
 const TRANSACTION: Duration = Duration::from_secs(10);
+/// In what time a client hands out what it was told before.
+const TOLD: Duration = Duration::from_millis(50);
 /// Bytes of a message beside its records: key, headers, and the batch that it is.
 const HEADERS: usize = 4096;
 /// What brokers take if they do not say it.
@@ -40,10 +42,18 @@ const BACK: (i64, i64) = (8, 32_768);
 pub(crate) struct Told {
     /// What became of the last message.
     delivered: Mutex<Option<Result<i64, KafkaError>>>,
+    /// Why a connection has failed last.
+    failed: Mutex<Option<String>>,
 }
 
 impl ClientContext for Told {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, _: RDKafkaLogLevel, what: &str, sentence: &str) {
+        if what == "FAIL" {
+            // Behind the name of the thread.
+            let sentence = sentence.split_once("]: ").map_or(sentence, |(_, rest)| rest);
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(sentence.into());
+        }
+    }
 
     fn error(&self, _: KafkaError, _: &str) {}
 }
@@ -83,6 +93,7 @@ pub(crate) fn config(target: &Target, access: &Access) -> Result<ClientConfig, F
     let servers: Vec<&str> = servers.collect();
     let mut config = ClientConfig::new();
     config
+        .set_log_level(RDKafkaLogLevel::Info)
         .set("bootstrap.servers", servers.join(","))
         .set("client.id", "linering-forward")
         .set("socket.connection.setup.timeout.ms", PATIENCE.as_millis().to_string())
@@ -132,7 +143,20 @@ pub(crate) fn partitions(
         |error: &dyn std::fmt::Display| format!("cannot ask for the topic {topic}: {error}");
     let metadata = match consumer.fetch_metadata(Some(topic), PATIENCE) {
         Ok(metadata) => metadata,
-        Err(error) => return refused(&error, cannot(&error)).map(Err),
+        Err(error) => {
+            // Why the connection has failed, which that error does not say.
+            let (mut worst, began) = (error.clone(), Instant::now());
+            while began.elapsed() < TOLD {
+                if let Some(Err(error)) = consumer.poll(TOLD / 10)
+                    && matches!(trouble(&error, String::new()), Trouble::Refused(_))
+                {
+                    worst = error;
+                }
+            }
+            let mut why = consumer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
+            let why = why.take().unwrap_or_else(|| error.to_string());
+            return refused(&worst, cannot(&why)).map(Err);
+        }
     };
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Ok(Ok(None));
@@ -171,6 +195,7 @@ fn trouble(error: &KafkaError, sentence: String) -> Trouble {
             | Code::TransactionalIdAuthorizationFailed
             | Code::SaslAuthenticationFailed
             | Code::Authentication
+            | Code::SSL
             | Code::UnsupportedVersion
             | Code::UnsupportedFeature,
         ) => Trouble::Refused(sentence),
@@ -331,7 +356,8 @@ async fn make(config: &ClientConfig, topic: &str, create: Create) -> Result<Trou
 /// By the topic's configuration; 1 MB if that is not told.
 async fn most_bytes(config: &ClientConfig, topic: &str) -> Result<usize, Failure> {
     let admin: AdminClient<Told> = client(config)?;
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+    // A broker that does not know the question may not answer it.
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE / 2));
     let described = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
     let described = described.ok().and_then(|mut all| all.pop()).and_then(Result::ok);
     let value = |name| described.as_ref()?.get(name)?.value.clone();

@@ -5,6 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use linering::{LineRing, Options};
+use linering_forward::engine::Engine;
+use linering_forward::kafka::Kafka;
+use linering_forward::message::{Encoding, Extent, Message};
+use linering_forward::nats::Access;
+use linering_forward::target::Target;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -164,4 +169,41 @@ fn what_the_broker_or_the_usage_lacks_is_one_sentence_and_the_ring_keeps_its_lin
     write(&made, &["three"]);
     let other = format!("kafka://{}/OTHER", broker.address());
     assert_fails(&run(&other, &MADE), 5, "has no message of this ring");
+}
+
+/// This broker cuts the connection of one that is fenced.
+#[test]
+fn a_new_forwarder_fences_the_one_before() {
+    let broker = Broker::start();
+    make_topic(&broker, "LINES", 1);
+    let target: Target = broker.target().parse().expect("a target");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let message = |first| {
+        let extent = Extent { ring: 1, first, upto: first + 1, records: 0 };
+        Message::new(extent, Encoding::None, Vec::new())
+    };
+    runtime.expect("a runtime").block_on(async {
+        let open = async |subject| {
+            let opened = Kafka::open(&target, &Access::default(), subject, None).await;
+            opened.expect("all is as it should be").expect("it answers")
+        };
+        let last = async |engine: &Kafka| {
+            let last = engine.last().await.expect("it answers");
+            last.map(|last| last.message.expect("a ring's").extent.first)
+        };
+        let (a, b) = (open("linering.a").await, open("linering.a").await);
+        assert_eq!(last(&a).await, None);
+        a.append(0, &message(0)).await.expect("nothing came in between");
+        assert_eq!(last(&b).await, Some(0));
+        a.append(1, &message(1)).await.expect_err("it is fenced");
+        assert_eq!(last(&b).await, Some(0));
+        b.append(1, &message(2)).await.expect("the other is fenced");
+        // The other way round; and one of another subject fences none.
+        assert_eq!(last(&a).await, Some(2));
+        let other = open("linering.other").await;
+        assert_eq!(last(&other).await, None);
+        a.append(2, &message(3)).await.expect("it is its own");
+        b.append(2, &message(4)).await.expect_err("it is fenced");
+        assert_eq!(last(&b).await, Some(3));
+    });
 }
