@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::exit::{Failure, Kind};
-use crate::kafka::{Told, client, config, message_of, partitions};
+use crate::kafka_client::{Told, client, config, message_of, partitions};
 use crate::message::{Message, Unreadable};
 use crate::nats::Access;
 use crate::target::Target;

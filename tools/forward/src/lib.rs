@@ -15,6 +15,8 @@ pub mod forward;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kafka")]
+mod kafka_client;
+#[cfg(feature = "kafka")]
 pub mod kafka_merge;
 pub mod merge;
 pub mod message;

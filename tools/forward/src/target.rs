@@ -83,6 +83,13 @@ mod tests {
             let found = text.parse::<Target>().expect_err(text);
             assert!(found.contains(error), "{found}");
         }
+        let kafka = "kafka://a,b:9093/LINES".parse::<Target>();
+        if cfg!(feature = "kafka") {
+            assert!(kafka.expect("a target").is_kafka() && !target.is_kafka());
+        } else {
+            let found = kafka.expect_err("it is not built in");
+            assert!(found.contains("is not in this build, expected one with it:"), "{found}");
+        }
         assert_eq!([token("a.b c*"), token("")], ["a-b-c-", "-"]);
     }
 }
