@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,8 +15,11 @@ use crate::message::{Message, Unreadable};
 use crate::nats::Access;
 use crate::target::Target;
 
-/// How long one look at a partition waits for more.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long one look at a partition waits for more: before it was at its end, and later, when each
+/// is looked at in its turn.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(5));
+/// How long nothing comes until that is an end too.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A topic that is read from its beginning, what is committed of it.
 ///
@@ -27,6 +30,8 @@ pub struct Topic {
     partitions: Vec<Partition>,
     /// It was at the end of each partition once.
     has_come: bool,
+    /// When a message came last.
+    heard: Instant,
 }
 
 impl std::fmt::Debug for Topic {
@@ -49,7 +54,7 @@ pub enum Next {
     Message(String, Result<Message, Unreadable>),
     /// Nothing, and it is at no end.
     Nothing,
-    /// Each partition is at its end; or, later, nothing came in any of them.
+    /// Each partition is at its end; or, later, nothing came for a second.
     End,
 }
 
@@ -89,7 +94,7 @@ impl Topic {
             })?;
             all.push(Partition { queue, time: i64::MIN, is_at_end: false });
         }
-        Ok(Self { consumer, partitions: all, has_come: false })
+        Ok(Self { consumer, partitions: all, has_come: false, heard: Instant::now() })
     }
 
     /// The next message. Waits for a moment.
@@ -112,15 +117,16 @@ impl Topic {
             .collect();
         let Some((was_at_end, _, number)) = order.first().copied() else { return Ok(Next::End) };
         if was_at_end {
-            // All are: later each is looked at in its turn.
+            // All are.
+            let is_end = !self.has_come || self.heard.elapsed() >= IDLE;
             self.has_come = true;
             for partition in &mut self.partitions {
                 partition.is_at_end = false;
             }
-            return Ok(Next::End);
+            return Ok(if is_end { Next::End } else { Next::Nothing });
         }
         let partition = &mut self.partitions[number];
-        match partition.queue.poll(LOOK) {
+        match partition.queue.poll(if self.has_come { LOOKS.1 } else { LOOKS.0 }) {
             None => {
                 partition.is_at_end = self.has_come;
                 Ok(Next::Nothing)
@@ -132,6 +138,7 @@ impl Topic {
             Some(Err(error)) if is_passing(&error) => Ok(Next::Nothing),
             Some(Err(error)) => Err(Failure::failed(format!("cannot read the topic: {error}"))),
             Some(Ok(message)) => {
+                self.heard = Instant::now();
                 partition.time = message.timestamp().to_millis().unwrap_or(partition.time);
                 let key = String::from_utf8_lossy(message.key().unwrap_or(b"-")).into_owned();
                 Ok(Next::Message(key, message_of(&message)))

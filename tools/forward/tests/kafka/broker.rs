@@ -1,6 +1,7 @@
 //! The programs against a broker.
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-use crate::harness::{Broker, MADE, assert_fails, err, forward, merged, ring, write};
+use crate::harness::{Broker, MADE, PATIENCE, assert_fails, err, forward, merged, ring, write};
 
 fn content(writer: usize, number: u64) -> String {
     // Each twentieth line has four parts.
@@ -169,6 +170,40 @@ fn what_the_broker_or_the_usage_lacks_is_one_sentence_and_the_ring_keeps_its_lin
     write(&made, &["three"]);
     let other = format!("kafka://{}/OTHER", broker.address());
     assert_fails(&run(&other, &MADE), 5, "has no message of this ring");
+}
+
+#[test]
+fn a_merge_that_follows_prints_what_comes() {
+    let broker = Broker::start();
+    let path = broker.path("a.ring");
+    let made = ring(&path, 64);
+    let run = || {
+        let output = forward(&path, &broker.target(), &MADE).output().expect("it runs");
+        assert!(output.status.success(), "{}", err(&output));
+    };
+    write(&made, &["one"]);
+    run();
+    let mut merge = Command::new(env!("CARGO_BIN_EXE_linering-merge"))
+        .args(["--from", &broker.target(), "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let printed = BufReader::new(merge.stdout.take().expect("piped"));
+    let (sender, lines) = std::sync::mpsc::channel();
+    let reading =
+        std::thread::spawn(move || printed.lines().try_for_each(|line| sender.send(line)));
+    let wait_for = |text: &str| {
+        let is_it = |line: &str| line.ends_with(text);
+        while !is_it(&lines.recv_timeout(PATIENCE).expect("it goes on").expect("text")) {}
+    };
+    wait_for(": one");
+    write(&made, &["two"]);
+    run();
+    wait_for(": two");
+    merge.kill().expect("it is ours");
+    merge.wait().expect("it is ours");
+    // Its receiver is here still: all that it had printed was taken.
+    assert!(reading.join().expect("no panic").is_ok());
 }
 
 /// This broker cuts the connection of one that is fenced.
