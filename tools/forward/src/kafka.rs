@@ -97,7 +97,7 @@ impl Kafka {
         let most_bytes = most_bytes(&config, &topic).await?;
         let mut producers = config.clone();
         producers
-            .set("transactional.id", subject)
+            .set("transactional.id", format!("{subject}/{topic}"))
             .set("transaction.timeout.ms", TRANSACTION.as_millis().to_string())
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
             .set("socket.timeout.ms", PATIENCE.as_millis().to_string())
