@@ -14,6 +14,8 @@ pub enum Verdict {
     Send(u64),
     /// The engine has it.
     Skip,
+    /// The engine has another line at its position: a copy of the ring was forwarded.
+    Other,
 }
 
 /// What the engine has: lines by their positions; what has no position by its key.
@@ -26,6 +28,8 @@ pub struct Known {
     /// The number after the last line or loss of each cell.
     next: HashMap<u16, u64>,
     ends: HashSet<EndKey>,
+    /// The checksum of each whole line, by its position.
+    sums: HashMap<u64, u32>,
 }
 
 /// Whether number `a` comes before number `b`; they begin again after 2^48 - 1.
@@ -47,8 +51,14 @@ impl Known {
     }
 
     fn add(&mut self, record: &Record) {
-        let next = match record.what {
-            What::Line { .. } => record.number + 1,
+        let next = match &record.what {
+            What::Line { bytes, truncated, unfinished, .. } => {
+                // What was cut off may come otherwise to another reader.
+                if !truncated && !unfinished {
+                    self.sums.insert(record.position, crc32c::crc32c(bytes));
+                }
+                record.number + 1
+            }
             What::Lost { lines, .. } => record.number + lines,
             What::Ended { .. } | What::Known => {
                 self.ends.insert((record.cell, record.number, record.writer_id));
@@ -103,7 +113,21 @@ impl Known {
     /// What is to be done with a line of one slot.
     #[inline]
     pub fn of_ref(&self, line: &LineRef<'_>) -> Verdict {
-        if self.has_position(line.position()) { Verdict::Skip } else { Verdict::Send(0) }
+        if self.has_position(line.position()) {
+            return self.of_known(line.position(), line.bytes());
+        }
+        Verdict::Send(0)
+    }
+
+    /// What is to be done with a line whose position it has.
+    #[cold]
+    fn of_known(&self, position: u64, bytes: &[u8]) -> Verdict {
+        let sum = self.sums.get(&position);
+        if sum.is_none_or(|sum| *sum == crc32c::crc32c(bytes)) {
+            Verdict::Skip
+        } else {
+            Verdict::Other
+        }
     }
 
     /// What is to be done with this item.
@@ -113,7 +137,12 @@ impl Known {
             Item::Line(line) if line.truncated => {
                 self.has_position(line.position) && self.has_number(line.cell, line.number)
             }
-            Item::Line(line) => self.has_position(line.position),
+            Item::Line(line) => {
+                if self.has_position(line.position) && !line.unfinished {
+                    return self.of_known(line.position, &line.bytes);
+                }
+                self.has_position(line.position)
+            }
             Item::Damaged { position } => self.has_position(*position),
             Item::Ended(ended) => {
                 let key = (ended.cell, ended.first, ended.writer_id);
@@ -145,6 +174,7 @@ mod tests {
             upto: Some(10),
             next: [(1, 5)].into(),
             ends: [(Some(1), 2, 0), (None, 0, 7)].into(),
+            sums: [(8, crc32c::crc32c(b""))].into(),
         }
     }
 
@@ -160,6 +190,10 @@ mod tests {
         assert_eq!(line(10, 5, false), Verdict::Send(0));
         assert_eq!(line(9, 4, true), Verdict::Skip);
         assert_eq!(line(9, 5, true), Verdict::Send(0), "it came late");
+        assert_eq!(line(8, 3, false), Verdict::Skip);
+        let mut other = Line::new("another");
+        (other.position, other.cell) = (8, 1);
+        assert_eq!(known().of_item(&other.into()), Verdict::Other);
     }
 
     #[test]

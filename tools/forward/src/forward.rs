@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::doubt::{Known, Verdict};
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
+use crate::json;
 use crate::message::{Encoding, Extent, Message};
 use crate::record;
 
@@ -74,6 +75,11 @@ pub trait Watch {
         false
     }
 
+    /// Whether more may come into a ring that is over, of one that follows it.
+    fn goes_on(&mut self) -> bool {
+        true
+    }
+
     /// It is in doubt, or the engine is back.
     fn say(&mut self, sentence: &str);
 }
@@ -94,6 +100,9 @@ struct Page {
 struct Source {
     reader: Reader,
     message_bytes: usize,
+    is_json: bool,
+    /// Where the engine has another line.
+    other_at: Option<u64>,
     /// A quarter of the ring: its writers need the rest while this is on its way.
     most_items: usize,
 }
@@ -126,10 +135,21 @@ impl Source {
             if verdict != Verdict::Skip && page.items > 0 && page.count == 0 {
                 break;
             }
+            if verdict == Verdict::Other {
+                self.other_at = Some(match &item {
+                    Ok(line) => line.position(),
+                    Err(other) => other.line().map_or(0, |line| line.position),
+                });
+                break;
+            }
             if let Verdict::Send(skipped) = verdict {
+                let from = page.records.len();
                 match &item {
                     Ok(line) => record::add_ref(&mut page.records, line),
                     Err(other) => record::add_item(&mut page.records, other, skipped),
+                }
+                if self.is_json {
+                    json::replace(&mut page.records, from);
                 }
                 page.count += 1;
             }
@@ -155,6 +175,7 @@ pub struct Forwarder<E> {
     tail: u64,
     engine: E,
     options: Options,
+    has_asked: bool,
     totals: Totals,
     /// Since when it is in doubt without having sent anything.
     away_since: Option<Instant>,
@@ -194,13 +215,20 @@ impl<E: Engine> Forwarder<E> {
         let most_items = (statistics.lines as usize / 4).max(1);
         let totals = Totals { upto: reader.position(), ..Totals::default() };
         Ok(Self {
-            source: Source { reader, message_bytes, most_items },
+            source: Source {
+                reader,
+                message_bytes,
+                is_json: options.encoding.is_json(),
+                other_at: None,
+                most_items,
+            },
             ring: ring.identity(),
             start: statistics.first,
             accepted: totals.upto,
             tail: statistics.next,
             engine,
             options,
+            has_asked: false,
             totals,
             away_since: None,
             pause: PAUSES.0,
@@ -217,6 +245,7 @@ impl<E: Engine> Forwarder<E> {
         loop {
             let Some(last) = self.ask(watch).await? else { return Ok(self.totals) };
             let (after, first, mut known) = self.know(last)?;
+            self.has_asked = true;
             // A message of its own may have been late: one of another program brings it no further.
             if first != self.totals.upto {
                 overtaken = 0;
@@ -296,9 +325,19 @@ impl<E: Engine> Forwarder<E> {
         let message = last.message.map_err(|sentence| {
             Failure::failed(format!("{sentence}; expected a subject that only forwarders write to"))
         })?;
-        let Extent { ring, upto, .. } = message.extent;
+        let Extent { ring, first, upto, .. } = message.extent;
         if ring != self.ring {
             return self.begin(last.sequence, position);
+        }
+        // Of one message it may not know yet, its own or that of the forwarder before; and the
+        // engine has nothing that the ring had not.
+        let is_after = |a: u64, b: u64| (a.wrapping_sub(b) as i64) > 0;
+        let is_ahead = match self.has_asked {
+            true => is_after(first, self.totals.upto),
+            false => is_after(upto, self.tail),
+        };
+        if is_ahead && !self.options.accepts_loss {
+            return Err(other_line(upto.wrapping_sub(1)));
         }
         if (position.wrapping_sub(upto) as i64) > 0 {
             self.lose("has lost what it acknowledged", upto, position)?;
@@ -344,8 +383,12 @@ impl<E: Engine> Forwarder<E> {
             let upto = batch.map_err(Failure::failed)?.upto_of(sending.items);
             if sending.count > 0 {
                 let (ring, first) = (self.ring, self.totals.upto);
-                sending.count += known.pass_on(&mut sending.records);
-                let extent = Extent { ring, first, upto, records: sending.count };
+                let from = sending.records.len();
+                let keys = known.pass_on(&mut sending.records);
+                if self.source.is_json {
+                    json::replace(&mut sending.records, from);
+                }
+                let extent = Extent { ring, first, upto, records: sending.count + keys };
                 let bytes = sending.records.len() as u64;
                 let message = Message::new(extent, self.options.encoding, sending.records);
                 match self.append(after, &message, sending.items, &mut page, known).await? {
@@ -409,14 +452,18 @@ impl<E: Engine> Forwarder<E> {
                 return Ok(false);
             }
             source.add(page, 0, known).map_err(Failure::failed)?;
+            if let Some(position) = source.other_at {
+                return Err(other_line(position));
+            }
             let is_old = page.began.is_some_and(|began| began.elapsed() >= linger);
             let is_known = page.items > 0 && page.count == 0;
             if source.has_enough(page) || is_old || is_known {
                 return Ok(true);
             }
             let reader = &mut source.reader;
-            let is_over = reader.is_over() && !self.options.follows;
-            if page.items == 0 && (is_over || watch.ends_idle()) {
+            let follows = self.options.follows;
+            let is_over = page.items == 0 && reader.is_over();
+            if page.items == 0 && watch.ends_idle() || is_over && !(follows && watch.goes_on()) {
                 return Ok(false);
             }
             // The client works meanwhile.
@@ -426,6 +473,14 @@ impl<E: Engine> Forwarder<E> {
             }
         }
     }
+}
+
+fn other_line(position: u64) -> Failure {
+    let sentence = format!(
+        "another forwarder has sent other lines as this ring's, up to position {position}: \
+         expected no copy of the ring to be forwarded to the same subject"
+    );
+    Failure::new(Kind::Another, sentence)
 }
 
 #[cfg(test)]

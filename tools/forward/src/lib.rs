@@ -8,10 +8,12 @@
 //! and `linering-merge` are these modules with options; [`spawn`](mod@spawn) is for a program that
 //! forwards its own ring.
 
+pub mod access;
 pub mod doubt;
 pub mod engine;
 pub mod exit;
 pub mod forward;
+pub mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kafka")]
@@ -20,8 +22,10 @@ mod kafka_client;
 pub mod kafka_merge;
 pub mod merge;
 pub mod message;
+pub mod metrics;
 pub mod nats;
 pub mod record;
 pub mod spawn;
 pub mod start;
+pub mod stream;
 pub mod target;

@@ -2,15 +2,19 @@
 //! place.
 //!
 //! Each ring's own order is kept. Between rings there is only the time that each machine's clock
-//! said: a record waits until one came that is younger by the `skew`, so clocks may differ by that.
+//! said: a record waits until one came that is younger by the `skew`, so clocks may differ by that,
+//! or for as long by the engine's clock. One of the future, by that clock, counts as of `skew`
+//! after it came: a clock that was wrong for a moment holds nothing back, and spoils no other
+//! ring's order.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use crate::doubt::Known;
+use crate::json as lines;
 use crate::message::{Extent, Message, Unreadable};
-use crate::record::{Record, What};
+use crate::record::{self, Record, What};
 
 /// What a merge hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Merge {
     /// The time that each subject is at: its order is kept, whatever its clock says.
     times: HashMap<String, SystemTime>,
     newest: SystemTime,
+    /// When the engine got what is added, by its own clock.
+    arrived: Option<SystemTime>,
     waiting: BinaryHeap<Reverse<Waiting>>,
     added: u64,
 }
@@ -54,6 +60,7 @@ pub struct Merge {
 struct Waiting {
     time: SystemTime,
     order: u64,
+    arrived: Option<SystemTime>,
     tagged: Tagged,
 }
 
@@ -85,9 +92,15 @@ impl Merge {
             chains: HashMap::new(),
             times: HashMap::new(),
             newest: SystemTime::UNIX_EPOCH,
+            arrived: None,
             waiting: BinaryHeap::new(),
             added: 0,
         }
+    }
+
+    /// What is added from now on came to the engine then, by its clock.
+    pub fn arrives(&mut self, time: SystemTime) {
+        self.arrived = self.arrived.max(Some(time));
     }
 
     /// Adds a message of this subject.
@@ -130,18 +143,26 @@ impl Merge {
 
     fn push(&mut self, subject: &str, time: Option<SystemTime>, merged: Merged) {
         let at = self.times.entry(subject.to_owned()).or_insert(SystemTime::UNIX_EPOCH);
+        let latest = self.arrived.and_then(|arrived| arrived.checked_add(self.skew));
+        let time = time.map(|time| latest.map_or(time, |latest| time.min(latest)));
         let time = time.map_or(*at, |time| time.max(*at));
         *at = time;
         self.newest = self.newest.max(time);
         self.added += 1;
-        let waiting = Waiting { time, order: self.added, tagged: (subject.to_owned(), merged) };
+        let (order, arrived) = (self.added, self.arrived);
+        let waiting = Waiting { time, order, arrived, tagged: (subject.to_owned(), merged) };
         self.waiting.push(Reverse(waiting));
     }
 
     /// The next record that has waited long enough; `at_end`, the next one there is.
     pub fn next(&mut self, at_end: bool) -> Option<Tagged> {
         let Reverse(first) = self.waiting.peek()?;
-        let is_due = at_end || first.time + self.skew <= self.newest;
+        let has_waited = |since: Option<SystemTime>, now: Option<SystemTime>| {
+            since.and_then(|since| since.checked_add(self.skew)).is_some_and(|due| Some(due) <= now)
+        };
+        let is_due = at_end
+            || has_waited(Some(first.time), Some(self.newest))
+            || has_waited(first.arrived, self.arrived);
         if is_due { self.waiting.pop().map(|Reverse(waiting)| waiting.tagged) } else { None }
     }
 }
@@ -166,9 +187,9 @@ pub fn short((subject, merged): &Tagged) -> Vec<u8> {
             line.extend_from_slice(format!("{subject}: -- {unreadable} --").as_bytes());
         }
         Merged::Record(record) => {
-            if let Some(time) = record.time {
-                let time = humantime::format_rfc3339_millis(time);
-                line.extend_from_slice(format!("{time} ").as_bytes());
+            if let Some(time) = record.time.and_then(lines::time) {
+                // To the millisecond.
+                line.extend_from_slice(format!("{}Z ", &time[..time.len() - 4]).as_bytes());
             }
             line.extend_from_slice(subject.as_bytes());
             if !record.label.is_empty() {
@@ -199,7 +220,7 @@ pub fn json((subject, merged): &Tagged) -> serde_json::Value {
             json!({"subject": subject, "unreadable": unreadable.to_string()})
         }
         Merged::Record(record) => {
-            let time = record.time.map(|time| humantime::format_rfc3339_micros(time).to_string());
+            let time = record.time.and_then(lines::time);
             let mut object = json!({
                 "subject": subject,
                 "time": time,
@@ -207,18 +228,25 @@ pub fn json((subject, merged): &Tagged) -> serde_json::Value {
                 "label": record.label,
             });
             let more = match &record.what {
-                What::Line { bytes, stream, level, truncated, unfinished, .. } => json!({
-                    "position": record.position,
-                    "text": String::from_utf8_lossy(bytes),
-                    "stream": format!("{stream:?}").to_lowercase(),
-                    "level": format!("{level:?}").to_lowercase(),
-                    "truncated": truncated,
-                    "unfinished": unfinished,
-                }),
+                What::Line { bytes, stream, level, truncated, unfinished, .. } => {
+                    let (text, lossy) = lines::text_and_bytes(bytes);
+                    let mut line = json!({
+                        "position": record.position,
+                        "text": text,
+                        "stream": stream.as_str(),
+                        "level": level.as_str(),
+                        "truncated": truncated,
+                        "unfinished": unfinished,
+                    });
+                    if let Some(bytes) = lossy {
+                        (line["lossy"], line["bytes"]) = (true.into(), bytes.into());
+                    }
+                    line
+                }
                 What::Lost { lines, .. } => json!({"lost": lines}),
                 What::Ended { end, next, .. } => json!({
                     "ended": format!("{end:?}").to_lowercase(),
-                    "lines": next.wrapping_sub(record.number) & ((1 << 48) - 1),
+                    "lines": record::lines_between(record.number, *next),
                 }),
                 What::Damaged | What::Known => json!({"damaged": record.position}),
             };
@@ -297,5 +325,44 @@ mod tests {
         let rest: Vec<_> = std::iter::from_fn(|| merge.next(true)).collect();
         let expected = [("a", 10), ("a", 9), ("b", 11)].map(|(of, at)| (of.to_owned(), gap(at)));
         assert_eq!(rest, expected, "each one's own order is kept");
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_holds_nothing_back_and_keeps_others_in_order() {
+        let mut merge = Merge::new(Duration::from_secs(2));
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let gap = |from| Merged::Gap { from, to: 0 };
+        let mut out = Vec::new();
+        // Clock a is in the far future once, and from 1010 on; clock c is an hour back.
+        for now in 1000..1100 {
+            merge.arrives(at(now));
+            let of_a = if now == 1000 || now >= 1010 { u64::MAX >> 30 } else { now };
+            merge.push("a", Some(at(of_a)), gap(now));
+            // b's message comes late, by less than the skew.
+            merge.push("b", Some(at(now - 1)), gap(now));
+            merge.push("c", Some(at(now.saturating_sub(3600))), gap(now));
+            out.extend(std::iter::from_fn(|| merge.next(false)));
+            assert!(merge.waiting.len() <= 12, "at {now}: {:?}", merge.waiting);
+        }
+        out.extend(std::iter::from_fn(|| merge.next(true)));
+        for subject in ["a", "b", "c"] {
+            let of: Vec<_> = out.iter().filter(|(of, _)| of == subject).map(|it| &it.1).collect();
+            assert!(of.iter().copied().eq((1000..1100).map(gap).collect::<Vec<_>>().iter()));
+        }
+        // From 1003 to 1009 a is right again: b's lines of a second before come first.
+        let place = |subject, from| {
+            out.iter().position(|tagged| *tagged == (String::from(subject), gap(from)))
+        };
+        assert!((1004..1009).all(|now| place("b", now) < place("a", now)), "{out:?}");
+    }
+
+    #[test]
+    fn no_time_or_skew_is_too_large() {
+        let mut merge = Merge::new(Duration::MAX);
+        merge.arrives(SystemTime::now());
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60);
+        merge.push("a", Some(far), Merged::Gap { from: 0, to: 1 });
+        assert_eq!(merge.next(false), None);
+        assert!(merge.next(true).is_some());
     }
 }

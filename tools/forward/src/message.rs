@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::json;
 use crate::record::{self, NoRecord, Record};
 
 /// The header that says which records they are, as [`Extent`] shows it.
 pub const EXTENT: &str = "Linering";
-/// The header that says how the body is encoded: `none` or `zstd`.
+/// The header that says how the body is encoded: `none`, `zstd`, `json` or `json+zstd`.
 pub const ENCODING: &str = "Linering-Encoding";
 /// The header that has the CRC-32C of the body as it was sent, in hexadecimal.
 pub const SUM: &str = "Linering-Crc32c";
@@ -51,11 +52,37 @@ impl FromStr for Extent {
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
-    /// As it is.
+    /// [Records](record) as they are.
     #[default]
     None,
-    /// By zstd.
+    /// These, by zstd.
     Zstd,
+    /// [JSON lines](json).
+    Json,
+    /// These, by zstd.
+    JsonZstd,
+}
+
+impl Encoding {
+    /// Whether records are JSON lines.
+    pub fn is_json(self) -> bool {
+        matches!(self, Encoding::Json | Encoding::JsonZstd)
+    }
+
+    /// Whether it is by zstd.
+    pub fn is_zstd(self) -> bool {
+        matches!(self, Encoding::Zstd | Encoding::JsonZstd)
+    }
+
+    /// JSON lines or not, compressed as this one is.
+    pub fn with_json(self, is_json: bool) -> Self {
+        match (is_json, self.is_zstd()) {
+            (false, false) => Encoding::None,
+            (false, true) => Encoding::Zstd,
+            (true, false) => Encoding::Json,
+            (true, true) => Encoding::JsonZstd,
+        }
+    }
 }
 
 impl fmt::Display for Encoding {
@@ -63,6 +90,8 @@ impl fmt::Display for Encoding {
         f.write_str(match self {
             Encoding::None => "none",
             Encoding::Zstd => "zstd",
+            Encoding::Json => "json",
+            Encoding::JsonZstd => "json+zstd",
         })
     }
 }
@@ -74,7 +103,9 @@ impl FromStr for Encoding {
         match text {
             "none" => Ok(Encoding::None),
             "zstd" => Ok(Encoding::Zstd),
-            _ => Err(Unreadable(format!("the encoding {text:?}, expected none or zstd"))),
+            "json" => Ok(Encoding::Json),
+            "json+zstd" => Ok(Encoding::JsonZstd),
+            _ => Err(Unreadable(format!("the encoding {text:?}, expected none, zstd or json"))),
         }
     }
 }
@@ -105,12 +136,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// Of these records.
+    /// Of these records, or of these JSON lines, as the encoding says.
     pub fn new(extent: Extent, encoding: Encoding, records: Vec<u8>) -> Self {
-        let body = match encoding {
-            Encoding::None => records,
+        let body = if encoding.is_zstd() {
             // Level 1: compressing is to be faster than a network.
-            Encoding::Zstd => zstd::bulk::compress(&records, 1).expect("memory to compress into"),
+            zstd::bulk::compress(&records, 1).expect("memory to compress into")
+        } else {
+            records
         };
         Self { extent, encoding, sum: crc32c::crc32c(&body), body }
     }
@@ -149,15 +181,19 @@ impl Message {
     ///
     /// They are not as many as it says, or one is none.
     pub fn records(&self) -> Result<Vec<Record>, Unreadable> {
-        let body = match self.encoding {
-            Encoding::None => std::borrow::Cow::Borrowed(&self.body[..]),
-            Encoding::Zstd => zstd::bulk::decompress(&self.body, MOST_BYTES)
+        let body = if self.encoding.is_zstd() {
+            zstd::bulk::decompress(&self.body, MOST_BYTES)
                 .map_err(|error| Unreadable(format!("its body: {error}")))?
-                .into(),
+                .into()
+        } else {
+            std::borrow::Cow::Borrowed(&self.body[..])
         };
         let mut rest = &body[..];
-        let records: Result<Vec<Record>, NoRecord> =
-            std::iter::from_fn(|| record::take(&mut rest)).collect();
+        let records: Result<Vec<Record>, NoRecord> = if self.encoding.is_json() {
+            json::records(rest)
+        } else {
+            std::iter::from_fn(|| record::take(&mut rest)).collect()
+        };
         let records = records.map_err(|NoRecord| Unreadable("a record of it is none".into()))?;
         let (found, expected) = (records.len() as u64, self.extent.records);
         if found != expected {
@@ -184,7 +220,7 @@ mod tests {
     #[test]
     fn a_body_that_changed_is_none() {
         let extent = Extent { ring: 1, first: 0, upto: 0, records: 0 };
-        for encoding in [Encoding::None, Encoding::Zstd] {
+        for encoding in [Encoding::None, Encoding::Zstd, Encoding::Json, Encoding::JsonZstd] {
             let message = Message::new(extent, encoding, Vec::new());
             let headers = message.headers();
             let header =
@@ -201,8 +237,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_bytes_there_are_none_are_a_panic(body: Vec<u8>, is_zstd: bool, records: u64) {
-            let encoding = if is_zstd { Encoding::Zstd } else { Encoding::None };
+        fn whatever_bytes_there_are_none_are_a_panic(body: Vec<u8>, is_zstd: bool, is_json: bool, records: u64) {
+            let encoding = if is_zstd { Encoding::Zstd } else { Encoding::None }.with_json(is_json);
             let extent = Extent { ring: 0, first: 0, upto: 0, records };
             let sum = crc32c::crc32c(&body);
             let _ = Message { extent, encoding, sum, body }.records();

@@ -1,17 +1,19 @@
 //! [`Nats`]: NATS JetStream as an [`Engine`].
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy};
+use async_nats::jetstream::stream::{self, LastRawMessageErrorKind};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 
+use crate::access;
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind, note};
 use crate::message::Message;
+use crate::stream as streams;
 use crate::target::Target;
 
 /// How long the server may take to acknowledge.
@@ -30,7 +32,7 @@ pub struct Access {
     pub user: Option<(String, PathBuf)>,
     /// How that is shown to Kafka: `PLAIN` if it is not said.
     pub sasl: Option<String>,
-    /// Certificates that are trusted beside the system's.
+    /// Certificates that are trusted, in place of the system's.
     pub tls_ca: Option<PathBuf>,
     /// This program's certificate and its key.
     pub tls_cert: Option<(PathBuf, PathBuf)>,
@@ -63,6 +65,12 @@ async fn first_line(path: &PathBuf, what: &str) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Which of the two programs this is.
+fn program() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Connects; a server that is away is one to be [waited for](Trouble::Doubt).
 ///
 /// # Errors
@@ -70,12 +78,12 @@ async fn first_line(path: &PathBuf, what: &str) -> Result<String, Failure> {
 /// In the outer result: what no waiting mends, such as wrong credentials.
 pub async fn connect(target: &Target, access: &Access) -> Result<Result<Client, Trouble>, Failure> {
     let mut options = ConnectOptions::new()
-        .name("linering-forward")
+        .name(program())
         .request_timeout(Some(PATIENCE))
         .connection_timeout(PATIENCE)
         .event_callback(|event| async move {
             if let Event::ServerError(error) = event {
-                note("linering-forward", format_args!("the server says: {error}"));
+                note(&program(), format_args!("the server says: {error}"));
             }
         });
     if let Some(path) = &access.creds {
@@ -90,6 +98,7 @@ pub async fn connect(target: &Target, access: &Access) -> Result<Result<Client, 
     if let Some((user, path)) = &access.user {
         options = options.user_and_password(user.clone(), first_line(path, "the password").await?);
     }
+    access.look_at_certificates()?;
     if let Some(path) = &access.tls_ca {
         options = options.add_root_certificates(path.clone()).require_tls(true);
     }
@@ -101,15 +110,23 @@ pub async fn connect(target: &Target, access: &Access) -> Result<Result<Client, 
         Err(error) => error,
     };
     let servers = target.servers.join(",");
-    let sentence = format!("cannot connect to {servers}: {error}");
-    match error.kind() {
-        ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::MaxReconnects => {
-            Ok(Err(Trouble::Doubt(sentence)))
-        }
-        ConnectErrorKind::ServerParse | ConnectErrorKind::Dns => {
+    let sentence = |what: &dyn Display| format!("cannot connect to {servers}: {what}");
+    if let Some((kind, what)) = access::hopeless(&error) {
+        return Err(Failure::new(kind, sentence(&what)));
+    }
+    match (error.kind(), &access.nkey) {
+        (
+            ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::MaxReconnects,
+            _,
+        ) => Ok(Err(Trouble::Doubt(sentence(&error)))),
+        (ConnectErrorKind::Authentication, Some(path)) => {
+            let sentence = format!("{} has no seed of a nkey", path.display());
             Err(Failure::new(Kind::Usage, sentence))
         }
-        _ => Err(Failure::failed(sentence)),
+        (ConnectErrorKind::ServerParse | ConnectErrorKind::Dns, _) => {
+            Err(Failure::new(Kind::Usage, sentence(&error)))
+        }
+        _ => Err(Failure::failed(sentence(&error))),
     }
 }
 
@@ -128,64 +145,27 @@ impl Nats {
         let mut context = jetstream::new(client.clone());
         context.set_timeout(PATIENCE);
         let name = &target.stream;
-        let found = match create {
-            None => context.get_stream(name).await.map_err(|error| match error.kind() {
-                GetStreamErrorKind::JetStream(error) if error.code() == 404 => {
-                    let line = format!("nats stream add {name} --subjects '{subject}' --defaults");
-                    let sentence = format!(
-                        "there is no stream {name}, expected one that keeps {subject}: --create \
-                         makes it, or: {line}"
-                    );
-                    Err(Failure::new(Kind::Usage, sentence))
-                }
-                GetStreamErrorKind::InvalidStreamName | GetStreamErrorKind::EmptyName => {
-                    let sentence = format!("{name:?} is no name for a stream: {error}");
-                    Err(Failure::new(Kind::Usage, sentence))
-                }
-                GetStreamErrorKind::JetStream(_) => {
-                    Err(Failure::failed(format!("cannot use the stream {name}: {error}")))
-                }
-                _ => Ok(Trouble::Doubt(format!("cannot ask for the stream {name}: {error}"))),
-            }),
-            Some(create) => {
-                let config = stream::Config {
-                    name: name.clone(),
-                    subjects: vec!["linering.>".to_owned()],
-                    num_replicas: create.replicas,
-                    max_age: create.max_age,
-                    max_bytes: create.max_bytes,
-                    ..stream::Config::default()
-                };
-                context.get_or_create_stream(config).await.map_err(|error| {
-                    Ok(Trouble::Doubt(format!("cannot make the stream {name}: {error}")))
-                })
-            }
+        let missing = || {
+            let line = format!("nats stream add {name} --subjects '{subject}' --defaults");
+            let sentence = format!(
+                "there is no stream {name}, expected one that keeps {subject}: --create makes it, \
+                 or: {line}"
+            );
+            Failure::new(Kind::Usage, sentence)
         };
-        let mut stream = match found {
+        let config = create.map(|create| stream::Config {
+            name: name.clone(),
+            subjects: vec!["linering.>".to_owned()],
+            num_replicas: create.replicas,
+            max_age: create.max_age,
+            max_bytes: create.max_bytes,
+            ..stream::Config::default()
+        });
+        let stream = match streams::find(&client, &context, name, config, missing).await? {
             Ok(stream) => stream,
-            Err(trouble) => return trouble.map(Err),
+            Err(trouble) => return Ok(Err(trouble)),
         };
-        let config = match stream.info().await {
-            Ok(info) => info.config.clone(),
-            Err(error) => {
-                return Ok(Err(Trouble::Doubt(format!("cannot ask about {name}: {error}"))));
-            }
-        };
-        if config.retention != RetentionPolicy::Limits {
-            let sentence = format!(
-                "the stream {name} drops messages once they are read, and with them the note of \
-                 how far a ring came; expected the retention \"limits\""
-            );
-            return Err(Failure::new(Kind::Usage, sentence));
-        }
-        if !config.subjects.iter().any(|pattern| takes(pattern, &subject)) {
-            let sentence = format!(
-                "the stream {name} keeps {}, expected {subject} among them: nats stream edit \
-                 {name} --subjects …",
-                config.subjects.join(", ")
-            );
-            return Err(Failure::new(Kind::Usage, sentence));
-        }
+        streams::check(name, &stream.cached_info().config, &subject)?;
         Ok(Ok(Self { client, context, stream, subject }))
     }
 
@@ -196,21 +176,6 @@ impl Nats {
         let most = if stream > 0 { server.min(stream as usize) } else { server };
         most.saturating_sub(HEADERS)
     }
-}
-
-/// Whether a stream with this subject, which may have wildcards, keeps that one.
-pub fn takes(pattern: &str, subject: &str) -> bool {
-    let mut parts = subject.split('.');
-    for part in pattern.split('.') {
-        match (part, parts.next()) {
-            (">", Some(_)) => return true,
-            (_, None) => return false,
-            ("*", Some(_)) => {}
-            (part, Some(other)) if part == other => {}
-            _ => return false,
-        }
-    }
-    parts.next().is_none()
 }
 
 impl Engine for Nats {
@@ -225,7 +190,8 @@ impl Engine for Nats {
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(None),
                 LastRawMessageErrorKind::JetStream(error) if error.code() == 404 => {
-                    Err(Trouble::Refused(format!("the stream is gone: {error}")))
+                    let name = &self.stream.cached_info().config.name;
+                    Err(Trouble::Refused(format!("the stream {name} is gone: {error}")))
                 }
                 _ => Err(Trouble::Doubt(format!("cannot ask for the last message: {error}"))),
             },
@@ -241,36 +207,8 @@ impl Engine for Nats {
         }
         let sent = match self.context.send_publish(self.subject.clone(), publish).await {
             Ok(sent) => sent,
-            Err(error) => return Err(trouble(&error)),
+            Err(error) => return Err(streams::trouble(&error)),
         };
-        sent.await.map(|kept| kept.sequence).map_err(|error| trouble(&error))
-    }
-}
-
-fn trouble(error: &jetstream::context::PublishError) -> Trouble {
-    match error.kind() {
-        PublishErrorKind::WrongLastSequence => Trouble::Overtaken,
-        PublishErrorKind::MaxPayloadExceeded => Trouble::Refused(error.to_string()),
-        _ => Trouble::Doubt(format!("a message was not acknowledged: {error}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::takes;
-
-    #[test]
-    fn a_stream_takes_what_its_subjects_match() {
-        for (pattern, subject, expected) in [
-            ("linering.>", "linering.a.b", true),
-            ("linering.>", "linering", false),
-            ("linering.*", "linering.a", true),
-            ("linering.*", "linering.a.b", false),
-            ("linering.a", "linering.a", true),
-            (">", "linering.a", true),
-            ("other.>", "linering.a", false),
-        ] {
-            assert_eq!(takes(pattern, subject), expected, "{pattern} {subject}");
-        }
+        sent.await.map(|kept| kept.sequence).map_err(|error| streams::trouble(&error))
     }
 }

@@ -235,6 +235,12 @@ fn end_of(code: u8) -> Option<End> {
     })
 }
 
+/// How many numbers there are from `first` to the one before `next`: they begin again after
+/// 2^48 - 1.
+pub fn lines_between(first: u64, next: u64) -> u64 {
+    next.wrapping_sub(first) & NUMBERS
+}
+
 /// Takes the next record off `body`; `None` at its end, and an error where what stands there is no
 /// record.
 pub fn take(body: &mut &[u8]) -> Option<Result<Record, NoRecord>> {

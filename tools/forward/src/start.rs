@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::forward::{Forwarder, Options, Totals, Watch};
+use crate::json;
 #[cfg(feature = "kafka")]
 use crate::kafka::Kafka;
 use crate::message::Message;
@@ -35,14 +36,15 @@ pub struct Destination {
 impl Destination {
     /// With the subject that the target names, or else `linering.SITE.HOST.NAME`.
     pub fn new(target: Target, site: &str, name: &str) -> Self {
-        let subject = target.subject.clone().unwrap_or_else(|| subject(site, name));
+        let subject = target.subject.clone().unwrap_or_else(|| subject(site, None, name));
         Self { target, subject, access: Access::default(), create: None }
     }
 }
 
-/// `linering.SITE.HOST.NAME`, with this machine's name.
-pub fn subject(site: &str, name: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+/// `linering.SITE.HOST.NAME`, with this machine's name if none is given.
+pub fn subject(site: &str, host: Option<&str>, name: &str) -> String {
+    let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.map_or_else(hostname, str::to_owned);
     format!("linering.{}.{}.{}", token(site), token(host.trim()), token(name))
 }
 
@@ -61,7 +63,7 @@ impl Opened {
     /// What limits a body.
     fn limit(&self) -> &'static str {
         match self {
-            Opened::Nats(_) => "max_payload",
+            Opened::Nats(_) => "max_payload, or max_msg_size of the stream",
             #[cfg(feature = "kafka")]
             Opened::Kafka(_) => "max.message.bytes",
         }
@@ -125,12 +127,14 @@ pub async fn start(
     watch: &mut impl Watch,
 ) -> Result<Option<Forwarder<Opened>>, Failure> {
     let Some(engine) = open(destination, options.away, watch).await? else { return Ok(None) };
-    let (most, longest) = (engine.most_bytes(), ring.max_line() + OF_A_RECORD);
+    let (most, line, is_json) = (engine.most_bytes(), ring.max_line(), options.encoding.is_json());
+    let longest =
+        if is_json { line * json::MOST_TIMES + json::MOST_MORE } else { line + OF_A_RECORD };
     if longest > most {
+        let as_json = if is_json { format!(", {longest} as JSON") } else { String::new() };
         let sentence = format!(
-            "lines of this ring have up to {} bytes, and the server takes messages of {most}: \
-             expected a larger {}, or a ring with a smaller --max-line",
-            ring.max_line(),
+            "lines of this ring have up to {line} bytes{as_json}, and the server takes messages of \
+             {most}: expected a larger {}, or a ring with a smaller --max-line",
             engine.limit()
         );
         return Err(Failure::new(Kind::Usage, sentence));

@@ -1,20 +1,20 @@
 //! `linering-forward`: a ring's lines to NATS JetStream, each position once.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use linering::LineRing;
+use clap::{Parser, ValueEnum};
+use linering::{LineRing, Observer, turn_sigbus_into_errors};
+use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, note};
 use linering_forward::forward::{Options, Totals, Watch};
 use linering_forward::message::Encoding;
+use linering_forward::metrics::{Metrics, Place};
 use linering_forward::nats::{Access, Create};
-use linering_forward::start::{Destination, reader, start};
+use linering_forward::start::{Destination, reader, start, subject};
 use linering_forward::target::Target;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,6 +48,11 @@ struct Args {
     #[arg(long, default_value = "local")]
     site: String,
 
+    /// The machine that the subject names, by its hostname without this: for containers, whose
+    /// hostname is another each time
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+
     /// Make the stream if it is not there
     #[arg(long)]
     create: bool,
@@ -73,9 +78,13 @@ struct Args {
     #[arg(long, value_name = "TIME", default_value = "100ms")]
     linger: humantime::Duration,
 
-    /// How messages are compressed: none or zstd
-    #[arg(long, value_name = "HOW", default_value = "none")]
-    compress: Encoding,
+    /// How messages are compressed
+    #[arg(long, value_name = "HOW", value_enum, default_value = "none")]
+    compress: Compression,
+
+    /// How records are written: binary, or json for readers that are not linering merge
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "binary")]
+    format: Format,
 
     /// What to do while the engine is away: block, or wait:TIME, after which the exit code is 4
     #[arg(long, value_name = "WHAT", default_value = "block", value_parser = away)]
@@ -89,42 +98,13 @@ struct Args {
     #[arg(long)]
     accept_loss: bool,
 
-    /// A file with the credentials that nsc made
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["nkey", "user"])]
-    creds: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
 
-    /// A file with the seed of a nkey
-    #[arg(long, value_name = "FILE", conflicts_with = "user")]
-    nkey: Option<PathBuf>,
-
-    /// A user's name
-    #[arg(long, value_name = "NAME", requires = "password_file")]
-    user: Option<String>,
-
-    /// A file whose first line is the user's password
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
-
-    /// How the password is shown to Kafka: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (PLAIN without it)
-    #[arg(long, value_name = "MECHANISM", requires = "user")]
-    #[arg(value_parser = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])]
-    sasl: Option<String>,
-
-    /// Trust the certificates of this file too
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
-
-    /// This program's certificate
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-
-    /// The key of that certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-
-    /// Write metrics to this file each second, as Prometheus reads them
-    #[arg(long, value_name = "FILE")]
-    metrics: Option<PathBuf>,
+    /// Give metrics as Prometheus reads them: FILE, written each second, or [ADDRESS]:PORT, where
+    /// they are answered over HTTP; the address is 127.0.0.1 without one
+    #[arg(long, value_name = "PLACE")]
+    metrics: Option<Place>,
 
     /// Say on stderr each second how far it is
     #[arg(long)]
@@ -132,6 +112,18 @@ struct Args {
 }
 
 const NAME: &str = "linering-forward";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Binary,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compression {
+    None,
+    Zstd,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Away(Option<Duration>);
@@ -178,12 +170,20 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
             stopped.set(Some(number));
         });
     }
+    // A file that is cut while it is read is an error and no signal.
+    turn_sigbus_into_errors()
+        .map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let ring = open(&args.ring)?;
-    let mut watch = Progress::new(&args, stopped);
+    let mut watch = Progress::new(&args, &ring, stopped)?;
+    let encoding = match args.compress {
+        Compression::None => Encoding::None,
+        Compression::Zstd => Encoding::Zstd,
+    };
+    let is_json = args.format == Format::Json;
     let options = Options {
         message_bytes: args.message_bytes,
         linger: args.linger.into(),
-        encoding: args.compress,
+        encoding: encoding.with_json(is_json),
         away: args.on_away.0,
         follows: args.follow,
         accepts_loss: args.accept_loss,
@@ -193,6 +193,7 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
     let Some(mut forwarder) = started else { return Ok(()) };
     let totals = forwarder.run(&mut watch).await;
     if let Ok(totals) = &totals {
+        watch.is_over(totals);
         watch.tell(totals);
     }
     totals.map(drop)
@@ -212,59 +213,49 @@ fn open(path: &Path) -> Result<LineRing, Failure> {
 
 fn destination(args: &Args) -> Destination {
     let name = args.ring.file_stem().unwrap_or_default().to_string_lossy();
-    let access = Access {
-        creds: args.creds.clone(),
-        nkey: args.nkey.clone(),
-        user: args.user.clone().zip(args.password_file.clone()),
-        sasl: args.sasl.clone(),
-        tls_ca: args.tls_ca.clone(),
-        tls_cert: args.tls_cert.clone().zip(args.tls_key.clone()),
-    };
+    let subject = || subject(&args.site, args.host.as_deref(), &name);
+    let subject = args.to.subject.clone().unwrap_or_else(subject);
+    let access = Access::from(args.access.clone());
     let (replicas, max_age, max_bytes) = (args.replicas, args.max_age.into(), args.max_bytes);
     let create = args.create.then_some(Create { replicas, max_age, max_bytes });
-    Destination { access, create, ..Destination::new(args.to.clone(), &args.site, &name) }
+    Destination { target: args.to.clone(), subject, access, create }
 }
 
 /// Says how far it is.
 struct Progress {
+    /// Where the ring was opened,
+    path: PathBuf,
+    /// and which one.
+    ring: u128,
     stopped: Rc<Cell<Option<u8>>>,
-    metrics: Option<PathBuf>,
+    metrics: Option<Metrics>,
     status: bool,
     told: Instant,
 }
 
 impl Progress {
-    fn new(args: &Args, stopped: Rc<Cell<Option<u8>>>) -> Self {
-        let (metrics, status) = (args.metrics.clone(), args.status);
-        Self { stopped, metrics, status, told: Instant::now() }
+    fn new(args: &Args, ring: &LineRing, stopped: Rc<Cell<Option<u8>>>) -> Result<Self, Failure> {
+        let metrics = args.metrics.as_ref().map(|place| {
+            let descriptor = ring.descriptor().map_err(Failure::failed)?;
+            let observer = Observer::attach(descriptor).map_err(Failure::failed)?;
+            Metrics::new(place, &args.ring.to_string_lossy(), observer)
+        });
+        let (metrics, status) = (metrics.transpose()?, args.status);
+        let (path, ring) = (args.ring.clone(), ring.identity());
+        Ok(Self { path, ring, stopped, metrics, status, told: Instant::now() })
     }
 
     fn tell(&mut self, totals: &Totals) {
         self.told = Instant::now();
-        let Totals { messages, records, bytes, doubts, upto, .. } = *totals;
+        let Totals { messages, records, upto, .. } = *totals;
         if self.status {
             note(
                 NAME,
                 format_args!("{records} records in {messages} messages, to position {upto}"),
             );
         }
-        let Some(path) = &self.metrics else { return };
-        let mut text = String::new();
-        for (name, kind, help, value) in [
-            ("messages_total", "counter", "Messages that the engine acknowledged.", messages),
-            ("records_total", "counter", "Lines, losses and ends in them.", records),
-            ("record_bytes_total", "counter", "Bytes of these, uncompressed.", bytes),
-            ("doubts_total", "counter", "How often it asked the engine anew.", doubts),
-            ("position", "gauge", "Everything before it is in the engine.", upto),
-        ] {
-            let name = format!("linering_forward_{name}");
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        }
-        // Whole, whenever it is read.
-        let new = path.with_extension("new");
-        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
-        if let Err(error) = written {
-            self.say(&format!("cannot write {}: {error}", path.display()));
+        if let Some(Err(sentence)) = self.metrics.as_ref().map(Metrics::write) {
+            self.say(&sentence);
             self.metrics = None;
         }
     }
@@ -272,10 +263,24 @@ impl Progress {
 
 impl Watch for Progress {
     fn is_over(&mut self, totals: &Totals) -> bool {
+        if let Some(metrics) = &self.metrics {
+            metrics.note(totals);
+        }
         if self.told.elapsed() >= Duration::from_secs(1) {
             self.tell(totals);
         }
         self.stopped.get().is_some()
+    }
+
+    fn goes_on(&mut self) -> bool {
+        let is_other = open(&self.path).is_ok_and(|ring| ring.identity() != self.ring);
+        if is_other {
+            let path = self.path.display();
+            self.say(&format!(
+                "all of the ring that was {path} is forwarded; another one is there"
+            ));
+        }
+        !is_other
     }
 
     fn say(&mut self, sentence: &str) {

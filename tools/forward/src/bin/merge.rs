@@ -1,17 +1,18 @@
 //! `linering-merge`: the lines of many rings out of a stream, in one order.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer};
 use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
+use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::merge::{Merge, Merged, json, short};
 use linering_forward::message::Message;
 use linering_forward::nats::{self, Access};
+use linering_forward::stream;
 use linering_forward::target::Target;
 
 /// Bytes that the server sends ahead.
@@ -49,13 +50,8 @@ struct Args {
     #[arg(short, long)]
     follow: bool,
 
-    /// A file with the credentials that nsc made
-    #[arg(long, value_name = "FILE")]
-    creds: Option<PathBuf>,
-
-    /// Trust the certificates of this file too
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,21 +77,20 @@ fn main() -> ExitCode {
 }
 
 async fn merge(args: &Args) -> Result<(), Failure> {
-    let access =
-        Access { creds: args.creds.clone(), tls_ca: args.tls_ca.clone(), ..Access::default() };
+    let access = Access::from(args.access.clone());
     #[cfg(feature = "kafka")]
     if args.from.is_kafka() {
         return merge_topic(args, &access);
     }
     let client = nats::connect(&args.from, &access).await?.map_err(Failure::failed)?;
-    let context = jetstream::new(client);
+    let context = jetstream::new(client.clone());
     let name = &args.from.stream;
     let cannot = |error: &dyn std::error::Error| {
         Failure::failed(format!("cannot read the stream {name}: {error}"))
     };
-    let mut stream = context.get_stream(name).await.map_err(|error| {
-        Failure::new(Kind::Usage, format!("cannot use the stream {name}: {error}"))
-    })?;
+    let missing = || Failure::new(Kind::Usage, format!("there is no stream {name}"));
+    let found = stream::find(&client, &context, name, None, missing).await?;
+    let mut stream = found.map_err(Failure::failed)?;
     let last = stream.info().await.map_err(|error| cannot(&error))?.state.last_sequence;
     let config = consumer::pull::Config {
         filter_subject: args.subject.clone(),
@@ -104,7 +99,7 @@ async fn merge(args: &Args) -> Result<(), Failure> {
         memory_storage: true,
         ..consumer::pull::Config::default()
     };
-    let consumer = stream.create_consumer(config).await.map_err(|error| cannot(&error))?;
+    let mut consumer = stream.create_consumer(config).await.map_err(|error| cannot(&error))?;
     let mut left = consumer.cached_info().num_pending;
     let mut merge = Merge::new(args.skew.into());
     let mut printer =
@@ -120,11 +115,20 @@ async fn merge(args: &Args) -> Result<(), Failure> {
                 printer.print(&tagged)?;
             }
             printer.flush()?;
+            // What was deleted meanwhile does not come any more.
+            if !args.follow {
+                let info = consumer.info().await.map_err(|error| cannot(&error))?;
+                if info.num_pending == 0 {
+                    break;
+                }
+            }
             continue;
         };
         let Some(message) = next else { break };
         let message = message.map_err(|error| cannot(&error))?;
-        let sequence = message.info().map(|info| info.stream_sequence).unwrap_or(last);
+        let info = message.info().map_err(|error| cannot(&*error))?;
+        let sequence = info.stream_sequence;
+        merge.arrives(info.published.into());
         let header = |name| message.headers.as_ref()?.get(name).map(|value| value.as_str());
         merge.add(&message.subject, Message::of(header, message.payload.to_vec()));
         while let Some(tagged) = merge.next(false) {
@@ -147,7 +151,7 @@ fn merge_topic(args: &Args, access: &Access) -> Result<(), Failure> {
         Printer { output: args.output, has_gap: false, to: BufWriter::new(io::stdout()) };
     loop {
         let is_idle = match topic.next_message()? {
-            Next::Message(subject, message) if nats::takes(&args.subject, &subject) => {
+            Next::Message(subject, message) if stream::takes(&args.subject, &subject) => {
                 merge.add(&subject, message);
                 false
             }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use linering::{LineRing, Options};
 
-use crate::harness::{MADE, Server, assert_fails, err, forward, free_port, merge, ring, write};
+use crate::harness::{
+    MADE, Server, assert_fails, err, forward, free_port, merge, merge_with, ring, write,
+};
 
 #[test]
 fn what_the_server_or_the_usage_lacks_is_one_sentence_and_the_ring_keeps_its_lines() {
@@ -48,6 +50,10 @@ fn wrong_credentials_and_missing_permissions_are_told_and_no_others_are_needed()
             publish: [ \"linering.>\", \"$JS.API.STREAM.INFO.LINES\", \
                 \"$JS.API.STREAM.MSG.GET.LINES\", \"$JS.API.STREAM.CREATE.LINES\" ], \
             subscribe: [ \"_INBOX.>\" ] } }, \
+        { user: merger, password: secret, permissions: { \
+            publish: [ \"$JS.API.STREAM.INFO.LINES\", \"$JS.API.CONSUMER.CREATE.LINES\", \
+                \"$JS.API.CONSUMER.INFO.LINES.>\", \"$JS.API.CONSUMER.MSG.NEXT.LINES.>\" ], \
+            subscribe: [ \"_INBOX.>\" ] } }, \
         { user: poor, password: secret, permissions: { publish: [\"$JS.API.>\"] } } ] }";
     let server = Server::start(users);
     let path = server.path("a.ring");
@@ -69,6 +75,11 @@ fn wrong_credentials_and_missing_permissions_are_told_and_no_others_are_needed()
     assert!(exact.status.success(), "{}", err(&exact));
     let right = run("right", &password);
     assert!(right.status.success(), "{}", err(&right));
+    let password = password.to_str().expect("text");
+    let access = ["--user", "merger", "--password-file", password];
+    let merged = merge_with(&server.target(), &access);
+    assert!(merged.status.success(), "{}", err(&merged));
+    assert!(String::from_utf8_lossy(&merged.stdout).contains("one"), "{merged:?}");
 }
 
 #[test]

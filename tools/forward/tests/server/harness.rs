@@ -4,9 +4,11 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use linering::{LineRing, Options};
+use async_nats::jetstream::{self, Context};
+use linering::{LineRing, Observer, Options};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,7 +27,11 @@ pub fn free_port() -> u16 {
 impl Server {
     /// With more lines of configuration.
     pub fn start(options: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), options)
+    }
+
+    /// In a folder that has files that the configuration names.
+    pub fn start_in(folder: tempfile::TempDir, options: &str) -> Self {
         let (port, options) = (free_port(), options.to_owned());
         let mut server = Self { folder, port, options, process: None };
         server.go_on();
@@ -65,12 +71,28 @@ impl Server {
         process.wait().expect("it is ours");
     }
 
+    /// From its next start on.
+    pub fn configure(&mut self, options: &str) {
+        options.clone_into(&mut self.options);
+    }
+
+    pub fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
     pub fn target(&self) -> String {
-        format!("nats://127.0.0.1:{}/LINES", self.port)
+        format!("{}/LINES", self.address())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A file in its folder; gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("text").to_owned()
     }
 }
 
@@ -88,6 +110,25 @@ pub fn forward(ring: &Path, target: &str, more: &[&str]) -> Command {
     command
 }
 
+/// What a process says until it ends, which it does before long.
+pub fn ended(child: Child) -> Output {
+    let process = child.id();
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("it is ours"),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-9", &process.to_string()]).status();
+            panic!("process {process} has not ended after {PATIENCE:?}");
+        }
+    }
+}
+
+pub fn output(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ended(command.spawn().expect("it runs"))
+}
+
 pub const MADE: [&str; 3] = ["--create", "--replicas", "1"];
 
 pub fn err(output: &Output) -> String {
@@ -100,9 +141,21 @@ pub fn assert_fails(output: &Output, code: i32, sentence: &str) {
     assert!(err(output).contains(sentence), "{sentence:?} is not in: {}", err(output));
 }
 
+/// As [`assert_fails`], and stderr has that one line alone.
+#[track_caller]
+pub fn assert_one_sentence(output: &Output, code: i32, sentence: &str) {
+    assert_fails(output, code, sentence);
+    assert_eq!(err(output).lines().count(), 1, "{}", err(output));
+}
+
 pub fn merge(target: &str) -> Output {
+    merge_with(target, &[])
+}
+
+pub fn merge_with(target: &str, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linering-merge"));
-    command.args(["--from", target, "-o", "json"]).output().expect("it runs")
+    command.args(["--from", target, "-o", "json"]).args(more);
+    output(command)
 }
 
 pub fn ring(path: &Path, lines: usize) -> LineRing {
@@ -114,4 +167,28 @@ pub fn ring(path: &Path, lines: usize) -> LineRing {
 pub fn write(ring: &LineRing, texts: &[&str]) {
     let mut mirror = ring.mirror().expect("a mirror");
     texts.iter().for_each(|text| mirror.write_line(text.as_bytes()).expect("room"));
+}
+
+/// What is done to the server beside what the programs do, as an operator does it.
+pub fn operate<T>(server: &Server, work: impl AsyncFnOnce(Context) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let client = async_nats::connect(server.address()).await.expect("it listens");
+        work(jetstream::new(client)).await
+    })
+}
+
+/// One that runs, is connected, and has forwarded all that there is.
+pub fn running(path: &Path, server: &Server, subject: &str) -> Child {
+    let target = format!("{}/{subject}", server.target());
+    let mut command = forward(path, &target, &[&MADE[..], &["--follow"]].concat());
+    let child = command.stderr(Stdio::piped()).spawn().expect("it runs");
+    let observer = Observer::open_file(path).expect("the ring");
+    let began = Instant::now();
+    // It becomes the reader once the stream is there.
+    while observer.statistics().is_ok_and(|found| !found.has_reader || found.unread() > 0) {
+        assert!(began.elapsed() < PATIENCE, "all is forwarded");
+        std::thread::yield_now();
+    }
+    child
 }

@@ -4,6 +4,13 @@
 
 mod bad_input;
 mod chaos;
+mod clocks;
+mod formats;
 mod harness;
+mod many;
+mod metrics;
 mod outage;
+mod rings;
+mod secure;
 mod service;
+mod streams;
