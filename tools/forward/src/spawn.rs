@@ -77,6 +77,7 @@ pub fn spawn(
     destination: Destination,
     options: Options,
 ) -> Result<ForwardGuard, Failure> {
+    // Before it connects: a ring whose engine is away has a reader all the same.
     let reader = reader(ring)?;
     let observe =
         || Observer::attach(ring.descriptor().map_err(Failure::failed)?).map_err(Failure::failed);
@@ -115,7 +116,8 @@ fn forward(
     let runtime =
         runtime.map_err(|error: io::Error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let Some(mut forwarder) = start(ring, reader, destination, options, watch).await? else {
+        let Some(mut forwarder) = start(ring, Some(reader), destination, options, watch).await?
+        else {
             return Ok(());
         };
         let totals = forwarder.run(watch).await?;

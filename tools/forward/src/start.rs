@@ -110,18 +110,16 @@ pub fn reader(ring: &LineRing) -> Result<Reader, Failure> {
 }
 
 /// Connects, waits for the engine as [`Options::away`] says, and makes a forwarder of the ring's
-/// reader; `None` if it is to stop.
-///
-/// The reader comes first: while the engine is away, writers wait for it as they wait for a slow
-/// one.
+/// reader; `None` if it is to stop. With a reader that was there before, writers wait for an engine
+/// that is away as for a slow reader.
 ///
 /// # Errors
 ///
-/// What no waiting mends: wrong credentials, no such stream, lines that are longer than the engine
-/// takes.
+/// What no waiting mends: another process that reads the ring, wrong credentials, no such stream,
+/// lines that are longer than the engine takes.
 pub async fn start(
     ring: &LineRing,
-    reader: Reader,
+    reader: Option<Reader>,
     destination: &Destination,
     options: Options,
     watch: &mut impl Watch,
@@ -141,7 +139,12 @@ pub async fn start(
     }
     // A message has one record more than that at most, and keys of those of another one.
     let message_bytes = options.message_bytes.clamp(1, (most - longest) / 2 + 1);
-    Forwarder::with_reader(ring, reader, engine, Options { message_bytes, ..options }).map(Some)
+    let options = Options { message_bytes, ..options };
+    let forwarder = match reader {
+        Some(reader) => Forwarder::with_reader(ring, reader, engine, options),
+        None => Forwarder::new(ring, engine, options),
+    };
+    forwarder.map(Some)
 }
 
 async fn open(

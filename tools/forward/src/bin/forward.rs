@@ -14,7 +14,7 @@ use linering_forward::forward::{Options, Totals, Watch};
 use linering_forward::message::Encoding;
 use linering_forward::metrics::{Metrics, Place};
 use linering_forward::nats::{Access, Create};
-use linering_forward::start::{Destination, reader, start, subject};
+use linering_forward::start::{Destination, start, subject};
 use linering_forward::target::Target;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -188,8 +188,7 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
         follows: args.follow,
         accepts_loss: args.accept_loss,
     };
-    let (reader, destination) = (reader(&ring)?, destination(&args));
-    let started = start(&ring, reader, &destination, options, &mut watch).await?;
+    let started = start(&ring, None, &destination(&args), options, &mut watch).await?;
     let Some(mut forwarder) = started else { return Ok(()) };
     let totals = forwarder.run(&mut watch).await;
     if let Ok(totals) = &totals {
