@@ -1,8 +1,9 @@
 //! Records as JSON lines: the names are those of `linering cat -o json`, and of a service's log.
 //!
 //! What is no UTF-8 stands in `bytes` too, in base64, so that every byte is read back; `msg` then
-//! has replacements, and `lossy` says so. `number`, `cell` and `next` are what tells one that came
-//! twice: see [`Record`].
+//! has replacements, and `lossy` says so. It stands there alone where `msg` would be much longer:
+//! see [`most_bytes`]. `number`, `cell` and `next` are what tells one that came twice: see
+//! [`Record`].
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -12,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{self, NoRecord, Record, What};
 
-/// Its bytes are at most so many times those of a record, and [`MOST_MORE`].
-pub const MOST_TIMES: usize = 8;
-/// Names, numbers and a label.
-pub const MOST_MORE: usize = 2048;
+/// The most bytes of a line of so many: those of base64, and names, numbers and a label.
+pub const fn most_bytes(line: usize) -> usize {
+    line / 3 * 4 + 4096
+}
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -140,8 +141,18 @@ fn add(page: &mut Vec<u8>, record: &Record) {
         What::Damaged => (object.event, object.position) = (word("damaged"), Some(record.position)),
         What::Known => object.event = word("known"),
     }
+    let begin = page.len();
     // Into memory, of strings and numbers: cannot fail.
     let _ = serde_json::to_writer(&mut *page, &object);
+    if let What::Line { bytes, .. } = &record.what {
+        // Control characters take six bytes each, replacements three.
+        if page.len() - begin >= most_bytes(bytes.len()) {
+            page.truncate(begin);
+            (object.msg, object.lossy) = (None, true);
+            object.bytes = Some(BASE64.encode(bytes).into());
+            let _ = serde_json::to_writer(&mut *page, &object);
+        }
+    }
     page.push(b'\n');
 }
 
@@ -263,9 +274,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_back_and_are_not_longer_than_said(bytes: Vec<u8>, controls in 0_usize..200) {
+        fn any_bytes_are_read_back_and_are_not_longer_than_said(bytes: Vec<u8>, controls in 0_usize..2000) {
             let bytes = [bytes, vec![0; controls]].concat();
-            let most = bytes.len() * MOST_TIMES + MOST_MORE;
+            let most = most_bytes(bytes.len());
             let json = there_and_back(&line(bytes));
             prop_assert!(json.len() <= most);
         }

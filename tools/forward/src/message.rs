@@ -87,7 +87,7 @@ impl Encoding {
 
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Encoding::None => "none",
             Encoding::Zstd => "zstd",
             Encoding::Json => "json",

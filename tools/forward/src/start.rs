@@ -126,8 +126,7 @@ pub async fn start(
 ) -> Result<Option<Forwarder<Opened>>, Failure> {
     let Some(engine) = open(destination, options.away, watch).await? else { return Ok(None) };
     let (most, line, is_json) = (engine.most_bytes(), ring.max_line(), options.encoding.is_json());
-    let longest =
-        if is_json { line * json::MOST_TIMES + json::MOST_MORE } else { line + OF_A_RECORD };
+    let longest = if is_json { json::most_bytes(line) } else { line + OF_A_RECORD };
     if longest > most {
         let as_json = if is_json { format!(", {longest} as JSON") } else { String::new() };
         let sentence = format!(

@@ -179,11 +179,10 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
         Compression::None => Encoding::None,
         Compression::Zstd => Encoding::Zstd,
     };
-    let is_json = args.format == Format::Json;
     let options = Options {
         message_bytes: args.message_bytes,
         linger: args.linger.into(),
-        encoding: encoding.with_json(is_json),
+        encoding: encoding.with_json(args.format == Format::Json),
         away: args.on_away.0,
         follows: args.follow,
         accepts_loss: args.accept_loss,

@@ -24,7 +24,7 @@ fn messages(server: &Server) -> Vec<Message> {
 fn each_format_is_merged_with_every_byte_and_json_is_readable_without_linering() {
     let server = Server::start("");
     let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let made = ring(&path, 256);
     let formats: [&[&str]; 4] = [
         &[],
         &["--format", "json"],
@@ -38,6 +38,7 @@ fn each_format_is_merged_with_every_byte_and_json_is_readable_without_linering()
             mirror.write_line("a \"text\"\twith \u{1f600}".as_bytes()).expect("room");
             mirror.write_line(b"\xff\x00 bytes \xc3").expect("room");
             mirror.write_line(&b"long ".repeat(300)).expect("room");
+            mirror.write_line(&[1; 4000]).expect("room");
         }
         let output = output(forward(&path, &server.target(), &[&MADE[..], format].concat()));
         assert!(output.status.success(), "{}", err(&output));
@@ -50,13 +51,13 @@ fn each_format_is_merged_with_every_byte_and_json_is_readable_without_linering()
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).expect("JSON"))
         .collect();
-    let first: Vec<Value> = lines.drain(..4).map(without_key).collect();
+    let first: Vec<Value> = lines.drain(..5).map(without_key).collect();
     assert_eq!(first[1]["bytes"], "/wAgYnl0ZXMgww==", "{first:?}");
     assert_eq!(first[2]["text"].as_str().map(str::len), Some(1500));
-    for other in lines.chunks(4) {
+    for other in lines.chunks(5) {
         assert_eq!(other.iter().cloned().map(without_key).collect::<Vec<_>>(), first);
     }
-    assert_eq!(lines.len(), 12);
+    assert_eq!(lines.len(), 15);
 
     let messages = messages(&server);
     let json: Vec<&Message> = messages
@@ -77,7 +78,7 @@ fn each_format_is_merged_with_every_byte_and_json_is_readable_without_linering()
             (&line["lossy"], &line["tag"], &line["label"]),
             (&true.into(), &7.into(), &"web".into())
         );
-        assert_eq!((&lines[3]["event"], &lines[3]["lines"]), (&"ended".into(), &3.into()));
+        assert_eq!((&lines[4]["event"], &lines[4]["lines"]), (&"ended".into(), &4.into()));
     }
 }
 
@@ -92,12 +93,12 @@ fn without_key(mut line: Value) -> Value {
 
 #[test]
 fn lines_that_are_too_long_as_json_are_told_before_any_is_read() {
-    let server = Server::start("max_payload: 32KB");
+    let server = Server::start("max_payload: 12KB");
     let path = server.path("a.ring");
     let made = ring(&path, 64);
     write(&made, &["one"]);
     let run = |more: &[&str]| output(forward(&path, &server.target(), &[&MADE[..], more].concat()));
     let json = run(&["--format", "json"]);
-    assert_one_sentence(&json, 2, "have up to 4096 bytes, 34816 as JSON, and the server takes");
+    assert_one_sentence(&json, 2, "have up to 4096 bytes, 9556 as JSON, and the server takes");
     assert!(run(&[]).status.success());
 }
