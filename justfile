@@ -44,6 +44,10 @@ tracing:
 compare:
     ci/compare
 
+# linering-forward with Kafka.
+kafka:
+    ci/kafka
+
 # What would be published.
 package:
     ci/package

@@ -160,8 +160,25 @@ impl Reader {
         self.wake_ups
     }
 
-    /// Whether it reads in this thread alone, from now on.
-    pub(crate) fn set_staying(&self, stays: bool) {
+    /// Says that this thread, and no other, reads from now on; or, with `false`, that another may.
+    /// What this thread logs into the ring with a [`SharedWriter`](crate::SharedWriter) of this
+    /// process goes to standard error then: it would wait for itself once the ring is full. For a
+    /// loop that does as a [`LogDrain`](crate::LogDrain), which calls it. The reader's drop ends
+    /// it.
+    ///
+    /// ```
+    /// # use linering::{Level, LineRing, Options};
+    /// let ring = LineRing::new(Options::new())?;
+    /// let (log, mut reader) = (ring.writer()?, ring.reader()?);
+    /// reader.set_staying(true);
+    /// log.record(Level::Info, "on standard error")?;
+    /// assert!(reader.try_recv()?.is_none() && log.diverted_lines() == 1);
+    /// drop(reader);
+    /// log.record(Level::Info, "in the ring")?;
+    /// assert_eq!(ring.reader()?.recv()?.unwrap().to_string(), "in the ring");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_staying(&self, stays: bool) {
         self.drain.segment().read_by.set_staying(stays);
     }
 

@@ -66,6 +66,8 @@ pub(crate) struct Drain {
 impl Drop for Drain {
     fn drop(&mut self) {
         if self.check().is_ok() {
+            // Another thread may have this one's name later.
+            self.segment.read_by.set_staying(false);
             self.segment.leave_cell(READER_CELL);
         }
     }

@@ -32,6 +32,11 @@ pub struct AccessArgs {
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
 
+    /// How the password is shown to Kafka: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (PLAIN without it)
+    #[arg(long, value_name = "MECHANISM", requires = "user")]
+    #[arg(value_parser = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])]
+    sasl: Option<String>,
+
     /// Trust the certificates of this file, and not the system's
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -47,9 +52,9 @@ pub struct AccessArgs {
 
 impl From<AccessArgs> for Access {
     fn from(args: AccessArgs) -> Self {
-        let AccessArgs { creds, nkey, user, password_file, tls_ca, tls_cert, tls_key } = args;
+        let AccessArgs { creds, nkey, user, password_file, sasl, tls_ca, tls_cert, tls_key } = args;
         let (user, tls_cert) = (user.zip(password_file), tls_cert.zip(tls_key));
-        Self { creds, nkey, user, tls_ca, tls_cert }
+        Self { creds, nkey, user, sasl, tls_ca, tls_cert }
     }
 }
 

@@ -1,7 +1,9 @@
 //! [`Failure`]: a sentence, and the exit code that says of what kind it is.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
+
+use linering::Sink;
 
 /// Why a program ends before its work is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +42,10 @@ impl Failure {
     }
 }
 
-/// Says it on stderr, if that takes anything.
+/// Says it on stderr, if that takes anything: as it was before a [`linering::Capture`] redirected
+/// it into a ring, perhaps the one that is forwarded.
 pub fn note(program: &str, sentence: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{program}: {sentence}");
+    let _ = io::stderr().put(format!("{program}: {sentence}\n").as_bytes());
 }
 
 impl fmt::Display for Failure {

@@ -71,6 +71,11 @@ pub trait Watch {
     /// Called after each acknowledgement, and now and then: whether to stop.
     fn is_over(&mut self, totals: &Totals) -> bool;
 
+    /// Whether it is to stop once it has forwarded all that there is.
+    fn ends_idle(&mut self) -> bool {
+        false
+    }
+
     /// Whether more may come into a ring that is over, of one that follows it.
     fn goes_on(&mut self) -> bool {
         true
@@ -191,10 +196,20 @@ impl<E: Engine> Forwarder<E> {
     ///
     /// Another process reads the ring.
     pub fn new(ring: &LineRing, engine: E, options: Options) -> Result<Self, Failure> {
-        let mut reader = ring.reader().map_err(|error| match error {
-            ReadError::HasReader { .. } => Failure::new(Kind::Another, error),
-            _ => Failure::failed(error),
-        })?;
+        Self::with_reader(ring, crate::start::reader(ring)?, engine, options)
+    }
+
+    /// With the ring's reader.
+    ///
+    /// # Errors
+    ///
+    /// The ring cannot be looked at.
+    pub fn with_reader(
+        ring: &LineRing,
+        mut reader: Reader,
+        engine: E,
+        options: Options,
+    ) -> Result<Self, Failure> {
         reader.set_spinning(false);
         reader.set_longest_sleep(IDLE);
         reader.keep_open(options.follows);
@@ -480,7 +495,9 @@ impl<E: Engine> Forwarder<E> {
                 return Ok(true);
             }
             let reader = &mut source.reader;
-            if page.items == 0 && reader.is_over() && !(self.options.follows && watch.goes_on()) {
+            let follows = self.options.follows;
+            let is_over = page.items == 0 && reader.is_over();
+            if page.items == 0 && watch.ends_idle() || is_over && !(follows && watch.goes_on()) {
                 return Ok(false);
             }
             // The client works meanwhile.

@@ -37,6 +37,8 @@ pub struct Access {
     pub nkey: Option<PathBuf>,
     /// A user's name, and the file with the password.
     pub user: Option<(String, PathBuf)>,
+    /// How that is shown to Kafka: `PLAIN` if it is not said.
+    pub sasl: Option<String>,
     /// Certificates that are trusted, in place of the system's.
     pub tls_ca: Option<PathBuf>,
     /// This program's certificate and its key.

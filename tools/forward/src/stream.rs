@@ -120,7 +120,7 @@ pub fn check(name: &str, config: &Config, subject: &str) -> Result<(), Failure> 
 }
 
 /// Whether a stream with this subject, which may have wildcards, keeps that one.
-fn takes(pattern: &str, subject: &str) -> bool {
+pub fn takes(pattern: &str, subject: &str) -> bool {
     let mut parts = subject.split('.');
     for part in pattern.split('.') {
         match (part, parts.next()) {

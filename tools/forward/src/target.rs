@@ -1,4 +1,4 @@
-//! [`Target`]: `nats://HOST[:PORT][,HOST…]/STREAM[/SUBJECT]`.
+//! [`Target`]: `nats://HOST[:PORT][,HOST…]/STREAM[/SUBJECT]`, or `kafka://…/TOPIC[/SUBJECT]`.
 
 use std::str::FromStr;
 
@@ -7,10 +7,17 @@ use std::str::FromStr;
 pub struct Target {
     /// Each with its scheme.
     pub servers: Vec<String>,
-    /// The stream's name.
+    /// The stream's name, or the topic's.
     pub stream: String,
     /// The subject, if it was named.
     pub subject: Option<String>,
+}
+
+impl Target {
+    /// Whether it is of Kafka.
+    pub fn is_kafka(&self) -> bool {
+        self.servers.iter().any(|server| server.starts_with("kafka"))
+    }
 }
 
 impl FromStr for Target {
@@ -19,7 +26,13 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || format!("{text:?} is no target, expected nats://HOST[,HOST]/STREAM");
         let (scheme, rest) = text.split_once("://").ok_or_else(expected)?;
-        if !matches!(scheme, "nats" | "tls") {
+        if matches!(scheme, "kafka" | "kafka+tls") && !cfg!(feature = "kafka") {
+            return Err(format!(
+                "{scheme}:// is not in this build, expected one with it: cargo install --path \
+                 tools/forward --features kafka-tls"
+            ));
+        }
+        if !matches!(scheme, "nats" | "tls" | "kafka" | "kafka+tls") {
             return Err(format!(
                 "{scheme}:// is no engine of this program, expected nats:// or tls://"
             ));
@@ -69,6 +82,13 @@ mod tests {
         ] {
             let found = text.parse::<Target>().expect_err(text);
             assert!(found.contains(error), "{found}");
+        }
+        let kafka = "kafka://a,b:9093/LINES".parse::<Target>();
+        if cfg!(feature = "kafka") {
+            assert!(kafka.expect("a target").is_kafka() && !target.is_kafka());
+        } else {
+            let found = kafka.expect_err("it is not built in");
+            assert!(found.contains("is not in this build, expected one with it:"), "{found}");
         }
         assert_eq!([token("a.b c*"), token("")], ["a-b-c-", "-"]);
     }

@@ -1,7 +1,6 @@
 //! `linering-forward`: a ring's lines to NATS JetStream, each position once.
 
 use std::cell::Cell;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -10,15 +9,14 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use linering::{LineRing, Observer, turn_sigbus_into_errors};
 use linering_forward::access::AccessArgs;
-use linering_forward::exit::{Failure, Kind, note};
-use linering_forward::forward::{Forwarder, Options, Totals, Watch};
-use linering_forward::json;
+use linering_forward::exit::{Failure, note};
+use linering_forward::forward::{Options, Totals, Watch};
 use linering_forward::message::Encoding;
 use linering_forward::metrics::{Metrics, Place};
-use linering_forward::nats::{self, Access, Create, Nats};
-use linering_forward::target::{Target, token};
+use linering_forward::nats::{Access, Create};
+use linering_forward::start::{Destination, start, subject};
+use linering_forward::target::Target;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 
 /// Forwards a ring's lines to a stream of NATS JetStream, each position once
 ///
@@ -40,7 +38,7 @@ struct Args {
     #[arg(value_name = "RING")]
     ring: PathBuf,
 
-    /// Where it goes: nats://HOST[:PORT][,HOST…]/STREAM[/SUBJECT]
+    /// Where it goes: nats://HOST[:PORT][,HOST…]/STREAM[/SUBJECT], or kafka://…/TOPIC[/SUBJECT]
     ///
     /// SUBJECT is linering.SITE.HOST.RING without it: the site, this machine's name, the ring's.
     #[arg(long, value_name = "TARGET")]
@@ -177,34 +175,20 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
         .map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let ring = open(&args.ring)?;
     let mut watch = Progress::new(&args, &ring, stopped)?;
-    let subject = args.to.subject.clone().unwrap_or_else(|| subject_of(&args));
-    let Some(engine) = engine(&args, subject, &mut watch).await? else { return Ok(()) };
-    let is_json = args.format == Format::Json;
     let encoding = match args.compress {
         Compression::None => Encoding::None,
         Compression::Zstd => Encoding::Zstd,
     };
-    let (most, line) = (engine.most_bytes(), ring.max_line());
-    let longest = if is_json { json::most_bytes(line) } else { line + 512 };
-    if longest > most {
-        let as_json = if is_json { format!(", {longest} as JSON") } else { String::new() };
-        let sentence = format!(
-            "lines of this ring have up to {line} bytes{as_json}, and the server takes messages of \
-             {most}: expected a larger max_payload, or max_msg_size of the stream, or a ring with \
-             a smaller --max-line"
-        );
-        return Err(Failure::new(Kind::Usage, sentence));
-    }
     let options = Options {
-        // A message has one record more than that at most, and keys of those of another one.
-        message_bytes: args.message_bytes.clamp(1, (most - longest) / 2 + 1),
+        message_bytes: args.message_bytes,
         linger: args.linger.into(),
-        encoding: encoding.with_json(is_json),
+        encoding: encoding.with_json(args.format == Format::Json),
         away: args.on_away.0,
         follows: args.follow,
         accepts_loss: args.accept_loss,
     };
-    let mut forwarder = Forwarder::new(&ring, engine, options)?;
+    let started = start(&ring, None, &destination(&args), options, &mut watch).await?;
+    let Some(mut forwarder) = started else { return Ok(()) };
     let totals = forwarder.run(&mut watch).await;
     if let Ok(totals) = &totals {
         watch.is_over(totals);
@@ -225,45 +209,14 @@ fn open(path: &Path) -> Result<LineRing, Failure> {
     })
 }
 
-fn subject_of(args: &Args) -> String {
-    let hostname = || fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = args.host.clone().unwrap_or_else(hostname);
-    let ring = args.ring.file_stem().unwrap_or_default().to_string_lossy();
-    format!("linering.{}.{}.{}", token(&args.site), token(host.trim()), token(&ring))
-}
-
-/// Connects, and waits for the server as `--on-away` says; `None` if it is to stop.
-async fn engine(
-    args: &Args,
-    subject: String,
-    watch: &mut Progress,
-) -> Result<Option<Nats>, Failure> {
+fn destination(args: &Args) -> Destination {
+    let name = args.ring.file_stem().unwrap_or_default().to_string_lossy();
+    let subject = || subject(&args.site, args.host.as_deref(), &name);
+    let subject = args.to.subject.clone().unwrap_or_else(subject);
     let access = Access::from(args.access.clone());
     let (replicas, max_age, max_bytes) = (args.replicas, args.max_age.into(), args.max_bytes);
     let create = args.create.then_some(Create { replicas, max_age, max_bytes });
-    let began = Instant::now();
-    let mut is_said = false;
-    loop {
-        let trouble = match nats::connect(&args.to, &access).await? {
-            Err(trouble) => trouble,
-            Ok(client) => match Nats::open(client, &args.to, subject.clone(), create).await? {
-                Ok(engine) => return Ok(Some(engine)),
-                Err(trouble) => trouble,
-            },
-        };
-        if !std::mem::replace(&mut is_said, true) {
-            watch.say(&format!("{trouble}; it is tried again"));
-        }
-        if let Some(limit) = args.on_away.0.filter(|limit| began.elapsed() >= *limit) {
-            let limit = humantime::format_duration(limit);
-            let sentence = format!("the engine is away for {limit}: {trouble}");
-            return Err(Failure::new(Kind::Away, sentence));
-        }
-        if watch.is_stopped() {
-            return Ok(None);
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
+    Destination { target: args.to.clone(), subject, access, create }
 }
 
 /// Says how far it is.
@@ -290,10 +243,6 @@ impl Progress {
         Ok(Self { path, ring, stopped, metrics, status, told: Instant::now() })
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stopped.get().is_some()
-    }
-
     fn tell(&mut self, totals: &Totals) {
         self.told = Instant::now();
         let Totals { messages, records, upto, .. } = *totals;
@@ -318,7 +267,7 @@ impl Watch for Progress {
         if self.told.elapsed() >= Duration::from_secs(1) {
             self.tell(totals);
         }
-        self.is_stopped()
+        self.stopped.get().is_some()
     }
 
     fn goes_on(&mut self) -> bool {

@@ -30,7 +30,7 @@ Exit code: 0 all is whole; 1 a failure; 2 wrong usage; 5 something is missing.
 Example:
   linering merge --from nats://localhost/LINES --subject 'linering.local.>' -o json")]
 struct Args {
-    /// Where from: nats://HOST[:PORT][,HOST…]/STREAM
+    /// Where from: nats://HOST[:PORT][,HOST…]/STREAM, or kafka://…/TOPIC
     #[arg(long, value_name = "TARGET")]
     from: Target,
 
@@ -78,6 +78,10 @@ fn main() -> ExitCode {
 
 async fn merge(args: &Args) -> Result<(), Failure> {
     let access = Access::from(args.access.clone());
+    #[cfg(feature = "kafka")]
+    if args.from.is_kafka() {
+        return merge_topic(args, &access);
+    }
     let client = nats::connect(&args.from, &access).await?.map_err(Failure::failed)?;
     let context = jetstream::new(client.clone());
     let name = &args.from.stream;
@@ -135,15 +139,33 @@ async fn merge(args: &Args) -> Result<(), Failure> {
             break;
         }
     }
-    while let Some(tagged) = merge.next(true) {
-        printer.print(&tagged)?;
+    printer.end(merge)
+}
+
+#[cfg(feature = "kafka")]
+fn merge_topic(args: &Args, access: &Access) -> Result<(), Failure> {
+    use linering_forward::kafka_merge::{Next, Topic};
+    let mut topic = Topic::open(&args.from, access)?;
+    let mut merge = Merge::new(args.skew.into());
+    let mut printer =
+        Printer { output: args.output, has_gap: false, to: BufWriter::new(io::stdout()) };
+    loop {
+        let is_idle = match topic.next_message()? {
+            Next::Message(subject, message) if stream::takes(&args.subject, &subject) => {
+                merge.add(&subject, message);
+                false
+            }
+            Next::Message(..) | Next::Nothing => false,
+            Next::End if args.follow => true,
+            Next::End => return printer.end(merge),
+        };
+        while let Some(tagged) = merge.next(is_idle) {
+            printer.print(&tagged)?;
+        }
+        if is_idle {
+            printer.flush()?;
+        }
     }
-    printer.flush()?;
-    if printer.has_gap {
-        let sentence = "something is missing, expected whole chains: see the lines between --";
-        return Err(Failure::new(Kind::Lost, sentence));
-    }
-    Ok(())
 }
 
 struct Printer {
@@ -153,6 +175,18 @@ struct Printer {
 }
 
 impl Printer {
+    fn end(mut self, mut merge: Merge) -> Result<(), Failure> {
+        while let Some(tagged) = merge.next(true) {
+            self.print(&tagged)?;
+        }
+        self.flush()?;
+        if self.has_gap {
+            let sentence = "something is missing, expected whole chains: see the lines between --";
+            return Err(Failure::new(Kind::Lost, sentence));
+        }
+        Ok(())
+    }
+
     fn print(&mut self, tagged: &(String, Merged)) -> Result<(), Failure> {
         self.has_gap |= !matches!(tagged.1, Merged::Record(_));
         let mut line = match self.output {

@@ -17,4 +17,5 @@ mod network;
 mod outage;
 mod rings;
 mod secure;
+mod service;
 mod streams;
