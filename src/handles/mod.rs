@@ -4,6 +4,7 @@
 //! nothing there, or says so.
 
 pub(crate) mod batch;
+pub(crate) mod follow;
 pub(crate) mod line_ring;
 pub(crate) mod mirror;
 mod mirror_write;

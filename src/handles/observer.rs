@@ -10,7 +10,6 @@ use crate::handles::statistics::Statistics;
 use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::line::item::Item;
-use crate::read::follow::{Followed, Following};
 use crate::read::snapshot::snapshot;
 use crate::segment::{RingName, Segment, View, view_file, view_named};
 
@@ -38,7 +37,7 @@ const MOST_ROUNDS: u32 = 1000;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Observer {
-    view: Arc<View>,
+    pub(super) view: Arc<View>,
 }
 
 impl Observer {
@@ -108,15 +107,6 @@ impl Observer {
         if self.view.is_cut() { Err(ReadError::CutShort) } else { Ok(found) }
     }
 
-    /// Begins to follow the ring, from the oldest line that is there on: see [`Follow`].
-    pub fn follow(&self) -> Follow {
-        Follow {
-            observer: self.clone(),
-            following: Following::new(&self.view.geometry),
-            is_over: false,
-        }
-    }
-
     /// Whether each slot of the ring has a checksum, which a snapshot verifies; see
     /// [`Options::checksums`](crate::Options::checksums).
     pub fn has_checksums(&self) -> bool {
@@ -147,7 +137,7 @@ impl Observer {
         if self.view.is_cut() { Err(ReadError::CutShort) } else { Ok(items) }
     }
 
-    fn accepted(&self) -> Position {
+    pub(super) fn accepted(&self) -> Position {
         // ORD read:C, acquire; pairs with read:A; what was accepted was taken before.
         Position(self.view.parts.header().read_position.0.load(Acquire))
     }
@@ -181,89 +171,5 @@ impl Observer {
             }
         }
         items
-    }
-}
-
-/// An observer that follows a ring: it hands out what comes, changes nothing, and keeps no process
-/// waiting, so that it can be too slow. Then it says how much has passed by.
-///
-/// It has no wake-up: ask it again after a while. Each mirror that comes costs it some hundred
-/// bytes.
-///
-/// ```
-/// use linering::{Followed, LineRing, Observer, Options};
-///
-/// let ring = LineRing::new(Options::new())?;
-/// let mut mirror = ring.mirror()?;
-/// let observer = Observer::attach(ring.descriptor()?)?;
-/// let mut follow = observer.follow();
-/// assert_eq!(follow.next_items()?, []);
-/// mirror.write_line(b"hello")?;
-/// let [Followed::Item(item)] = &follow.next_items()?[..] else { panic!("one item") };
-/// assert_eq!(item.to_string(), "hello");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct Follow {
-    observer: Observer,
-    following: Following,
-    /// Of a ring that no process uses, all was handed out.
-    is_over: bool,
-}
-
-impl Follow {
-    /// What has come since the last call: some thousand items at most, oldest first, and none where
-    /// nothing has. The first calls give what is there already, as [`Observer::snapshot`] has it;
-    /// of a ring that no process used when it was opened they give all of that, and then nothing.
-    ///
-    /// An end that a reader has accepted before this call is not among them, unless it was told
-    /// before: [`Statistics::counts`] has it. A line whose beginning has passed by is cut, as for a
-    /// reader.
-    ///
-    /// # Errors
-    ///
-    /// As [`Observer::snapshot`].
-    pub fn next_items(&mut self) -> Result<Vec<Followed>, ReadError> {
-        let view = &self.observer.view;
-        if !view.is_used {
-            let is_first = !std::mem::replace(&mut self.is_over, true);
-            let items = if is_first { self.observer.snapshot()? } else { Vec::new() };
-            return Ok(items.into_iter().map(Followed::Item).collect());
-        }
-        let items = self.following.more(&view.parts, self.observer.accepted());
-        if view.is_cut() { Err(ReadError::CutShort) } else { Ok(items) }
-    }
-
-    /// Goes on with the last `positions` lines alone, and leaves out those before them that were
-    /// not looked at yet: for one that looks now and then, and need not see all. They are among
-    /// those that have [passed by](Followed::PassedBy), unless this is the first call.
-    ///
-    /// ```
-    /// # use linering::{Followed, LineRing, Observer, Options};
-    /// # let ring = LineRing::new(Options::new())?;
-    /// # let mut mirror = ring.mirror()?;
-    /// # let mut follow = Observer::attach(ring.descriptor()?)?.follow();
-    /// # follow.next_items()?;
-    /// for line in [b"1", b"2", b"3"] {
-    ///     mirror.write_line(line)?;
-    /// }
-    /// follow.skip_to_last(1);
-    /// let [Followed::PassedBy(2), Followed::Item(item)] = &follow.next_items()?[..] else {
-    ///     panic!("two passed by, and one item")
-    /// };
-    /// assert_eq!(item.to_string(), "3");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn skip_to_last(&mut self, positions: u64) {
-        let view = &self.observer.view;
-        if view.is_used {
-            self.following.skip_to_last(&view.parts, self.observer.accepted(), positions);
-        }
-    }
-
-    /// The position from which on the next call looks: all lines before it were handed out, or have
-    /// passed by. `None` before the first call, and where it is over.
-    pub fn position(&self) -> Option<u64> {
-        self.following.position().map(|position| position.0)
     }
 }

@@ -3,11 +3,14 @@
 
 use std::collections::HashSet;
 
+use crate::layout::sync::Ordering;
 use crate::layout::{Geometry, Position};
 use crate::line::item::Item;
 use crate::read::named_writers::{NamedWriters, ticket_ends};
 use crate::read::snapshot::{CopiedSlot, Snapshot, copy_slot};
 use crate::segment::Parts;
+
+use Ordering::{Acquire, Relaxed};
 
 /// Positions that are looked at in one call.
 const MOST: u64 = 4096;
@@ -36,6 +39,8 @@ pub(crate) struct Following {
     next: Option<Position>,
     /// Lines before it were taken when this began: that some are not there any more is no news.
     taken_before: Position,
+    /// The count of events, of which ends are some, before the last look.
+    seen_events: u64,
     /// The mirrors whose ends were told, of those that tickets name.
     told: HashSet<u32>,
     /// It begins behind lines that were there, of writers that it does not know yet.
@@ -49,6 +54,7 @@ impl Following {
             seen: Snapshot::new(geometry, NamedWriters::default()),
             next: None,
             taken_before: Position(geometry.start_position),
+            seen_events: 0,
             told: HashSet::new(),
             begins_late: false,
             found: Vec::new(),
@@ -79,10 +85,18 @@ impl Following {
         }
     }
 
+    /// Whether there is more to look at, maybe.
+    pub(crate) fn has_come(&self, parts: &Parts) -> bool {
+        let events = parts.header().counts.0.events.load(Relaxed);
+        events != self.seen_events || self.next != Some(parts.ring().tail())
+    }
+
     /// What has come, up to [`MOST`] positions of it, oldest first.
     ///
     /// In this order, as a snapshot: ends, slots, names.
     pub(crate) fn more(&mut self, parts: &Parts, accepted: Position) -> Vec<Followed> {
+        // ORD event:C, acquire; pairs with event:A; the ends that it counts are found below.
+        self.seen_events = parts.header().counts.0.events.load(Acquire);
         let ends = ticket_ends(parts);
         let ring = parts.ring();
         let (tail, positions) = (ring.tail(), ring.shape.positions());

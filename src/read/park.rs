@@ -88,8 +88,12 @@ pub(crate) fn pause(
     let slept = match segment.pipe() {
         None => {
             let slept = futex::wait(sleeps, ASLEEP, time);
-            sleeps.store(AWAKE, Relaxed);
-            slept
+            if slept != Ok(false) {
+                sleeps.store(AWAKE, Relaxed);
+            }
+            // After a sleep that ran out it is still to be woken: so that observers, which sleep
+            // on this word too, hear of a line that comes before the next sleep.
+            slept.map(drop)
         }
         // Then too the next writer writes into the pipe: the caller may poll it from now on.
         Some(pipe) => {

@@ -51,6 +51,11 @@ impl Cell {
         }
     }
 
+    /// Whether it says anything but that it has no mirror.
+    pub(crate) fn may_be_owned(&self) -> bool {
+        !matches!(self.owner(), Some(Owner::Free | Owner::KeepsError))
+    }
+
     pub(crate) fn set_owner(&self, owner: Owner) {
         // ORD owner:A, release; pairs with owner:B; everything that the owner did comes before.
         self.writer.0.owner.store(owner as u64, Release);

@@ -12,12 +12,12 @@ use crate::error::{MirrorError, ReadError, SystemError};
 use crate::exchange::Refused;
 use crate::exchange::settle::publish_last_words;
 use crate::layout::sync::Ordering;
-use crate::layout::{Cell, LineNumber, MirrorId, Owner, READER_CELL, Ticket, TicketWord};
+use crate::layout::{Cell, LineNumber, MirrorId, Owner, Position, READER_CELL, Ticket, TicketWord};
 use crate::segment::Segment;
 use crate::segment::options::Policy;
 use crate::sys::process::peek_exit_status;
 
-use Ordering::Relaxed;
+use Ordering::{Acquire, Relaxed};
 
 /// How often the locks of live mirrors are tried.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -62,13 +62,23 @@ pub(crate) fn reap_cell(segment: &Segment, index: usize) -> ReapOutcome {
         Err(Refused::Full(_)) if segment.policy() == Policy::DropNewest => {
             drop_last_words(&segment.cells()[index]);
         }
-        Err(Refused::Full(_)) => return ReapOutcome::Full,
+        Err(Refused::Full(position)) if is_unread(segment, position) => return ReapOutcome::Full,
+        // The entry is damaged.
+        Err(Refused::Full(_)) => return ReapOutcome::Unsettled,
         Err(Refused::Damaged) => return ReapOutcome::Unsettled,
     }
     let end = note_death(segment, index);
     let keeps_error = matches!(end, Some(TicketWord::Error(_)));
     segment.cells()[index].set_owner(if keeps_error { Owner::KeepsError } else { Owner::Free });
     ReapOutcome::Done
+}
+
+/// Whether the line that stands a lap before `position` is still to be read: an entry is freed
+/// before a reader says that it was.
+fn is_unread(segment: &Segment, position: Position) -> bool {
+    // ORD read:F, acquire; pairs with read:A; the entries before it were freed.
+    let accepted = Position(segment.header().read_position.0.load(Acquire));
+    !position.minus(segment.ring().shape.positions()).is_before(accepted)
 }
 
 /// Ends a dead mirror whose words make no sense: its last ones are lost, and its cell is free
@@ -111,11 +121,6 @@ fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Anything but the words of a cell without an owner.
-fn may_be_dead(cell: &Cell) -> bool {
-    !matches!(cell.owner(), Some(Owner::Free | Owner::KeepsError))
-}
-
 impl Reaper {
     /// The first look is not put off: a process that becomes the reader after a crash finds the
     /// dead at once.
@@ -151,7 +156,7 @@ impl Reaper {
         // Asked first, which needs no new descriptor: most of the time all of them live.
         let cells = segment.cells();
         let dead = segment.without_owner(
-            (READER_CELL + 1..cells.len()).filter(|index: &usize| may_be_dead(&cells[*index])),
+            (READER_CELL + 1..cells.len()).filter(|index: &usize| cells[*index].may_be_owned()),
         )?;
         if !may_be_seats && dead.is_empty() {
             return Ok(());
@@ -179,7 +184,7 @@ impl Reaper {
                 continue;
             }
             // Again, under the lock.
-            if may_be_dead(&segment.cells()[index]) {
+            if segment.cells()[index].may_be_owned() {
                 self.reap_cell(segment, index);
             }
             segment.release_cell(&probe, index);

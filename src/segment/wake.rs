@@ -1,4 +1,5 @@
-//! Waking: the reader that sleeps on an empty ring, and writers that sleep on a full one.
+//! Waking: the reader that sleeps on an empty ring, its observers, and writers that sleep on a full
+//! one.
 
 use super::Segment;
 use crate::exchange::park::wake_sleeper;
@@ -13,17 +14,21 @@ const WAKE_WRITERS: u32 = 32;
 /// The part of a full ring that its writers wait for.
 pub(crate) const WAKE_THRESHOLD: u64 = 4;
 
-/// Wakes the reader if it sleeps: one system call then, none otherwise. `false` if there is none to
+/// Wakes the reader if it sleeps, and the observers then: one system call, with a pipe two, none
+/// otherwise. `false` if there is none to
 /// wake, nor to read what was written, since the segment's file was cut short.
 #[inline]
 pub(crate) fn wake_reader(segment: &Segment) -> bool {
     let sleeps = &segment.header().flags.0.reader_sleeps;
     wake_sleeper(sleeps, || {
-        match segment.pipe() {
-            _ if segment.is_cut() => return false,
-            None => drop(futex::wake(sleeps, 1)),
-            Some(pipe) => pipe.wake(),
+        if segment.is_cut() {
+            return false;
         }
+        if let Some(pipe) = segment.pipe() {
+            pipe.wake();
+        }
+        // The reader, where it has no pipe, and observers.
+        futex::wake(sleeps, u32::MAX >> 1);
         true
     })
 }

@@ -6,23 +6,54 @@ use std::time::Duration;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::thread::futex;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The longest sleep of a reader or a writer: what a wake-up costs that was lost with a killed
 /// process.
 pub(crate) const PERIOD: Duration = Duration::from_millis(10);
 
 pub(crate) fn timespec(time: Duration) -> Timespec {
-    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+    let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }
 }
 
-/// Sleeps until `word` is not `value` any more, or for `time`.
+/// Sleeps until `word` is not `value` any more, or for `time`: `false` then.
 ///
 /// # Errors
 ///
 /// [`Errno::INTR`] where a signal handler ran; what a system call filter says.
-pub(crate) fn wait(word: &AtomicU32, value: u32, time: Duration) -> Result<(), Errno> {
+pub(crate) fn wait(word: &AtomicU32, value: u32, time: Duration) -> Result<bool, Errno> {
     match futex::wait(word, futex::Flags::empty(), value, Some(&timespec(time))) {
-        Ok(()) | Err(Errno::AGAIN | Errno::TIMEDOUT) => Ok(()),
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(Errno::TIMEDOUT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sleeps until one of `words` is not `value` any more or is woken, or for `time`. Words may be in
+/// memory that is mapped for reading alone.
+///
+/// # Errors
+///
+/// Where the system cannot wait for several, or for so many.
+pub(crate) fn wait_any(words: &[&AtomicU32], value: u32, time: Duration) -> Result<(), Errno> {
+    if let [word] = words {
+        return wait(word, value, time).map(drop);
+    }
+    let waits: Vec<_> = words
+        .iter()
+        .map(|word| {
+            let mut wait = futex::Wait::new();
+            wait.val = value.into();
+            wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
+            wait.flags = futex::WaitFlags::SIZE_U32;
+            wait
+        })
+        .collect();
+    let now = clock_gettime(ClockId::Monotonic);
+    let end = timespec(Duration::new(now.tv_sec as u64, now.tv_nsec as u32).saturating_add(time));
+    match futex::waitv(&waits, futex::WaitvFlags::empty(), Some(&end), ClockId::Monotonic) {
+        Ok(_) | Err(Errno::AGAIN | Errno::TIMEDOUT) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -2,12 +2,16 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use linering::{
-    End, Follow, Followed, Item, LineRing, LossCause, Observer, Options, Policy, WriterState,
+    End, Follow, Followed, Item, LineRing, LossCause, Observer, Options, Policy, WakeUp,
+    WriterState,
 };
 
 use crate::common::{Gate, fork, random, ring, small, wait_for_the_end};
@@ -336,4 +340,78 @@ fn whatever_a_hostile_process_writes_into_a_ring_looking_at_it_ends() {
     }
     assert!(seen > 1000, "most damage leaves something to be seen: {seen}");
     child.end();
+}
+
+/// Waits until the ring's reader says that it sleeps.
+fn wait_for_sleep(ring: &LineRing) {
+    let file =
+        fs::File::open(format!("/proc/self/fd/{}", ring.descriptor().expect("open").as_raw_fd()));
+    let file = file.expect("a ring");
+    let mut sleeps = [0];
+    while sleeps == [0] {
+        file.read_exact_at(&mut sleeps, 384).expect("the word");
+    }
+}
+
+/// Whether this thread of this process is blocked in a system call.
+fn is_blocked(thread: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("it lives");
+    stat.rsplit_once(')').expect("a name").1.starts_with(" S")
+}
+
+#[test]
+fn a_writer_that_wakes_the_reader_wakes_observers_too() {
+    const LIMIT: Duration = Duration::from_secs(30);
+    for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
+        let rings = [0; 2].map(|_| ring(small(64, Policy::Block).wake_up(wake_up)));
+        let mirrors = rings.each_ref().map(|ring| ring.mirror_labelled("a").expect("a mirror"));
+        let observers = rings.each_ref().map(observer);
+        thread::scope(|scope| {
+            for ring in &rings {
+                let mut reader = ring.reader().expect("no other");
+                scope.spawn(move || while reader.recv().expect("ours").is_some() {});
+            }
+            // One that follows both rings, and one for each: each comes to sleep, and is woken.
+            let mut change = mirrors.map(Some);
+            for round in 0..20 {
+                rings.iter().for_each(wait_for_sleep);
+                let mut follows = observers.each_ref().map(Observer::follow);
+                // What is there already.
+                follows.iter_mut().for_each(|follow| while !more(follow).is_empty() {});
+                let followed = [&follows[..], &follows[..1], &follows[1..]];
+                thread::scope(|scope| {
+                    let (say, heard) = mpsc::channel();
+                    let waiting = followed.map(|follows| {
+                        let say = say.clone();
+                        scope.spawn(move || {
+                            // SAFETY: a plain system call.
+                            say.send(unsafe { libc::gettid() }).expect("it listens");
+                            let began = Instant::now();
+                            Follow::wait_any(follows, LIMIT);
+                            began.elapsed()
+                        })
+                    });
+                    for thread in heard.iter().take(3) {
+                        while !is_blocked(thread) {
+                            thread::yield_now();
+                        }
+                    }
+                    for open in &mut change {
+                        // An end is told at once, too.
+                        let mut mirror = open.take().expect("open");
+                        if round < 19 {
+                            mirror.write_line(b"x").expect("room");
+                            *open = Some(mirror);
+                        }
+                    }
+                    for waited in waiting {
+                        assert!(
+                            waited.join().expect("no panic") < LIMIT / 2,
+                            "{wake_up:?} {round}"
+                        );
+                    }
+                });
+            }
+        });
+    }
 }

@@ -2,18 +2,22 @@
 
 use super::{SeenEnd, WriterTable};
 use crate::layout::sync::Ordering;
-use crate::layout::{LineNumber, MirrorId, Owner, Ticket, TicketWord};
+use crate::layout::{LineNumber, MirrorId, READER_CELL, Ticket, TicketWord};
 use crate::line::item::End;
 use crate::segment::Segment;
 
 use Ordering::{Acquire, Relaxed};
 
-/// Whether the cell that a ticket names is free or another mirror's.
+/// Whether the cell that a ticket names has no mirror, or another one: no process looks there for
+/// the death of this one.
 fn is_abandoned(segment: &Segment, mirror: MirrorId) -> bool {
-    let Some(cell) = segment.cells().get(usize::from(mirror.cell)) else { return true };
+    let index = usize::from(mirror.cell);
+    let Some(cell) = segment.cells().get(index).filter(|_| index != READER_CELL) else {
+        return true;
+    };
     // ORD epoch:D, acquire; pairs with epoch:A; the owner below is no older than the epoch.
     let epoch = LineNumber::new(cell.reader.0.epoch.load(Acquire));
-    epoch != mirror.epoch || cell.owner() == Some(Owner::Free)
+    epoch != mirror.epoch || !cell.may_be_owned()
 }
 
 impl WriterTable {

@@ -1,6 +1,6 @@
 //! A worker that writes straight into the ring of `linering run`, and prints where there is none.
 //!
-//! `linering run -n 4 -- target/debug/examples/native_worker`
+//! `linering run -n 4 -- target/debug/examples/native_worker 1000`, lines; 1000 by default.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(seat) => Box::new(seat.open()?),
         None => Box::new(io::stdout()),
     };
-    for line in 0..1000 {
+    let lines = std::env::args().nth(1).map_or(Ok(1000), |lines| lines.parse::<u64>())?;
+    for line in 0..lines {
         writeln!(out, "worker {worker}, line {line}")?;
     }
     println!("printed by {worker}");

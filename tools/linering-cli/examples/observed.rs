@@ -109,11 +109,15 @@ fn terminal() -> File {
     near
 }
 
-/// How soon a line is shown that comes after so long a pause.
-fn latency(path: &Path, pause: Duration) {
+/// How soon a line is shown that comes after so long a pause, beside a reader that sleeps or none.
+fn latency(path: &Path, pause: Duration, has_reader: bool) {
     let _ = fs::remove_file(path);
     let ring = LineRing::create_file(path, Options::new()).expect("a ring");
     let mut mirror = ring.mirror().expect("a mirror");
+    if has_reader {
+        let mut reader = ring.reader().expect("no other reader");
+        thread::spawn(move || while reader.recv().is_ok_and(|item| item.is_some()) {});
+    }
     let mut command = linering(&["tail", "-f", "-o", "cat", path.to_str().expect("UTF-8")]);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut shown = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -137,7 +141,7 @@ fn latency(path: &Path, pause: Duration) {
     child.wait().expect("a child");
     let longest = took.iter().copied().fold(0.0, f64::max);
     println!(
-        "a line after {pause:?} without any: shown after {:.1} ms (median), {longest:.1} (longest); \
+        "a reader: {has_reader}; a line after {pause:?} without any: shown after {:.1} ms (median), {longest:.1} (longest); \
          {:.0} wake-ups a second, {:.2} % of a core",
         median(took),
         (after.1 - before.1) as f64 / seconds,
@@ -181,6 +185,7 @@ fn main() {
         }
     }
     for pause in if is_wanted("latency") { &[50, 300, 2000][..] } else { &[] } {
-        latency(&path, Duration::from_millis(*pause));
+        latency(&path, Duration::from_millis(*pause), true);
+        latency(&path, Duration::from_millis(*pause), false);
     }
 }

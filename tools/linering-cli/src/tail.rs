@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::ArgAction;
 use linering::{Follow, Followed, Item, Observer, turn_sigbus_into_errors};
@@ -18,10 +18,10 @@ use crate::wanted::Wanted;
 /// Show the last lines of rings, and with -f those that come
 ///
 /// Changes nothing in a ring and keeps no writer waiting; lines are shown whether a reader has
-/// taken them or not. It looks a hundred times a second while lines come, else ten times, and at
-/// up to 4096 lines of a ring at a time; where more come meanwhile it samples, and looks at 1024.
-/// How many have passed by is told in their place, on the standard error, as losses and ends are.
-/// Ends with the last ring that a process uses.
+/// taken them or not. It looks a hundred times a second while lines come, and wakes with the
+/// ring's reader where that sleeps. At each look it takes up to 4096 lines of a ring; where more
+/// come meanwhile it samples, and takes 1024. How many have passed by is told in their place, on
+/// the standard error, as losses and ends are. Ends with the last ring that a process uses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -70,9 +70,8 @@ Examples:
 
 Exit code: 0 when all is well, 1 for a failure, 2 for wrong usage.";
 
-/// How often it looks while lines come, and after a second in which none came.
-const BUSY: Duration = Duration::from_millis(10);
-const IDLE: Duration = Duration::from_millis(100);
+/// The longest time until it looks whether rings are used still, or came, and its output is read.
+const PERIOD: Duration = Duration::from_millis(125);
 
 /// Lines that one look takes, and how many are looked at where more come.
 const AT_ONCE: u64 = 4096;
@@ -139,21 +138,17 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         items.extend(kept.into_iter().map(|item| (index, Followed::Item(item))));
     }
     args.print(&mut printer, &sources, items);
-    let mut last_came = Instant::now();
     let goes_on = args.follow || args.follow_name;
     while goes_on && printer.flush() && !is_unread() {
         if !args.follow_name && sources.iter().all(|source| source.ring.is_none()) {
             break;
         }
-        let period = if last_came.elapsed() < Duration::from_secs(1) { BUSY } else { IDLE };
-        pause(period);
+        let followed = sources.iter().filter_map(|source| source.ring.as_ref());
+        Follow::wait_any(followed.map(|(_, follow)| follow), PERIOD);
         let mut items = Vec::new();
         for (index, source) in sources.iter_mut().enumerate() {
             let found = args.more(source)?;
             items.extend(found.into_iter().map(|item| (index, item)));
-        }
-        if !items.is_empty() {
-            last_came = Instant::now();
         }
         args.print(&mut printer, &sources, items);
     }

@@ -141,7 +141,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         if is_late() {
             return Ok(args.time_is_up());
         }
-        pause(PERIOD);
+        follow.wait(PERIOD);
     }
 }
 

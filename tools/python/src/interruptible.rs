@@ -97,7 +97,7 @@ const GREENLETS_SECONDS: f64 = 0.002;
 
 /// `time.sleep`, if gevent or eventlet has put its own in the place of the interpreter's: that one
 /// lets other greenlets of this thread run.
-fn greenlets_sleep(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+pub(crate) fn greenlets_sleep(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     let sleep =
         py.import(intern!(py, "time")).and_then(|it| it.getattr(intern!(py, "sleep"))).ok()?;
     (!sleep.is_instance_of::<PyCFunction>()).then_some(sleep)

@@ -4,19 +4,25 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use linering::{End, Followed, Observer, WriterState};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::backlog::Backlog;
+use crate::interruptible::greenlets_sleep;
 use crate::reader::to_python;
 use crate::ring::{name_and_file, ring_name};
 use crate::{errors, items};
 
 /// Bytes of the longest line that is put together out of pieces.
 const LONGEST: usize = 1 << 30;
+
+/// The longest time until a ring that is followed is asked whether it is used still.
+const FOLLOW_LIMIT: Duration = Duration::from_millis(100);
+/// Seconds that a greenlet waits between two looks at it.
+const GREENLETS_SECONDS: f64 = 0.01;
 
 fn opened(
     name: Option<&str>,
@@ -167,6 +173,17 @@ impl Follow {
             came.push((passed, (lines, ends)));
         }
         Ok(came)
+    }
+
+    /// Sleep until more may have come, or for a tenth of a second.
+    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(theirs) = greenlets_sleep(py) {
+            return theirs.call1((GREENLETS_SECONDS,)).map(drop);
+        }
+        py.detach(|| {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).0.wait(FOLLOW_LIMIT);
+        });
+        py.check_signals()
     }
 }
 

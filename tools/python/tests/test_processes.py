@@ -1,9 +1,11 @@
 """`popen`, `executor` and `pool`: output that comes without a word in the programs and tasks."""
 
+import concurrent.futures
 import multiprocessing
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import workers
@@ -159,11 +161,26 @@ def test_chunks_of_an_executor_have_the_functions_name(buffer):
 
 def test_more_tasks_than_there_are_seats():
     buffer = linering.LineProcBuffer(1000, policy="block", seats=64, mirrors=64)
-    with buffer.executor(2) as executor:
-        futures = [executor.submit(workers.prints_and_returns, number) for number in range(200)]
-        lines = list(buffer.drain())
+    mirror = buffer.new_mirror("main")
+    # A seat is free again when the reader has taken its end, after the two lines of its task.
+    unread = threading.Semaphore(20)
+
+    def read():
+        for count, _ in enumerate(buffer.drain(), 1):
+            if count % 2 == 0:
+                unread.release()
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(1) as reader, buffer.executor(2) as executor:
+        lines = reader.submit(read)
+        futures = []
+        for number in range(200):
+            unread.acquire()
+            futures.append(executor.submit(workers.prints_and_returns, number))
         assert [future.result() for future in futures] == list(range(200))
-    assert len(lines) == 400 and len(buffer.wait()) == 200
+        mirror.send_eof()
+        assert lines.result() == 400
+    assert len(buffer.wait()) == 201
 
 
 def test_tasks_of_a_pool_that_find_no_seat_fail_and_hold_nothing_up():

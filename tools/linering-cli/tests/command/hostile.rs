@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use linering::{LineRing, Options, Policy};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Gate, err, folder, linering, out, start_anew, text};
+use crate::common::{Gate, err, example, folder, linering, out, start_anew, text};
 
 /// Rings that are damaged.
 const RINGS: u64 = 150;
@@ -133,19 +134,21 @@ fn damaged_rings_are_looked_at_and_nothing_hangs_or_panics() {
                     fs::write(&path, damaged(sound, seed)).expect("a file");
                     let ring = text(&path);
                     let what = format!("ring {seed}");
-                    ends(&["stat", ring], &[0, 1], &what);
-                    ends(&["tail", "-f", ring], &[0, 1], &what);
-                    ends(&["cat", "-o", "json", ring], &[0, 1], &what);
-                    match seed % 5 {
-                        0 => ends(&["verify", ring], &[0, 1], &what),
-                        1 => ends(&["stat", "-o", "prometheus", ring], &[0, 1], &what),
-                        2 => ends(&["stat", "--watch", "-o", "json", ring], &[0, 1], &what),
-                        3 => ends(&["tail", "-n", "3", "-o", "{label}", ring], &[0, 1], &what),
-                        _ => {
-                            let args = ["wait", ring, "--for", "line=never", "--timeout", "1s"];
-                            ends(&args, &[0, 1, 3, 124], &what);
-                        }
+                    for args in [
+                        &["stat", ring][..],
+                        &["stat", "-o", "prometheus", ring],
+                        &["stat", "--watch", "-o", "json", ring],
+                        &["tail", "-f", ring],
+                        &["tail", "-n", "3", "-o", "{label}", ring],
+                        &["cat", "-o", "json", ring],
+                        &["verify", ring],
+                        // It takes what is there: at last.
+                        &["recover", ring],
+                    ] {
+                        ends(args, &[0, 1], &what);
                     }
+                    let wait = ["wait", ring, "--for", "line=never", "--timeout", "1s"];
+                    ends(&wait, &[0, 1, 3, 124], &what);
                 }
             });
         }
@@ -232,4 +235,66 @@ fn what_looks_at_a_run_that_is_killed_at_any_moment_ends() {
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         assert!(out(&output).lines().all(|line| line.ends_with("some line")), "{}", out(&output));
     }
+}
+
+/// The processes that write into a ring straight, and live.
+fn writing(ring: &str) -> Vec<i32> {
+    let output = linering(&["stat", "-o", "json", ring]).output().expect("it starts");
+    let found: serde_json::Value = serde_json::from_str(&out(&output)).expect("JSON");
+    let writers = found["writers"].as_array().expect("writers").iter();
+    let open = writers.filter(|writer| writer["state"] == "open" && writer["lines"] != 0);
+    open.filter_map(|writer| writer["pid"].as_i64()).map(|pid| pid as i32).collect()
+}
+
+#[test]
+fn what_looks_at_writers_that_are_killed_one_by_one_says_so_and_shows_whole_lines() {
+    let folder = folder();
+    let path = folder.path().join("ring");
+    let ring = text(&path);
+    let native = example("native_worker");
+    let args = ["run", "--file", ring, "-n", "5", "--", text(&native), "9999999999999"];
+    let mut run = linering(&args);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    while LineRing::open_file(&path).is_err() {
+        thread::yield_now();
+    }
+    let start = |args: &[&str]| {
+        let mut command = bounded(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    let tail = start(&["tail", "-f", "-n0", "-g", "no line has this", ring]);
+    let watch = start(&["stat", "--watch", "-o", "json", ring]);
+    let wait = start(&["wait", ring, "--for", "death"]);
+    let itself = run.id() as i32;
+    let mut killed = 0;
+    while killed < 5 {
+        let mut others = writing(ring);
+        others.retain(|pid| *pid != itself);
+        // All write, but for those that were killed.
+        if others.len() + killed != 5 {
+            assert!(run.try_wait().expect("a child").is_none(), "they write until they are killed");
+            continue;
+        }
+        let victim = Pid::from_raw(others[killed % others.len()]).expect("a process");
+        kill_process(victim, Signal::KILL).expect("it is ours");
+        killed += 1;
+        let shown = bounded(&["tail", "-n", "20", "-o", "cat", ring]).output().expect("it starts");
+        assert_eq!(shown.status.code(), Some(0), "{}", err_of(&shown));
+        let is_whole = |line: &str| line.starts_with("worker ") && line.contains(", line ");
+        // All but what the killed ones had begun, which says so on the other stream.
+        let odd = out(&shown).lines().filter(|line| !is_whole(line)).count();
+        assert_eq!(odd, 0, "{}", out(&shown));
+    }
+    assert_eq!(run.wait().expect("a child").code(), Some(5));
+    let ends = |child: Child| child.wait_with_output().expect("a child");
+    let (tail, watch, wait) = (ends(tail), ends(watch), ends(wait));
+    for output in [&tail, &watch, &wait] {
+        assert_eq!(output.status.code(), Some(0), "{}", err_of(output));
+    }
+    // Each death once, where it is not told after the reader had accepted it.
+    let told = err_of(&tail).matches("is gone, no EOF").count();
+    assert!(told <= 5, "{}", err_of(&tail));
+    let last = out(&watch).lines().last().expect("a line").to_owned();
+    let last: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+    assert!(last["deaths"].as_u64().is_some_and(|deaths| deaths <= 5), "{last}");
 }

@@ -235,7 +235,7 @@ fn what_becomes_of_the_ring_is_said() {
 fn a_damaged_ring_is_shown_or_refused() {
     let folder = folder();
     let sound = sound_rings(folder.path());
-    for seed in 1..=60 {
+    for seed in 1..=150 {
         let path = folder.path().join(format!("damaged-{seed}"));
         std::fs::write(&path, damaged(&sound, seed)).expect("a file");
         let mut top = Top::start(&path);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -117,13 +116,13 @@ class Observer:
             **ring, writers=tuple(WriterStatistics(**writer) for writer in writers)
         )
 
-    def follow(self, interval: float = 0.01) -> Iterator[Line | GroupedMessage | Ended | PassedBy]:
+    def follow(self) -> Iterator[Line | GroupedMessage | Ended | PassedBy]:
         """What is there, and then what comes, taken by a reader or not, until no process uses the
-        ring any more. There is no wake-up: it looks each `interval` seconds, and after a second
-        without anything a tenth as often. Where it is too slow a `PassedBy` says so.
+        ring any more. It sleeps while a reader sleeps that waits for lines, and is woken with it;
+        without one it looks each 10 ms, and each 100 ms after a second without anything. Where it
+        is too slow a `PassedBy` says so.
         """
         follow = self._watch.follow()
-        last_came = time.monotonic()
         while True:
             # Before the look: what was written last is seen.
             is_used = self.is_used()
@@ -138,10 +137,7 @@ class Observer:
                 for end in ends:
                     came = True
                     yield Ended(*end)
-            if came:
-                last_came = time.monotonic()
-            elif not is_used:
-                return
-            else:
-                is_busy = time.monotonic() - last_came < 1
-                time.sleep(interval if is_busy else 10 * interval)
+            if not came:
+                if not is_used:
+                    return
+                follow.wait()

@@ -34,13 +34,12 @@ class _Controller:
 
     def _show(self) -> None:
         for item in self._buffer.drain():
-            if self._writer.width_of_current_line > 0:
-                # Behind the dots of the tests that have passed.
-                self._writer.line()
             lines = [str(item)] if isinstance(item, Line) else str(item).split("\n")
-            for line in lines:
-                self._writer.line(f"[{item.label}] {line}" if item.label else line)
-            self._writer.flush()
+            shown = [f"[{item.label}] {line}\n" if item.label else f"{line}\n" for line in lines]
+            # Behind the dots of the tests that have passed.
+            begin = "\n" if self._writer.width_of_current_line > 0 else ""
+            # At once: pytest prints such dots from a thread of its own.
+            self._writer.write(begin + "".join(shown), flush=True)
 
     def seat(self, name: str) -> str:
         """A seat's string, for a worker."""

@@ -94,3 +94,15 @@ impl Gate {
         format!("flock {} true", text(&self.folder.path().join("gate")))
     }
 }
+
+/// A program of this package's `examples/`, which the tests' build has built.
+pub fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("this program");
+    let path = tests.ancestors().nth(2).expect("a build's folder").join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: build it with `cargo build --examples`",
+        path.display()
+    );
+    path
+}

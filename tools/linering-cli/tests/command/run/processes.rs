@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -169,18 +169,6 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "waited for {what} in vain");
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// A program of this package's `examples/`, which the tests' build has built.
-pub fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("this program");
-    let path = tests.ancestors().nth(2).expect("a build's folder").join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is not there: build it with `cargo build --examples`",
-        path.display()
-    );
-    path
 }
 
 /// A file's text, once it is there and ends with a line's end.

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use super::processes::{Marked, example, marked, send, until};
+use super::processes::{Marked, marked, send, until};
+use crate::common::example;
 use crate::common::{folder, text};
 
 const AT_ONCE: usize = 4;

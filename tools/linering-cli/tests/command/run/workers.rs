@@ -5,8 +5,8 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::processes::example;
 use super::{linering, run};
+use crate::common::example;
 use crate::common::{err, folder, out, scratch, sorted, text};
 
 #[test]

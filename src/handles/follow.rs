@@ -1,0 +1,202 @@
+//! [`Follow`]: what comes into a ring, for an observer.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::ReadError;
+use crate::exchange::park::ASLEEP;
+use crate::handles::observer::Observer;
+use crate::layout::sync::{AtomicU32, Ordering};
+use crate::read::follow::{Followed, Following};
+use crate::sys::futex;
+
+use Ordering::Relaxed;
+
+/// The shortest time between two looks, however fast lines come.
+const BUSY: Duration = Duration::from_millis(10);
+/// The time between two looks where no reader sleeps, once nothing came for so long.
+const IDLE: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_secs(1);
+
+/// An observer that follows a ring: it hands out what comes, changes nothing, and keeps no process
+/// waiting, so that it can be too slow. Then it says how much has passed by.
+///
+/// [`wait`](Self::wait) sleeps until more has come. Each mirror that comes costs it some hundred
+/// bytes.
+///
+/// ```
+/// use linering::{Followed, LineRing, Observer, Options};
+///
+/// let ring = LineRing::new(Options::new())?;
+/// let mut mirror = ring.mirror()?;
+/// let observer = Observer::attach(ring.descriptor()?)?;
+/// let mut follow = observer.follow();
+/// assert_eq!(follow.next_items()?, []);
+/// mirror.write_line(b"hello")?;
+/// let [Followed::Item(item)] = &follow.next_items()?[..] else { panic!("one item") };
+/// assert_eq!(item.to_string(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Follow {
+    observer: Observer,
+    following: Following,
+    /// Of a ring that no process uses, all was handed out.
+    is_over: bool,
+    /// When something was handed out last; at first, when this began.
+    last_came: Instant,
+    /// The last look found something.
+    is_busy: bool,
+}
+
+impl Observer {
+    /// Begins to follow the ring, from the oldest line that is there on: see [`Follow`].
+    pub fn follow(&self) -> Follow {
+        Follow {
+            observer: self.clone(),
+            following: Following::new(&self.view.geometry),
+            is_over: false,
+            last_came: Instant::now(),
+            is_busy: false,
+        }
+    }
+}
+
+impl Follow {
+    /// What has come since the last call: some thousand items at most, oldest first, and none where
+    /// nothing has. The first calls give what is there already, as [`Observer::snapshot`] has it;
+    /// of a ring that no process used when it was opened they give all of that, and then nothing.
+    ///
+    /// An end that a reader has accepted before this call is not among them, unless it was told
+    /// before: [`Statistics::counts`] has it. A line whose beginning has passed by is cut, as for a
+    /// reader.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::snapshot`].
+    pub fn next_items(&mut self) -> Result<Vec<Followed>, ReadError> {
+        let view = &self.observer.view;
+        if !view.is_used {
+            let is_first = !std::mem::replace(&mut self.is_over, true);
+            let items = if is_first { self.observer.snapshot()? } else { Vec::new() };
+            return Ok(items.into_iter().map(Followed::Item).collect());
+        }
+        let items = self.following.more(&view.parts, self.observer.accepted());
+        if view.is_cut() {
+            return Err(ReadError::CutShort);
+        }
+        self.is_busy = !items.is_empty();
+        if self.is_busy {
+            self.last_came = Instant::now();
+        }
+        Ok(items)
+    }
+
+    /// Sleeps until more may have come, at most for `limit`: see [`wait_any`](Self::wait_any).
+    ///
+    /// ```
+    /// # use linering::{Followed, LineRing, Observer, Options};
+    /// use std::time::Duration;
+    ///
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # mirror.write_line(b"hello")?;
+    /// # drop(mirror);
+    /// # let observer = Observer::attach(ring.descriptor()?)?;
+    /// let mut follow = observer.follow();
+    /// loop {
+    ///     for found in follow.next_items()? {
+    ///         if let Followed::Item(item) = found {
+    ///             println!("{item}");
+    ///         }
+    ///     }
+    ///     # break;
+    ///     if !observer.is_used_now() {
+    ///         break;
+    ///     }
+    ///     follow.wait(Duration::from_millis(100));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait(&self, limit: Duration) {
+        Self::wait_any([self], limit);
+    }
+
+    /// Sleeps until more may have come for one of them, at most for `limit`; also shorter, as after
+    /// a signal.
+    ///
+    /// A writer that wakes a ring's sleeping reader wakes its observers, too. Where no reader
+    /// sleeps, no writer looks for them: they look themselves, each 10 ms, and each 100 ms once
+    /// nothing has come for a second. 10 ms pass between two looks that find something, so that
+    /// much more comes at once.
+    pub fn wait_any<'f>(follows: impl IntoIterator<Item = &'f Self>, limit: Duration) {
+        let began = Instant::now();
+        let (mut sleepers, mut longest, mut is_busy) = (Vec::new(), limit, false);
+        let follows: Vec<_> = follows.into_iter().collect();
+        for follow in &follows {
+            is_busy |= follow.is_busy;
+            match follow.sleeper() {
+                Some(word) => sleepers.push(word),
+                None if follow.last_came.elapsed() < QUIET => longest = longest.min(BUSY),
+                None => longest = longest.min(IDLE),
+            }
+        }
+        if is_busy {
+            thread::sleep(BUSY.min(limit));
+        }
+        let left = longest.saturating_sub(began.elapsed());
+        if left.is_zero() || follows.iter().any(|follow| follow.has_come()) {
+            return;
+        }
+        if sleepers.is_empty() {
+            thread::sleep(left);
+        } else if futex::wait_any(&sleepers, ASLEEP, left).is_err() {
+            thread::sleep(left.min(BUSY));
+        }
+    }
+
+    /// The word on which the ring's reader sleeps, if it does.
+    fn sleeper(&self) -> Option<&AtomicU32> {
+        let view = &self.observer.view;
+        let sleeps = &view.parts.header().flags.0.reader_sleeps;
+        (view.is_used && sleeps.load(Relaxed) == ASLEEP).then_some(sleeps)
+    }
+
+    fn has_come(&self) -> bool {
+        let view = &self.observer.view;
+        view.is_used && self.following.has_come(&view.parts)
+    }
+
+    /// Goes on with the last `positions` lines alone, and leaves out those before them that were
+    /// not looked at yet: for one that looks now and then, and need not see all. They are among
+    /// those that have [passed by](Followed::PassedBy), unless this is the first call.
+    ///
+    /// ```
+    /// # use linering::{Followed, LineRing, Observer, Options};
+    /// # let ring = LineRing::new(Options::new())?;
+    /// # let mut mirror = ring.mirror()?;
+    /// # let mut follow = Observer::attach(ring.descriptor()?)?.follow();
+    /// # follow.next_items()?;
+    /// for line in [b"1", b"2", b"3"] {
+    ///     mirror.write_line(line)?;
+    /// }
+    /// follow.skip_to_last(1);
+    /// let [Followed::PassedBy(2), Followed::Item(item)] = &follow.next_items()?[..] else {
+    ///     panic!("two passed by, and one item")
+    /// };
+    /// assert_eq!(item.to_string(), "3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn skip_to_last(&mut self, positions: u64) {
+        let view = &self.observer.view;
+        if view.is_used {
+            self.following.skip_to_last(&view.parts, self.observer.accepted(), positions);
+        }
+    }
+
+    /// The position from which on the next call looks: all lines before it were handed out, or have
+    /// passed by. `None` before the first call, and where it is over.
+    pub fn position(&self) -> Option<u64> {
+        self.following.position().map(|position| position.0)
+    }
+}
