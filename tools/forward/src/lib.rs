@@ -24,6 +24,7 @@ pub mod merge;
 pub mod message;
 pub mod metrics;
 pub mod nats;
+mod page;
 pub mod record;
 pub mod spawn;
 pub mod start;
