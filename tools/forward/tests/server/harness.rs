@@ -1,6 +1,6 @@
 //! A real server, and the programs that are started on it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -41,7 +41,7 @@ impl Server {
         );
         fs::write(&path, text).expect("a file");
         let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
-        let log = fs::File::create(self.folder.path().join("log")).expect("a file");
+        let log = File::create(self.folder.path().join("log")).expect("a file");
         let started =
             Command::new(&program).arg("-c").arg(&path).stdout(Stdio::null()).stderr(log).spawn();
         let process = started.unwrap_or_else(|error| {
@@ -65,8 +65,15 @@ impl Server {
         process.wait().expect("it is ours");
     }
 
+    /// Tells its process to stop where it is, or to go on.
+    pub fn signal(&self, name: &str) {
+        let process = self.process.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status().expect("kill");
+        assert!(sent.success(), "SIG{name} to {process}");
+    }
+
     pub fn target(&self) -> String {
-        format!("nats://127.0.0.1:{}/LINES", self.port)
+        target(&[self])
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -80,6 +87,11 @@ impl Drop for Server {
             self.kill();
         }
     }
+}
+
+pub fn target(servers: &[&Server]) -> String {
+    let hosts: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+    format!("nats://{}/LINES", hosts.join(","))
 }
 
 pub fn forward(ring: &Path, target: &str, more: &[&str]) -> Command {
@@ -114,4 +126,85 @@ pub fn ring(path: &Path, lines: usize) -> LineRing {
 pub fn write(ring: &LineRing, texts: &[&str]) {
     let mut mirror = ring.mirror().expect("a mirror");
     texts.iter().for_each(|text| mirror.write_line(text.as_bytes()).expect("room"));
+}
+
+/// A forwarder that is killed, and started again.
+pub struct Forwarding {
+    command: Command,
+    log: PathBuf,
+    process: Child,
+}
+
+impl Forwarding {
+    /// What it says goes to a file beside the ring.
+    pub fn start(ring: &Path, target: &str, more: &[&str]) -> Self {
+        let log = ring.with_extension("said");
+        let mut command = forward(ring, target, more);
+        command.stderr(File::options().create(true).append(true).open(&log).expect("a file"));
+        let process = command.spawn().expect("it runs");
+        Self { command, log, process }
+    }
+
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).expect("text")
+    }
+
+    /// It went on until now, whatever happened to the server.
+    pub fn kill(&mut self) {
+        let ended = self.process.try_wait().expect("it is ours");
+        assert!(ended.is_none(), "it ended by itself, {ended:?}: {}", self.said());
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it is ours");
+    }
+
+    pub fn again(&mut self) {
+        self.kill();
+        self.process = self.command.spawn().expect("it runs");
+    }
+
+    /// Until the ring is over.
+    #[track_caller]
+    pub fn finish(mut self) {
+        let began = Instant::now();
+        loop {
+            match self.process.try_wait().expect("it is ours") {
+                Some(status) => return assert!(status.success(), "{status}: {}", self.said()),
+                None => assert!(began.elapsed() < 2 * PATIENCE, "it hangs: {}", self.said()),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Moments and choices; the same each time.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        (self.0 >> 33) % limit
+    }
+
+    /// The moment is the chaos; nothing rests on it.
+    pub fn pass(&mut self, milliseconds: u64) {
+        std::thread::sleep(Duration::from_millis(20 + self.below(milliseconds)));
+    }
+}
+
+/// How often a test kills, unless `LINERING_FORWARD_KILLS` says.
+pub fn kills(usual: u64) -> u64 {
+    number("LINERING_FORWARD_KILLS", usual)
+}
+
+pub fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable)
+        .map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }

@@ -4,5 +4,7 @@
 
 mod bad_input;
 mod chaos;
+mod cluster;
 mod harness;
+mod lines;
 mod outage;
