@@ -1,8 +1,10 @@
 //! [`Nats`]: NATS JetStream as an [`Engine`].
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy};
@@ -16,6 +18,8 @@ use crate::target::Target;
 
 /// How long the server may take to acknowledge.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked, meanwhile, whether the connection was cut.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Bytes of a message beside its records: the subject, and headers.
 const HEADERS: usize = 4096;
 
@@ -194,6 +198,20 @@ impl Nats {
         let most = if stream > 0 { server.min(stream as usize) } else { server };
         most.saturating_sub(HEADERS)
     }
+
+    /// Which connection to a server it is, since the client began.
+    fn connection(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Comes back once this connection is no more: no acknowledgement comes over it, and to wait
+    /// for one would be a pause.
+    async fn cut(&self, connection: u64) {
+        while self.client.connection_state() == State::Connected && self.connection() == connection
+        {
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
 }
 
 /// Whether a stream with this subject, which may have wildcards, keeps that one.
@@ -237,11 +255,19 @@ impl Engine for Nats {
         for (name, value) in message.headers() {
             publish = publish.header(name, value);
         }
+        let connection = self.connection();
         let sent = match self.context.send_publish(self.subject.clone(), publish).await {
             Ok(sent) => sent,
             Err(error) => return Err(trouble(&error)),
         };
-        sent.await.map(|kept| kept.sequence).map_err(|error| trouble(&error))
+        tokio::select! {
+            biased;
+            kept = sent => kept.map(|kept| kept.sequence).map_err(|error| trouble(&error)),
+            () = self.cut(connection) => {
+                let sentence = "the connection was cut before a message was acknowledged";
+                Err(Trouble::Doubt(sentence.to_owned()))
+            }
+        }
     }
 }
 

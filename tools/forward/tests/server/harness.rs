@@ -72,6 +72,10 @@ impl Server {
         assert!(sent.success(), "SIG{name} to {process}");
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn target(&self) -> String {
         target(&[self])
     }

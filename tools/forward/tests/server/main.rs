@@ -7,4 +7,5 @@ mod chaos;
 mod cluster;
 mod harness;
 mod lines;
+mod network;
 mod outage;
