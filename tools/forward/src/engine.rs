@@ -1,6 +1,7 @@
 //! [`Engine`]: what keeps messages, and what must be known of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::message::Message;
 
@@ -36,6 +37,12 @@ impl fmt::Display for Trouble {
 /// What keeps messages of one ring, in order.
 #[allow(async_fn_in_trait)]
 pub trait Engine {
+    /// How long it may answer with an older message than the last one, as a server does that stood
+    /// still and does not know yet that another one leads.
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The last message; `None` if there is none.
     async fn last(&self) -> Result<Option<Last>, Trouble>;
 

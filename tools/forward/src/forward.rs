@@ -153,6 +153,8 @@ pub struct Forwarder<E> {
     totals: Totals,
     /// Since when it is in doubt without having sent anything.
     away_since: Option<Instant>,
+    /// Since when the engine lacks what it had acknowledged.
+    lost_since: Option<Instant>,
     pause: Duration,
 }
 
@@ -188,6 +190,7 @@ impl<E: Engine> Forwarder<E> {
             options,
             totals,
             away_since: None,
+            lost_since: None,
             pause: PAUSES.0,
         })
     }
@@ -198,34 +201,58 @@ impl<E: Engine> Forwarder<E> {
     ///
     /// What ends it before. Nothing that was not acknowledged has left the ring.
     pub async fn run(&mut self, watch: &mut impl Watch) -> Result<Totals, Failure> {
-        let mut overtaken = 0;
+        // After which message one was refused last, and how often in a row another program's came.
+        let (mut refused, mut overtaken) = (None, 0);
         loop {
             let Some(last) = self.ask(watch).await? else { return Ok(self.totals) };
-            let (after, first, mut known) = self.know(last)?;
-            // A message of its own may have been late: one of another program brings it no further.
+            let (mut after, first, mut known) = match self.know(last) {
+                Err(failure) if failure.kind == Kind::Lost && self.may_be_stale() => {
+                    let sentence =
+                        "the engine answers with an older message than it had acknowledged";
+                    self.doubt(&Trouble::Doubt(sentence.to_owned()), watch).await?;
+                    continue;
+                }
+                known => known?,
+            };
+            self.lost_since = None;
+            // A message of its own may have been late, and brings it further.
             if first != self.totals.upto {
                 overtaken = 0;
+            } else if let Some(before) = refused.take() {
+                if before == after {
+                    // What came in between is not there to be seen yet.
+                    self.doubt(&Trouble::Overtaken, watch).await?;
+                    continue;
+                }
+                overtaken += 1;
+                if overtaken > 1 {
+                    let sentence = "another program appends to this subject, expected none: each \
+                                    ring has a subject of its own";
+                    return Err(Failure::new(Kind::Another, sentence));
+                }
             }
             self.totals.upto = first;
             let before = self.totals.messages;
-            let Some(trouble) = self.send(after, &mut known, watch).await? else {
+            let Some(trouble) = self.send(&mut after, &mut known, watch).await? else {
                 return Ok(self.totals);
             };
             if self.totals.messages > before {
                 overtaken = 0;
             }
-            if trouble != Trouble::Overtaken {
+            if trouble == Trouble::Overtaken {
+                self.totals.doubts += 1;
+                refused = Some(after);
+            } else {
+                refused = None;
                 self.doubt(&trouble, watch).await?;
-                continue;
-            }
-            self.totals.doubts += 1;
-            overtaken += 1;
-            if overtaken > 1 {
-                let sentence = "another program appends to this subject, expected none: each ring \
-                                has a subject of its own";
-                return Err(Failure::new(Kind::Another, sentence));
             }
         }
+    }
+
+    /// Positions are missing, and it may be that a server did not know yet that it has them.
+    fn may_be_stale(&mut self) -> bool {
+        let since = *self.lost_since.get_or_insert_with(Instant::now);
+        since.elapsed() < self.engine.staleness()
     }
 
     /// Asks for the last message until the engine says; `None` if it is to stop.
@@ -318,7 +345,7 @@ impl<E: Engine> Forwarder<E> {
     /// Sends one message after the other: what put it in doubt, or `None` once it is over.
     async fn send(
         &mut self,
-        mut after: u64,
+        after: &mut u64,
         known: &mut Known,
         watch: &mut impl Watch,
     ) -> Result<Option<Trouble>, Failure> {
@@ -333,8 +360,8 @@ impl<E: Engine> Forwarder<E> {
                 let extent = Extent { ring, first, upto, records: sending.count };
                 let bytes = sending.records.len() as u64;
                 let message = Message::new(extent, self.options.encoding, sending.records);
-                match self.append(after, &message, sending.items, &mut page, known).await? {
-                    Ok(sequence) => after = sequence,
+                match self.append(*after, &message, sending.items, &mut page, known).await? {
+                    Ok(sequence) => *after = sequence,
                     Err(trouble) => return Ok(Some(trouble)),
                 }
                 self.is_back(watch);

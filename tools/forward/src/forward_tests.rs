@@ -254,10 +254,13 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     let failure = run(&ring, &Memory::default(), options(), 1).expect_err("it has a reader");
     assert_eq!(failure.kind, Kind::Another);
     // Another program that appends between each question and each message.
-    struct Busy;
+    struct Busy(RefCell<u64>);
     impl Engine for Busy {
         async fn last(&self) -> Result<Option<Last>, Trouble> {
-            Ok(None)
+            *self.0.borrow_mut() += 1;
+            let extent = Extent { ring: 7, first: 0, upto: 0, records: 0 };
+            let message = Ok(Message::new(extent, Encoding::None, Vec::new()));
+            Ok(Some(Last { sequence: *self.0.borrow(), message }))
         }
         async fn append(&self, _: u64, _: &Message) -> Result<u64, Trouble> {
             Err(Trouble::Overtaken)
@@ -267,7 +270,8 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     write(&other, 0..3);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let failure = runtime.expect("a runtime").block_on(async {
-        let mut forwarder = Forwarder::new(&other, Busy, options()).expect("no other reader");
+        let mut forwarder =
+            Forwarder::new(&other, Busy(RefCell::new(0)), options()).expect("no other reader");
         forwarder.run(&mut Until(u64::MAX)).await.expect_err("never first")
     });
     assert_eq!(failure.kind, Kind::Another);

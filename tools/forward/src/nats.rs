@@ -20,6 +20,9 @@ use crate::target::Target;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked, meanwhile, whether the connection was cut.
 const GLANCE: Duration = Duration::from_millis(20);
+/// How long a server of several may take itself for the one that leads: NATS' leaders resign after
+/// ten seconds without the others.
+const STALENESS: Duration = Duration::from_secs(15);
 /// Bytes of a message beside its records: the subject, and headers.
 const HEADERS: usize = 4096;
 
@@ -230,6 +233,11 @@ fn takes(pattern: &str, subject: &str) -> bool {
 }
 
 impl Engine for Nats {
+    fn staleness(&self) -> Duration {
+        let replicas = self.stream.cached_info().config.num_replicas;
+        if replicas > 1 { STALENESS } else { Duration::ZERO }
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         match self.stream.get_last_raw_message_by_subject(&self.subject).await {
             Ok(found) => {

@@ -12,6 +12,7 @@ use linering_forward::exit::Kind;
 use linering_forward::forward::{self, Forwarder, Totals, Watch};
 use linering_forward::message::{Encoding, Extent, Message};
 use linering_forward::record::{Record, What};
+use tokio::time::Instant;
 
 /// What happens to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ struct Log {
     /// Of a hundred messages, so many have a fault.
     faults: u64,
     asked: u64,
+    /// And no other fault.
+    only: Option<Fault>,
 }
 
 impl Log {
@@ -46,7 +49,8 @@ impl Log {
         if self.random(100) >= self.faults {
             return Fault::None;
         }
-        [Fault::Unheard, Fault::Cut, Fault::Late][self.random(3) as usize]
+        let fault = [Fault::Unheard, Fault::Cut, Fault::Late][self.random(3) as usize];
+        self.only.unwrap_or(fault)
     }
 
     fn keep(&mut self, after: u64, message: Message) -> Result<u64, Trouble> {
@@ -274,6 +278,80 @@ async fn acknowledged_positions_that_are_gone_are_told_and_end_it_with_5() {
     let options = forward::Options { accepts_loss: true, ..options() };
     let mut forwarder = Forwarder::new(&ring, engine, options).expect("the one reader");
     forwarder.run(&mut Quiet::default()).await.expect("goes on without them");
+}
+
+/// One of several servers: it stood still, and answers for a time as things were then.
+struct Behind {
+    memory: Memory,
+    messages: usize,
+    until: Instant,
+}
+
+impl Engine for Behind {
+    fn staleness(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn last(&self) -> Result<Option<Last>, Trouble> {
+        let last = self.memory.last().await;
+        if Instant::now() >= self.until {
+            return last;
+        }
+        let messages = self.messages;
+        let message = self.memory.0.borrow().kept[messages - 1].clone();
+        Ok(Some(Last { sequence: messages as u64, message: Ok(message) }))
+    }
+
+    async fn append(&self, after: u64, message: &Message) -> Result<u64, Trouble> {
+        self.memory.append(after, message).await
+    }
+}
+
+/// A ring of 300 lines, of which 100 were read, and the messages of these and of one more, whose
+/// acknowledgement did not come.
+async fn half_read() -> (LineRing, Memory) {
+    let ring = LineRing::new(Options::new().lines(1024)).expect("a ring");
+    let mut mirror = ring.mirror().expect("a mirror");
+    let upto = ring.position() + 100;
+    (0..300).for_each(|_| mirror.write_line(b"a line").expect("room"));
+    let engine = Memory::new(0, 0);
+    let mut forwarder = Forwarder::new(&ring, engine.clone(), options()).expect("the one reader");
+    forwarder.run(&mut Until { upto }).await.expect("stopped");
+    drop(forwarder);
+    (engine.0.borrow_mut().faults, engine.0.borrow_mut().only) = (100, Some(Fault::Unheard));
+    let away = forward::Options { away: Some(Duration::ZERO), ..options() };
+    let mut forwarder = Forwarder::new(&ring, engine.clone(), away).expect("the one reader");
+    let kept = engine.0.borrow().kept.len();
+    while engine.0.borrow().kept.len() == kept {
+        forwarder.run(&mut Quiet::default()).await.expect_err("in doubt");
+    }
+    engine.0.borrow_mut().faults = 0;
+    (ring, engine)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_with_an_older_message_is_asked_again() {
+    for behind in [1, 2] {
+        let (ring, memory) = half_read().await;
+        let kept = memory.0.borrow().kept.len();
+        let until = Instant::now() + Duration::from_secs(5);
+        let engine = Behind { memory: memory.clone(), messages: kept - behind, until };
+        let mut forwarder = Forwarder::new(&ring, engine, options()).expect("the one reader");
+        let totals = forwarder.run(&mut Quiet::default()).await;
+        totals.unwrap_or_else(|failure| panic!("{behind} behind: {failure}"));
+        assert_eq!(memory.records().len(), 301, "the lines, and the end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_message_for_longer_than_a_server_can_be_behind_is_a_loss() {
+    let (ring, memory) = half_read().await;
+    let messages = memory.0.borrow().kept.len() - 2;
+    let until = Instant::now() + Duration::from_secs(3600);
+    let engine = Behind { memory, messages, until };
+    let mut forwarder = Forwarder::new(&ring, engine, options()).expect("the one reader");
+    let failure = forwarder.run(&mut Quiet::default()).await.expect_err("a loss");
+    assert_eq!(failure.kind, Kind::Lost, "{failure}");
 }
 
 /// Stops once the engine has everything before a position.
