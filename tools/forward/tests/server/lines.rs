@@ -21,7 +21,7 @@ fn content(writer: usize, number: u64) -> String {
 }
 
 /// Makes room for writers that wait, once the test has failed, until they end.
-struct Release<'r>(&'r LineRing, &'r AtomicBool);
+pub struct Release<'r>(pub &'r LineRing, pub &'r AtomicBool);
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {

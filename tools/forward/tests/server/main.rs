@@ -5,6 +5,7 @@
 mod bad_input;
 mod chaos;
 mod cluster;
+mod ends;
 mod harness;
 mod lines;
 mod network;
