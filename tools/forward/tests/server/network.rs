@@ -210,11 +210,17 @@ impl State {
                 continue;
             }
             self.wait("it is thawed", |shared| !shared.is_frozen);
-            let is_acknowledged = self.lock().awaited.remove(&frame.subject);
+            // One is held since before this acknowledgement: the next is sent because of it.
+            let (is_acknowledged, is_held) = {
+                let mut shared = self.lock();
+                (shared.awaited.remove(&frame.subject), shared.held.is_some())
+            };
             // The forwarder may be gone, and what is late not yet answered.
             let _ = to.write_all(&frame.bytes);
-            if is_acknowledged {
+            if is_acknowledged && is_held {
                 self.let_in(|_| true)?;
+            }
+            if is_acknowledged {
                 self.set(|shared| shared.acknowledged += 1);
             }
         }
