@@ -57,8 +57,7 @@ impl Drain {
             report_ends(&mut self.backlog, &self.segment, self.cursor, decoded);
         }
         if self.is_drained() {
-            // Parts of unfinished lines alone: they need no acceptance.
-            self.take(self.cursor);
+            self.take_parts();
             self.backlog.writers.forget_accepted(&self.segment);
         }
         if empty && self.is_drained() && self.freed > 0 {
