@@ -135,6 +135,10 @@ impl Source {
     }
 }
 
+fn is_before(one: u64, other: u64) -> bool {
+    (other.wrapping_sub(one) as i64) > 0
+}
+
 /// Forwards one ring.
 #[derive(Debug)]
 pub struct Forwarder<E> {
@@ -312,7 +316,7 @@ impl<E: Engine> Forwarder<E> {
         if ring != self.ring {
             return self.begin(last.sequence, position);
         }
-        if (position.wrapping_sub(upto) as i64) > 0 {
+        if is_before(upto, position) {
             self.lose("has lost what it acknowledged", upto, position)?;
             return Ok((last.sequence, position, Known::default()));
         }
@@ -372,13 +376,16 @@ impl<E: Engine> Forwarder<E> {
             // Only what the engine has leaves the ring.
             let batch = self.source.reader.batch_timeout(Duration::ZERO);
             batch.map_err(Failure::failed)?.commit_first(sending.items);
-            if (upto.wrapping_sub(self.totals.upto) as i64) > 0 {
+            // What the engine has brings it no further, though after an overrun the reader is.
+            let has = self.totals.upto;
+            let upto = if sending.count > 0 || is_before(upto, has) { upto } else { has };
+            if is_before(has, upto) {
                 self.totals.upto = upto;
             }
-            if (upto.wrapping_sub(self.accepted) as i64) > 0 {
+            if is_before(self.accepted, upto) {
                 self.accepted = upto;
             }
-            if (self.tail.wrapping_sub(self.accepted) as i64) <= 0 {
+            if !is_before(self.accepted, self.tail) {
                 known.forget_ends();
             }
         }

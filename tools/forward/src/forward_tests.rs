@@ -271,6 +271,42 @@ fn parts_of_a_line_that_is_not_complete_are_no_loss_of_the_engine() {
     }
 }
 
+/// After an overrun the reader stands further than what the engine has, and what comes first may be
+/// known.
+#[test]
+fn a_loss_that_the_engine_knows_brings_it_no_further() {
+    let faults = [Fault::None, Fault::AcknowledgementLost, Fault::MessageLost, Fault::MessageLate];
+    for (fault, dies) in faults.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
+        let options_of_ring = RingOptions::new().lines(16).policy(Policy::OverwriteOldest);
+        let ring = LineRing::new(options_of_ring).expect("a ring");
+        let (mut one, mut other) =
+            (ring.mirror().expect("a mirror"), ring.mirror().expect("a mirror"));
+        let engine = Memory::default();
+        (0..4).for_each(|_| one.write_line(b"one").expect("room"));
+        engine.faults.borrow_mut().push_back(Fault::AcknowledgementLost);
+        let away = Options { away: Some(Duration::ZERO), ..options() };
+        run(&ring, &engine, away.clone(), u64::MAX).expect_err("in doubt");
+        // These lines are overwritten, up to the fifth of the first mirror.
+        (0..20).for_each(|_| other.write_line(b"other").expect("room"));
+        one.write_line(b"one").expect("room");
+        (0..15).for_each(|_| other.write_line(b"other").expect("room"));
+        drop((one, other));
+        engine.faults.borrow_mut().push_back(fault);
+        if dies {
+            let _ = run(&ring, &engine, away, u64::MAX);
+        }
+        let forwarded = run(&ring, &engine, options(), u64::MAX);
+        assert!(forwarded.is_ok(), "{fault:?} {dies}: {forwarded:?}");
+        let records = records(&engine, &ring);
+        let lost: u64 = records
+            .iter()
+            .map(|record| if let What::Lost { lines, .. } = record.what { lines } else { 0 })
+            .sum();
+        let lines = records.iter().filter(|it| matches!(it.what, What::Line { .. })).count();
+        assert_eq!((lines, lost), (4 + 16, 20), "{fault:?}: {:?}", texts(&records));
+    }
+}
+
 #[test]
 fn losses_are_forwarded_with_their_numbers() {
     let options_of_ring = RingOptions::new().lines(8).policy(Policy::DropNewest);
