@@ -34,7 +34,7 @@ fn each_end_is_there_once_and_with_its_line_however_often_the_forwarder_is_kille
         let release = Release(&ring, &stop);
         // One that stays: the ring is not over before the last kill.
         let last = ring.mirror_labelled("last").expect("a mirror");
-        let more = [&MADE[..], &["--message-bytes", "10000"]].concat();
+        let more = [&MADE[..], &["--message-bytes", "1000"]].concat();
         let mut forwarder = Forwarding::start(&path, &target, &more);
         while writers.iter().any(|writer| !writer.is_finished()) {
             random.pass(100);
