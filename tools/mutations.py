@@ -27,6 +27,8 @@ TARGET = os.path.join(ROOT, "target")
 
 LIB = ["--lib"]
 LOOM = "loom"
+# A workspace of its own; its tests of networks need nats-server, in NATS_SERVER or on the path.
+FORWARD = "forward"
 
 
 def test(module, name=""):
@@ -455,6 +457,28 @@ MUTATIONS = [
     ("an observer that follows tells an end once", True, "src/read/follow.rs",
      "filter(|end| !told.contains(&end.worker))", "filter(|_| !told.is_empty() || true)",
      test("follow", "what_is_there")),
+    ("parts alone bring the reader no further", True, "src/read/drain/fill.rs",
+     "self.take_parts();", "self.take(self.cursor);", [*LIB, "parts_that_came_alone"]),
+    ("forward: the fence", False, "tools/forward/src/nats.rs",
+     ".expected_last_subject_sequence(after)", "",
+     [FORWARD, "--test", "server", "--", "network"]),
+    ("forward: the last message is asked for what it has", True, "tools/forward/src/forward.rs",
+     "let known = Known::by(&message).map_err(Failure::failed)?;", "let known = Known::default();",
+     [FORWARD, "--test", "faulty", "--", "whatever_the_engine_does"]),
+    ("forward: a commit comes after the acknowledgement", True, "tools/forward/src/forward.rs",
+     "let upto = batch.map_err(Failure::failed)?.upto_of(sending.items);",
+     "let batch = batch.map_err(Failure::failed)?;\nlet upto = batch.upto_of(sending.items);\n"
+     "batch.commit_first(std::mem::take(&mut sending.items));",
+     [FORWARD, "--test", "faulty", "--", "a_forwarder_that_is_killed"]),
+    ("forward: what is known brings it no further", True, "tools/forward/src/forward.rs",
+     "if sending.count > 0 || is_before(upto, has) { upto } else { has }", "upto",
+     [FORWARD, "--lib", "--", "a_loss_that_the_engine_knows"]),
+    ("forward: refused after the same message is a doubt", True, "tools/forward/src/forward.rs",
+     "if before == after {", "if false {",
+     [FORWARD, "--test", "faulty", "--", "a_server_that_answers_with_an_older"]),
+    ("forward: a server behind the others is no loss", True, "tools/forward/src/forward.rs",
+     "since.elapsed() < self.engine.staleness()", "since.elapsed() < Duration::ZERO",
+     [FORWARD, "--test", "faulty", "--", "a_server_that_answers_with_an_older"]),
 ]
 
 
@@ -479,6 +503,10 @@ def cargo(command, patience=None):
     if command[0] == LOOM:
         environment |= {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": os.path.join(TARGET, "loom")}
         arguments += ["-p", "linering", "--lib"]
+        command = command[1:]
+    elif command[0] == FORWARD:
+        environment["CARGO_TARGET_DIR"] = os.path.join(ROOT, "tools/forward/target")
+        arguments += ["--manifest-path", "tools/forward/Cargo.toml"]
         command = command[1:]
     else:
         # As ci/test has built what they depend on.
@@ -529,8 +557,11 @@ def tests_of(target):
         with open(os.path.join(ROOT, "src/exchange/loom_models.rs")) as source:
             return re.findall(r"#\[test\]\s+fn (\w+)", source.read())
     # As ci/test builds them: one package alone has other features of what it depends on.
+    all_of = ["--workspace", "--all-features"]
+    if target[0] == FORWARD:
+        all_of, target = ["--manifest-path", "tools/forward/Cargo.toml"], target[1:]
     listing = subprocess.run(
-        ["cargo", "test", "--offline", "--workspace", "--all-features", *target, "--", "--list"],
+        ["cargo", "test", "--offline", *all_of, *target, "--", "--list"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE,
     )
     if listing.returncode != 0:
