@@ -3,14 +3,14 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use linering::{ItemRef, LineRing, Observer, ReadError, Reader};
+use linering::{LineRing, Observer, ReadError};
 use tokio::time::{Instant, sleep};
 
-use crate::doubt::{Known, Verdict};
+use crate::doubt::Known;
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::message::{Encoding, Extent, Message};
-use crate::record;
+use crate::page::{Page, Source};
 
 /// How often the ring is looked at while a message is on its way, or gathers.
 const TICK: Duration = Duration::from_millis(1);
@@ -71,68 +71,6 @@ pub trait Watch {
 
     /// It is in doubt, or the engine is back.
     fn say(&mut self, sentence: &str);
-}
-
-/// A message that gathers, or is on its way.
-#[derive(Debug, Default)]
-struct Page {
-    records: Vec<u8>,
-    count: u64,
-    /// Queued items that it has, those included that the engine has already.
-    items: usize,
-    /// When the first of them was added.
-    began: Option<Instant>,
-}
-
-/// The reader, and when a message has enough.
-#[derive(Debug)]
-struct Source {
-    reader: Reader,
-    message_bytes: usize,
-    /// A quarter of the ring: its writers need the rest while this is on its way.
-    most_items: usize,
-}
-
-impl Source {
-    fn has_enough(&self, page: &Page) -> bool {
-        page.records.len() >= self.message_bytes || page.items >= self.most_items
-    }
-
-    /// Adds what comes, behind the first `before` items, until the page has enough.
-    fn add(&mut self, page: &mut Page, before: usize, known: &Known) -> Result<(), ReadError> {
-        self.reader.more()?;
-        let (bytes, most) = (self.message_bytes, self.most_items);
-        let batch = self.reader.batch_timeout(Duration::ZERO)?;
-        // Lines of one slot, which are most, are not made items of.
-        let items = batch.iter_ref().skip(before + page.items).map(|item| match item {
-            ItemRef::Line(line) => Ok(line),
-            ItemRef::Other(other) => Err(other.to_item()),
-        });
-        for item in items {
-            if page.records.len() >= bytes || page.items >= most {
-                break;
-            }
-            let verdict = match &item {
-                Ok(line) => known.of_ref(line),
-                Err(other) => known.of_item(other),
-            };
-            // What the engine has leaves the ring before anything new is sent: after one more
-            // message, the keys of this one could not be asked for any more.
-            if verdict != Verdict::Skip && page.items > 0 && page.count == 0 {
-                break;
-            }
-            if let Verdict::Send(skipped) = verdict {
-                match &item {
-                    Ok(line) => record::add_ref(&mut page.records, line),
-                    Err(other) => record::add_item(&mut page.records, other, skipped),
-                }
-                page.count += 1;
-            }
-            page.items += 1;
-            page.began.get_or_insert_with(Instant::now);
-        }
-        Ok(())
-    }
 }
 
 fn is_before(one: u64, other: u64) -> bool {

@@ -13,5 +13,6 @@ pub mod forward;
 pub mod merge;
 pub mod message;
 pub mod nats;
+mod page;
 pub mod record;
 pub mod target;
