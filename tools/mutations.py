@@ -469,8 +469,6 @@ MUTATIONS = [
     ("an observer that follows tells an end once", True, "src/read/follow.rs",
      "filter(|end| !told.contains(&end.worker))", "filter(|_| !told.is_empty() || true)",
      test("follow", "what_is_there")),
-    ("parts alone bring the reader no further", True, "src/read/drain/fill.rs",
-     "self.take_parts();", "self.take(self.cursor);", [*LIB, "parts_that_came_alone"]),
     ("forward: the fence", False, "tools/forward/src/nats.rs",
      ".expected_last_subject_sequence(after)", "",
      [FORWARD, "--test", "server", "--", "network"]),

@@ -251,22 +251,6 @@ impl Drain {
         self.note_taken(end_position.since(self.taken), end_position);
     }
 
-    /// Parts of unfinished lines alone came, which need no acceptance. They are accepted with their
-    /// lines: until then the position before which all was accepted is not behind them, so that it
-    /// is no further than what the caller had. But for those that are too old to be held.
-    fn take_parts(&mut self) {
-        let old = self.cursor.minus(self.segment.ring().shape.positions() / 2);
-        let end = if self.segment.overwrites() {
-            old
-        } else {
-            self.backlog.held.let_go(old);
-            self.backlog.held.first_open(self.taken).unwrap_or(self.cursor)
-        };
-        if self.taken.is_before(end) {
-            self.take(end);
-        }
-    }
-
     /// As [`take`](Self::take), but for the parts that are held for the next reader.
     #[cold]
     fn take_but_held(&mut self, end_position: Position) {

@@ -623,28 +623,6 @@ fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
     }
 }
 
-/// What keeps lines elsewhere compares with it how far that has come.
-#[test]
-fn parts_that_came_alone_bring_the_reader_no_further_than_what_the_caller_has() {
-    for policy in [Policy::Block, Policy::DropNewest, Policy::OverwriteOldest] {
-        let options = Options::new().lines(64).line_bytes(64).max_line(500).policy(policy);
-        let segment = segment(options);
-        let (mut one, mut other) = (writer(&segment), writer(&segment));
-        let payload = segment.ring().shape.payload();
-        one.append(&vec![b'a'; 3 * payload], Style::default()).expect("room");
-        one.append(b"", Style::default()).expect("room");
-        let mut drain = Drain::open(&segment).expect("the first");
-        assert!(!drain.fill(), "no line is complete");
-        assert_eq!(drain.position(), Position(0), "{policy:?}");
-        write(&mut other, 0..1);
-        assert_eq!(items(&mut drain), ["0"]);
-        assert_eq!(drain.position(), segment.ring().tail(), "{policy:?}: with what came after");
-        one.finish(Style::default(), 0).expect("room");
-        assert_eq!(items(&mut drain), ["a".repeat(3 * payload)], "{policy:?}");
-        assert_eq!(drain.position(), segment.ring().tail(), "{policy:?}");
-    }
-}
-
 /// Between any two positions that it takes.
 #[test]
 fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() {

@@ -44,12 +44,6 @@ impl HeldParts {
         self.parts.front().map(|part| part.position)
     }
 
-    /// The oldest of a line that is put together, from this position on.
-    pub(crate) fn first_open(&self, from: Position) -> Option<Position> {
-        let mut parts = self.parts.iter().filter(|part| part.until.is_none());
-        parts.find(|part| !part.position.is_before(from)).map(|part| part.position)
-    }
-
     /// Holds this part, which comes after all others, until the line of its cell is
     /// [closed](Self::close).
     pub(crate) fn hold(&mut self, position: Position, cell: u16) {

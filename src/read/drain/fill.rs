@@ -57,7 +57,8 @@ impl Drain {
             report_ends(&mut self.backlog, &self.segment, self.cursor, decoded);
         }
         if self.is_drained() {
-            self.take_parts();
+            // Parts of unfinished lines alone: they need no acceptance.
+            self.take(self.cursor);
             self.backlog.writers.forget_accepted(&self.segment);
         }
         if empty && self.is_drained() && self.freed > 0 {
