@@ -157,11 +157,12 @@ fn allocate(file: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
 }
 
 /// Allocates what is missing of a segment that others may be using: a sparse copy has holes, and
-/// a process that writes into one on a full disk is ended by SIGBUS.
+/// a process that writes into one on a full disk is ended by SIGBUS. One that was cut short meanwhile
+/// stays so: with zeros in the place of what was there it would be taken for a ring.
 pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
     // Not the C library's: where the file system cannot allocate it would write over what others
     // write.
-    match rustix::fs::fallocate(file.borrow(), FallocateFlags::empty(), 0, bytes) {
+    match rustix::fs::fallocate(file.borrow(), FallocateFlags::KEEP_SIZE, 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         result => return result.map_err(Into::into),
     }
@@ -173,6 +174,7 @@ pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
     // Threads of this process may fork meanwhile: this takes time.
     let _alone = probe.keep()?;
     let description = file.reopen().map_err(io::Error::other)?;
+    let bytes = bytes.min(description.metadata()?.len());
     let mut at = 0;
     while at < bytes {
         let hole = match rustix::fs::seek(&description, SeekFrom::Hole(at)) {
@@ -191,4 +193,18 @@ pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_cut_short_is_not_made_longer() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(4096).expect("room");
+        let verified = VerifiedFd::new(file.try_clone().expect("a descriptor")).expect("a file");
+        fill_holes(&verified, 1 << 20).expect("room");
+        assert_eq!(file.metadata().expect("a file").len(), 4096);
+    }
 }
