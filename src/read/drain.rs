@@ -26,7 +26,7 @@ use crate::read::ends::EndReporter;
 use crate::read::event::note_delivered;
 use crate::read::item_ref::ItemRef;
 use crate::read::park::Wanted;
-use crate::read::place::{BATCH, batch, oldest_part, start};
+use crate::read::place::{BATCH, batch, before_parts, oldest_part, start};
 use crate::read::queue::Items;
 use crate::registry::cell::keep_cell;
 use crate::segment::options::Policy;
@@ -45,6 +45,8 @@ pub(crate) struct Drain {
     cursor: Position,
     /// Every position before this one was taken, but for parts of long lines that are held.
     taken: Position,
+    /// Where it began, and before what the caller of the reader before this one had everything.
+    began: (Position, Position),
     /// Positions taken since writers were last told of space.
     freed: u64,
     /// How many of them there are when writers are told.
@@ -89,17 +91,20 @@ impl Drain {
         segment.finish_counting();
         let position = start(segment);
         let oldest = oldest_part(segment, position).unwrap_or(position);
+        let backlog = Backlog::new(segment, BATCH, position);
+        let began = (position, before_parts(segment, position, &backlog.inherited));
         Ok(Self {
             _lock: lock,
             token: fork::token(),
             cursor: oldest,
             taken: position,
+            began,
             freed: 0,
             tell_at: segment.ring().shape.positions() / wake::WAKE_THRESHOLD,
             previous: oldest.previous(),
             batch: batch(segment),
             overrun: false,
-            backlog: Backlog::new(segment, BATCH, position),
+            backlog,
             ends: EndReporter::new(),
             segment: Arc::clone(segment),
         })
@@ -159,7 +164,8 @@ impl Drain {
     /// Everything before this position was accepted, but for lines of several parts that are not
     /// complete.
     pub(crate) fn position(&self) -> Position {
-        self.taken
+        let (start, before_parts) = self.began;
+        if self.taken == start { before_parts } else { self.taken }
     }
 
     /// The position before which accepting the first `count` queued items takes all.

@@ -623,6 +623,37 @@ fn a_reader_that_dies_between_the_parts_of_lines_leaves_them_whole() {
     }
 }
 
+/// What keeps lines elsewhere compares with it how far that has come.
+#[test]
+fn a_reader_that_dies_behind_parts_alone_leaves_the_position_of_what_its_caller_had() {
+    for policy in [Policy::Block, Policy::DropNewest] {
+        let options = Options::new().lines(64).line_bytes(64).max_line(500).policy(policy);
+        let segment = segment(options);
+        let (mut one, mut other) = (writer(&segment), writer(&segment));
+        let payload = segment.ring().shape.payload();
+        for first in [0, 1] {
+            let had = segment.ring().tail();
+            // Three parts are published, and the fourth has begun.
+            one.write(&vec![b'a'; 4 * payload], Style::default()).expect("room");
+            let mut drain = Drain::open(&segment).expect("the one before is gone");
+            assert!(!drain.fill(), "no line is complete");
+            assert_eq!(drain.position(), segment.ring().tail());
+            drop(drain);
+            let mut drain = Drain::open(&segment).expect("the one before is gone");
+            assert_eq!(drain.position(), had, "{policy:?} {first}: the parts are to come");
+            write(&mut other, first..first + 1);
+            assert_eq!(items(&mut drain), [first.to_string()]);
+            assert_eq!(drain.position(), segment.ring().tail(), "with what came after");
+            drop(drain);
+            let mut drain = Drain::open(&segment).expect("the one before is gone");
+            assert_eq!(drain.position(), segment.ring().tail(), "a line stands behind the parts");
+            one.write(b"\n", Style::default()).expect("room");
+            assert_eq!(items(&mut drain), ["a".repeat(4 * payload)], "{policy:?} {first}");
+            assert_eq!(drain.position(), segment.ring().tail());
+        }
+    }
+}
+
 /// Between any two positions that it takes.
 #[test]
 fn a_reader_that_dies_while_it_takes_the_parts_of_a_line_leaves_no_half_of_it() {

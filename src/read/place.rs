@@ -38,16 +38,40 @@ pub(crate) fn oldest_part(segment: &Segment, accepted: Position) -> Option<Posit
     if segment.overwrites() {
         return None;
     }
-    let ring = segment.ring();
-    let mut image = vec![0; ring.shape.slot_words];
-    let mut is_part = |position: &Position| {
-        let part = ring.peek(*position, &mut image);
-        matches!(part, ReadOutcome::Part(header) if !(header.is(flag::FIRST) && header.is(flag::LAST)))
-    };
-    (1..=ring.shape.positions())
+    let mut part_at = parts(segment);
+    (1..=segment.ring().shape.positions())
         .rev()
         .map(|back| accepted.minus(back))
-        .find(|position| is_part(position))
+        .find(|position| part_at(*position).is_some())
+}
+
+/// The position before which the caller of the reader before this one had everything, of a ring in
+/// which that reader came up to `accepted`: it walks over parts that it holds, which are accepted
+/// with their line, and there is nothing else from here on.
+pub(crate) fn before_parts(
+    segment: &Segment,
+    accepted: Position,
+    inherited: &Inherited,
+) -> Position {
+    if segment.overwrites() {
+        return accepted;
+    }
+    let mut part_at = parts(segment);
+    let is_held = |back: &u64| {
+        part_at(accepted.minus(*back)).is_some_and(|part| !inherited.had_accepted(&part))
+    };
+    let count = (1..=segment.ring().shape.positions()).take_while(is_held).count();
+    accepted.minus(count as u64)
+}
+
+/// Gives the part of a long line that stands at a position and was not taken.
+fn parts(segment: &Segment) -> impl FnMut(Position) -> Option<SlotHeader> {
+    let ring = segment.ring();
+    let mut image = vec![0; ring.shape.slot_words];
+    move |position| match ring.peek(position, &mut image) {
+        ReadOutcome::Part(part) if !(part.is(flag::FIRST) && part.is(flag::LAST)) => Some(part),
+        _ => None,
+    }
 }
 
 /// What the reader before this one may have left half done.

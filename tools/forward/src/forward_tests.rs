@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::Write;
 
 use linering::{Item, LineRing, Options as RingOptions, Policy};
 
@@ -224,6 +225,51 @@ fn what_an_engine_has_lost_is_told_and_gone_on_without_only_if_asked() {
     let failure = run(&ring, &engine, options(), u64::MAX).expect_err("all is gone");
     assert!(failure.sentence.contains("has no message of this ring"), "{failure}");
     assert_eq!(failure.kind, Kind::Lost);
+}
+
+/// Stops once it was asked so often.
+#[derive(Debug)]
+struct Asked(u64);
+
+impl Watch for Asked {
+    fn is_over(&mut self, _: &Totals) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
+
+    fn say(&mut self, _: &str) {}
+}
+
+fn look(ring: &LineRing, engine: &Memory) -> Result<Totals, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let options = Options { follows: true, ..options() };
+    let forwarding = async { Forwarder::new(ring, engine, options)?.run(&mut Asked(3)).await };
+    runtime.expect("a runtime").block_on(forwarding)
+}
+
+#[test]
+fn parts_of_a_line_that_is_not_complete_are_no_loss_of_the_engine() {
+    // In a ring that overwrites a killed reader's parts are lost, which is told.
+    for policy in [Policy::DropNewest, Policy::Block] {
+        let options_of_ring = RingOptions::new().lines(64).line_bytes(64).policy(policy);
+        let ring = LineRing::new(options_of_ring).expect("a ring");
+        write(&ring, 1..2);
+        let engine = Memory::default();
+        run(&ring, &engine, options(), 1).expect("it");
+        let mut mirror = ring.mirror().expect("a mirror");
+        let text = "a part ".repeat(30);
+        mirror.write_all(text.as_bytes()).expect("room");
+        look(&ring, &engine).expect("there is nothing to send");
+        mirror.write_all(b"and its end\n").expect("room");
+        drop(mirror);
+        let forwarded = run(&ring, &engine, options(), u64::MAX);
+        assert!(forwarded.is_ok(), "{policy:?}: {forwarded:?}");
+        let texts = texts(&records(&engine, &ring));
+        assert!(
+            texts.iter().any(|it| *it == format!("{text}and its end")),
+            "{policy:?}: {texts:?}"
+        );
+    }
 }
 
 /// After an overrun the reader stands further than what the engine has, and what comes first may be
