@@ -10,8 +10,10 @@ use crate::doubt::Known;
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::json;
-use crate::message::{Encoding, Extent, Message};
+use crate::message::{Extent, Message};
 use crate::page::{Page, Source};
+
+pub use crate::watch::{Options, Totals, Watch};
 
 /// How often the ring is looked at while a message is on its way, or gathers.
 const TICK: Duration = Duration::from_millis(1);
@@ -20,70 +22,6 @@ const TICK: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(1100);
 /// Between two questions in doubt: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-
-/// How it forwards.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// A message is sent once its records have so many bytes, before they are compressed.
-    pub message_bytes: usize,
-    /// or once its first record is so old.
-    pub linger: Duration,
-    /// How its body is encoded.
-    pub encoding: Encoding,
-    /// How long the engine may be away; `None` for ever.
-    pub away: Option<Duration>,
-    /// Goes on after the ring is over.
-    pub follows: bool,
-    /// Goes on where acknowledged lines are not in the engine.
-    pub accepts_loss: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            message_bytes: 512 << 10,
-            linger: Duration::from_millis(100),
-            encoding: Encoding::None,
-            away: None,
-            follows: false,
-            accepts_loss: false,
-        }
-    }
-}
-
-/// What it has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Messages that the engine acknowledged.
-    pub messages: u64,
-    /// Their records,
-    pub records: u64,
-    /// and the bytes of these.
-    pub bytes: u64,
-    /// How often it was in doubt and asked anew.
-    pub doubts: u64,
-    /// Everything of the ring before this position is in the engine.
-    pub upto: u64,
-}
-
-/// What takes note of how far it is, and says when to stop.
-pub trait Watch {
-    /// Called after each acknowledgement, and now and then: whether to stop.
-    fn is_over(&mut self, totals: &Totals) -> bool;
-
-    /// Whether it is to stop once it has forwarded all that there is.
-    fn ends_idle(&mut self) -> bool {
-        false
-    }
-
-    /// Whether more may come into a ring that is over, of one that follows it.
-    fn goes_on(&mut self) -> bool {
-        true
-    }
-
-    /// It is in doubt, or the engine is back.
-    fn say(&mut self, sentence: &str);
-}
 
 fn is_before(one: u64, other: u64) -> bool {
     (other.wrapping_sub(one) as i64) > 0

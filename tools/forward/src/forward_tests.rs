@@ -8,6 +8,7 @@ use std::io::Write;
 use linering::{Item, LineRing, Options as RingOptions, Policy};
 
 use super::*;
+use crate::message::Encoding;
 use crate::record::{Record, What};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

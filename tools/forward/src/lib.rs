@@ -30,3 +30,4 @@ pub mod spawn;
 pub mod start;
 pub mod stream;
 pub mod target;
+mod watch;
