@@ -280,8 +280,8 @@ impl Reader {
     }
 
     /// How far it is: every line whose [position](crate::Line::position) is before this one was
-    /// accepted, or will never come. A new reader's is at most what the caller of the one before had
-    /// accepted: parts of a long line that had come alone are not in it.
+    /// accepted, or will never come. A new reader's is at most what the caller of the one before
+    /// had accepted: parts of a long line that had come alone are not in it.
     pub fn position(&self) -> u64 {
         self.drain.position().0
     }

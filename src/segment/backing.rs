@@ -157,8 +157,8 @@ fn allocate(file: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
 }
 
 /// Allocates what is missing of a segment that others may be using: a sparse copy has holes, and
-/// a process that writes into one on a full disk is ended by SIGBUS. One that was cut short meanwhile
-/// stays so: with zeros in the place of what was there it would be taken for a ring.
+/// a process that writes into one on a full disk is ended by SIGBUS. One that was cut short
+/// meanwhile stays so: with zeros in the place of what was there it would be taken for a ring.
 pub(super) fn fill_holes(file: &VerifiedFd, bytes: u64) -> io::Result<()> {
     // Not the C library's: where the file system cannot allocate it would write over what others
     // write.
