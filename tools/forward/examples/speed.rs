@@ -1,9 +1,9 @@
 //! Lines a second into one server, beside what the server does by itself.
 //!
-//! `NATS_SERVER=… cargo run --release --example speed [MILLION-LINES]` starts a server on loopback.
-//! In turns: messages of 4,096 lines of 100 bytes, each appended after the one before was
-//! acknowledged, that are made once (the server's own limit), and the same lines out of a ring,
-//! which a thread writes.
+//! `NATS_SERVER=… cargo run --release --example speed [MILLION-LINES [SERVERS]]` starts servers on
+//! loopback, each of which has a copy. In turns: messages of 4,096 lines of 100 bytes, each appended
+//! after the one before was acknowledged, that are made once (the servers' own limit), and the same
+//! lines out of a ring, which a thread writes.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -44,36 +44,40 @@ impl Watch for Quiet {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let millions: u64 = std::env::args().nth(1).map_or(Ok(5), |text| text.parse())?;
+    let mut args = std::env::args().skip(1);
+    let millions: u64 = args.next().map_or(Ok(5), |text| text.parse())?;
+    let nodes: usize = args.next().map_or(Ok(1), |text| text.parse())?;
     let folder = tempfile::tempdir()?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let free_port = || Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+    let ports =
+        (0..2 * nodes).map(|_| free_port()).collect::<Result<Vec<u16>, std::io::Error>>()?;
+    let (clients, routes) = ports.split_at(nodes);
+    let address = |port: &u16| format!("nats://127.0.0.1:{port}");
+    let all = routes.iter().map(address).collect::<Vec<_>>().join(",");
     let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
-    let server = Command::new(&program)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-        .arg(folder.path())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| {
+    let mut servers = Vec::new();
+    for node in 0..nodes {
+        let mut server = Command::new(&program);
+        server.args(["-a", "127.0.0.1", "-p", &clients[node].to_string(), "-js", "-sd"]);
+        server.arg(folder.path().join(node.to_string())).stderr(Stdio::null());
+        if nodes > 1 {
+            let (name, own) = (format!("node-{node}"), address(&routes[node]));
+            server.args(["-n", &name, "--cluster_name", "speed", "--cluster", &own]);
+            server.args(["--routes", &all]);
+        }
+        let started = server.spawn().map_err(|error| {
             format!("cannot start {program}: {error}; NATS_SERVER says where it is")
         })?;
-    let _server = Server(server);
-    let target: Target = format!("nats://127.0.0.1:{port}/LINES").parse()?;
-    let began = Instant::now();
-    let client = loop {
-        match nats::connect(&target, &Access::default()).await? {
-            Ok(client) => break client,
-            Err(trouble) if began.elapsed() > Duration::from_secs(20) => {
-                return Err(trouble.to_string().into());
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
-    let create = Create { replicas: 1, max_age: Duration::ZERO, max_bytes: 4 << 30 };
+        servers.push(Server(started));
+    }
+    let hosts = clients.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>();
+    let target: Target = format!("nats://{}/LINES", hosts.join(",")).parse()?;
+    let (replicas, max_age, max_bytes) = (nodes, Duration::ZERO, 4 << 30);
+    let create = Create { replicas, max_age, max_bytes };
     for round in 0..3 {
         for kind in ["engine", "ring"] {
             let subject = format!("linering.speed.{kind}.{round}");
-            let opened = Nats::open(client.clone(), &target, subject, Some(create)).await?;
-            let engine = opened.map_err(|trouble| trouble.to_string())?;
+            let engine = engine(&target, &subject, create).await?;
             let (lines, time) = match kind {
                 "engine" => alone(engine, millions * 1_000_000).await?,
                 _ => forwarded(engine, millions * 1_000_000).await?,
@@ -83,6 +87,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Once the servers have begun, and have chosen one that leads.
+async fn engine(target: &Target, subject: &str, create: Create) -> Result<Nats, Box<dyn Error>> {
+    let began = Instant::now();
+    loop {
+        let trouble = match nats::connect(target, &Access::default()).await? {
+            Ok(client) => {
+                match Nats::open(client, target, subject.to_owned(), Some(create)).await? {
+                    Ok(engine) => return Ok(engine),
+                    Err(trouble) => trouble,
+                }
+            }
+            Err(trouble) => trouble,
+        };
+        if began.elapsed() > Duration::from_secs(20) {
+            return Err(trouble.to_string().into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn alone(engine: Nats, lines: u64) -> Result<(u64, Duration), Box<dyn Error>> {
@@ -99,7 +123,7 @@ async fn alone(engine: Nats, lines: u64) -> Result<(u64, Duration), Box<dyn Erro
 }
 
 async fn forwarded(engine: Nats, lines: u64) -> Result<(u64, Duration), Box<dyn Error>> {
-    let ring = LineRing::new(Options::new().lines(1 << 16).line_bytes(128))?;
+    let ring = LineRing::new(Options::new().lines(1 << 16).line_bytes(192))?;
     let mut mirror = ring.mirror()?;
     let options = forward::Options { message_bytes: MESSAGE_BYTES, ..forward::Options::default() };
     let mut forwarder = Forwarder::new(&ring, engine, options)?;

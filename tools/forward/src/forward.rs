@@ -269,9 +269,10 @@ impl<E: Engine> Forwarder<E> {
         known: &mut Known,
         watch: &mut impl Watch,
     ) -> Result<Option<Trouble>, Failure> {
-        let mut page = Page::default();
+        let (mut page, mut memory) = (Page::default(), Vec::new());
         while self.gather(&mut page, known, watch).await? {
-            let mut sending = std::mem::take(&mut page);
+            let next = Page { records: std::mem::take(&mut memory), ..Page::default() };
+            let mut sending = std::mem::replace(&mut page, next);
             let batch = self.source.reader.batch_timeout(Duration::ZERO);
             let upto = batch.map_err(Failure::failed)?.upto_of(sending.items);
             if sending.count > 0 {
@@ -288,6 +289,7 @@ impl<E: Engine> Forwarder<E> {
                     Ok(sequence) => *after = sequence,
                     Err(trouble) => return Ok(Some(trouble)),
                 }
+                memory = message.into_memory();
                 self.is_back(watch);
                 self.totals.messages += 1;
                 self.totals.records += sending.count;

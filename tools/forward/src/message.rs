@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use crate::json;
 use crate::record::{self, NoRecord, Record};
 
@@ -132,7 +134,7 @@ pub struct Message {
     /// [`crc32c`] of its body.
     pub sum: u32,
     /// Its records, encoded.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Message {
@@ -144,7 +146,7 @@ impl Message {
         } else {
             records
         };
-        Self { extent, encoding, sum: crc32c::crc32c(&body), body }
+        Self { extent, encoding, sum: crc32c::crc32c(&body), body: body.into() }
     }
 
     /// From its headers, which `header` finds, and its body.
@@ -154,8 +156,9 @@ impl Message {
     /// A header is missing or unknown, or the body is not what was sent.
     pub fn of<'h>(
         header: impl Fn(&'static str) -> Option<&'h str>,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
     ) -> Result<Self, Unreadable> {
+        let body = body.into();
         let header =
             |name| header(name).ok_or_else(|| Unreadable(format!("it has no header {name}")));
         let (extent, encoding) = (header(EXTENT)?.parse()?, header(ENCODING)?.parse()?);
@@ -167,6 +170,16 @@ impl Message {
             return Err(Unreadable(format!("its CRC-32C is {found:08x}, expected {sum:08x}")));
         }
         Ok(Self { extent, encoding, sum, body })
+    }
+
+    /// The memory of its body, empty, if that is its alone: for the next one's records.
+    pub fn into_memory(self) -> Vec<u8> {
+        if !self.body.is_unique() {
+            return Vec::new();
+        }
+        let mut memory = Vec::from(self.body);
+        memory.clear();
+        memory
     }
 
     /// Its headers.
@@ -241,7 +254,7 @@ mod tests {
             let encoding = if is_zstd { Encoding::Zstd } else { Encoding::None }.with_json(is_json);
             let extent = Extent { ring: 0, first: 0, upto: 0, records };
             let sum = crc32c::crc32c(&body);
-            let _ = Message { extent, encoding, sum, body }.records();
+            let _ = Message { extent, encoding, sum, body: body.into() }.records();
         }
     }
 }

@@ -209,7 +209,7 @@ impl Engine for Nats {
         match self.stream.get_last_raw_message_by_subject(&self.subject).await {
             Ok(found) => {
                 let header = |name| found.headers.get(name).map(|value| value.as_str());
-                let message = Message::of(header, found.payload.to_vec());
+                let message = Message::of(header, found.payload);
                 let message = message.map_err(|error| error.to_string());
                 Ok(Some(Last { sequence: found.sequence, message }))
             }
@@ -227,7 +227,7 @@ impl Engine for Nats {
     async fn append(&self, after: u64, message: &Message) -> Result<u64, Trouble> {
         let mut publish = PublishMessage::build()
             .expected_last_subject_sequence(after)
-            .payload(message.body.clone().into());
+            .payload(message.body.clone());
         for (name, value) in message.headers() {
             publish = publish.header(name, value);
         }

@@ -130,7 +130,7 @@ async fn merge(args: &Args) -> Result<(), Failure> {
         let sequence = info.stream_sequence;
         merge.arrives(info.published.into());
         let header = |name| message.headers.as_ref()?.get(name).map(|value| value.as_str());
-        merge.add(&message.subject, Message::of(header, message.payload.to_vec()));
+        merge.add(&message.subject, Message::of(header, message.payload.clone()));
         while let Some(tagged) = merge.next(false) {
             printer.print(&tagged)?;
         }

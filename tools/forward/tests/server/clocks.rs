@@ -35,8 +35,7 @@ async fn publish(context: &Context, subject: &str, number: u64, time: SystemTime
     let message = Message::new(extent, Encoding::None, page);
     let mut headers = HeaderMap::new();
     message.headers().into_iter().for_each(|(name, value)| headers.insert(name, value));
-    let sent =
-        context.publish_with_headers(format!("linering.{subject}"), headers, message.body.into());
+    let sent = context.publish_with_headers(format!("linering.{subject}"), headers, message.body);
     sent.await.expect("it listens").await.expect("it is kept");
 }
 
