@@ -1,9 +1,9 @@
 //! Lines a second into one server, beside what the server does by itself.
 //!
 //! `NATS_SERVER=… cargo run --release --example speed [MILLION-LINES [SERVERS]]` starts servers on
-//! loopback, each of which has a copy. In turns: messages of 4,096 lines of 100 bytes, each appended
-//! after the one before was acknowledged, that are made once (the servers' own limit), and the same
-//! lines out of a ring, which a thread writes.
+//! loopback, each of which has a copy. In turns: messages of 4,096 lines of 100 bytes, each
+//! appended after the one before was acknowledged, that are made once (the servers' own limit), and
+//! the same lines out of a ring, which a thread writes.
 
 use std::error::Error;
 use std::net::TcpListener;
