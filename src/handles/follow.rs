@@ -68,8 +68,8 @@ impl Follow {
     /// of a ring that no process used when it was opened they give all of that, and then nothing.
     ///
     /// An end that a reader has accepted before this call is not among them, unless it was told
-    /// before: [`Statistics::counts`] has it. A line whose beginning has passed by is cut, as for a
-    /// reader.
+    /// before: [`Statistics::counts`](crate::Statistics::counts) has it. A line whose beginning has
+    /// passed by is cut, as for a reader.
     ///
     /// # Errors
     ///
