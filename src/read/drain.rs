@@ -171,7 +171,7 @@ impl Drain {
     /// The position before which accepting the first `count` queued items takes all.
     pub(crate) fn upto(&self, count: usize) -> Position {
         let end = self.backlog.queue.end_of_first(count);
-        end.filter(|end| self.taken.is_before(*end)).unwrap_or(self.taken)
+        end.filter(|end| self.taken.is_before(*end)).unwrap_or_else(|| self.position())
     }
 
     /// How many items are decoded and not accepted, at most.
