@@ -333,7 +333,7 @@ impl Connection {
             .partition(self.partition)
             .key(&self.key)
             .headers(headers)
-            .payload(&message.body);
+            .payload(&message.body[..]);
         delivered();
         producer.begin_transaction().map_err(cannot)?;
         producer.send(record).map_err(|(error, _)| cannot(error))?;
