@@ -8,6 +8,7 @@ import contextlib
 import gc
 import hashlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import pickle
 import signal
@@ -141,6 +142,31 @@ def test_how_a_child_exited_that_never_opened_its_mirror_is_told(buffer, capfd):
     assert (end.end, end.exit) == ("died", 1)
     process.join()
     capfd.readouterr()
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_a_child_that_is_not_quite_dead_has_its_exit_told_when_it_is(buffer, claims):
+    """What it had open is closed, by which a death is seen, a while before it has exited."""
+    receives, holds = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    lingers = workers.Lingers(receives)
+    things = (buffer.mirror, lingers) if claims else (lingers, buffer.mirror)
+    process = workers.start("spawn", workers.carries, *things)
+    receives.close()
+    # Its main thread ends after the other one has begun, and the sentinel is closed by that.
+    assert multiprocessing.connection.wait([process.sentinel])
+    while process_state(process) != "Z":
+        time.sleep(0)
+    with pytest.raises(TimeoutError):
+        buffer.wait(timeout=0.1)
+    holds.close()
+    (end,) = buffer.wait()
+    assert (end.end, end.exit) == ("died", 7)
+    process.join()
+
+
+def process_state(process):
+    with open(f"/proc/{process.pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.parametrize("method", OTHERS)

@@ -2,6 +2,7 @@
 started.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -159,6 +160,32 @@ def kills_itself(mirror, is_first):
         os.kill(os.getpid(), signal.SIGKILL)
     with mirror:
         print("x")
+
+
+class Lingers:
+    """A process that unpickles it dies slowly: it has nothing open any more but the connection, and
+    one thread, which exits with 7 when the connection's other end is closed.
+    """
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __reduce__(self):
+        return lingers, (self.connection,)
+
+
+def lingers(connection):
+    threading.Thread(target=_exits_with_seven, args=(connection,)).start()
+    # Ends the main thread alone.
+    ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+
+
+def _exits_with_seven(connection):
+    kept = connection.fileno()
+    os.closerange(0, kept)
+    os.closerange(kept + 1, 65536)
+    os.read(kept, 1)
+    os._exit(7)
 
 
 def dies_with(connection):

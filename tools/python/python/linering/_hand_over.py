@@ -43,12 +43,19 @@ def _is_ready(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs: a zombie does not."""
+_PF_EXITING = 0x4
+"""The flag in a process's `stat` that says that its main thread runs no more instruction."""
+
+
+def _is_alive(pid: int, besides: int = 0) -> bool:
+    """Whether a process's main thread runs, and has none of these flags: a zombie does not."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (OSError, IndexError):
+            # The state is the third field, behind a second that may hold anything; the flags are
+            # the ninth.
+            fields = stat.read().rpartition(b")")[2].split()
+        return fields[0] not in (b"Z", b"X") and not int(fields[6]) & besides
+    except (OSError, IndexError, ValueError):
         return False
 
 
@@ -78,17 +85,27 @@ def _is_starting(popen: Any) -> bool:
     )
 
 
-def exit_code(popen: Any) -> int | None:
-    """How the process exited, where that is known; it stays to be waited for."""
-    if popen.returncode is not None:
-        return int(popen.returncode)
-    try:
-        found = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except OSError:
-        return None
-    if found is None:
-        return None
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+def _exit_of(popen: Any) -> tuple[bool, int | None]:
+    """Whether the process, which was started, has yet to say how it exits, as it will in a moment;
+    and how it exited, where that is known. It stays to be waited for.
+
+    A process that dies closes what it has open, by which its death is seen, before its parent can
+    learn how it exited.
+    """
+    if popen.returncode is None:
+        try:
+            found = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except OSError:
+            # It is no child of this process, or was waited for meanwhile.
+            found = None
+        else:
+            if found is None:
+                return not _is_alive(popen.pid, besides=_PF_EXITING), None
+        if found is not None:
+            return False, (
+                found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            )
+    return False, popen.returncode
 
 
 class Started:
@@ -117,8 +134,13 @@ class Started:
         self._pid = pid
         if not _has_ended(popen):
             return None
-        self.exit = exit_code(popen)
-        return DIED
+        is_exiting, self.exit = _exit_of(popen)
+        return None if is_exiting else DIED
+
+    def is_exiting(self) -> bool:
+        """Whether the process has yet to say how it exits, as it will in a moment."""
+        popen = self._popen()
+        return getattr(popen, "pid", None) is not None and _exit_of(popen)[0]
 
     def __str__(self) -> str:
         pid = getattr(self._popen(), "pid", None)
@@ -180,6 +202,10 @@ class Sent:
         self._note_receivers()
         living = [popen for popen in self._receivers if not _has_ended(popen)]
         return DIED if self._had_receivers and not living else None
+
+    def is_exiting(self) -> bool:
+        """Of many processes, how any one of them exits says nothing."""
+        return False
 
     def __str__(self) -> str:
         if self._future is not None:
@@ -290,6 +316,10 @@ class Given:
             # It may still be given to a process.
             return None
         return DIED if DIED in ends or self._was_seen else NEVER
+
+    def is_exiting(self) -> bool:
+        """Whether the last process that was started with it has yet to say how it exits."""
+        return bool(self.started) and self.started[-1].is_exiting()
 
     def __str__(self) -> str:
         return "handed over in an environment"

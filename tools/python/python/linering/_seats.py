@@ -129,7 +129,7 @@ class HandedOverSeat:
         """How it has ended, if no process that could open it lives."""
         was_claimed, is_claimed = ring.claim(self.reserved.worker)
         if was_claimed:
-            if is_claimed:
+            if is_claimed or (self.hand_over is not None and self.hand_over.is_exiting()):
                 return None
             if self.hand_over is not None:
                 self.hand_over.is_over()  # Finds how the process exited.
