@@ -34,14 +34,17 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What keeps messages of one ring, in order.
+/// What keeps messages of one ring, in order. All of it is to be said: what stands before an engine
+/// and passes questions on must leave none out.
 #[allow(async_fn_in_trait)]
 pub trait Engine {
     /// How long it may answer with an older message than the last one, as a server does that stood
     /// still and does not know yet that another one leads.
-    fn staleness(&self) -> Duration {
-        Duration::ZERO
-    }
+    fn staleness(&self) -> Duration;
+
+    /// Whether each question for the last message ends the forwarder that asked before: one that is
+    /// refused has met another then, also where that has sent nothing.
+    fn fences(&self) -> bool;
 
     /// The last message; `None` if there is none.
     async fn last(&self) -> Result<Option<Last>, Trouble>;

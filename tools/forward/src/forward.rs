@@ -130,7 +130,7 @@ impl<E: Engine> Forwarder<E> {
             if first != self.totals.upto {
                 overtaken = 0;
             } else if let Some(before) = refused.take() {
-                if before == after {
+                if before == after && !self.engine.fences() {
                     // What came in between is not there to be seen yet.
                     self.doubt(&Trouble::Overtaken, watch).await?;
                     continue;

@@ -48,6 +48,14 @@ impl Memory {
 }
 
 impl Engine for &Memory {
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn fences(&self) -> bool {
+        false
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         let kept = self.kept.borrow();
         let last = kept
@@ -339,6 +347,12 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     // Another program that appends between each question and each message.
     struct Busy(RefCell<u64>);
     impl Engine for Busy {
+        fn staleness(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn fences(&self) -> bool {
+            false
+        }
         async fn last(&self) -> Result<Option<Last>, Trouble> {
             *self.0.borrow_mut() += 1;
             let extent = Extent { ring: 7, first: 0, upto: 0, records: 0 };
@@ -349,13 +363,34 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
             Err(Trouble::Overtaken)
         }
     }
-    let other = super::tests::ring();
-    write(&other, 0..3);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let failure = runtime.expect("a runtime").block_on(async {
-        let mut forwarder =
-            Forwarder::new(&other, Busy(RefCell::new(0)), options()).expect("no other reader");
+    // Another forwarder that begins again and again, and has sent nothing yet.
+    struct Fenced;
+    impl Engine for Fenced {
+        fn staleness(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn fences(&self) -> bool {
+            true
+        }
+        async fn last(&self) -> Result<Option<Last>, Trouble> {
+            Ok(None)
+        }
+        async fn append(&self, _: u64, _: &Message) -> Result<u64, Trouble> {
+            Err(Trouble::Overtaken)
+        }
+    }
+    async fn failing(engine: impl Engine) -> Failure {
+        let other = super::tests::ring();
+        write(&other, 0..3);
+        let mut forwarder = Forwarder::new(&other, engine, options()).expect("no other reader");
         forwarder.run(&mut Until(u64::MAX)).await.expect_err("never first")
-    });
-    assert_eq!(failure.kind, Kind::Another);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let limited = async {
+        let both = async { [failing(Busy(RefCell::new(0))).await, failing(Fenced).await] };
+        tokio::time::timeout(Duration::from_secs(60), both).await
+    };
+    for failure in runtime.expect("a runtime").block_on(limited).expect("it ends") {
+        assert_eq!(failure.kind, Kind::Another);
+    }
 }

@@ -192,6 +192,14 @@ async fn most_bytes(config: &ClientConfig, topic: &str) -> Result<usize, Failure
 }
 
 impl Engine for Kafka {
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn fences(&self) -> bool {
+        true
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         self.call(Connection::last).await
     }

@@ -205,6 +205,10 @@ impl Engine for Nats {
         if replicas > 1 { STALENESS } else { Duration::ZERO }
     }
 
+    fn fences(&self) -> bool {
+        false
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         match self.stream.get_last_raw_message_by_subject(&self.subject).await {
             Ok(found) => {

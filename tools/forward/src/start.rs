@@ -80,6 +80,22 @@ impl Opened {
 }
 
 impl Engine for Opened {
+    fn staleness(&self) -> Duration {
+        match self {
+            Opened::Nats(nats) => nats.staleness(),
+            #[cfg(feature = "kafka")]
+            Opened::Kafka(kafka) => kafka.staleness(),
+        }
+    }
+
+    fn fences(&self) -> bool {
+        match self {
+            Opened::Nats(nats) => nats.fences(),
+            #[cfg(feature = "kafka")]
+            Opened::Kafka(kafka) => kafka.fences(),
+        }
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         match self {
             Opened::Nats(nats) => nats.last().await,

@@ -82,6 +82,14 @@ impl Memory {
 }
 
 impl Engine for Memory {
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn fences(&self) -> bool {
+        false
+    }
+
     async fn last(&self) -> Result<Option<Last>, Trouble> {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut log = self.0.borrow_mut();
@@ -290,6 +298,10 @@ struct Behind {
 impl Engine for Behind {
     fn staleness(&self) -> Duration {
         Duration::from_secs(10)
+    }
+
+    fn fences(&self) -> bool {
+        false
     }
 
     async fn last(&self) -> Result<Option<Last>, Trouble> {
