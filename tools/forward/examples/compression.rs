@@ -3,17 +3,17 @@
 //! `NATS_SERVER=… cargo run --release --example compression [MILLION-LINES]`: first messages alone,
 //! by level; then the same lines out of a ring into a server on loopback, with and without.
 
+mod servers;
+
 use std::error::Error;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use linering::{LineRing, Options};
-use linering_forward::forward::{self, Forwarder, Totals, Watch};
+use linering_forward::forward;
 use linering_forward::message::{Encoding, Extent, Message};
-use linering_forward::nats::{self, Access, Create, Nats};
 use linering_forward::record;
-use linering_forward::target::Target;
+
+use servers::{Servers, forwarded};
 
 const MESSAGE_BYTES: usize = 512 << 10;
 
@@ -75,33 +75,12 @@ impl Lines {
     }
 }
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-struct Quiet;
-
-impl Watch for Quiet {
-    fn is_over(&mut self, _: &Totals) -> bool {
-        false
-    }
-
-    fn say(&mut self, sentence: &str) {
-        eprintln!("{sentence}");
-    }
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let millions: f64 = std::env::args().nth(1).map_or(Ok(2.0), |text| text.parse())?;
     let mut source = Lines(7);
-    let lines: Vec<String> = (0..200_000).map(|_| source.next()).collect();
-    alone(&lines)?;
-    let count = (millions * 1e6) as u64;
+    let lines = Vec::leak((0..200_000).map(|_| source.next()).collect());
+    alone(lines)?;
+    let count = (millions * 1e6) as usize;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -149,52 +128,20 @@ fn alone(lines: &[String]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn through_a_server(lines: Vec<String>, count: u64) -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
-    let server = Command::new(&program)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-        .arg(folder.path())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| {
-            format!("cannot start {program}: {error}; NATS_SERVER says where it is")
-        })?;
-    let _server = Server(server);
-    let target: Target = format!("nats://127.0.0.1:{port}/LINES").parse()?;
-    let began = Instant::now();
-    let client = loop {
-        match nats::connect(&target, &Access::default()).await? {
-            Ok(client) => break client,
-            Err(trouble) if began.elapsed() > Duration::from_secs(20) => {
-                return Err(trouble.to_string().into());
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
-    let create = Create { replicas: 1, max_age: Duration::ZERO, max_bytes: 1 << 30 };
+async fn through_a_server(lines: &'static [String], count: usize) -> Result<(), Box<dyn Error>> {
+    let servers = Servers::start(1)?;
     for round in 0..3 {
         for encoding in [Encoding::None, Encoding::Zstd, Encoding::Json, Encoding::JsonZstd] {
             let subject = format!("linering.compression.{}.{round}", encoding as u8);
-            let opened = Nats::open(client.clone(), &target, subject, Some(create)).await?;
-            let engine = opened.map_err(|trouble| trouble.to_string())?;
-            let ring = LineRing::new(Options::new().lines(1 << 15).line_bytes(256))?;
-            let mut mirror = ring.mirror()?;
             let options = forward::Options { encoding, ..forward::Options::default() };
-            let mut forwarder = Forwarder::new(&ring, engine, options)?;
-            let began = Instant::now();
-            let lines = lines.clone();
-            let writer = std::thread::spawn(move || {
-                let all = lines.iter().cycle().take(count as usize);
-                all.map(|line| mirror.write_line(line.as_bytes())).all(|written| written.is_ok())
-            });
-            let totals = forwarder.run(&mut Quiet).await?;
-            let seconds = began.elapsed().as_secs_f64();
-            assert!(writer.join().is_ok_and(|is_written| is_written));
-            let (lines, bytes) =
-                (count as f64 / seconds / 1e6, totals.bytes as f64 / seconds / 1e6);
-            println!("{encoding:>9}: {lines:.2} M lines/s, {bytes:4.0} MB/s of records");
+            let all = lines.iter().cycle().take(count);
+            let (totals, time) = forwarded(servers.engine(&subject).await?, options, all).await?;
+            let a_second = |what: f64| what / time.as_secs_f64() / 1e6;
+            println!(
+                "{encoding:>9}: {:.2} M lines/s, {:4.0} MB/s of records",
+                a_second(count as f64),
+                a_second(totals.bytes as f64)
+            );
         }
     }
     Ok(())

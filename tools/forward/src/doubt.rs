@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use linering::{Item, LineRef};
 
-use crate::message::{Message, Unreadable};
+use crate::message::{Message, Unreadable, is_before};
 use crate::record::{self, EndKey, Record, What};
 
 /// What is to be done with an item.
@@ -33,7 +33,7 @@ pub struct Known {
 }
 
 /// Whether number `a` comes before number `b`; they begin again after 2^48 - 1.
-fn is_before(a: u64, b: u64) -> bool {
+fn is_number_before(a: u64, b: u64) -> bool {
     let ahead = b.wrapping_sub(a) & ((1 << 48) - 1);
     ahead != 0 && ahead < 1 << 47
 }
@@ -68,7 +68,7 @@ impl Known {
         };
         if let Some(cell) = record.cell {
             let last = self.next.entry(cell).or_insert(next);
-            if is_before(*last, next) {
+            if is_number_before(*last, next) {
                 *last = next;
             }
         }
@@ -102,12 +102,12 @@ impl Known {
     }
 
     fn has_position(&self, position: u64) -> bool {
-        self.upto.is_some_and(|upto| (upto.wrapping_sub(position) as i64) > 0)
+        self.upto.is_some_and(|upto| is_before(position, upto))
     }
 
     /// Whether the last message has line `number` of `cell`, or a later one.
     fn has_number(&self, cell: u16, number: u64) -> bool {
-        self.next.get(&cell).is_some_and(|next| is_before(number, *next))
+        self.next.get(&cell).is_some_and(|next| is_number_before(number, *next))
     }
 
     /// What is to be done with a line of one slot.
@@ -151,7 +151,11 @@ impl Known {
             Item::Lost(lost) => {
                 // In a ring that overwrites, more may be lost by now.
                 let known = self.next.get(&lost.cell).map_or(0, |next| {
-                    if is_before(lost.first, *next) { next.wrapping_sub(lost.first) } else { 0 }
+                    if is_number_before(lost.first, *next) {
+                        next.wrapping_sub(lost.first)
+                    } else {
+                        0
+                    }
                 });
                 if known < lost.lines {
                     return Verdict::Send(known);
@@ -206,7 +210,11 @@ mod tests {
         assert_eq!(lost(3, 2), Verdict::Skip);
         assert_eq!(lost(3, 9), Verdict::Send(2));
         assert_eq!(lost(5, 9), Verdict::Send(0));
-        assert!(is_before((1 << 48) - 1, 0) && !is_before(0, (1 << 48) - 1) && !is_before(3, 3));
+        assert!(
+            is_number_before((1 << 48) - 1, 0)
+                && !is_number_before(0, (1 << 48) - 1)
+                && !is_number_before(3, 3)
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::doubt::Known;
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::json;
-use crate::message::{Extent, Message};
+use crate::message::{Extent, Message, is_before};
 use crate::page::{Page, Source};
 
 pub use crate::watch::{Options, Totals, Watch};
@@ -22,10 +22,6 @@ const TICK: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(1100);
 /// Between two questions in doubt: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-
-fn is_before(one: u64, other: u64) -> bool {
-    (other.wrapping_sub(one) as i64) > 0
-}
 
 /// Forwards one ring.
 #[derive(Debug)]

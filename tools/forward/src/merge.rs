@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::doubt::Known;
 use crate::json as lines;
-use crate::message::{Extent, Message, Unreadable};
+use crate::message::{Extent, Message, Unreadable, is_before};
 use crate::record::{self, Record, What};
 
 /// What a merge hands out.
@@ -119,13 +119,12 @@ impl Merge {
         message: &Message,
     ) {
         let before = self.chains.get(subject).filter(|chain| chain.ring == extent.ring);
-        let is_after = |a: u64, b: u64| (a.wrapping_sub(b) as i64) > 0;
         let mut new = records;
         if let Some(chain) = before {
-            if is_after(extent.first, chain.upto) {
+            if is_before(chain.upto, extent.first) {
                 let gap = Merged::Gap { from: chain.upto, to: extent.first };
                 self.push(subject, None, gap);
-            } else if is_after(chain.upto, extent.first) {
+            } else if is_before(extent.first, chain.upto) {
                 // An engine that has made a message twice.
                 new.retain(|record| !chain.known.has(record));
             }
@@ -168,9 +167,7 @@ impl Merge {
 }
 
 fn before_is_behind(before: Option<&Chain>, extent: &Extent) -> bool {
-    before.is_none_or(|chain| {
-        chain.ring != extent.ring || (extent.upto.wrapping_sub(chain.upto) as i64) >= 0
-    })
+    before.is_none_or(|chain| chain.ring != extent.ring || !is_before(extent.upto, chain.upto))
 }
 
 /// As a line of text, without its end: time, subject, label, and what it says.

@@ -31,6 +31,11 @@ pub struct Extent {
     pub records: u64,
 }
 
+/// Whether position `one` comes before `other`; after 2^64 - 1 they begin again.
+pub(crate) fn is_before(one: u64, other: u64) -> bool {
+    (other.wrapping_sub(one) as i64) > 0
+}
+
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ring, first, upto, records } = self;

@@ -12,6 +12,7 @@ use linering::{LineRing, Observer, Reader, Waker};
 
 use crate::exit::{Failure, note};
 use crate::forward::{Options, Totals, Watch};
+use crate::message::is_before;
 use crate::start::{Destination, reader, start};
 
 /// How long a guard that is dropped waits for the rest.
@@ -136,7 +137,7 @@ impl Watch for Progress {
         state.totals = *totals;
         // Beyond what it is to forward: writers that never pause keep it no longer.
         state.stop.is_some_and(|(upto, deadline)| {
-            (totals.upto.wrapping_sub(upto) as i64) > 0 || Instant::now() >= deadline
+            is_before(upto, totals.upto) || Instant::now() >= deadline
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use linering::{LineRing, Options};
 
 use crate::harness::{
-    MADE, Server, assert_fails, err, forward, free_port, merge, merge_with, ring, write,
+    MADE, Server, assert_fails, begin, err, forward, free_port, merge, merge_with, ring, write,
 };
 
 #[test]
@@ -84,9 +84,7 @@ fn wrong_credentials_and_missing_permissions_are_told_and_no_others_are_needed()
 
 #[test]
 fn what_the_stream_has_lost_is_told_and_a_ring_made_anew_is_another() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     let target = server.target();
     let run = |more: &[&str]| {
         forward(&path, &target, &[&MADE[..], more].concat()).output().expect("it runs")

@@ -180,6 +180,14 @@ pub fn ring(path: &Path, lines: usize) -> LineRing {
     LineRing::create_file(path, options.reader_grace(Duration::MAX)).expect("a ring")
 }
 
+/// A server, and a ring of 64 lines in its folder.
+pub fn begin() -> (Server, PathBuf, LineRing) {
+    let server = Server::start("");
+    let path = server.path("a.ring");
+    let ring = ring(&path, 64);
+    (server, path, ring)
+}
+
 pub fn write(ring: &LineRing, texts: &[&str]) {
     let mut mirror = ring.mirror().expect("a mirror");
     texts.iter().for_each(|text| mirror.write_line(text.as_bytes()).expect("room"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::{MADE, PATIENCE, Server, forward, ring, running, write};
+use crate::harness::{MADE, PATIENCE, Server, begin, forward, ring, running, write};
 
 const MOST_KILOBYTES: u64 = 64 << 10;
 
@@ -30,9 +30,7 @@ fn sleeps(process: u32) -> u64 {
 
 #[test]
 fn an_idle_forwarder_wakes_twice_a_second_at_most() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     // Open, and idle.
     let _mirror = made.mirror().expect("a mirror");

@@ -10,6 +10,8 @@ mod ends;
 mod formats;
 mod harness;
 mod idle;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lines;
 mod many;
 mod metrics;

@@ -4,13 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
-use crate::harness::{MADE, PATIENCE, Server, forward, merge, ring};
+use crate::harness::{MADE, PATIENCE, begin, forward, merge};
 
 #[test]
 fn what_is_written_while_the_server_is_away_comes_after_it() {
-    let mut server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (mut server, path, made) = begin();
     let mut mirror = made.mirror().expect("a mirror");
     mirror.write_line(b"before").expect("room");
     let mut forwarder =

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use linering::LineRing;
 
 use crate::harness::{
-    MADE, PATIENCE, Server, assert_fails, assert_one_sentence, ended, err, forward, merge, output,
-    ring, running, write,
+    MADE, PATIENCE, Server, assert_fails, assert_one_sentence, begin, ended, err, forward, merge,
+    output, ring, running, write,
 };
 
 const SUBJECT: &str = "linering.test";
@@ -34,9 +34,7 @@ fn copy(server: &Server, of: &Path) -> PathBuf {
 
 #[test]
 fn two_forwarders_of_one_ring_are_told_apart_by_its_lock() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     let mut first = running(&path, &server, SUBJECT);
     assert_one_sentence(&run(&path, &server), 3, "reads the ring");
@@ -47,9 +45,7 @@ fn two_forwarders_of_one_ring_are_told_apart_by_its_lock() {
 
 #[test]
 fn a_copy_of_a_ring_with_other_lines_is_told_and_each_keeps_its_own() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     let first = running(&path, &server, SUBJECT);
     let path_of_copy = copy(&server, &path);
@@ -68,9 +64,7 @@ fn a_copy_of_a_ring_with_other_lines_is_told_and_each_keeps_its_own() {
 
 #[test]
 fn a_copy_that_came_further_or_less_far_is_told_too() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     let first = running(&path, &server, SUBJECT);
     let path_of_copy = copy(&server, &path);
@@ -91,9 +85,7 @@ fn a_copy_that_came_further_or_less_far_is_told_too() {
 
 #[test]
 fn a_ring_that_is_made_anew_under_its_name_ends_one_that_follows_the_old_one() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let old = ring(&path, 64);
+    let (server, path, old) = begin();
     let mut mirror = old.mirror().expect("a mirror");
     mirror.write_line(b"old").expect("room");
     let follows = running(&path, &server, SUBJECT);
@@ -113,9 +105,7 @@ fn a_ring_that_is_made_anew_under_its_name_ends_one_that_follows_the_old_one() {
 
 #[test]
 fn a_file_that_is_no_ring_or_a_damaged_one_is_one_sentence() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     drop(made);
     let whole = fs::read(&path).expect("a file");
@@ -137,9 +127,7 @@ fn a_file_that_is_no_ring_or_a_damaged_one_is_one_sentence() {
 
 #[test]
 fn a_file_that_is_cut_while_it_is_forwarded_is_one_sentence() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     let first = running(&path, &server, SUBJECT);
     fs::File::options().write(true).open(&path).expect("a file").set_len(4096).expect("cut");
@@ -150,9 +138,7 @@ fn a_file_that_is_cut_while_it_is_forwarded_is_one_sentence() {
 
 #[test]
 fn a_server_that_stays_away_for_longer_than_allowed_is_told_and_the_ring_keeps_what_comes() {
-    let mut server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (mut server, path, made) = begin();
     write(&made, &["one"]);
     assert!(run(&path, &server).status.success());
     let mut mirror = made.mirror().expect("a mirror");

@@ -16,7 +16,7 @@ use linering_forward::start::Destination;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata};
 
-use crate::harness::{MADE, PATIENCE, Server, err, forward, free_port, merge, ring, write};
+use crate::harness::{MADE, PATIENCE, Server, begin, err, forward, free_port, merge, write};
 
 /// Beside the tests' own folder: `cargo test` builds it.
 fn service() -> Command {
@@ -77,9 +77,7 @@ fn destination(target: &str) -> Destination {
 
 #[test]
 fn a_service_is_told_of_another_forwarder_and_of_what_is_left() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     let nowhere = destination(&format!("nats://127.0.0.1:{}/LINES", free_port()));
     let guard = spawn(&made, nowhere.clone(), Options::default()).expect("the first");
     let failure = spawn(&made, nowhere, Options::default()).expect_err("it has a reader");

@@ -13,8 +13,8 @@ use linering::LineRing;
 use serde_json::Value;
 
 use crate::harness::{
-    MADE, Server, assert_fails, assert_one_sentence, ended, err, forward, merge, operate, output,
-    ring, running, write,
+    MADE, Server, assert_fails, assert_one_sentence, begin, ended, err, forward, merge, operate,
+    output, ring, running, write,
 };
 
 const SUBJECT: &str = "linering.test";
@@ -59,9 +59,7 @@ async fn delete(context: Context, sequence: u64) {
 
 #[test]
 fn a_message_that_was_deleted_is_a_gap_in_its_place() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     forward_each(&path, &made, &server, &["one", "two", "three"]);
     operate(&server, async |context| delete(context, 2).await);
     let expected = ["one", "gap", "three"].map(str::to_owned).to_vec();
@@ -72,9 +70,7 @@ fn a_message_that_was_deleted_is_a_gap_in_its_place() {
 
 #[test]
 fn the_last_message_that_was_deleted_ends_it_with_5_before_or_while_it_runs() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     forward_each(&path, &made, &server, &["one", "two"]);
     operate(&server, async |context| delete(context, 2).await);
     write(&made, &["three"]);
@@ -96,9 +92,7 @@ fn the_last_message_that_was_deleted_ends_it_with_5_before_or_while_it_runs() {
 
 #[test]
 fn a_stream_that_is_purged_or_deleted_while_it_runs_is_told_and_the_ring_keeps_what_comes() {
-    let server = Server::start("");
-    let path = server.path("a.ring");
-    let made = ring(&path, 64);
+    let (server, path, made) = begin();
     write(&made, &["one"]);
     let runs = running(&path, &server, SUBJECT);
     operate(&server, async |context| {

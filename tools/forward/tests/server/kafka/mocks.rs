@@ -14,7 +14,8 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 
-use crate::harness::{PATIENCE, assert_fails, err, forward, ring, write};
+use super::merged;
+use crate::harness::{PATIENCE, assert_fails, err, forward, output, ring, write};
 
 struct Mocks(MockCluster<'static, DefaultProducerContext>);
 
@@ -164,7 +165,7 @@ fn each_line_is_there_once_though_connections_are_cut() {
             mocks.0.clear_request_errors(api);
         }
     });
-    let all: Vec<String> = crate::harness::merged(&mocks.target())
+    let all: Vec<String> = merged(&mocks.target())
         .iter()
         .filter_map(|line| Some(line["text"].as_str()?.to_owned()))
         .collect();
@@ -178,9 +179,9 @@ fn a_forwarder_that_is_fenced_twice_ends_with_three() {
     let path = folder.path().join("a.ring");
     write(&ring(&path, 1024), &["one", "two"]);
     mocks.0.request_errors(Api::AddPartitionsToTxn, &[Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED; 2]);
-    let output = forward(&path, &mocks.target(), &[]).output().expect("it runs");
-    assert_fails(&output, Kind::Another as i32, "another program appends to this subject");
-    let output = forward(&path, &mocks.target(), &[]).output().expect("it runs");
-    assert!(output.status.success(), "{}", err(&output));
-    assert_eq!(crate::harness::merged(&mocks.target()).len(), 3, "two lines and an end");
+    let fenced = output(forward(&path, &mocks.target(), &[]));
+    assert_fails(&fenced, Kind::Another as i32, "another program appends to this subject");
+    let again = output(forward(&path, &mocks.target(), &[]));
+    assert!(again.status.success(), "{}", err(&again));
+    assert_eq!(merged(&mocks.target()).len(), 3, "two lines and an end");
 }

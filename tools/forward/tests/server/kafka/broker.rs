@@ -2,8 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use linering::{LineRing, Options};
 use linering_forward::engine::Engine;
@@ -15,80 +13,34 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-use crate::harness::{Broker, MADE, PATIENCE, assert_fails, err, forward, merged, ring, write};
+use super::{Broker, merged};
+use crate::harness::{
+    Forwarding, MADE, PATIENCE, Random, assert_fails, err, forward, kills, output, ring, write,
+};
+use crate::lines::{assert_lines, written};
 
-fn content(writer: usize, number: u64) -> String {
-    // Each twentieth line has four parts.
-    let text = format!("{writer} {number};");
-    if number.is_multiple_of(20) { text.repeat(300 / text.len()) } else { text }
-}
-
-/// `LINERING_FORWARD_KILLS=1000 cargo test --features kafka --test kafka -- killed` goes on for
-/// minutes.
+/// `LINERING_FORWARD_KILLS=1000 cargo test --features kafka --test server -- kafka::broker` goes on
+/// for minutes.
 #[test]
 fn each_line_is_there_once_and_whole_however_often_the_forwarder_is_killed() {
-    const WRITERS: usize = 3;
-    let kills: u64 = std::env::var("LINERING_FORWARD_KILLS")
-        .map_or(20, |kills| kills.parse().expect("LINERING_FORWARD_KILLS is a number"));
+    let kills = kills(20);
     let broker = Broker::start();
     let path = broker.path("chaos.ring");
     // A writer that sleeps while others fill half of the ring has its line cut by a kill.
     let ring = ring(&path, 1 << 16);
-    let stop = AtomicBool::new(false);
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let written = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let (ring, stop) = (&ring, &stop);
-                scope.spawn(move || {
-                    let label = writer.to_string();
-                    let mut mirror = ring.mirror_labelled(&label).expect("a mirror");
-                    let mut number = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        let text = content(writer, number);
-                        mirror.write_line(text.as_bytes()).expect("it waits for room");
-                        number += 1;
-                    }
-                    number
-                })
-            })
-            .collect();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let disturb = || {
+        let more = [&MADE[..], &["--message-bytes", "30000"]].concat();
+        let mut forwarder = Forwarding::start(&path, &broker.target(), &more);
         for _ in 0..kills {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-            let mut forwarder = forward(&path, &broker.target(), &MADE)
-                .args(["--message-bytes", "30000"])
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("it runs");
-            // The moment is the chaos; nothing rests on it.
-            std::thread::sleep(Duration::from_millis(100 + (random >> 33) % 200));
-            forwarder.kill().expect("it is ours");
-            forwarder.wait().expect("it is ours");
+            random.pass(300);
+            forwarder.again();
         }
-        stop.store(true, Ordering::Relaxed);
-        // The writers may wait for room.
-        let last = forward(&path, &broker.target(), &MADE).output().expect("it runs");
-        assert!(last.status.success(), "{}", err(&last));
-        writers.into_iter().map(|writer| writer.join().expect("it wrote")).collect::<Vec<u64>>()
-    });
-    let mut next = [0_u64; WRITERS];
-    let mut ended = [false; WRITERS];
-    let mut position = None;
-    for line in merged(&broker.target()) {
-        let writer: usize = line["label"].as_str().and_then(|it| it.parse().ok()).expect("ours");
-        if let Some(text) = line["text"].as_str() {
-            assert_eq!(text, content(writer, next[writer]), "{line}");
-            assert!(line["truncated"] == false && !ended[writer], "{line}");
-            let at = line["position"].as_u64();
-            assert!(at > position, "one order: {line}");
-            (position, next[writer]) = (at, next[writer] + 1);
-        } else {
-            assert_eq!((&line["ended"], &line["lines"]), (&"eof".into(), &written[writer].into()));
-            assert!(!std::mem::replace(&mut ended[writer], true), "once: {line}");
-        }
-    }
-    assert_eq!((next.to_vec(), ended), (written, [true; WRITERS]));
-    println!("{kills} kills, {} lines", next.iter().sum::<u64>());
+        forwarder
+    };
+    let written = written(&ring, disturb, Forwarding::finish);
+    let lines = assert_lines(&broker.target(), &written);
+    println!("{kills} kills, {lines} lines");
 }
 
 fn make_topic(broker: &Broker, name: &str, partitions: i32) {
@@ -113,7 +65,7 @@ fn rings_share_a_partition_and_each_finds_its_own_last_message() {
         let target = format!("{}/linering.{name}", broker.target());
         // A few lines a message: more offsets than are read back at once.
         let more = ["--message-bytes", "100", "--linger", "0s"];
-        let output = forward(&broker.path(name), &target, &more).output().expect("it runs");
+        let output = output(forward(&broker.path(name), &target, &more));
         assert!(output.status.success(), "{}", err(&output));
     };
     for round in 0..3 {
@@ -144,7 +96,7 @@ fn what_the_broker_or_the_usage_lacks_is_one_sentence_and_the_ring_keeps_its_lin
     let path = broker.path("a.ring");
     let made = ring(&path, 64);
     write(&made, &["one", "two"]);
-    let run = |target: &str, more: &[&str]| forward(&path, target, more).output().expect("it runs");
+    let run = |target: &str, more: &[&str]| output(forward(&path, target, more));
     let target = broker.target();
     assert_fails(
         &run("kafka://127.0.0.1:1/LINES", &["--on-away", "wait:100ms"]),
@@ -157,7 +109,7 @@ fn what_the_broker_or_the_usage_lacks_is_one_sentence_and_the_ring_keeps_its_lin
     let path_of_long = broker.path("long.ring");
     let long = Options::new().lines(1 << 14).line_bytes(128).max_line(1_000_000);
     drop(LineRing::create_file(&path_of_long, long).expect("a ring"));
-    let long = forward(&path_of_long, &target, &MADE).output().expect("it runs");
+    let long = output(forward(&path_of_long, &target, &MADE));
     assert_fails(&long, 2, "lines of this ring have up to 1000000 bytes, and the server takes");
     assert!(err(&long).contains("expected a larger max.message.bytes"), "{}", err(&long));
     let reader = made.reader().expect("no forwarder is left");
@@ -178,7 +130,7 @@ fn a_merge_that_follows_prints_what_comes() {
     let path = broker.path("a.ring");
     let made = ring(&path, 64);
     let run = || {
-        let output = forward(&path, &broker.target(), &MADE).output().expect("it runs");
+        let output = output(forward(&path, &broker.target(), &MADE));
         assert!(output.status.success(), "{}", err(&output));
     };
     write(&made, &["one"]);
