@@ -19,10 +19,10 @@
 
 use std::cell::Cell as Flag;
 
-use loom::sync::Arc;
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use crate::exchange::park::{Awaited, count_event, may_sleep, wake_sleeper};
+use crate::exchange::park::{Awaited, count_event, may_observer_sleep, may_sleep, wake_sleeper};
 use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
@@ -87,11 +87,12 @@ impl Heap {
     }
 
     /// The reader has seen nothing yet.
-    fn may_sleep(&self, sleeps: &AtomicU32) -> bool {
+    fn may_sleep(&self, sleeps: &AtomicU32, wake_observers: impl FnOnce()) -> Option<u32> {
         let ring = self.ring();
         may_sleep(
             &Awaited { ring: &ring, position: START, events: &self.events, seen_events: 0 },
             sleeps,
+            wake_observers,
         )
     }
 
@@ -589,10 +590,78 @@ fn sleep_x_wake() {
                 woken.get()
             })
         });
-        let reader = spawn(&heap, move |heap| heap.may_sleep(&sleeps));
+        let reader = spawn(&heap, move |heap| heap.may_sleep(&sleeps, || ()).is_some());
         let wakes = writers.map(|writer| writer.join().unwrap());
         let asleep = reader.join().unwrap();
         assert!(!asleep || wakes.contains(&true), "the reader sleeps beside a line");
+    });
+}
+
+/// The reader comes to sleep at the ring's first position and an observer, which may write or not,
+/// at the first or the second, on one word, while a writer publishes two lines.
+///
+/// Legal: each stays awake, or is woken by the writer, or the observer by the reader. One that
+/// sleeps in the end does so beside no line that it has not seen.
+///
+/// Bounded: 3 preemptions.
+#[test]
+fn observer_sleep_x_wake() {
+    observer_sleeps(true);
+    observer_sleeps(false);
+}
+
+fn observer_sleeps(may_write: bool) {
+    check(Some(3), move || {
+        let heap = Arc::new(Heap::new(3));
+        let sleeps = Arc::new(AtomicU32::new(0));
+        // What the kernel does: compares and queues, or wakes all in the queue, at once.
+        let queue = Arc::new(Mutex::new([false; 2]));
+        let sleep = |queue: &Mutex<[bool; 2]>, sleeps: &AtomicU32, value, which: usize| {
+            let mut queue = queue.lock().unwrap();
+            queue[which] = sleeps.load(Relaxed) == value;
+        };
+        let writer = {
+            let (sleeps, queue) = (sleeps.clone(), queue.clone());
+            spawn(&heap, move |heap| {
+                let mut spare = heap.spare(1);
+                for line in 0..2 {
+                    heap.fill(1, &spare, line);
+                    heap.publish(1, &mut spare, false).expect("there is room");
+                    wake_sleeper(&sleeps, || {
+                        *queue.lock().unwrap() = [false; 2];
+                        true
+                    });
+                }
+            })
+        };
+        let reader = {
+            let (sleeps, queue) = (sleeps.clone(), queue.clone());
+            spawn(&heap, move |heap| {
+                let wake = || *queue.lock().unwrap() = [false; 2];
+                if let Some(value) = heap.may_sleep(&sleeps, wake) {
+                    sleep(&queue, &sleeps, value, 0);
+                }
+            })
+        };
+        let observer = {
+            let (sleeps, queue) = (sleeps.clone(), queue.clone());
+            spawn(&heap, move |heap| {
+                let (ring, events, seen_events) = (heap.ring(), &heap.events, 0);
+                let look = |position| Awaited { ring: &ring, position, events, seen_events };
+                let position = if look(START).has_come() { SECOND } else { START };
+                let value = may_observer_sleep(&sleeps, may_write);
+                if let Some(value) = value.filter(|_| !look(position).has_come()) {
+                    sleep(&queue, &sleeps, value, 1);
+                }
+                position
+            })
+        };
+        writer.join().unwrap();
+        reader.join().unwrap();
+        let waits_for = observer.join().unwrap();
+        let queue = queue.lock().unwrap();
+        assert!(!queue[0], "the reader sleeps beside a line");
+        assert!(!queue[1], "an observer sleeps beside the line at {waits_for:?}");
     });
 }
 
@@ -621,7 +690,7 @@ fn sleep_x_end() {
             })
         };
         let reader = spawn(&heap, move |heap| {
-            let asleep = heap.may_sleep(&sleeps);
+            let asleep = heap.may_sleep(&sleeps, || ()).is_some();
             if heap.events.load(Acquire) == 1 {
                 assert_eq!(end.load(Relaxed), 1, "an end was counted before it was there");
             }

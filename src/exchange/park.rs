@@ -6,18 +6,23 @@ use crate::layout::sync::{AtomicU32, AtomicU64, Ordering, seq_cst_for_loom};
 
 use Ordering::{Relaxed, SeqCst};
 
-/// What the word says that the reader sleeps on.
-pub(crate) const AWAKE: u32 = 0;
-/// A writer has to wake it.
-pub(crate) const ASLEEP: u32 = 1;
+/// The bits of the word that the reader sleeps on, and observers, which say whether a writer has to
+/// wake them. The other bits count how often one has, so that a sleeper that is late to fall asleep
+/// on a value of the word does not sleep on what another one has announced meanwhile.
+const STATE: u32 = 3;
+/// No process is to be woken.
+const AWAKE: u32 = 0;
+/// A writer has to wake all that sleep.
+const ASLEEP: u32 = 1;
 /// A writer is about to.
 const BEING_WOKEN: u32 = 2;
 /// It stands in private memory, in the place of a file that was cut short: there is no reader to
 /// wake.
 pub(crate) const CUT: u32 = 3;
+const ONE_WAKE_UP: u32 = 4;
 
-/// What a reader that has nothing to do waits for: a line at its next position, or another count of
-/// events (ends, seats) than it has seen.
+/// What a reader or observer that has nothing to do waits for: a line at its next position, or
+/// another count of events (ends, seats) than it has seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awaited<'a> {
     pub(crate) ring: &'a Ring<'a>,
@@ -27,7 +32,7 @@ pub(crate) struct Awaited<'a> {
 }
 
 impl Awaited<'_> {
-    /// Whether one of them has come, also for the reader's last look before it sleeps.
+    /// Whether one of them has come, also for the last look before a sleep.
     pub(crate) fn has_come(&self) -> bool {
         // ORD sleep:C, SeqCst; pairs with event:A; as sleep:B.
         self.ring.is_filled_at(self.position) || self.events.load(SeqCst) != self.seen_events
@@ -42,37 +47,80 @@ pub(crate) fn count_event(events: &AtomicU64) {
     events.fetch_add(1, SeqCst);
 }
 
-/// The reader is about to sleep until `awaited` comes: `true` if it may.
-///
-/// It announces itself and looks once more; a writer publishes, or counts an event, and then looks
-/// for the announcement. Both sides are SeqCst, so at least one of them sees the other.
-pub(crate) fn may_sleep(awaited: &Awaited<'_>, sleeps: &AtomicU32) -> bool {
-    // ORD sleep:A, SeqCst; pairs with wake:A; a release store could be delayed past the look below.
-    sleeps.store(ASLEEP, SeqCst);
-    seq_cst_for_loom();
-    if awaited.has_come() {
-        sleeps.store(AWAKE, Relaxed);
-        return false;
+/// Announces a sleeper; the value of the word to sleep on.
+fn announce(sleeps: &AtomicU32) -> u32 {
+    let mut found = sleeps.load(Relaxed);
+    loop {
+        let asleep = if found & STATE == CUT { found } else { found & !STATE | ASLEEP };
+        // ORD sleep:A, SeqCst; pairs with wake:A; with release it could be delayed past the look
+        // that follows. Also where nothing changes.
+        match sleeps.compare_exchange_weak(found, asleep, SeqCst, Relaxed) {
+            Ok(_) => break,
+            Err(other) => found = other,
+        }
     }
-    true
+    seq_cst_for_loom();
+    found & !STATE | ASLEEP
 }
 
-/// After a publish, or an event: wakes the reader if it sleeps. Of several writers one does. Until
-/// it has done so others do too, since it may be dead by then. What `wake` says; `true` where there
-/// is nothing to do.
+/// The reader is about to sleep until `awaited` comes: on which value of the word, if it may.
+///
+/// It announces itself and looks once more; a writer publishes, or counts an event, and then looks
+/// for the announcement. Both sides are SeqCst, so at least one of them sees the other. Where it
+/// may not sleep it takes the announcement back, and wakes the observers that rested on it.
+pub(crate) fn may_sleep(
+    awaited: &Awaited<'_>,
+    sleeps: &AtomicU32,
+    wake_observers: impl FnOnce(),
+) -> Option<u32> {
+    let asleep = announce(sleeps);
+    if awaited.has_come() {
+        let awake = (asleep & !STATE).wrapping_add(ONE_WAKE_UP);
+        let _ = sleeps.compare_exchange(asleep, awake, Relaxed, Relaxed);
+        wake_observers();
+        return None;
+    }
+    Some(asleep)
+}
+
+/// An observer is about to look once more, and then to sleep: on which value of the word it may, if
+/// a writer wakes it then. It announces itself if it `may_write`, else the reader has to have.
+pub(crate) fn may_observer_sleep(sleeps: &AtomicU32, may_write: bool) -> Option<u32> {
+    if may_write {
+        return Some(announce(sleeps));
+    }
+    // ORD bell:A, SeqCst; pairs with sleep:A and wake:A; with acquire the look that follows could
+    // be satisfied by what was there before the announcement.
+    let found = sleeps.load(SeqCst);
+    seq_cst_for_loom();
+    (found & STATE == ASLEEP).then_some(found)
+}
+
+/// After a publish, or an event: wakes the reader if it sleeps, and observers. Of several writers
+/// one does. Until it has done so others do too, since it may be dead by then. What `wake` says;
+/// `true` where there is nothing to do.
 #[inline]
 pub(crate) fn wake_sleeper(sleeps: &AtomicU32, wake: impl FnOnce() -> bool) -> bool {
     seq_cst_for_loom();
     // ORD wake:A, SeqCst; pairs with sleep:A; an acquire load could be satisfied before publish:E.
-    if sleeps.load(SeqCst) == AWAKE { true } else { wake_now(sleeps, wake) }
+    let found = sleeps.load(SeqCst);
+    if found & STATE == AWAKE { true } else { wake_now(sleeps, found, wake) }
 }
 
 #[cold]
 #[inline(never)]
-fn wake_now(sleeps: &AtomicU32, wake: impl FnOnce() -> bool) -> bool {
-    let _ = sleeps.compare_exchange(ASLEEP, BEING_WOKEN, Relaxed, Relaxed);
+fn wake_now(sleeps: &AtomicU32, found: u32, wake: impl FnOnce() -> bool) -> bool {
+    // Of another writer, if there is one.
+    let mut being_woken = found;
+    if found & STATE == ASLEEP {
+        being_woken = (found & !STATE).wrapping_add(ONE_WAKE_UP) | BEING_WOKEN;
+        let _ = sleeps.compare_exchange(found, being_woken, Relaxed, Relaxed);
+    }
     let is_whole = wake();
-    // Not if it has woken and sleeps again by now: that sleep is for others to end.
-    let _ = sleeps.compare_exchange(BEING_WOKEN, AWAKE, Relaxed, Relaxed);
+    // Not if one sleeps again by now: that sleep is for others to end.
+    if being_woken & STATE == BEING_WOKEN {
+        let awake = being_woken & !STATE;
+        let _ = sleeps.compare_exchange(being_woken, awake, Relaxed, Relaxed);
+    }
     is_whole
 }

@@ -4,22 +4,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::ReadError;
-use crate::exchange::park::ASLEEP;
+use crate::exchange::park::may_observer_sleep;
 use crate::handles::observer::Observer;
-use crate::layout::sync::{AtomicU32, Ordering};
+use crate::layout::sync::AtomicU32;
 use crate::read::follow::{Followed, Following};
+use crate::segment::HeaderPage;
 use crate::sys::futex;
-
-use Ordering::Relaxed;
 
 /// The shortest time between two looks, however fast lines come.
 const BUSY: Duration = Duration::from_millis(10);
-/// The time between two looks where no reader sleeps, once nothing came for so long.
+/// The time between two looks where no writer wakes it, once nothing came for so long.
 const IDLE: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(1);
 
-/// An observer that follows a ring: it hands out what comes, changes nothing, and keeps no process
-/// waiting, so that it can be too slow. Then it says how much has passed by.
+/// An observer that follows a ring: it hands out what comes, changes nothing (but one word, after
+/// [`ask_to_be_woken`](Self::ask_to_be_woken)), and keeps no process waiting, so that it can be too
+/// slow. Then it says how much has passed by.
 ///
 /// [`wait`](Self::wait) sleeps until more has come. Each mirror that comes costs it some hundred
 /// bytes.
@@ -41,6 +41,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Follow {
     observer: Observer,
     following: Following,
+    /// Where it says that it sleeps.
+    bell: Option<HeaderPage>,
     /// Of a ring that no process uses, all was handed out.
     is_over: bool,
     /// When something was handed out last; at first, when this began.
@@ -55,6 +57,7 @@ impl Observer {
         Follow {
             observer: self.clone(),
             following: Following::new(&self.view.geometry),
+            bell: None,
             is_over: false,
             last_came: Instant::now(),
             is_busy: false,
@@ -126,23 +129,23 @@ impl Follow {
     /// a signal.
     ///
     /// A writer that wakes a ring's sleeping reader wakes its observers, too. Where no reader
-    /// sleeps, no writer looks for them: they look themselves, each 10 ms, and each 100 ms once
-    /// nothing has come for a second. 10 ms pass between two looks that find something, so that
-    /// much more comes at once.
+    /// sleeps, no writer looks for them unless they [ask for it](Self::ask_to_be_woken): they look
+    /// themselves, each 10 ms, and each 100 ms once nothing has come for a second. 10 ms pass
+    /// between two looks that find something, so that much more comes at once. A wake-up that is
+    /// lost with a process that is killed in the middle of it costs `limit`.
     pub fn wait_any<'f>(follows: impl IntoIterator<Item = &'f Self>, limit: Duration) {
         let began = Instant::now();
-        let (mut sleepers, mut longest, mut is_busy) = (Vec::new(), limit, false);
+        let (mut sleepers, mut longest) = (Vec::new(), limit);
         let follows: Vec<_> = follows.into_iter().collect();
+        if follows.iter().any(|follow| follow.is_busy) {
+            thread::sleep(BUSY.min(limit));
+        }
         for follow in &follows {
-            is_busy |= follow.is_busy;
             match follow.sleeper() {
-                Some(word) => sleepers.push(word),
+                Some(sleeper) => sleepers.push(sleeper),
                 None if follow.last_came.elapsed() < QUIET => longest = longest.min(BUSY),
                 None => longest = longest.min(IDLE),
             }
-        }
-        if is_busy {
-            thread::sleep(BUSY.min(limit));
         }
         let left = longest.saturating_sub(began.elapsed());
         if left.is_zero() || follows.iter().any(|follow| follow.has_come()) {
@@ -150,16 +153,54 @@ impl Follow {
         }
         if sleepers.is_empty() {
             thread::sleep(left);
-        } else if futex::wait_any(&sleepers, ASLEEP, left).is_err() {
+        } else if futex::wait_any(&sleepers, left).is_err() {
             thread::sleep(left.min(BUSY));
         }
     }
 
-    /// The word on which the ring's reader sleeps, if it does.
-    fn sleeper(&self) -> Option<&AtomicU32> {
+    /// From now on [`wait`](Self::wait) has writers wake it also where no reader sleeps: a line is
+    /// seen at once, and there is nothing to look for meanwhile. `false` where this process may not
+    /// write the ring, or no process uses it, and nothing changes.
+    ///
+    /// It writes into the ring then, as a reader does that falls asleep: that one sleeps, one word,
+    /// each time that it does. The next writer makes a system call to wake it, 100 times a second
+    /// at most. Nothing is left to do when it is killed.
+    ///
+    /// ```
+    /// # use linering::{Followed, LineRing, Observer, Options};
+    /// use std::time::Duration;
+    ///
+    /// let ring = LineRing::new(Options::new())?;
+    /// let mut mirror = ring.mirror()?;
+    /// let mut follow = Observer::attach(ring.descriptor()?)?.follow();
+    /// assert!(follow.ask_to_be_woken());
+    /// let writer = std::thread::spawn(move || mirror.write_line(b"hello"));
+    /// let found = loop {
+    ///     let mut found = follow.next_items()?;
+    ///     if let Some(first) = found.pop() {
+    ///         break first;
+    ///     }
+    ///     follow.wait(Duration::from_secs(60));
+    /// };
+    /// # let _ = (found, writer.join());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ask_to_be_woken(&mut self) -> bool {
+        if self.bell.is_none() {
+            self.bell = self.observer.view.writable_header();
+        }
+        self.bell.is_some()
+    }
+
+    /// The word on which it may sleep now, until a writer wakes it, and the value to sleep on.
+    fn sleeper(&self) -> Option<(&AtomicU32, u32)> {
         let view = &self.observer.view;
-        let sleeps = &view.parts.header().flags.0.reader_sleeps;
-        (view.is_used && sleeps.load(Relaxed) == ASLEEP).then_some(sleeps)
+        let header = self.bell.as_ref().map(HeaderPage::header);
+        let sleeps = &header.unwrap_or(view.parts.header()).flags.0.reader_sleeps;
+        if !view.is_used {
+            return None;
+        }
+        Some((sleeps, may_observer_sleep(sleeps, header.is_some())?))
     }
 
     fn has_come(&self) -> bool {

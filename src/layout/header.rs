@@ -34,7 +34,8 @@ pub(crate) struct Header {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct HotFlags {
-    /// The word that the reader sleeps on: 1 while it does, 2 while a writer is about to wake it.
+    /// The word that the reader sleeps on, and observers: bits 0 and 1 are 1 while a writer has to
+    /// wake them, 2 while one is about to; the rest counts wakes.
     pub(crate) reader_sleeps: AtomicU32,
     /// 1 once every writer was told to stop.
     pub(crate) stopped: AtomicU32,

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use crate::exchange::park::Awaited;
 use crate::layout::sync::Ordering;
 use crate::layout::{Geometry, Position};
 use crate::line::item::Item;
@@ -10,7 +11,7 @@ use crate::read::named_writers::{NamedWriters, ticket_ends};
 use crate::read::snapshot::{CopiedSlot, Snapshot, copy_slot};
 use crate::segment::Parts;
 
-use Ordering::{Acquire, Relaxed};
+use Ordering::Acquire;
 
 /// Positions that are looked at in one call.
 const MOST: u64 = 4096;
@@ -85,10 +86,12 @@ impl Following {
         }
     }
 
-    /// Whether there is more to look at, maybe.
+    /// Whether there is more to look at, maybe; also for the last look before a sleep.
     pub(crate) fn has_come(&self, parts: &Parts) -> bool {
-        let events = parts.header().counts.0.events.load(Relaxed);
-        events != self.seen_events || self.next != Some(parts.ring().tail())
+        let (ring, events) = (parts.ring(), &parts.header().counts.0.events);
+        self.next.is_none_or(|position| {
+            Awaited { ring, position, events, seen_events: self.seen_events }.has_come()
+        })
     }
 
     /// What has come, up to [`MOST`] positions of it, oldest first.

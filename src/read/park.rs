@@ -15,14 +15,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::error::{ReadError, SystemError};
-use crate::exchange::park::{ASLEEP, AWAKE, Awaited, may_sleep};
+use crate::exchange::park::{Awaited, may_sleep};
 use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
-use crate::segment::wake::wake_reader;
+use crate::segment::wake::{wake_observers, wake_reader};
 use crate::sys::futex::{self, timespec};
 
-use Ordering::{Relaxed, SeqCst};
+use Ordering::SeqCst;
 
 /// How long the reader lets a batch gather when it finds the ring empty, in spins of one round.
 const SPINS: u32 = 1000;
@@ -78,22 +78,16 @@ pub(crate) fn pause(
             return Ok(());
         }
     }
-    if !arm(segment, wanted) {
-        return Ok(());
-    }
+    let Some(asleep) = arm(segment, wanted) else { return Ok(()) };
     // ORD woken:B, SeqCst; pairs with woken:A; either this sees that the reader is to wake, or its
     // waker sees that it sleeps.
     let is_woken = woken.is_some_and(|woken| woken.load(SeqCst));
     let time = if is_woken { Duration::ZERO } else { limit };
     let slept = match segment.pipe() {
         None => {
-            let slept = futex::wait(sleeps, ASLEEP, time);
-            if slept != Ok(false) {
-                sleeps.store(AWAKE, Relaxed);
-            }
-            // After a sleep that ran out it is still to be woken: so that observers, which sleep
-            // on this word too, hear of a line that comes before the next sleep.
-            slept.map(drop)
+            // After a sleep that no writer ended one is to wake it still: so that observers, which
+            // sleep on this word too, hear of a line that comes before the next sleep.
+            futex::wait(sleeps, asleep, time).map(drop)
         }
         // Then too the next writer writes into the pipe: the caller may poll it from now on.
         Some(pipe) => {
@@ -108,15 +102,16 @@ pub(crate) fn pause(
     }
 }
 
-/// Has the next writer wake the reader: `true` if what is `wanted` has not come yet. If it has, the
-/// wake-up pipe is readable already.
-fn arm(segment: &Segment, wanted: Wanted) -> bool {
+/// Has the next writer wake the reader: the value of its word to sleep on, if what is `wanted` has
+/// not come yet. If it has, the wake-up pipe is readable already, and observers that were to be
+/// woken with the reader are.
+fn arm(segment: &Segment, wanted: Wanted) -> Option<u32> {
     let sleeps = &segment.header().flags.0.reader_sleeps;
     if let Some(pipe) = segment.pipe() {
         pipe.drain();
     }
-    let may_sleep = may_sleep(&wanted.of(segment), sleeps);
-    if let (false, Some(pipe)) = (may_sleep, segment.pipe()) {
+    let may_sleep = may_sleep(&wanted.of(segment), sleeps, || wake_observers(segment));
+    if let (None, Some(pipe)) = (may_sleep, segment.pipe()) {
         pipe.wake();
     }
     may_sleep
@@ -127,7 +122,7 @@ fn arm(segment: &Segment, wanted: Wanted) -> bool {
 pub(crate) fn arm_pipe(segment: &Segment, wanted: Wanted) -> bool {
     match segment.pipe() {
         None => !wanted.of(segment).has_come(),
-        Some(_) => arm(segment, wanted),
+        Some(_) => arm(segment, wanted).is_some(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! A segment's memory in this process, and the slices of it that have a meaning.
 
-use memmap2::MmapRaw;
+use std::fs::File;
+use std::io;
+
+use memmap2::{MmapOptions, MmapRaw};
 
 use super::sigbus::Watched;
 use crate::exchange::Ring;
@@ -75,6 +78,27 @@ impl Parts {
     #[inline]
     pub(crate) fn ring(&self) -> &Ring<'_> {
         &self.ring
+    }
+}
+
+/// A segment's header alone.
+#[derive(Debug)]
+pub(crate) struct HeaderPage {
+    header: &'static Header,
+    _map: Mapping,
+}
+
+impl HeaderPage {
+    /// That of a file, which may be written, and has one.
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let map = MmapOptions::new().len(size_of::<Header>()).map_raw(file)?;
+        // SAFETY: the mapping stands beside it, and lends it for no longer than it lives itself.
+        let header = unsafe { &slice_of(&map, 0, 1)[0] };
+        Ok(Self { header, _map: Mapping::new(map) })
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        self.header
     }
 }
 

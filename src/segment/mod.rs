@@ -45,7 +45,7 @@ pub(crate) use inherit::attach_inherited;
 use lock::{Held, has_owner, held};
 pub(crate) use lock::{Lock, LockProbe};
 use mapping::Mapping;
-pub(crate) use mapping::Parts;
+pub(crate) use mapping::{HeaderPage, Parts};
 use memory::check_memory;
 use name::Name;
 pub use name::RingName;

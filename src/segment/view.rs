@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use memmap2::{MmapMut, MmapOptions};
@@ -9,8 +10,8 @@ use memmap2::{MmapMut, MmapOptions};
 use super::claim::may_be_claimed;
 use super::lock::Keeping;
 use super::{
-    Backing, CELLS_AND_USED, Lock, LockProbe, Mapping, PRESENT, Parts, Segment, check_memory,
-    has_owner, read_geometry,
+    Backing, CELLS_AND_USED, HeaderPage, Lock, LockProbe, Mapping, PRESENT, Parts, Segment,
+    check_memory, has_owner, read_geometry,
 };
 use crate::error::{AttachError, SystemError, cannot};
 use crate::layout::{Geometry, READER_CELL};
@@ -92,6 +93,17 @@ impl View {
     pub(crate) fn is_owned(&self, cell: usize) -> bool {
         let byte = cell as u64;
         has_owner(&self.file, byte..byte + 1).unwrap_or(true)
+    }
+
+    /// The header, to be written, if this process may, and a process uses the segment.
+    pub(crate) fn writable_header(&self) -> Option<HeaderPage> {
+        if !self.is_used {
+            return None;
+        }
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let file = File::options().read(true).write(true).open(path).ok()?;
+        let is_same = same_file(&self.file, &file).unwrap_or(false);
+        is_same.then(|| HeaderPage::of(&file).ok()).flatten()
     }
 
     /// Whether its file was cut short meanwhile, after `turn_sigbus_into_errors`.

@@ -15,8 +15,8 @@ const WAKE_WRITERS: u32 = 32;
 pub(crate) const WAKE_THRESHOLD: u64 = 4;
 
 /// Wakes the reader if it sleeps, and the observers then: one system call, with a pipe two, none
-/// otherwise. `false` if there is none to
-/// wake, nor to read what was written, since the segment's file was cut short.
+/// otherwise. `false` if there is none to wake, nor to read what was written, since the segment's
+/// file was cut short.
 #[inline]
 pub(crate) fn wake_reader(segment: &Segment) -> bool {
     let sleeps = &segment.header().flags.0.reader_sleeps;
@@ -27,10 +27,15 @@ pub(crate) fn wake_reader(segment: &Segment) -> bool {
         if let Some(pipe) = segment.pipe() {
             pipe.wake();
         }
-        // The reader, where it has no pipe, and observers.
-        futex::wake(sleeps, u32::MAX >> 1);
+        // And the reader, where it has no pipe.
+        wake_observers(segment);
         true
     })
+}
+
+/// Wakes all that sleep on the reader's word.
+pub(crate) fn wake_observers(segment: &Segment) {
+    futex::wake(&segment.header().flags.0.reader_sleeps, u32::MAX >> 1);
 }
 
 /// Tells writers that sleep on a full ring that there is space. One system call if there are any.

@@ -30,21 +30,21 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, time: Duration) -> Result<bool,
     }
 }
 
-/// Sleeps until one of `words` is not `value` any more or is woken, or for `time`. Words may be in
-/// memory that is mapped for reading alone.
+/// Sleeps until one of `words` has another value than the one beside it or is woken, or for `time`.
+/// Words may be in memory that is mapped for reading alone.
 ///
 /// # Errors
 ///
 /// Where the system cannot wait for several, or for so many.
-pub(crate) fn wait_any(words: &[&AtomicU32], value: u32, time: Duration) -> Result<(), Errno> {
-    if let [word] = words {
+pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(), Errno> {
+    if let [(word, value)] = *words {
         return wait(word, value, time).map(drop);
     }
     let waits: Vec<_> = words
         .iter()
-        .map(|word| {
+        .map(|(word, value)| {
             let mut wait = futex::Wait::new();
-            wait.val = value.into();
+            wait.val = (*value).into();
             wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
             wait.flags = futex::WaitFlags::SIZE_U32;
             wait

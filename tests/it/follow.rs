@@ -342,15 +342,13 @@ fn whatever_a_hostile_process_writes_into_a_ring_looking_at_it_ends() {
     child.end();
 }
 
-/// Waits until the ring's reader says that it sleeps.
-fn wait_for_sleep(ring: &LineRing) {
+/// Whether the ring's reader, or an observer, says that a writer is to wake it.
+fn is_sleep_announced(ring: &LineRing) -> bool {
     let file =
         fs::File::open(format!("/proc/self/fd/{}", ring.descriptor().expect("open").as_raw_fd()));
-    let file = file.expect("a ring");
     let mut sleeps = [0];
-    while sleeps == [0] {
-        file.read_exact_at(&mut sleeps, 384).expect("the word");
-    }
+    file.expect("a ring").read_exact_at(&mut sleeps, 384).expect("the word");
+    sleeps[0] & 3 == 1
 }
 
 /// Whether this thread of this process is blocked in a system call.
@@ -359,59 +357,119 @@ fn is_blocked(thread: i32) -> bool {
     stat.rsplit_once(')').expect("a name").1.starts_with(" S")
 }
 
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Two rings, with observers that follow both or one of them: each comes to sleep, and is woken
+/// before its limit.
+fn assert_woken(rings: &[LineRing; 2], asks: bool) {
+    let observers = rings.each_ref().map(observer);
+    let mut change = rings.each_ref().map(|ring| Some(ring.mirror_labelled("a").expect("room")));
+    for round in 0..20 {
+        while !asks && !rings.iter().all(is_sleep_announced) {
+            thread::yield_now();
+        }
+        let mut follows = observers.each_ref().map(Observer::follow);
+        for follow in &mut follows {
+            // What is there already.
+            while !more(follow).is_empty() {}
+            assert!(!asks || follow.ask_to_be_woken());
+        }
+        let followed = [&follows[..], &follows[..1], &follows[1..]];
+        thread::scope(|scope| {
+            let (say, heard) = mpsc::channel();
+            let waiting = followed.map(|follows| {
+                let say = say.clone();
+                scope.spawn(move || {
+                    // SAFETY: a plain system call.
+                    say.send(unsafe { libc::gettid() }).expect("it listens");
+                    let began = Instant::now();
+                    Follow::wait_any(follows, LIMIT);
+                    began.elapsed()
+                })
+            });
+            for thread in heard.iter().take(3) {
+                while !is_blocked(thread) {
+                    thread::yield_now();
+                }
+            }
+            for open in &mut change {
+                // An end is told at once, too.
+                let mut mirror = open.take().expect("open");
+                if round < 19 {
+                    mirror.write_line(b"x").expect("room");
+                    *open = Some(mirror);
+                }
+            }
+            for waited in waiting {
+                assert!(waited.join().expect("no panic") < LIMIT / 2, "{round}");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_writer_that_wakes_the_reader_wakes_observers_too() {
-    const LIMIT: Duration = Duration::from_secs(30);
     for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
         let rings = [0; 2].map(|_| ring(small(64, Policy::Block).wake_up(wake_up)));
-        let mirrors = rings.each_ref().map(|ring| ring.mirror_labelled("a").expect("a mirror"));
-        let observers = rings.each_ref().map(observer);
         thread::scope(|scope| {
-            for ring in &rings {
-                let mut reader = ring.reader().expect("no other");
+            let readers = rings.each_ref().map(|ring| ring.reader().expect("no other"));
+            for mut reader in readers {
                 scope.spawn(move || while reader.recv().expect("ours").is_some() {});
             }
-            // One that follows both rings, and one for each: each comes to sleep, and is woken.
-            let mut change = mirrors.map(Some);
-            for round in 0..20 {
-                rings.iter().for_each(wait_for_sleep);
-                let mut follows = observers.each_ref().map(Observer::follow);
-                // What is there already.
-                follows.iter_mut().for_each(|follow| while !more(follow).is_empty() {});
-                let followed = [&follows[..], &follows[..1], &follows[1..]];
-                thread::scope(|scope| {
-                    let (say, heard) = mpsc::channel();
-                    let waiting = followed.map(|follows| {
-                        let say = say.clone();
-                        scope.spawn(move || {
-                            // SAFETY: a plain system call.
-                            say.send(unsafe { libc::gettid() }).expect("it listens");
-                            let began = Instant::now();
-                            Follow::wait_any(follows, LIMIT);
-                            began.elapsed()
-                        })
-                    });
-                    for thread in heard.iter().take(3) {
-                        while !is_blocked(thread) {
-                            thread::yield_now();
-                        }
+            assert_woken(&rings, false);
+        });
+    }
+}
+
+#[test]
+fn an_observer_that_asks_is_woken_where_there_is_no_reader() {
+    for policy in [Policy::Block, Policy::OverwriteOldest] {
+        let rings = [0; 2].map(|_| ring(small(64, policy)));
+        assert_woken(&rings, true);
+        // And does not look meanwhile.
+        let _mirror = rings[0].mirror().expect("a mirror");
+        let mut follow = observer(&rings[0]).follow();
+        while !more(&mut follow).is_empty() {}
+        assert!(follow.ask_to_be_woken());
+        let (began, limit) = (Instant::now(), Duration::from_millis(300));
+        follow.wait(limit);
+        assert!(began.elapsed() >= limit);
+    }
+}
+
+#[test]
+fn observers_that_ask_and_a_reader_are_each_told_of_each_line() {
+    const LINES: usize = 200;
+    for wake_up in [WakeUp::Futex, WakeUp::Pipe] {
+        let ring = ring(small(64, Policy::Block).wake_up(wake_up));
+        let mut mirror = ring.mirror().expect("a mirror");
+        let mut reader = ring.reader().expect("no other");
+        let [(say, told), (say_observed, observed)] = [mpsc::channel(), mpsc::channel()];
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while reader.recv().expect("ours").is_some() {
+                    say.send(()).expect("it listens");
+                }
+            });
+            scope.spawn(|| {
+                let mut follow = observer(&ring).follow();
+                assert!(follow.ask_to_be_woken());
+                while !is_over.load(SeqCst) {
+                    for _ in more(&mut follow).iter().filter(|found| *found == "x") {
+                        say_observed.send(()).expect("it listens");
                     }
-                    for open in &mut change {
-                        // An end is told at once, too.
-                        let mut mirror = open.take().expect("open");
-                        if round < 19 {
-                            mirror.write_line(b"x").expect("room");
-                            *open = Some(mirror);
-                        }
-                    }
-                    for waited in waiting {
-                        assert!(
-                            waited.join().expect("no panic") < LIMIT / 2,
-                            "{wake_up:?} {round}"
-                        );
-                    }
-                });
+                    follow.wait(LIMIT);
+                }
+            });
+            for _ in 0..LINES {
+                mirror.write_line(b"x").expect("room");
+                // One that waits for the next line while the other has not come so far.
+                told.recv_timeout(LIMIT / 2).expect("the reader is woken");
+                observed.recv_timeout(LIMIT / 2).expect("the observer is woken");
             }
+            is_over.store(true, SeqCst);
+            drop(mirror);
         });
     }
 }

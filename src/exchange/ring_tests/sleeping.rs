@@ -24,7 +24,8 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
 /// Whether a reader that has seen no event may sleep at `position`, in a ring in which there was
 /// none.
 pub(super) fn may_sleep_at(ring: &Ring<'_>, sleeps: &AtomicU32, position: Position) -> bool {
-    may_sleep(&Awaited { ring, position, events: &AtomicU64::new(0), seen_events: 0 }, sleeps)
+    let awaited = Awaited { ring, position, events: &AtomicU64::new(0), seen_events: 0 };
+    may_sleep(&awaited, sleeps, || ()).is_some()
 }
 
 #[test]
@@ -33,12 +34,12 @@ fn a_reader_does_not_sleep_beside_an_event_that_it_has_not_seen() {
     let (ring, sleeps, events) = (heap.ring(), AtomicU32::new(0), AtomicU64::new(7));
     let awaited =
         |seen_events| Awaited { ring: &ring, position: Position(0), events: &events, seen_events };
-    assert!(may_sleep(&awaited(7), &sleeps));
+    assert!(may_sleep(&awaited(7), &sleeps, || ()).is_some());
     count_event(&events);
     assert!(wakes(&sleeps));
-    assert!(!may_sleep(&awaited(7), &sleeps));
+    assert!(may_sleep(&awaited(7), &sleeps, || ()).is_none());
     assert!(!wakes(&sleeps), "the announcement was taken back");
-    assert!(may_sleep(&awaited(8), &sleeps));
+    assert!(may_sleep(&awaited(8), &sleeps, || ()).is_some());
 }
 
 /// Whether a writer that has published wakes the reader.

@@ -168,7 +168,9 @@ impl Args {
         }
         let goes_on = is_new || observer.is_used();
         if goes_on {
-            let follow = observer.follow();
+            let mut follow = observer.follow();
+            // Where it may not, it looks by itself.
+            follow.ask_to_be_woken();
             source.ring = Some((observer, follow));
         }
         Ok(goes_on)

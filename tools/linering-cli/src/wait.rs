@@ -113,6 +113,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
     };
     let mut follow = observer.follow();
+    // Where it may not, it looks by itself.
+    follow.ask_to_be_woken();
     loop {
         // Before the look: what came last is seen.
         let is_used = observer.is_used_now();

@@ -121,7 +121,10 @@ impl Watch {
     }
 
     fn follow(&self) -> Follow {
-        Follow(Mutex::new((self.0.follow(), Backlog::new(LONGEST))))
+        let mut follow = self.0.follow();
+        // Where it may not, it looks by itself.
+        follow.ask_to_be_woken();
+        Follow(Mutex::new((follow, Backlog::new(LONGEST))))
     }
 }
 
