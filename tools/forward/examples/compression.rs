@@ -135,7 +135,8 @@ async fn through_a_server(lines: &'static [String], count: usize) -> Result<(), 
             let subject = format!("linering.compression.{}.{round}", encoding as u8);
             let options = forward::Options { encoding, ..forward::Options::default() };
             let all = lines.iter().cycle().take(count);
-            let (totals, time) = forwarded(servers.engine(&subject).await?, options, all).await?;
+            let (totals, time) =
+                forwarded(servers.engine(&subject).await?, options, 256, all).await?;
             let a_second = |what: f64| what / time.as_secs_f64() / 1e6;
             println!(
                 "{encoding:>9}: {:.2} M lines/s, {:4.0} MB/s of records",

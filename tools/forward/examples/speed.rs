@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let engine = servers.engine(&format!("linering.speed.ring.{round}")).await?;
         let options = Options { message_bytes: MESSAGE_BYTES, ..Options::default() };
         let all = std::iter::repeat_n([b'x'; 100], lines);
-        let (totals, time) = forwarded(engine, options, all).await?;
+        let (totals, time) = forwarded(engine, options, 192, all).await?;
         tell("ring", (lines as u64, time));
         println!("        {} messages", totals.messages);
     }

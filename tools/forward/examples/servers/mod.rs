@@ -92,13 +92,14 @@ impl Watch for Quiet {
     }
 }
 
-/// Lines out of a ring that a thread writes: what was forwarded, in which time.
+/// Lines out of a ring with slots of `line_bytes` that a thread writes: what was forwarded, in which time.
 pub async fn forwarded(
     engine: Nats,
     options: forward::Options,
+    line_bytes: usize,
     lines: impl Iterator<Item: AsRef<[u8]>> + Send + 'static,
 ) -> Result<(Totals, Duration), Box<dyn Error>> {
-    let ring = LineRing::new(Options::new().lines(1 << 16).line_bytes(256))?;
+    let ring = LineRing::new(Options::new().lines(1 << 16).line_bytes(line_bytes))?;
     let mut mirror = ring.mirror()?;
     let mut forwarder = Forwarder::new(&ring, engine, options)?;
     let began = Instant::now();
