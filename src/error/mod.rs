@@ -37,6 +37,20 @@ pub struct SystemError {
     pub error: io::Error,
 }
 
+impl AttachError {
+    /// Whether no ring is there, or none that is finished: a process may be about to make it, and
+    /// it may be looked for again.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::System(system) => system.error.kind() == io::ErrorKind::NotFound,
+            // What a maker has not come to write into yet.
+            Self::Unfinished | Self::TooSmall { found: 0, .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl SystemError {
     pub(crate) fn new(doing: &'static str, error: impl Into<io::Error>) -> Self {
         Self { doing, error: error.into() }
@@ -145,7 +159,10 @@ pub enum AttachError {
         /// Bytes of a header.
         expected: u64,
     },
-    /// The first bytes are not a ring's: not a ring, or one whose creation was not finished.
+    /// A process makes the ring now, or died while it did.
+    #[error("the ring is not finished: a process makes it now, or died while it did")]
+    Unfinished,
+    /// The first bytes are not a ring's.
     #[error("the object begins with {found:02x?}, expected {expected:02x?} (\"LINERING\")")]
     Magic {
         /// Bytes found.

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::process::geteuid;
 
 use crate::error::{AttachError, cannot};
-use crate::layout::{ENDIANNESS, Geometry, Header, LAYOUT_VERSION, MAGIC};
+use crate::layout::{BEING_MADE, ENDIANNESS, Geometry, Header, LAYOUT_VERSION, MAGIC};
 
 /// What a path may lead to.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,12 @@ pub(crate) fn view_file(path: &Path) -> Result<File, AttachError> {
 /// Reads and checks the geometry of an object of `found` bytes.
 pub(super) fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
     let expected = size_of::<Header>() as u64;
+    let mut magic = [0; 8];
+    // Too small for them, or gone: found below.
+    let _ = file.read_exact_at(&mut magic, 0);
+    if magic == BEING_MADE {
+        return Err(AttachError::Unfinished);
+    }
     if found < expected {
         return Err(AttachError::TooSmall { found, expected });
     }

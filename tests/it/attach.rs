@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use linering::{
-    AttachError, End, Item, LineRing, Options, Policy, ReadError, Seat, SystemError, WakeUp,
-    WriteError,
+    AttachError, End, Item, LineRing, Observer, Options, Policy, ReadError, Seat, SystemError,
+    WakeUp, WriteError,
 };
 
 use crate::common::{Gate, RING_SEALS, below_overflow, bytes_of, die, fork, memory};
@@ -262,6 +262,20 @@ fn another_magic_is_refused() {
 fn a_ring_whose_creation_was_not_finished_is_refused() {
     let error = refused(|bytes| bytes[..8].fill(0));
     assert!(matches!(error, AttachError::Magic { found: [0, 0, 0, 0, 0, 0, 0, 0], .. }), "{error}");
+    assert!(!error.is_missing());
+    let error = refused(|bytes| bytes[..8].copy_from_slice(b"linering"));
+    assert!(matches!(error, AttachError::Unfinished) && error.is_missing(), "{error}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ring");
+    for begun in [None, Some(&b""[..]), Some(b"linering")] {
+        if let Some(begun) = begun {
+            std::fs::write(&path, begun).expect("a file");
+        }
+        let errors = [LineRing::open_file(&path).err(), Observer::open_file(&path).err()];
+        for error in errors {
+            assert!(error.as_ref().is_some_and(AttachError::is_missing), "{error:?}");
+        }
+    }
 }
 
 #[test]

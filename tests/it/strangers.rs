@@ -129,7 +129,7 @@ fn a_name_leads_to_a_whole_ring_or_to_nothing_also_beside_one_that_takes_names_a
                         })) => {
                             panic!("{error}")
                         }
-                        Err(AttachError::Magic { found, .. }) if found == *b"linering" => {
+                        Err(AttachError::Unfinished) => {
                             panic!("{name} leads to half a ring")
                         }
                         _ => {}

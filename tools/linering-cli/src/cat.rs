@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use linering::{AttachError, Item, Kind, LineRing, Observer, RingName, turn_sigbus_into_errors};
 
@@ -41,6 +43,9 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     color: clap::ColorChoice,
 }
+
+/// How long a ring may take to be made.
+const BEING_MADE: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -112,11 +117,13 @@ impl OneRing {
 
     /// Opens it to take part in it.
     pub fn open(&self) -> Result<LineRing, AttachError> {
-        if is_path(&self.name) {
-            LineRing::open_file(&self.name)
-        } else {
-            LineRing::open_named(self.whose.name(&self.name))
-        }
+        once_finished(|| {
+            if is_path(&self.name) {
+                LineRing::open_file(&self.name)
+            } else {
+                LineRing::open_named(self.whose.name(&self.name))
+            }
+        })
     }
 }
 
@@ -141,12 +148,27 @@ impl Whose {
         if self.any_user { own.of_any_user() } else { own }
     }
 
-    /// Opens a ring to look at it.
+    /// Opens a ring to look at it, once it is finished.
     pub fn observer(self, ring: &str) -> Result<Observer, AttachError> {
-        if is_path(ring) {
-            Observer::open_file(ring)
-        } else {
-            Observer::open_named(self.name(ring))
+        once_finished(|| {
+            if is_path(ring) {
+                Observer::open_file(ring)
+            } else {
+                Observer::open_named(self.name(ring))
+            }
+        })
+    }
+}
+
+/// What `open` gives, unless that is a ring that another process is about to finish.
+fn once_finished<R>(open: impl Fn() -> Result<R, AttachError>) -> Result<R, AttachError> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(AttachError::Unfinished) if began.elapsed() < BEING_MADE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
         }
     }
 }

@@ -56,9 +56,6 @@ const TIME_IS_UP: u8 = 124;
 /// How often it looks.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// How long a ring may take to be made.
-const BEING_MADE: Duration = Duration::from_secs(1);
-
 #[derive(Clone, Debug)]
 enum Event {
     Over,
@@ -93,17 +90,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     turn_sigbus_into_errors().map_err(|error| failed(&error))?;
     let began = Instant::now();
     let is_late = || args.timeout.is_some_and(|timeout| began.elapsed() >= timeout);
-    let (mut has_said, mut refused) = (false, None::<Instant>);
+    let mut has_said = false;
     let observer = loop {
         match args.ring.observer() {
             Ok(observer) => break observer,
-            // What is no ring may be about to become one.
-            Err(error) if !is_missing(&error) => {
-                if refused.get_or_insert_with(Instant::now).elapsed() >= BEING_MADE {
-                    return Err(failed(&error));
-                }
-                pause(PERIOD);
-            }
+            Err(error) if !error.is_missing() => return Err(failed(&error)),
             Err(_) if is_late() => return Ok(args.time_is_up()),
             Err(_) if !has_said && began.elapsed() > Duration::from_secs(1) => {
                 note(format_args!("waits for a ring {}, which is not there yet", args.ring));
@@ -151,15 +142,6 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn has_begun(found: &Statistics) -> bool {
     let counts = &found.counts;
     counts.live + counts.eofs + counts.errors + counts.deaths > 0
-}
-
-fn is_missing(error: &linering::AttachError) -> bool {
-    match error {
-        linering::AttachError::System(system) => {
-            system.error.kind() == std::io::ErrorKind::NotFound
-        }
-        _ => false,
-    }
 }
 
 impl Args {

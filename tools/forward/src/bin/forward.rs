@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use linering::{LineRing, Observer, turn_sigbus_into_errors};
+use linering::{AttachError, LineRing, Observer, turn_sigbus_into_errors};
 use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, note};
 use linering_forward::forward::{Options, Totals, Watch};
@@ -90,7 +90,7 @@ struct Args {
     #[arg(long, value_name = "WHAT", default_value = "block", value_parser = away)]
     on_away: Away,
 
-    /// Go on after the ring is over: more may come into it
+    /// Go on after the ring is over: more may come into it; also wait for a ring that is not there
     #[arg(long)]
     follow: bool,
 
@@ -112,6 +112,9 @@ struct Args {
 }
 
 const NAME: &str = "linering-forward";
+
+/// How long a ring may take to be made that a program has begun to make just now.
+const BEING_MADE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -173,7 +176,7 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
     // A file that is cut while it is read is an error and no signal.
     turn_sigbus_into_errors()
         .map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
-    let ring = open(&args.ring)?;
+    let Some(ring) = opened(&args, &stopped).await? else { return Ok(()) };
     let mut watch = Progress::new(&args, &ring, stopped)?;
     let encoding = match args.compress {
         Compression::None => Encoding::None,
@@ -197,16 +200,36 @@ async fn forward(args: Args, stopped: Rc<Cell<Option<u8>>>) -> Result<(), Failur
     totals.map(drop)
 }
 
-fn open(path: &Path) -> Result<LineRing, Failure> {
+/// The ring, once it is there: a moment, or for as long as it takes if it is followed. `None` if it
+/// was stopped before.
+async fn opened(args: &Args, stopped: &Cell<Option<u8>>) -> Result<Option<LineRing>, Failure> {
+    let (path, began, mut has_said) = (args.ring.display(), Instant::now(), false);
+    loop {
+        let error = match open(&args.ring) {
+            Ok(ring) => return Ok(Some(ring)),
+            Err(error) => error,
+        };
+        let is_late = began.elapsed() >= BEING_MADE;
+        if !error.is_missing() || is_late && !args.follow {
+            return Err(Failure::failed(format!("cannot open the ring {path}: {error}")));
+        }
+        if stopped.get().is_some() {
+            return Ok(None);
+        }
+        if is_late && !has_said {
+            note(NAME, format_args!("waits for a ring {path}, which is not there yet"));
+            has_said = true;
+        }
+        tokio::time::sleep(Duration::from_millis(if is_late { 500 } else { 20 })).await;
+    }
+}
+
+fn open(path: &Path) -> Result<LineRing, AttachError> {
     let is_name = path.components().count() == 1 && !path.exists();
-    let ring = match path.to_str().filter(|_| is_name) {
+    match path.to_str().filter(|_| is_name) {
         Some(name) => LineRing::open_named(name),
         None => LineRing::open_file(path),
-    };
-    ring.map_err(|error| {
-        let path = path.display();
-        Failure::failed(format!("cannot open the ring {path}: {error}"))
-    })
+    }
 }
 
 fn destination(args: &Args) -> Destination {

@@ -1,8 +1,9 @@
 //! Two forwarders, copies of a ring, a ring that is made anew, and files that are damaged.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use linering::LineRing;
@@ -30,6 +31,33 @@ fn copy(server: &Server, of: &Path) -> PathBuf {
     let copy = server.path("copy.ring");
     fs::copy(of, &copy).expect("a copy");
     copy
+}
+
+#[test]
+fn a_ring_that_is_about_to_be_made_is_waited_for_and_with_follow_one_that_is_not_there() {
+    let server = Server::start("");
+    let [half, path] = ["half", "a.ring"].map(|name| server.path(name));
+    fs::write(&half, b"linering").expect("a file");
+    assert_one_sentence(&run(&half, &server), 1, "the ring is not finished");
+    let target = format!("{}/{SUBJECT}", server.target());
+    let mut follows = forward(&path, &target, &[&MADE[..], &["--follow"]].concat());
+    let mut follows = follows.stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut said = BufReader::new(follows.stderr.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("text");
+    assert!(line.contains("which is not there yet"), "{line}");
+    fs::copy(&half, &path).expect("a file");
+    // As a maker does that needs no name for it before.
+    let whole = server.path("whole");
+    let made = ring(&whole, 64);
+    write(&made, &["one"]);
+    fs::rename(&whole, &path).expect("a file");
+    let began = Instant::now();
+    while merge(&server.target()).stdout.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "it is forwarded");
+    }
+    follows.kill().expect("it is ours");
+    follows.wait().expect("it is ours");
 }
 
 #[test]

@@ -140,12 +140,14 @@ fn what_is_no_ring_is_named_in_one_sentence() {
         .open(path("short"))
         .and_then(|file| file.set_len(2000))
         .expect("a file");
+    fs::write(path("half"), "linering").expect("a file");
     sample(Path::new(&path("other")));
     let mut bytes = fs::read(path("other")).expect("a file");
     bytes[8] = 99;
     fs::write(path("other"), bytes).expect("a file");
     for (ring, expected) in [
         (path("text"), "the object begins with"),
+        (path("half"), "the ring is not finished: a process makes it now, or died"),
         (path("empty"), "the object has 0 bytes, expected at least the 768"),
         (path("short"), "the object has 2000 bytes, expected"),
         (path("other"), "99"),
