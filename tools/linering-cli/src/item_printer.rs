@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
-use linering::Item;
+use linering::{End, Item};
 
 use crate::failure::{Failure, note};
 use crate::output::{Clock, Format, LineForm, Look, Sink, Times, is_colored, own};
@@ -53,7 +53,12 @@ impl ItemPrinter {
 
     /// An item of one of several rings, by its name.
     pub fn item_of(&mut self, ring: Option<&str>, item: &Item<'_>) {
-        let Item::Line(line) = item else { return self.note(ring, item) };
+        let line = match item {
+            Item::Line(line) => line,
+            // No process wrote there: `run` gives each worker a seat for programs that know rings.
+            Item::Ended(ended) if ended.end == End::Cancelled => return,
+            _ => return self.note(ring, item),
+        };
         let Self { sink, look, clock, form } = self;
         let name = name_of((line.writer_id, &line.label));
         let tag = match (look.format, ring) {

@@ -7,11 +7,13 @@ use std::time::Duration;
 use async_nats::jetstream::{self, consumer};
 use clap::{Parser, ValueEnum};
 use futures_util::StreamExt;
+use linering::End;
 use linering_forward::access::AccessArgs;
 use linering_forward::exit::{Failure, Kind, note};
 use linering_forward::merge::{Merge, Merged, json, short};
 use linering_forward::message::Message;
 use linering_forward::nats::{self, Access};
+use linering_forward::record::What;
 use linering_forward::stream;
 use linering_forward::target::Target;
 
@@ -168,6 +170,12 @@ fn merge_topic(args: &Args, access: &Access) -> Result<(), Failure> {
     }
 }
 
+/// Whether it is the end of a seat that no process opened.
+fn is_cancelled(merged: &Merged) -> bool {
+    let Merged::Record(record) = merged else { return false };
+    matches!(record.what, What::Ended { end: End::Cancelled, .. })
+}
+
 struct Printer {
     output: Output,
     has_gap: bool,
@@ -190,6 +198,8 @@ impl Printer {
     fn print(&mut self, tagged: &(String, Merged)) -> Result<(), Failure> {
         self.has_gap |= !matches!(tagged.1, Merged::Record(_));
         let mut line = match self.output {
+            // No process wrote there.
+            Output::Short if is_cancelled(&tagged.1) => return Ok(()),
             Output::Short => short(tagged),
             Output::Json => json(tagged).to_string().into_bytes(),
         };

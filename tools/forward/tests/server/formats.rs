@@ -1,12 +1,14 @@
 //! Binary records and JSON lines, compressed or not.
 
+use std::process::{Command, Output};
+
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::harness::{
-    MADE, Server, assert_one_sentence, err, forward, merge, operate, output, ring, write,
+    MADE, Server, assert_one_sentence, begin, err, forward, merge, operate, output, ring, write,
 };
 
 /// All messages of the stream.
@@ -101,4 +103,19 @@ fn lines_that_are_too_long_as_json_are_told_before_any_is_read() {
     let json = run(&["--format", "json"]);
     assert_one_sentence(&json, 2, "have up to 4096 bytes, 9556 as JSON, and the server takes");
     assert!(run(&[]).status.success());
+}
+
+#[test]
+fn a_seat_that_no_process_opened_is_told_of_in_json_alone() {
+    let (server, path, made) = begin();
+    assert!(made.seat().expect("room").cancel());
+    write(&made, &["one"]);
+    let forwarded = output(forward(&path, &server.target(), &MADE));
+    assert!(forwarded.status.success(), "{}", err(&forwarded));
+    let printed = |output: Output| String::from_utf8(output.stdout).expect("text");
+    assert_eq!(printed(merge(&server.target())).matches("cancelled").count(), 1);
+    let mut short = Command::new(env!("CARGO_BIN_EXE_linering-merge"));
+    short.args(["--from", &server.target()]);
+    let short = printed(output(short));
+    assert!(short.contains(": one\n") && !short.contains("cancelled"), "{short}");
 }

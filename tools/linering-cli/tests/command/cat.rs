@@ -30,6 +30,8 @@ fn sample(path: &Path) {
         two.write_line(format!("two {number}").as_bytes()).expect("never refused");
     }
     two.send_eof().expect("never refused");
+    // Of which nothing is to be said.
+    assert!(ring.seat().expect("room").cancel());
     // As a kill would leave it: it has not ended.
     std::mem::forget(one);
 }
