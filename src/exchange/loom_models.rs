@@ -22,7 +22,7 @@ use std::cell::Cell as Flag;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use crate::exchange::park::{Awaited, count_event, may_observer_sleep, may_sleep, wake_sleeper};
+use crate::exchange::park::{Awaited, Rest, count_event, may_sleep, observer_rest, wake_sleeper};
 use crate::exchange::settle::publish_last_words;
 use crate::exchange::{ReadOutcome, Refused, Ring, Spare};
 use crate::layout::sync::{AtomicU32, AtomicU64, Ordering};
@@ -649,8 +649,7 @@ fn observer_sleeps(may_write: bool) {
                 let (ring, events, seen_events) = (heap.ring(), &heap.events, 0);
                 let look = |position| Awaited { ring: &ring, position, events, seen_events };
                 let position = if look(START).has_come() { SECOND } else { START };
-                let value = may_observer_sleep(&sleeps, may_write);
-                if let Some(value) = value.filter(|_| !look(position).has_come()) {
+                if let Rest::On(value) = observer_rest(&look(position), &sleeps, may_write) {
                     sleep(&queue, &sleeps, value, 1);
                 }
                 position

@@ -83,17 +83,34 @@ pub(crate) fn may_sleep(
     Some(asleep)
 }
 
-/// An observer is about to look once more, and then to sleep: on which value of the word it may, if
-/// a writer wakes it then. It announces itself if it `may_write`, else the reader has to have.
-pub(crate) fn may_observer_sleep(sleeps: &AtomicU32, may_write: bool) -> Option<u32> {
-    if may_write {
-        return Some(announce(sleeps));
+/// What an observer may do that has seen all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Look: more has come.
+    Over,
+    /// Sleep on this value of the word, until a writer wakes it.
+    On(u32),
+    /// Look again before long: no writer is going to wake it.
+    Unannounced,
+}
+
+/// How an observer may rest until `awaited` comes. It announces itself, as the reader does, if it
+/// `may_write`; else the reader has to have.
+pub(crate) fn observer_rest(awaited: &Awaited<'_>, sleeps: &AtomicU32, may_write: bool) -> Rest {
+    let asleep = if may_write {
+        announce(sleeps)
+    } else {
+        // ORD bell:A, SeqCst; pairs with sleep:A and wake:A; with acquire the look below could be
+        // satisfied by what was there before the announcement.
+        let found = sleeps.load(SeqCst);
+        seq_cst_for_loom();
+        found
+    };
+    match asleep & STATE {
+        _ if awaited.has_come() => Rest::Over,
+        ASLEEP => Rest::On(asleep),
+        _ => Rest::Unannounced,
     }
-    // ORD bell:A, SeqCst; pairs with sleep:A and wake:A; with acquire the look that follows could
-    // be satisfied by what was there before the announcement.
-    let found = sleeps.load(SeqCst);
-    seq_cst_for_loom();
-    (found & STATE == ASLEEP).then_some(found)
 }
 
 /// After a publish, or an event: wakes the reader if it sleeps, and observers. Of several writers

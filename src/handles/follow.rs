@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::ReadError;
-use crate::exchange::park::may_observer_sleep;
+use crate::exchange::park::{Rest, observer_rest};
 use crate::handles::observer::Observer;
 use crate::layout::sync::AtomicU32;
 use crate::read::follow::{Followed, Following};
@@ -140,15 +140,20 @@ impl Follow {
         if follows.iter().any(|follow| follow.is_busy) {
             thread::sleep(BUSY.min(limit));
         }
+        // Before they say that they sleep: a writer that does not pause has none to wake.
+        if follows.iter().any(|follow| follow.has_come()) {
+            return;
+        }
         for follow in &follows {
-            match follow.sleeper() {
-                Some(sleeper) => sleepers.push(sleeper),
-                None if follow.last_came.elapsed() < QUIET => longest = longest.min(BUSY),
-                None => longest = longest.min(IDLE),
+            match follow.rest() {
+                (_, Rest::Over) => return,
+                (word, Rest::On(value)) => sleepers.push((word, value)),
+                _ if follow.last_came.elapsed() < QUIET => longest = longest.min(BUSY),
+                _ => longest = longest.min(IDLE),
             }
         }
         let left = longest.saturating_sub(began.elapsed());
-        if left.is_zero() || follows.iter().any(|follow| follow.has_come()) {
+        if left.is_zero() {
             return;
         }
         if sleepers.is_empty() {
@@ -192,20 +197,22 @@ impl Follow {
         self.bell.is_some()
     }
 
-    /// The word on which it may sleep now, until a writer wakes it, and the value to sleep on.
-    fn sleeper(&self) -> Option<(&AtomicU32, u32)> {
+    /// The word on which it sleeps, and how it may rest now.
+    fn rest(&self) -> (&AtomicU32, Rest) {
         let view = &self.observer.view;
         let header = self.bell.as_ref().map(HeaderPage::header);
         let sleeps = &header.unwrap_or(view.parts.header()).flags.0.reader_sleeps;
-        if !view.is_used {
-            return None;
-        }
-        Some((sleeps, may_observer_sleep(sleeps, header.is_some())?))
+        let rest = match self.following.awaited(&view.parts) {
+            _ if !view.is_used => Rest::Unannounced,
+            Some(awaited) => observer_rest(&awaited, sleeps, header.is_some()),
+            None => Rest::Over,
+        };
+        (sleeps, rest)
     }
 
     fn has_come(&self) -> bool {
-        let view = &self.observer.view;
-        view.is_used && self.following.has_come(&view.parts)
+        let Observer { view } = &self.observer;
+        view.is_used && self.following.awaited(&view.parts).is_none_or(|it| it.has_come())
     }
 
     /// Goes on with the last `positions` lines alone, and leaves out those before them that were

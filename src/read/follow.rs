@@ -86,12 +86,10 @@ impl Following {
         }
     }
 
-    /// Whether there is more to look at, maybe; also for the last look before a sleep.
-    pub(crate) fn has_come(&self, parts: &Parts) -> bool {
+    /// What more there is to look at begins with this; `None` before the first look.
+    pub(crate) fn awaited<'a>(&self, parts: &'a Parts) -> Option<Awaited<'a>> {
         let (ring, events) = (parts.ring(), &parts.header().counts.0.events);
-        self.next.is_none_or(|position| {
-            Awaited { ring, position, events, seen_events: self.seen_events }.has_come()
-        })
+        Some(Awaited { ring, position: self.next?, events, seen_events: self.seen_events })
     }
 
     /// What has come, up to [`MOST`] positions of it, oldest first.

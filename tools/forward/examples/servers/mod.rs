@@ -92,8 +92,8 @@ impl Watch for Quiet {
     }
 }
 
-/// Lines out of a ring with slots of `line_bytes` that a thread writes: what was forwarded, in which
-/// time.
+/// Lines out of a ring with slots of `line_bytes` that a thread writes: what was forwarded, and in
+/// which time.
 pub async fn forwarded(
     engine: Nats,
     options: forward::Options,
