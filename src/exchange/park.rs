@@ -51,33 +51,33 @@ pub(crate) fn count_event(events: &AtomicU64) {
 fn announce(sleeps: &AtomicU32) -> u32 {
     let mut found = sleeps.load(Relaxed);
     loop {
-        let asleep = if found & STATE == CUT { found } else { found & !STATE | ASLEEP };
+        let asleep = found & !STATE | ASLEEP;
         // ORD sleep:A, SeqCst; pairs with wake:A; with release it could be delayed past the look
         // that follows. Also where nothing changes.
         match sleeps.compare_exchange_weak(found, asleep, SeqCst, Relaxed) {
-            Ok(_) => break,
+            Ok(_) => {
+                seq_cst_for_loom();
+                return asleep;
+            }
             Err(other) => found = other,
         }
     }
-    seq_cst_for_loom();
-    found & !STATE | ASLEEP
 }
 
 /// The reader is about to sleep until `awaited` comes: on which value of the word, if it may.
 ///
 /// It announces itself and looks once more; a writer publishes, or counts an event, and then looks
 /// for the announcement. Both sides are SeqCst, so at least one of them sees the other. Where it
-/// may not sleep it takes the announcement back, and wakes the observers that rested on it.
+/// may not sleep it takes the announcement back, and wakes the observers that rested on it, as a
+/// writer does: others wake them too until it has done so.
 pub(crate) fn may_sleep(
     awaited: &Awaited<'_>,
     sleeps: &AtomicU32,
-    wake_observers: impl FnOnce(),
+    wake_observers: impl FnOnce() -> bool,
 ) -> Option<u32> {
     let asleep = announce(sleeps);
     if awaited.has_come() {
-        let awake = (asleep & !STATE).wrapping_add(ONE_WAKE_UP);
-        let _ = sleeps.compare_exchange(asleep, awake, Relaxed, Relaxed);
-        wake_observers();
+        wake_now(sleeps, asleep, wake_observers);
         return None;
     }
     Some(asleep)
@@ -134,10 +134,10 @@ fn wake_now(sleeps: &AtomicU32, found: u32, wake: impl FnOnce() -> bool) -> bool
         let _ = sleeps.compare_exchange(found, being_woken, Relaxed, Relaxed);
     }
     let is_whole = wake();
-    // Not if one sleeps again by now: that sleep is for others to end.
-    if being_woken & STATE == BEING_WOKEN {
-        let awake = being_woken & !STATE;
-        let _ = sleeps.compare_exchange(being_woken, awake, Relaxed, Relaxed);
+    // Not if one sleeps again by now: that sleep is for others to end. What says that a ring was
+    // cut and is whole is damage, of which a writer pays for one line.
+    if is_whole {
+        let _ = sleeps.compare_exchange(being_woken, being_woken & !STATE, Relaxed, Relaxed);
     }
     is_whole
 }

@@ -45,10 +45,8 @@ pub struct Follow {
     bell: Option<HeaderPage>,
     /// Of a ring that no process uses, all was handed out.
     is_over: bool,
-    /// When something was handed out last; at first, when this began.
+    /// When a look found something last, be it a part of a line; at first, when this began.
     last_came: Instant,
-    /// The last look found something.
-    is_busy: bool,
 }
 
 impl Observer {
@@ -60,7 +58,6 @@ impl Observer {
             bell: None,
             is_over: false,
             last_came: Instant::now(),
-            is_busy: false,
         }
     }
 }
@@ -84,12 +81,12 @@ impl Follow {
             let items = if is_first { self.observer.snapshot()? } else { Vec::new() };
             return Ok(items.into_iter().map(Followed::Item).collect());
         }
+        let before = self.following.progress();
         let items = self.following.more(&view.parts, self.observer.accepted());
         if view.is_cut() {
             return Err(ReadError::CutShort);
         }
-        self.is_busy = !items.is_empty();
-        if self.is_busy {
+        if !items.is_empty() || self.following.progress() != before {
             self.last_came = Instant::now();
         }
         Ok(items)
@@ -130,22 +127,23 @@ impl Follow {
     ///
     /// A writer that wakes a ring's sleeping reader wakes its observers, too. Where no reader
     /// sleeps, no writer looks for them unless they [ask for it](Self::ask_to_be_woken): they look
-    /// themselves, each 10 ms, and each 100 ms once nothing has come for a second. 10 ms pass
-    /// between two looks that find something, so that much more comes at once. A wake-up that is
-    /// lost with a process that is killed in the middle of it costs `limit`.
+    /// themselves, each 10 ms, and each 100 ms once nothing has come for a second; so do those of
+    /// more than 128 rings, and of several on a system that cannot wait for several. After a look
+    /// that found something 10 ms pass, so that much more comes at once. A wake-up that is lost
+    /// with a process that is killed in the middle of it costs `limit`.
     pub fn wait_any<'f>(follows: impl IntoIterator<Item = &'f Self>, limit: Duration) {
         let began = Instant::now();
         let (mut sleepers, mut longest) = (Vec::new(), limit);
         let follows: Vec<_> = follows.into_iter().collect();
-        if follows.iter().any(|follow| follow.is_busy) {
-            thread::sleep(BUSY.min(limit));
-        }
+        let rests = follows.iter().map(|follow| BUSY.saturating_sub(follow.last_came.elapsed()));
+        thread::sleep(rests.max().unwrap_or_default().min(limit));
         // Before they say that they sleep: a writer that does not pause has none to wake.
-        if follows.iter().any(|follow| follow.has_come()) {
+        if began.elapsed() >= limit || follows.iter().any(|follow| follow.has_come()) {
             return;
         }
-        for follow in &follows {
-            match follow.rest() {
+        let most = futex::most_words();
+        for (index, follow) in follows.iter().enumerate() {
+            match follow.rest(index < most) {
                 (_, Rest::Over) => return,
                 (word, Rest::On(value)) => sleepers.push((word, value)),
                 _ if follow.last_came.elapsed() < QUIET => longest = longest.min(BUSY),
@@ -168,8 +166,8 @@ impl Follow {
     /// write the ring, or no process uses it, and nothing changes.
     ///
     /// It writes into the ring then, as a reader does that falls asleep: that one sleeps, one word,
-    /// each time that it does. The next writer makes a system call to wake it, 100 times a second
-    /// at most. Nothing is left to do when it is killed.
+    /// each time that it does. The next writer makes a system call to wake it; for each observer
+    /// that asks, 100 times a second at most. Nothing is left to do when it is killed.
     ///
     /// ```
     /// # use linering::{Followed, LineRing, Observer, Options};
@@ -197,13 +195,14 @@ impl Follow {
         self.bell.is_some()
     }
 
-    /// The word on which it sleeps, and how it may rest now.
-    fn rest(&self) -> (&AtomicU32, Rest) {
+    /// The word on which it sleeps, if it `may_sleep` there, and how it may rest now.
+    fn rest(&self, may_sleep: bool) -> (&AtomicU32, Rest) {
         let view = &self.observer.view;
-        let header = self.bell.as_ref().map(HeaderPage::header);
+        let bell = self.bell.as_ref().filter(|bell| bell.is_of(&view.geometry));
+        let header = bell.map(HeaderPage::header);
         let sleeps = &header.unwrap_or(view.parts.header()).flags.0.reader_sleeps;
         let rest = match self.following.awaited(&view.parts) {
-            _ if !view.is_used => Rest::Unannounced,
+            _ if !view.is_used || view.is_cut() || !may_sleep => Rest::Unannounced,
             Some(awaited) => observer_rest(&awaited, sleeps, header.is_some()),
             None => Rest::Over,
         };

@@ -62,6 +62,11 @@ impl Following {
         }
     }
 
+    /// What a look changes that finds something, be it no item yet.
+    pub(crate) fn progress(&self) -> (Option<Position>, u64) {
+        (self.next, self.seen_events)
+    }
+
     /// The next position that it looks at.
     pub(crate) fn position(&self) -> Option<Position> {
         self.next

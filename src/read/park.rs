@@ -19,7 +19,7 @@ use crate::exchange::park::{Awaited, may_sleep};
 use crate::layout::Position;
 use crate::layout::sync::Ordering;
 use crate::segment::Segment;
-use crate::segment::wake::{wake_observers, wake_reader};
+use crate::segment::wake::{wake_all, wake_reader};
 use crate::sys::futex::{self, timespec};
 
 use Ordering::SeqCst;
@@ -110,7 +110,7 @@ fn arm(segment: &Segment, wanted: Wanted) -> Option<u32> {
     if let Some(pipe) = segment.pipe() {
         pipe.drain();
     }
-    let may_sleep = may_sleep(&wanted.of(segment), sleeps, || wake_observers(segment));
+    let may_sleep = may_sleep(&wanted.of(segment), sleeps, || wake_all(segment));
     if let (None, Some(pipe)) = (may_sleep, segment.pipe()) {
         pipe.wake();
     }

@@ -7,8 +7,10 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::sigbus::Watched;
 use crate::exchange::Ring;
-use crate::layout::sync::AtomicU64;
-use crate::layout::{Cell, Geometry, Header, Ticket};
+use crate::layout::sync::{AtomicU64, Ordering};
+use crate::layout::{Cell, GEOMETRY_WORDS, Geometry, Header, Ticket};
+
+use Ordering::Relaxed;
 
 /// A mapping that the handler of SIGBUS knows.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Parts {
 #[derive(Debug)]
 pub(crate) struct HeaderPage {
     header: &'static Header,
-    _map: Mapping,
+    map: Mapping,
 }
 
 impl HeaderPage {
@@ -94,11 +96,19 @@ impl HeaderPage {
         let map = MmapOptions::new().len(size_of::<Header>()).map_raw(file)?;
         // SAFETY: the mapping stands beside it, and lends it for no longer than it lives itself.
         let header = unsafe { &slice_of(&map, 0, 1)[0] };
-        Ok(Self { header, _map: Mapping::new(map) })
+        Ok(Self { header, map: Mapping::new(map) })
     }
 
     pub(crate) fn header(&self) -> &Header {
         self.header
+    }
+
+    /// Whether it is still that of a segment with this geometry, in a file that was not cut.
+    pub(crate) fn is_of(&self, geometry: &Geometry) -> bool {
+        let words: [u64; GEOMETRY_WORDS] = bytemuck::cast(*geometry);
+        let found = &self.header.geometry.0;
+        let is_it = found.iter().zip(words).all(|(found, word)| found.load(Relaxed) == word);
+        is_it && !self.map.watched.is_cut()
     }
 }
 

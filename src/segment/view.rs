@@ -9,6 +9,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::claim::may_be_claimed;
 use super::lock::Keeping;
+use super::open::Wanted;
 use super::{
     Backing, CELLS_AND_USED, HeaderPage, Lock, LockProbe, Mapping, PRESENT, Parts, Segment,
     check_memory, has_owner, read_geometry,
@@ -30,6 +31,8 @@ pub(crate) struct View {
     _living: Lock,
     /// To ask whether a process has a lock; this description has none itself.
     file: File,
+    /// Which file it was opened for: a daemon closes numbers that it does not know.
+    opened: (u64, u64),
 }
 
 impl View {
@@ -39,13 +42,14 @@ impl View {
     /// may not be the one that is locked.
     pub(crate) fn of(open: impl Fn() -> Result<File, AttachError>) -> Result<Self, AttachError> {
         fork::prepare().map_err(cannot("map a page"))?;
-        let (file, living) = loop {
+        let (file, opened, living) = loop {
             let file = open()?;
             let probe = LockProbe::open(Keeping::Mapping, &open)?;
-            let is_same = same_file(&file, probe.file());
+            let looked_at = |file| device_and_inode(file).map_err(cannot("look at the descriptor"));
             // Something else may have come to the path.
-            if is_same.map_err(cannot("look at the descriptor"))? {
-                break (file, live_in(probe)?);
+            let opened = looked_at(&file)?;
+            if opened == looked_at(probe.file())? {
+                break (file, opened, live_in(probe)?);
             }
         };
         let found = file.metadata().map_err(cannot("look at the descriptor"))?.size();
@@ -75,6 +79,7 @@ impl View {
             is_used: used,
             map: Mapping::new(map),
             _living: living,
+            opened,
             file,
         })
     }
@@ -101,9 +106,11 @@ impl View {
             return None;
         }
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let file = File::options().read(true).write(true).open(path).ok()?;
-        let is_same = same_file(&self.file, &file).unwrap_or(false);
-        is_same.then(|| HeaderPage::of(&file).ok()).flatten()
+        // Whatever else has the number by now is not opened: that could have an effect.
+        let wanted = Wanted { writing: true, following: true, any_user: true };
+        let file = wanted.open(path.as_ref(), "open the file").ok()?;
+        let page = HeaderPage::of(&file).ok()?;
+        (device_and_inode(&file).ok()? == self.opened && page.is_of(&self.geometry)).then_some(page)
     }
 
     /// Whether its file was cut short meanwhile, after `turn_sigbus_into_errors`.
@@ -150,9 +157,9 @@ fn live_in(probe: LockProbe) -> Result<Lock, SystemError> {
     }
 }
 
-fn same_file(one: &File, other: &File) -> io::Result<bool> {
-    let (one, other) = (one.metadata()?, other.metadata()?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+fn device_and_inode(file: &File) -> io::Result<(u64, u64)> {
+    let data = file.metadata()?;
+    Ok((data.dev(), data.ino()))
 }
 
 /// By reading, since a mapping of a file that is cut short kills the process that touches it.

@@ -1,6 +1,6 @@
 //! Sleeping on a word of shared memory, and waking those that do.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::event::Timespec;
@@ -30,12 +30,23 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, time: Duration) -> Result<bool,
     }
 }
 
+/// What the system waits for at a time: its FUTEX_WAITV_MAX.
+const MOST_WORDS: usize = 128;
+
+/// On how many words one can sleep at a time.
+pub(crate) fn most_words() -> usize {
+    if IS_REFUSED.load(Relaxed) { 1 } else { MOST_WORDS }
+}
+
+/// The system does not know how to wait for several, or a filter of system calls refused it.
+static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+
 /// Sleeps until one of `words` has another value than the one beside it or is woken, or for `time`.
 /// Words may be in memory that is mapped for reading alone.
 ///
 /// # Errors
 ///
-/// Where the system cannot wait for several, or for so many.
+/// Where the system cannot wait for several.
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(), Errno> {
     if let [(word, value)] = *words {
         return wait(word, value, time).map(drop);
@@ -54,7 +65,10 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<()
     let end = timespec(Duration::new(now.tv_sec as u64, now.tv_nsec as u32).saturating_add(time));
     match futex::waitv(&waits, futex::WaitvFlags::empty(), Some(&end), ClockId::Monotonic) {
         Ok(_) | Err(Errno::AGAIN | Errno::TIMEDOUT) => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => {
+            IS_REFUSED.fetch_or(matches!(error, Errno::NOSYS | Errno::PERM), Relaxed);
+            Err(error)
+        }
     }
 }
 

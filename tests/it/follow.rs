@@ -351,10 +351,11 @@ fn is_sleep_announced(ring: &LineRing) -> bool {
     sleeps[0] & 3 == 1
 }
 
-/// Whether this thread of this process is blocked in a system call.
-fn is_blocked(thread: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("it lives");
-    stat.rsplit_once(')').expect("a name").1.starts_with(" S")
+/// Whether this thread of this process sleeps on a word, or on several.
+fn sleeps_on_a_word(thread: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).expect("it lives");
+    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+    number.is_some_and(|number| [libc::SYS_futex, libc::SYS_futex_waitv].contains(&number))
 }
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -388,7 +389,7 @@ fn assert_woken(rings: &[LineRing; 2], asks: bool) {
                 })
             });
             for thread in heard.iter().take(3) {
-                while !is_blocked(thread) {
+                while !sleeps_on_a_word(thread) {
                     thread::yield_now();
                 }
             }
@@ -472,4 +473,60 @@ fn observers_that_ask_and_a_reader_are_each_told_of_each_line() {
             drop(mirror);
         });
     }
+}
+
+#[test]
+fn parts_of_a_line_are_looked_at_now_and_then_too() {
+    let ring = ring(small(512, Policy::Block).max_line(10_000));
+    let mut mirror = ring.mirror().expect("a mirror");
+    let mut follow = observer(&ring).follow();
+    assert!(follow.ask_to_be_woken());
+    for _ in 0..5 {
+        mirror.write_all(&[b'x'; 300]).expect("room");
+        assert_eq!(more(&mut follow), [""; 0]);
+        let looked = Instant::now();
+        mirror.write_all(&[b'x'; 300]).expect("room");
+        follow.wait(LIMIT);
+        assert!(looked.elapsed() >= Duration::from_millis(9), "a writer wakes it for each part");
+    }
+}
+
+#[test]
+fn of_more_rings_than_one_can_sleep_on_none_is_forgotten() {
+    let rings: Vec<_> = (0..130).map(|_| ring(small(8, Policy::Block))).collect();
+    let mut follows: Vec<_> = rings.iter().map(|ring| observer(ring).follow()).collect();
+    for follow in &mut follows {
+        assert!(follow.ask_to_be_woken() && more(follow).is_empty());
+    }
+    for ring in [&rings[0], &rings[129]] {
+        ring.mirror().expect("a mirror").write_line(b"x").expect("room");
+        let began = Instant::now();
+        while follows.iter_mut().all(|follow| !more(follow).contains(&"x".to_owned())) {
+            assert!(began.elapsed() < LIMIT);
+            Follow::wait_any(&follows, LIMIT);
+        }
+    }
+}
+
+#[test]
+fn what_has_an_observers_descriptor_by_now_is_not_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [path, other] = ["ring", "other"].map(|name| folder.path().join(name));
+    fs::write(&other, [0xff; 4096]).expect("a file");
+    let ring = LineRing::create_file(&path, small(8, Policy::Block)).expect("a ring");
+    let _mirror = ring.mirror().expect("a mirror");
+    fork(|| {
+        let mut follow = Observer::open_file(&path).expect("a ring").follow();
+        // SAFETY: as a daemon does; what had these numbers is not used after it, but by `follow`.
+        unsafe { libc::close_range(3, !0, 0) };
+        let files: Vec<_> = (0..64)
+            .map(|_| OpenOptions::new().read(true).write(true).open(&other).expect("a file"))
+            .collect();
+        let is_woken = follow.ask_to_be_woken();
+        follow.wait(Duration::from_millis(20));
+        std::mem::forget((files, follow));
+        u8::from(is_woken)
+    })
+    .succeeds();
+    assert_eq!(fs::read(&other).expect("a file"), [0xff; 4096]);
 }
