@@ -11,9 +11,25 @@ use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_nats::rustls::{self, AlertDescription};
 
 use crate::exit::{Failure, Kind};
-use crate::nats::Access;
 
 /// Who connects, and over what.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// A file with a JWT and a seed, as `nsc` makes it.
+    pub creds: Option<PathBuf>,
+    /// A file with the seed of a nkey.
+    pub nkey: Option<PathBuf>,
+    /// A user's name, and the file with the password.
+    pub user: Option<(String, PathBuf)>,
+    /// How that is shown to Kafka: `PLAIN` if it is not said.
+    pub sasl: Option<String>,
+    /// Certificates that are trusted, in place of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// This program's certificate and its key.
+    pub tls_cert: Option<(PathBuf, PathBuf)>,
+}
+
+/// [`Access`], by a command's options.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AccessArgs {
     /// A file with the credentials that nsc made

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use linering::{LineRing, Observer, Reader};
+use linering::{LineRing, Observer, ReadError, Reader};
 use tokio::time::{Instant, sleep};
 
 use crate::doubt::Known;
@@ -22,6 +22,18 @@ const TICK: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(1100);
 /// Between two questions in doubt: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// Becomes the ring's reader.
+///
+/// # Errors
+///
+/// Another process reads it.
+pub fn reader(ring: &LineRing) -> Result<Reader, Failure> {
+    ring.reader().map_err(|error| match error {
+        ReadError::HasReader { .. } => Failure::new(Kind::Another, error),
+        _ => Failure::failed(error),
+    })
+}
 
 /// Forwards one ring.
 #[derive(Debug)]
@@ -54,7 +66,7 @@ impl<E: Engine> Forwarder<E> {
     ///
     /// Another process reads the ring.
     pub fn new(ring: &LineRing, engine: E, options: Options) -> Result<Self, Failure> {
-        Self::with_reader(ring, crate::start::reader(ring)?, engine, options)
+        Self::with_reader(ring, reader(ring)?, engine, options)
     }
 
     /// With the ring's reader.

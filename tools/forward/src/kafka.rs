@@ -11,13 +11,14 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use crate::access::Access;
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::kafka_client::{
     PATIENCE, Told, client, config, message_of, partitions, refused, trouble,
 };
 use crate::message::Message;
-use crate::nats::{Access, Create};
+use crate::nats::Create;
 use crate::target::Target;
 
 /// After what time they abort a transaction by themselves: a start of another ring's forwarder may

@@ -11,10 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
+use crate::access::Access;
 use crate::engine::Trouble;
 use crate::exit::{Failure, Kind};
 use crate::message::{Message, Unreadable};
-use crate::nats::Access;
 use crate::target::Target;
 
 /// How long the brokers may take for one thing.

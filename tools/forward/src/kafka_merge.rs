@@ -9,10 +9,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use crate::access::Access;
 use crate::exit::{Failure, Kind};
 use crate::kafka_client::{Told, client, config, message_of, partitions};
 use crate::message::{Message, Unreadable};
-use crate::nats::Access;
 use crate::target::Target;
 
 /// How long one look at a partition waits for more: before it was at its end, and later, when each

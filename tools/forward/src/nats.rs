@@ -11,7 +11,7 @@ use async_nats::jetstream::stream::{self, LastRawMessageErrorKind};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 
-use crate::access;
+use crate::access::{self, Access};
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind, note};
 use crate::message::Message;
@@ -27,23 +27,6 @@ const GLANCE: Duration = Duration::from_millis(20);
 const STALENESS: Duration = Duration::from_secs(15);
 /// Bytes of a message beside its records: the subject, and headers.
 const HEADERS: usize = 4096;
-
-/// Who connects, and over what.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// A file with a JWT and a seed, as `nsc` makes it.
-    pub creds: Option<PathBuf>,
-    /// A file with the seed of a nkey.
-    pub nkey: Option<PathBuf>,
-    /// A user's name, and the file with the password.
-    pub user: Option<(String, PathBuf)>,
-    /// How that is shown to Kafka: `PLAIN` if it is not said.
-    pub sasl: Option<String>,
-    /// Certificates that are trusted, in place of the system's.
-    pub tls_ca: Option<PathBuf>,
-    /// This program's certificate and its key.
-    pub tls_cert: Option<(PathBuf, PathBuf)>,
-}
 
 /// A stream that is to be made.
 #[derive(Clone, Copy, Debug)]

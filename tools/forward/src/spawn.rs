@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use linering::{LineRing, Observer, Reader, Waker};
 
 use crate::exit::{Failure, note};
-use crate::forward::{Options, Totals, Watch};
+use crate::forward::{Options, Totals, Watch, reader};
 use crate::message::is_before;
-use crate::start::{Destination, reader, start};
+use crate::start::{Destination, start};
 
 /// How long a guard that is dropped waits for the rest.
 const LAST_ROUND: Duration = Duration::from_secs(5);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use linering::{LineRing, ReadError, Reader};
+use linering::{LineRing, Reader};
 use tokio::time::{Instant, sleep};
 
+use crate::access::Access;
 use crate::engine::{Engine, Last, Trouble};
 use crate::exit::{Failure, Kind};
 use crate::forward::{Forwarder, Options, Totals, Watch};
@@ -12,7 +13,7 @@ use crate::json;
 #[cfg(feature = "kafka")]
 use crate::kafka::Kafka;
 use crate::message::Message;
-use crate::nats::{self, Access, Create, Nats};
+use crate::nats::{self, Create, Nats};
 use crate::target::{Target, token};
 
 /// Between two tries to connect.
@@ -111,18 +112,6 @@ impl Engine for Opened {
             Opened::Kafka(kafka) => kafka.append(after, message).await,
         }
     }
-}
-
-/// Becomes the ring's reader.
-///
-/// # Errors
-///
-/// Another process reads it.
-pub fn reader(ring: &LineRing) -> Result<Reader, Failure> {
-    ring.reader().map_err(|error| match error {
-        ReadError::HasReader { .. } => Failure::new(Kind::Another, error),
-        _ => Failure::failed(error),
-    })
 }
 
 /// Connects, waits for the engine as [`Options::away`] says, and makes a forwarder of the ring's

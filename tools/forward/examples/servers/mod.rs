@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use linering::{LineRing, Options};
+use linering_forward::access::Access;
 use linering_forward::forward::{self, Forwarder, Totals, Watch};
-use linering_forward::nats::{self, Access, Create, Nats};
+use linering_forward::nats::{self, Create, Nats};
 use linering_forward::target::Target;
 
 /// Of which each has a copy of the stream.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use linering::{AttachError, LineRing, Observer, turn_sigbus_into_errors};
-use linering_forward::access::AccessArgs;
+use linering_forward::access::{Access, AccessArgs};
 use linering_forward::exit::{Failure, note};
 use linering_forward::forward::{Options, Totals, Watch};
 use linering_forward::message::Encoding;
 use linering_forward::metrics::{Metrics, Place};
-use linering_forward::nats::{Access, Create};
+use linering_forward::nats::Create;
 use linering_forward::start::{Destination, start, subject};
 use linering_forward::target::Target;
 use tokio::signal::unix::{SignalKind, signal};

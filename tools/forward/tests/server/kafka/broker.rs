@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use linering::{LineRing, Options};
+use linering_forward::access::Access;
 use linering_forward::engine::Engine;
 use linering_forward::kafka::Kafka;
 use linering_forward::message::{Encoding, Extent, Message};
-use linering_forward::nats::Access;
 use linering_forward::target::Target;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};

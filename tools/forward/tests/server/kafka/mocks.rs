@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use linering::LineRing;
+use linering_forward::access::Access;
 use linering_forward::engine::{Engine, Trouble};
 use linering_forward::exit::{Failure, Kind};
 use linering_forward::forward::{Forwarder, Options, Totals, Watch};
 use linering_forward::kafka::Kafka;
 use linering_forward::message::{Encoding, Extent, Message};
-use linering_forward::nats::Access;
 use linering_forward::target::Target;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
