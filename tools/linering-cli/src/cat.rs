@@ -1,6 +1,7 @@
 //! `linering cat`: what is in a ring, in use or not. Nothing in it is changed.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -160,12 +161,22 @@ impl Whose {
     }
 }
 
+/// Whether there is nothing of that name, not even what may become a ring.
+pub fn is_absent(error: &AttachError) -> bool {
+    match error {
+        AttachError::System(system) => system.error.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// What `open` gives, unless that is a ring that another process is about to finish.
 fn once_finished<R>(open: impl Fn() -> Result<R, AttachError>) -> Result<R, AttachError> {
     let began = Instant::now();
     loop {
         match open() {
-            Err(AttachError::Unfinished) if began.elapsed() < BEING_MADE => {
+            Err(error)
+                if error.is_missing() && !is_absent(&error) && began.elapsed() < BEING_MADE =>
+            {
                 thread::sleep(Duration::from_millis(20));
             }
             opened => return opened,

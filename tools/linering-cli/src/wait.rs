@@ -8,7 +8,7 @@ use linering::turn_sigbus_into_errors;
 use linering::{End, Followed, Item, Observer, Statistics, WriterState};
 use regex::bytes::Regex;
 
-use crate::cat::OneRing;
+use crate::cat::{OneRing, is_absent};
 use crate::failure::{Failure, note};
 use crate::item_printer::ItemPrinter;
 use crate::moment::expression;
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let observer = loop {
         match args.ring.observer() {
             Ok(observer) => break observer,
-            Err(error) if !error.is_missing() => return Err(failed(&error)),
+            Err(error) if !is_absent(&error) => return Err(failed(&error)),
             Err(_) if is_late() => return Ok(args.time_is_up()),
             Err(_) if !has_said && began.elapsed() > Duration::from_secs(1) => {
                 note(format_args!("waits for a ring {}, which is not there yet", args.ring));
