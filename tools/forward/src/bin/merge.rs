@@ -1,8 +1,9 @@
 //! `linering-merge`: the lines of many rings out of a stream, in one order.
 
+use std::error::Error;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer};
 use clap::{Parser, ValueEnum};
@@ -17,6 +18,8 @@ use linering_forward::record::What;
 use linering_forward::stream;
 use linering_forward::target::Target;
 
+/// How long a stream may not be read before that is a failure.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that the server sends ahead.
 const AHEAD: usize = 16 << 20;
 
@@ -87,28 +90,64 @@ async fn merge(args: &Args) -> Result<(), Failure> {
     let client = nats::connect(&args.from, &access).await?.map_err(Failure::failed)?;
     let context = jetstream::new(client.clone());
     let name = &args.from.stream;
-    let cannot = |error: &dyn std::error::Error| {
-        Failure::failed(format!("cannot read the stream {name}: {error}"))
-    };
     let missing = || Failure::new(Kind::Usage, format!("there is no stream {name}"));
     let found = stream::find(&client, &context, name, None, missing).await?;
     let mut stream = found.map_err(Failure::failed)?;
-    let last = stream.info().await.map_err(|error| cannot(&error))?.state.last_sequence;
+    let mut merge = Merge::new(args.skew.into());
+    let mut printer =
+        Printer { output: args.output, has_gap: false, to: BufWriter::new(io::stdout()) };
+    let mut place = Place { next: 1, last: None };
+    let (mut came, mut tried) = (place.next, Instant::now());
+    while let Err(trouble) = read(args, &mut stream, &mut place, &mut merge, &mut printer).await {
+        let trouble = match trouble.downcast::<Failure>() {
+            Ok(failure) => return Err(*failure),
+            Err(trouble) => trouble,
+        };
+        // Servers that choose one that leads answer before long, and it goes on where it was.
+        if place.next > came {
+            (came, tried) = (place.next, Instant::now());
+        }
+        if tried.elapsed() > PATIENCE {
+            return Err(Failure::failed(format!("cannot read the stream {name}: {trouble}")));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    printer.end(merge)
+}
+
+/// How far a merge is in its stream.
+struct Place {
+    /// The sequence number that is read next.
+    next: u64,
+    /// The stream's last one when it was looked at first.
+    last: Option<u64>,
+}
+
+/// Reads on, to the stream's end unless it is followed. What is no [`Failure`] the servers have
+/// refused or not answered, and may be tried again.
+async fn read(
+    args: &Args,
+    stream: &mut jetstream::stream::Stream,
+    place: &mut Place,
+    merge: &mut Merge,
+    printer: &mut Printer,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let last = match place.last {
+        Some(last) => last,
+        None => *place.last.insert(stream.info().await?.state.last_sequence),
+    };
     let config = consumer::pull::Config {
         filter_subject: args.subject.clone(),
+        deliver_policy: consumer::DeliverPolicy::ByStartSequence { start_sequence: place.next },
         ack_policy: consumer::AckPolicy::None,
         inactive_threshold: Duration::from_secs(60),
         memory_storage: true,
         ..consumer::pull::Config::default()
     };
-    let mut consumer = stream.create_consumer(config).await.map_err(|error| cannot(&error))?;
+    let mut consumer = stream.create_consumer(config).await?;
     let mut left = consumer.cached_info().num_pending;
-    let mut merge = Merge::new(args.skew.into());
-    let mut printer =
-        Printer { output: args.output, has_gap: false, to: BufWriter::new(io::stdout()) };
     // By bytes: many long messages are more than the server sends to one client.
-    let messages = consumer.stream().max_bytes_per_batch(AHEAD).messages().await;
-    let mut messages = messages.map_err(|error| cannot(&error))?;
+    let mut messages = consumer.stream().max_bytes_per_batch(AHEAD).messages().await?;
     while left > 0 || args.follow {
         let waited = tokio::time::timeout(Duration::from_secs(1), messages.next()).await;
         let Ok(next) = waited else {
@@ -118,17 +157,14 @@ async fn merge(args: &Args) -> Result<(), Failure> {
             }
             printer.flush()?;
             // What was deleted meanwhile does not come any more.
-            if !args.follow {
-                let info = consumer.info().await.map_err(|error| cannot(&error))?;
-                if info.num_pending == 0 {
-                    break;
-                }
+            if !args.follow && consumer.info().await?.num_pending == 0 {
+                break;
             }
             continue;
         };
         let Some(message) = next else { break };
-        let message = message.map_err(|error| cannot(&error))?;
-        let info = message.info().map_err(|error| cannot(&*error))?;
+        let message = message?;
+        let info = message.info()?;
         let sequence = info.stream_sequence;
         merge.arrives(info.published.into());
         let header = |name| message.headers.as_ref()?.get(name).map(|value| value.as_str());
@@ -136,12 +172,13 @@ async fn merge(args: &Args) -> Result<(), Failure> {
         while let Some(tagged) = merge.next(false) {
             printer.print(&tagged)?;
         }
+        place.next = sequence + 1;
         left = left.saturating_sub(1);
         if sequence >= last && !args.follow {
             break;
         }
     }
-    printer.end(merge)
+    Ok(())
 }
 
 #[cfg(feature = "kafka")]
