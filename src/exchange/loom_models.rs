@@ -87,7 +87,7 @@ impl Heap {
     }
 
     /// The reader has seen nothing yet.
-    fn may_sleep(&self, sleeps: &AtomicU32, wake_observers: impl FnOnce() -> bool) -> Option<u32> {
+    fn may_sleep(&self, sleeps: &AtomicU32, wake_observers: impl FnOnce()) -> Option<u32> {
         let ring = self.ring();
         may_sleep(
             &Awaited { ring: &ring, position: START, events: &self.events, seen_events: 0 },
@@ -590,7 +590,7 @@ fn sleep_x_wake() {
                 woken.get()
             })
         });
-        let reader = spawn(&heap, move |heap| heap.may_sleep(&sleeps, || true).is_some());
+        let reader = spawn(&heap, move |heap| heap.may_sleep(&sleeps, || ()).is_some());
         let wakes = writers.map(|writer| writer.join().unwrap());
         let asleep = reader.join().unwrap();
         assert!(!asleep || wakes.contains(&true), "the reader sleeps beside a line");
@@ -637,10 +637,7 @@ fn observer_sleeps(may_write: bool) {
         let reader = {
             let (sleeps, queue) = (sleeps.clone(), queue.clone());
             spawn(&heap, move |heap| {
-                let wake = || {
-                    *queue.lock().unwrap() = [false; 2];
-                    true
-                };
+                let wake = || *queue.lock().unwrap() = [false; 2];
                 if let Some(value) = heap.may_sleep(&sleeps, wake) {
                     sleep(&queue, &sleeps, value, 0);
                 }
@@ -692,7 +689,7 @@ fn sleep_x_end() {
             })
         };
         let reader = spawn(&heap, move |heap| {
-            let asleep = heap.may_sleep(&sleeps, || true).is_some();
+            let asleep = heap.may_sleep(&sleeps, || ()).is_some();
             if heap.events.load(Acquire) == 1 {
                 assert_eq!(end.load(Relaxed), 1, "an end was counted before it was there");
             }

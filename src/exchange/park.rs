@@ -73,11 +73,14 @@ fn announce(sleeps: &AtomicU32) -> u32 {
 pub(crate) fn may_sleep(
     awaited: &Awaited<'_>,
     sleeps: &AtomicU32,
-    wake_observers: impl FnOnce() -> bool,
+    wake_observers: impl FnOnce(),
 ) -> Option<u32> {
     let asleep = announce(sleeps);
     if awaited.has_come() {
-        wake_now(sleeps, asleep, wake_observers);
+        wake_now(sleeps, asleep, || {
+            wake_observers();
+            true
+        });
         return None;
     }
     Some(asleep)

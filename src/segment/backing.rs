@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, IFlags, MemfdFlags, SealFlags, SeekFrom};
@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use super::lock::Keeping;
 use super::memory::check_memory;
 use super::name::{Name, create_named};
-use super::open::{is_at, open_file};
+use super::open::{device_and_inode, is_at, is_being_made, open_file};
 use super::{Lock, LockProbe, PRESENT, VerifiedFd};
 use crate::error::{CreateError, SystemError, cannot};
 use crate::layout::BEING_MADE;
@@ -124,15 +124,12 @@ pub(super) struct NewSegment {
 /// Takes away what a maker that died has left at this path; `false` if there is anything else.
 fn remove_unfinished(path: &Path) -> bool {
     let Ok(probe) = LockProbe::open(Keeping::Mapping, || open_file(path)) else { return false };
-    let mut magic = [0; 8];
-    if probe.file().read_exact_at(&mut magic, 0).is_err() || magic != BEING_MADE {
+    if !is_being_made(probe.file()) {
         return false;
     }
-    let Ok(data) = probe.file().metadata() else { return false };
+    let Ok(file) = device_and_inode(probe.file()) else { return false };
     // While it is held no other process takes it away, and what is removed is what was looked at.
-    probe.take(PRESENT).unwrap_or(false)
-        && is_at(path, (data.dev(), data.ino()))
-        && std::fs::remove_file(path).is_ok()
+    probe.take(PRESENT).unwrap_or(false) && is_at(path, file) && std::fs::remove_file(path).is_ok()
 }
 
 // -------------------------------------------------------------------------------------- allocation

@@ -2,7 +2,8 @@
 //! of what is no ring's.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
@@ -64,6 +65,18 @@ pub(super) fn is_at(path: &Path, file: (u64, u64)) -> bool {
     stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == file)
 }
 
+/// Which file it is, whatever name leads to it.
+pub(super) fn device_and_inode(file: &File) -> io::Result<(u64, u64)> {
+    let data = file.metadata()?;
+    Ok((data.dev(), data.ino()))
+}
+
+/// Whether it is a segment that is not finished.
+pub(super) fn is_being_made(file: &File) -> bool {
+    let mut magic = [0; 8];
+    file.read_exact_at(&mut magic, 0).is_ok() && magic == BEING_MADE
+}
+
 /// Opens a segment's file, to take part in it. A symbolic link is not followed.
 pub(crate) fn open_file(path: &Path) -> Result<File, AttachError> {
     Wanted { writing: true, following: false, any_user: true }.open(path, "open the file")
@@ -77,22 +90,21 @@ pub(crate) fn view_file(path: &Path) -> Result<File, AttachError> {
 /// Reads and checks the geometry of an object of `found` bytes.
 pub(super) fn read_geometry(file: &File, found: u64) -> Result<Geometry, AttachError> {
     let expected = size_of::<Header>() as u64;
-    let mut magic = [0; 8];
-    // Too small for them, or gone: found below.
-    let _ = file.read_exact_at(&mut magic, 0);
-    if magic == BEING_MADE {
-        return Err(AttachError::Unfinished);
-    }
     if found < expected {
-        return Err(AttachError::TooSmall { found, expected });
+        return Err(match is_being_made(file) {
+            true => AttachError::Unfinished,
+            false => AttachError::TooSmall { found, expected },
+        });
     }
     let mut geometry: Geometry = bytemuck::Zeroable::zeroed();
     // ORD magic:B, a system call; pairs with magic:A; the bytes are those of a finished segment, or
     // are refused below.
     file.read_exact_at(bytemuck::bytes_of_mut(&mut geometry), 0)
         .map_err(cannot("read the header"))?;
-    if geometry.magic != MAGIC {
-        return Err(AttachError::Magic { found: geometry.magic, expected: MAGIC });
+    match geometry.magic {
+        MAGIC => {}
+        BEING_MADE => return Err(AttachError::Unfinished),
+        found => return Err(AttachError::Magic { found, expected: MAGIC }),
     }
     if geometry.endianness != ENDIANNESS {
         return Err(AttachError::Endianness { found: geometry.endianness, expected: ENDIANNESS });

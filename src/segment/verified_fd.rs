@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::lock::{Held, Keeping, Lock, LockProbe, has_owner, held};
-use super::open::Wanted;
+use super::open::{Wanted, device_and_inode};
 use crate::error::{AttachError, MirrorError, cannot};
 
 /// A descriptor that knows which file it was opened for: a daemon closes numbers that it does not
@@ -23,8 +22,7 @@ pub(super) struct VerifiedFd {
 
 impl VerifiedFd {
     pub(super) fn new(descriptor: File) -> io::Result<Self> {
-        let data = descriptor.metadata()?;
-        let file = (data.dev(), data.ino());
+        let file = device_and_inode(&descriptor)?;
         Ok(Self {
             descriptor: OwnedFd::from(descriptor).into_raw_fd(),
             file,

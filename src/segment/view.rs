@@ -9,7 +9,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::claim::may_be_claimed;
 use super::lock::Keeping;
-use super::open::Wanted;
+use super::open::{Wanted, device_and_inode};
 use super::{
     Backing, CELLS_AND_USED, HeaderPage, Lock, LockProbe, Mapping, PRESENT, Parts, Segment,
     check_memory, has_owner, read_geometry,
@@ -155,11 +155,6 @@ fn live_in(probe: LockProbe) -> Result<Lock, SystemError> {
         ))),
         Err(error) => Err(cannot_lock(error)),
     }
-}
-
-fn device_and_inode(file: &File) -> io::Result<(u64, u64)> {
-    let data = file.metadata()?;
-    Ok((data.dev(), data.ino()))
 }
 
 /// By reading, since a mapping of a file that is cut short kills the process that touches it.

@@ -27,15 +27,14 @@ pub(crate) fn wake_reader(segment: &Segment) -> bool {
         if let Some(pipe) = segment.pipe() {
             pipe.wake();
         }
-        wake_all(segment)
+        wake_all(segment);
+        true
     })
 }
 
 /// Wakes all that sleep on the reader's word: observers, and the reader where it has no pipe.
-/// `false` if the segment's file was cut short.
-pub(crate) fn wake_all(segment: &Segment) -> bool {
+pub(crate) fn wake_all(segment: &Segment) {
     futex::wake(&segment.header().flags.0.reader_sleeps, u32::MAX >> 1);
-    !segment.is_cut()
 }
 
 /// Tells writers that sleep on a full ring that there is space. One system call if there are any.

@@ -33,13 +33,13 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, time: Duration) -> Result<bool,
 /// What the system waits for at a time: its FUTEX_WAITV_MAX.
 const MOST_WORDS: usize = 128;
 
+/// The system does not know how to wait for several, or a filter of system calls refused it.
+static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+
 /// On how many words one can sleep at a time.
 pub(crate) fn most_words() -> usize {
     if IS_REFUSED.load(Relaxed) { 1 } else { MOST_WORDS }
 }
-
-/// The system does not know how to wait for several, or a filter of system calls refused it.
-static IS_REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// Sleeps until one of `words` has another value than the one beside it or is woken, or for `time`.
 /// Words may be in memory that is mapped for reading alone.

@@ -25,7 +25,7 @@ fn a_reader_may_sleep_only_where_nothing_stands_and_one_writer_is_told_to_wake_i
 /// none.
 pub(super) fn may_sleep_at(ring: &Ring<'_>, sleeps: &AtomicU32, position: Position) -> bool {
     let awaited = Awaited { ring, position, events: &AtomicU64::new(0), seen_events: 0 };
-    may_sleep(&awaited, sleeps, || true).is_some()
+    may_sleep(&awaited, sleeps, || ()).is_some()
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn a_reader_does_not_sleep_beside_an_event_that_it_has_not_seen() {
     let (ring, sleeps, events) = (heap.ring(), AtomicU32::new(0), AtomicU64::new(7));
     let awaited =
         |seen_events| Awaited { ring: &ring, position: Position(0), events: &events, seen_events };
-    assert!(may_sleep(&awaited(7), &sleeps, || true).is_some());
+    assert!(may_sleep(&awaited(7), &sleeps, || ()).is_some());
     count_event(&events);
     assert!(wakes(&sleeps));
-    assert!(may_sleep(&awaited(7), &sleeps, || true).is_none());
+    assert!(may_sleep(&awaited(7), &sleeps, || ()).is_none());
     assert!(!wakes(&sleeps), "the announcement was taken back");
-    assert!(may_sleep(&awaited(8), &sleeps, || true).is_some());
+    assert!(may_sleep(&awaited(8), &sleeps, || ()).is_some());
 }
 
 /// Whether a writer that has published wakes the reader.
@@ -80,10 +80,7 @@ fn one_that_stands_still_before_it_takes_its_sleep_back_keeps_no_writer_from_wak
     let heap = Heap::new(1, 5, 2, Position(LAPS * 2 - 1));
     let (ring, sleeps, events) = (heap.ring(), AtomicU32::new(0), AtomicU64::new(1));
     let awaited = Awaited { ring: &ring, position: heap.start, events: &events, seen_events: 0 };
-    let stands_still = || {
-        assert!(wakes(&sleeps), "an observer may sleep by what it announced");
-        true
-    };
+    let stands_still = || assert!(wakes(&sleeps), "an observer may sleep by what it announced");
     assert_eq!(may_sleep(&awaited, &sleeps, stands_still), None);
     assert!(!wakes(&sleeps), "the announcement was taken back");
 }

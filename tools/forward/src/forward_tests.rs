@@ -344,42 +344,32 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     let _reader = ring.reader().expect("the first");
     let failure = run(&ring, &Memory::default(), options(), 1).expect_err("it has a reader");
     assert_eq!(failure.kind, Kind::Another);
-    // Another program that appends between each question and each message.
-    struct Busy(RefCell<u64>);
-    impl Engine for Busy {
+    // Each message is overtaken: by another program that appends after each question, or, where a
+    // question fences, by another forwarder that begins again and again and has sent nothing yet.
+    struct Overtaken {
+        fences: bool,
+        asked: RefCell<u64>,
+    }
+    impl Engine for Overtaken {
         fn staleness(&self) -> Duration {
             Duration::ZERO
         }
         fn fences(&self) -> bool {
-            false
+            self.fences
         }
         async fn last(&self) -> Result<Option<Last>, Trouble> {
-            *self.0.borrow_mut() += 1;
+            *self.asked.borrow_mut() += 1;
             let extent = Extent { ring: 7, first: 0, upto: 0, records: 0 };
             let message = Ok(Message::new(extent, Encoding::None, Vec::new()));
-            Ok(Some(Last { sequence: *self.0.borrow(), message }))
+            let last = Last { sequence: *self.asked.borrow(), message };
+            Ok((!self.fences).then_some(last))
         }
         async fn append(&self, _: u64, _: &Message) -> Result<u64, Trouble> {
             Err(Trouble::Overtaken)
         }
     }
-    // Another forwarder that begins again and again, and has sent nothing yet.
-    struct Fenced;
-    impl Engine for Fenced {
-        fn staleness(&self) -> Duration {
-            Duration::ZERO
-        }
-        fn fences(&self) -> bool {
-            true
-        }
-        async fn last(&self) -> Result<Option<Last>, Trouble> {
-            Ok(None)
-        }
-        async fn append(&self, _: u64, _: &Message) -> Result<u64, Trouble> {
-            Err(Trouble::Overtaken)
-        }
-    }
-    async fn failing(engine: impl Engine) -> Failure {
+    async fn failing(fences: bool) -> Failure {
+        let engine = Overtaken { fences, asked: RefCell::new(0) };
         let other = super::tests::ring();
         write(&other, 0..3);
         let mut forwarder = Forwarder::new(&other, engine, options()).expect("no other reader");
@@ -387,7 +377,7 @@ fn a_ring_has_one_forwarder_and_a_subject_one_ring() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let limited = async {
-        let both = async { [failing(Busy(RefCell::new(0))).await, failing(Fenced).await] };
+        let both = async { [failing(false).await, failing(true).await] };
         tokio::time::timeout(Duration::from_secs(60), both).await
     };
     for failure in runtime.expect("a runtime").block_on(limited).expect("it ends") {
