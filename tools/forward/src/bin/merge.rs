@@ -20,6 +20,8 @@ use linering_forward::target::Target;
 
 /// How long a stream may not be read before that is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the server says that the consumer is there still: it is in the server's memory.
+const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Bytes that the server sends ahead.
 const AHEAD: usize = 16 << 20;
 
@@ -147,7 +149,8 @@ async fn read(
     let mut consumer = stream.create_consumer(config).await?;
     let mut left = consumer.cached_info().num_pending;
     // By bytes: many long messages are more than the server sends to one client.
-    let mut messages = consumer.stream().max_bytes_per_batch(AHEAD).messages().await?;
+    let messages = consumer.stream().max_bytes_per_batch(AHEAD).heartbeat(HEARTBEAT);
+    let mut messages = messages.messages().await?;
     while left > 0 || args.follow {
         let waited = tokio::time::timeout(Duration::from_secs(1), messages.next()).await;
         let Ok(next) = waited else {
