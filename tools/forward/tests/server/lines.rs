@@ -1,8 +1,10 @@
 //! Lines that are written while something goes wrong, and what of them is in the stream.
 
+use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer};
 use futures_util::StreamExt;
@@ -72,31 +74,42 @@ pub fn written<T>(
 pub fn assert_chain(target: &str) -> usize {
     let target: Target = target.parse().expect("a target");
     let reading = async {
-        let client = async_nats::connect(&target.servers[..]).await.expect("a server");
-        let stream = jetstream::new(client).get_stream(&target.stream).await.expect("a stream");
-        let config = consumer::pull::Config {
-            headers_only: true,
-            ack_policy: consumer::AckPolicy::None,
-            ..consumer::pull::Config::default()
-        };
-        let consumer = stream.create_consumer(config).await.expect("a consumer");
-        let left = consumer.cached_info().num_pending as usize;
-        let mut messages = consumer.messages().await.expect("messages").take(left);
-        let (mut upto, mut count) = (None, 0);
-        while let Some(message) = messages.next().await {
-            let message = message.expect("a message");
-            let headers = message.headers.as_ref().expect("headers");
-            let extent: Extent =
-                headers.get(EXTENT).expect("a ring's").as_str().parse().expect("an extent");
-            assert!(upto.is_none_or(|upto| upto == extent.first), "{extent} after {upto:?}");
-            (upto, count) = (Some(extent.upto), count + 1);
+        loop {
+            match chain(&target).await {
+                Ok(count) => return count,
+                // Servers that are choosing one that leads do not answer before they have.
+                Err(error) => eprintln!("cannot read the stream, and try again: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(count, left);
-        count
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let limited = async { tokio::time::timeout(2 * PATIENCE, reading).await };
     runtime.expect("a runtime").block_on(limited).expect("it reads on")
+}
+
+async fn chain(target: &Target) -> Result<usize, Box<dyn Error>> {
+    let client = async_nats::connect(&target.servers[..]).await?;
+    let stream = jetstream::new(client).get_stream(&target.stream).await?;
+    let config = consumer::pull::Config {
+        headers_only: true,
+        ack_policy: consumer::AckPolicy::None,
+        ..consumer::pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await?;
+    let left = consumer.cached_info().num_pending as usize;
+    let mut messages = consumer.messages().await?.take(left);
+    let (mut upto, mut count) = (None, 0);
+    while let Some(message) = messages.next().await {
+        let message = message?;
+        let headers = message.headers.as_ref().expect("headers");
+        let extent: Extent =
+            headers.get(EXTENT).expect("a ring's").as_str().parse().expect("an extent");
+        assert!(upto.is_none_or(|upto| upto == extent.first), "{extent} after {upto:?}");
+        (upto, count) = (Some(extent.upto), count + 1);
+    }
+    assert_eq!(count, left);
+    Ok(count)
 }
 
 /// What `linering-merge` prints of a stream, which is whole.
